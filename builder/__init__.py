@@ -1,0 +1,1 @@
+"""Turns a log of what users did into a model repository that Triton serves."""

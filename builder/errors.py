@@ -1,0 +1,47 @@
+"""The builder's errors. Each message says what was wrong, where, and what to do about it.
+
+::
+
+    BuilderError
+    ├── DataError            the log, the items or their column mapping
+    ├── ConfigError          an option or a configuration file
+    ├── CheckpointError      a training run that is missing, unfinished or not ours
+    ├── ExportError          a target that cannot be built here, a graph that does not export
+    │   └── GateError        parity or ranking outside its bound; nothing was published
+    ├── RepositoryError      a model repository that is inconsistent or cannot be written
+    └── ServingError         tritonserver missing, not starting, or stopping early
+"""
+
+from __future__ import annotations
+
+
+class BuilderError(Exception):
+    """Anything the builder refuses to do; the message is written for its user."""
+
+
+class DataError(BuilderError):
+    """Every problem found in the data, one per line, each with file, line and column."""
+
+
+class ConfigError(BuilderError):
+    """An option or configuration file that does not make sense."""
+
+
+class CheckpointError(BuilderError):
+    """A training run that is missing, unfinished or not in our format."""
+
+
+class ExportError(BuilderError):
+    """A target that this machine cannot build, or a graph that does not export."""
+
+
+class GateError(ExportError):
+    """A figure outside its bound. Names both; nothing was published."""
+
+
+class RepositoryError(BuilderError):
+    """A model repository that is inconsistent or cannot be written."""
+
+
+class ServingError(BuilderError):
+    """The server is missing, does not become ready, or stopped early. Carries Triton's reason."""
