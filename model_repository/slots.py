@@ -31,6 +31,7 @@ def gap_buckets(times: NDArray[np.int64]) -> NDArray[np.int32]:
     """
     buckets = np.zeros(len(times), np.int32)
     if len(times) > 1:
-        seconds = np.maximum(np.diff(times), 0).astype(np.float64)
+        # As floats, since the difference of two INT64 need not be one.
+        seconds = np.maximum(np.diff(times.astype(np.float64)), 0)
         buckets[1:] = np.minimum(1 + np.log2(1 + seconds), GAP_BUCKETS - 1).astype(np.int32)
     return buckets

@@ -1,0 +1,38 @@
+"""What a step is given and what it hands back, one outcome per request of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
+
+Tensors = Mapping[str, NDArray[Any]]
+"""Tensors by their name in the wire contract; BYTES are object arrays of ``bytes``."""
+
+Outcome = Tensors | Exception
+"""The answer to one request, or why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request: the tensors that it carries and its typed parameters."""
+
+    tensors: Tensors
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+
+Handler = Callable[[Sequence[Request]], Sequence[Outcome]]
+"""Answers a batch: as many outcomes as requests, in their order. Never raises for one of them."""
+
+_Argument = TypeVar("_Argument")
+_Result = TypeVar("_Result")
+
+
+def attempt(function: Callable[[_Argument], _Result], argument: _Argument) -> _Result | Exception:
+    """Call ``function`` and return what it raises, so that a failure stays with its request."""
+    try:
+        return function(argument)
+    except Exception as error:  # noqa: BLE001  (handed on, as this request's outcome)
+        return error

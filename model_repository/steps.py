@@ -1,0 +1,57 @@
+"""Which of the modules here a model of Triton's Python backend consists of."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+_GRAPH: Final = (
+    "graph_step.py",
+    "triton_step.py",
+    "graph.py",
+    "engine.py",
+    "batch.py",
+    "errors.py",
+)
+
+STEP_FILES: Final[dict[str, tuple[str, ...]]] = {
+    "tokenizer": (
+        "tokenizer_step.py",
+        "triton_step.py",
+        "request_tokenizer.py",
+        "wire.py",
+        "options.py",
+        "slots.py",
+        "batch.py",
+        "errors.py",
+    ),
+    "encoder": _GRAPH,
+    "adapter": _GRAPH,
+    "retriever": _GRAPH,
+    "policy": (
+        "policy_step.py",
+        "triton_step.py",
+        "policy.py",
+        "options.py",
+        "slots.py",
+        "batch.py",
+        "errors.py",
+    ),
+}
+"""The source files of each model; the first becomes its ``model.py``."""
+
+
+def install_step(name: str, destination: Path) -> None:
+    """Copy the code of model ``name`` into ``destination``, its version directory.
+
+    Beside it the models read, from the same directory: ``tokenizer`` ``settings.json``,
+    ``items.json`` and ``tokenizer.json``; ``policy`` ``settings.json`` and ``items.json``; the
+    others ``settings.json`` and ``model.onnx``.
+    """
+    model, *others = STEP_FILES[name]
+    sources = Path(__file__).parent
+    destination.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(sources / model, destination / "model.py")
+    for file in others:
+        shutil.copyfile(sources / file, destination / file)

@@ -1,0 +1,82 @@
+"""Reads the tensors of one request, each [1, n], and refuses what does not fit by name."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .batch import Tensors
+from .errors import InvalidRequest
+
+_CLIP = 60
+"""Characters of a value that an error message repeats."""
+
+
+def strings(tensors: Tensors, name: str) -> list[bytes] | None:
+    """Return the values of the BYTES tensor ``name`` [1, n], or None when it was not sent."""
+    values = _row(tensors, name, np.object_, "BYTES")
+    return None if values is None else cast("list[bytes]", values.tolist())
+
+
+def seconds(tensors: Tensors, name: str) -> NDArray[np.int64] | None:
+    """Return the values of the INT64 tensor ``name`` [1, n], or None when it was not sent."""
+    return _row(tensors, name, np.int64, "INT64")
+
+
+def texts(tensors: Tensors, name: str) -> list[str]:
+    """Return the UTF-8 texts of the BYTES tensor ``name`` [B, 1]."""
+    values = tensors[name]
+    if values.ndim != 2 or values.shape[1] != 1:
+        raise InvalidRequest(f"{name} must have shape [B, 1], not {list(values.shape)}")
+    _check_dtype(name, values, np.object_, "BYTES")
+    return [decode(value, name, position) for position, value in enumerate(values[:, 0])]
+
+
+def check_length(name: str, length: int, beside: str, expected: int) -> None:
+    """Raise ``InvalidRequest`` unless tensor ``name`` has one value per value of ``beside``."""
+    if length != expected:
+        raise InvalidRequest(
+            f"{name} has {length} values and {beside} has {expected}; "
+            f"send one value of {name} for each of {beside}"
+        )
+
+
+def decode(value: bytes, name: str, position: int) -> str:
+    """Return ``value``, which stands at ``position`` of tensor ``name``, as UTF-8 text."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(
+            f"{name}[{position}] is not UTF-8 (byte {error.start} is "
+            f"0x{value[error.start]:02x}); send texts encoded as UTF-8"
+        ) from error
+
+
+def show(value: bytes) -> str:
+    r"""Quote an id for a message: clipped, and with whatever cannot be printed as ``\x00``."""
+    text = value.decode("utf-8", "backslashreplace")
+    printable = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text[:_CLIP]
+    )
+    return f"'{printable}…'" if len(text) > _CLIP else f"'{printable}'"
+
+
+def _row(tensors: Tensors, name: str, dtype: DTypeLike, wire_name: str) -> NDArray[Any] | None:
+    values = tensors.get(name)
+    if values is None:
+        return None
+    if values.ndim != 2 or values.shape[0] != 1:
+        raise InvalidRequest(
+            f"{name} must have shape [1, n], not {list(values.shape)}: a request is one user"
+        )
+    _check_dtype(name, values, dtype, wire_name)
+    row: NDArray[Any] = values[0]
+    return row
+
+
+def _check_dtype(name: str, values: NDArray[Any], dtype: DTypeLike, wire_name: str) -> None:
+    if values.dtype != dtype:
+        raise InvalidRequest(f"{name} must be {wire_name}, not {values.dtype}")
