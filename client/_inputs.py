@@ -1,0 +1,220 @@
+"""Checks what the caller passed and turns it into the columns that travel.
+
+Everything here raises :class:`InvalidInput` with the argument, the position and the value, before
+anything is sent.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from numbers import Real
+from typing import Any, Final, Literal, get_args
+
+from client.errors import InvalidInput
+from client.items import Event, Item
+
+OnUnknown = Literal["error", "skip"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_SECOND: Final = timedelta(seconds=1)
+_INT64: Final = 2**63
+_MAX_TOP_K: Final = 2**31 - 1  # indices are INT32, so no catalogue is larger
+
+# gRPC adds the timeout to its clock in integers; 1e12 s overflows and fails the call at once.
+_MAX_TIMEOUT: Final = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class ItemColumns:
+    """Items, column by column; ``texts`` is None when none of them has a text, "" stands in."""
+
+    ids: list[str]
+    texts: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryColumns:
+    """Events, oldest first; a column is None when no event has a value for it."""
+
+    items: ItemColumns
+    actions: list[str] | None = None
+    times: list[int] | None = None
+
+
+def read_items(items: Iterable[str | Item], field: str) -> ItemColumns:
+    """Check the items of argument ``field``."""
+    entries = _entries(items, field, "['50', Item('51', 'a text')]")
+    if set(map(type, entries)) <= {str}:  # the usual case, several times as fast
+        return ItemColumns(_no_empty_id(entries, field))
+    pairs = [_item(entry, f"{field}[{position}]") for position, entry in enumerate(entries)]
+    return _item_columns(pairs, field)
+
+
+def read_history(history: Iterable[str | Item | Event]) -> HistoryColumns:
+    """Check a history."""
+    if isinstance(history, (set, frozenset)):
+        raise InvalidInput.at(
+            "history", history, "a set has no order; pass a list, the oldest event first"
+        )
+    entries = _entries(history, "history", "['50', Event('51', action='buy')]")
+    if set(map(type, entries)) <= {str}:
+        return HistoryColumns(ItemColumns(_no_empty_id(entries, "history")))
+
+    pairs: list[tuple[str, str]] = []
+    actions: list[str] = []
+    times: list[int | None] = []
+    for position, entry in enumerate(entries):
+        field = f"history[{position}]"
+        if isinstance(entry, Event):
+            pairs.append(_item(entry.item, f"{field}.item"))
+            actions.append(_optional_text(entry.action, f"{field}.action"))
+            times.append(_unix_seconds(entry.time, f"{field}.time"))
+        else:
+            pairs.append(_item(entry, field, "a str, an Item or an Event"))
+            actions.append("")
+            times.append(None)
+    return HistoryColumns(
+        _item_columns(pairs, "history"),
+        actions if any(actions) else None,
+        _all_or_no_times(times),
+    )
+
+
+def read_texts(texts: Iterable[str]) -> list[str]:
+    """Check the texts of an ``encode`` call; at least one, since Triton refuses zero rows."""
+    entries = _entries(texts, "texts", "['a text']")
+    if not entries:
+        raise InvalidInput.at("texts", entries, "pass at least one text")
+    for position, text in enumerate(entries):
+        if not isinstance(text, str):
+            raise InvalidInput.at(f"texts[{position}]", text, "a text is a str")
+    return entries
+
+
+def read_top_k(top_k: int) -> int:
+    number = _integer(top_k)
+    if number is None or not 1 <= number <= _MAX_TOP_K:
+        raise InvalidInput.at("top_k", top_k, "pass a positive int, the number of items wanted")
+    return number
+
+
+def read_flag(flag: bool, field: str) -> bool:  # noqa: FBT001 - it is the value to check
+    if not isinstance(flag, bool):
+        raise InvalidInput.at(field, flag, "pass True or False")
+    return flag
+
+
+def read_on_unknown(on_unknown: OnUnknown) -> OnUnknown:
+    if on_unknown not in get_args(OnUnknown):
+        raise InvalidInput.at("on_unknown", on_unknown, "pass 'error' or 'skip'")
+    return on_unknown
+
+
+def read_timeout(timeout: float | None) -> float | None:
+    """Check a timeout; zero or less is allowed, it is what is left of a deadline that passed."""
+    if timeout is None:
+        return None
+    # The comparison is false for NaN.
+    if (
+        isinstance(timeout, bool)
+        or not isinstance(timeout, Real)
+        or not -_MAX_TIMEOUT <= timeout <= _MAX_TIMEOUT
+    ):
+        raise InvalidInput.at("timeout", timeout, "pass seconds, or None for no deadline")
+    return float(timeout)
+
+
+def encode_strings(values: Sequence[str], field: str) -> list[bytes]:
+    """Encode as UTF-8; half a surrogate pair, which UTF-8 cannot carry, is refused."""
+    try:
+        return list(map(str.encode, values))
+    except UnicodeEncodeError as error:
+        position = next(i for i, value in enumerate(values) if value == error.object)
+        raise InvalidInput.at(
+            f"{field}[{position}]",
+            values[position],
+            f"character {error.start} is half of a surrogate pair; was it decoded wrongly?",
+        ) from error
+
+
+# Any, since this is where what the caller really passed is found out.
+def _entries(given: Iterable[Any], field: str, example: str) -> list[Any]:
+    if isinstance(given, (str, bytes)):
+        raise InvalidInput.at(
+            field, given, f"a {type(given).__name__} is one value; pass a list, such as {example}"
+        )
+    try:
+        return list(given)
+    except TypeError as error:
+        raise InvalidInput.at(field, given, f"pass a list, such as {example}") from error
+
+
+def _item(entry: object, field: str, due: str = "a str or an Item") -> tuple[str, str]:
+    if isinstance(entry, Item):
+        if not isinstance(entry.id, str):
+            raise InvalidInput.at(f"{field}.id", entry.id, "an item id is a str")
+        return entry.id, _optional_text(entry.text, f"{field}.text")
+    if isinstance(entry, str):
+        return entry, ""
+    raise InvalidInput.at(field, entry, f"pass {due}; an item id is always a str")
+
+
+def _item_columns(pairs: Sequence[tuple[str, str]], field: str) -> ItemColumns:
+    ids = [item_id for item_id, _ in pairs]
+    texts = [text for _, text in pairs]
+    return ItemColumns(_no_empty_id(ids, field), texts if any(texts) else None)
+
+
+def _no_empty_id(ids: list[str], field: str) -> list[str]:
+    if "" in ids:
+        raise InvalidInput.at(f"{field}[{ids.index('')}]", "", "an item id is not empty")
+    return ids
+
+
+def _optional_text(text: object, field: str) -> str:
+    if text is None:
+        return ""
+    if not isinstance(text, str):
+        raise InvalidInput.at(field, text, "pass a str or None")
+    return text
+
+
+def _integer(number: object) -> int | None:
+    """Return any kind of integer (numpy's too) as an int, but neither a bool nor a float."""
+    if isinstance(number, bool):
+        return None
+    try:
+        return operator.index(number)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _unix_seconds(time: object, field: str) -> int | None:
+    if time is None:
+        return None
+    if isinstance(time, datetime):
+        if time.utcoffset() is None:
+            raise InvalidInput.at(
+                field, time, "a datetime without a time zone; pass one with tzinfo, or Unix seconds"
+            )
+        return (time - _EPOCH) // _SECOND
+    seconds = _integer(time)
+    if seconds is None or not -_INT64 <= seconds < _INT64:
+        raise InvalidInput.at(
+            field, time, "pass whole Unix seconds, or a datetime with a time zone"
+        )
+    return seconds
+
+
+def _all_or_no_times(times: Sequence[int | None]) -> list[int] | None:
+    known = [time for time in times if time is not None]
+    if known and len(known) < len(times):
+        raise InvalidInput.at(
+            f"history[{times.index(None)}].time",
+            None,
+            f"{len(known)} of {len(times)} events have a time; give one to all or to none",
+        )
+    return known or None

@@ -1,0 +1,55 @@
+"""Reads the response of each call. Pure: no network, no clock.
+
+Every function raises :class:`MalformedResponse` for an answer that breaks the contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from client import _contract as contract
+from client._protocol import InferResponse
+from client._tensors import Outputs
+from client.errors import MalformedResponse
+from client.results import Encoding, Ranking, Recommendations
+
+
+def parse_rank_response(response: InferResponse, candidates: Sequence[str]) -> Ranking:
+    """Read the answer for ``candidates``, the ids in the order sent."""
+    outputs = Outputs(contract.RANK.model, response, N=len(candidates))
+    return Ranking(
+        items=tuple(candidates),
+        interests=outputs.floats(contract.INTEREST)[0],
+        logits=outputs.floats(contract.LOGIT)[0],
+        skipped=outputs.counts(contract.SKIPPED).item(),
+        truncated=outputs.counts(contract.TRUNCATED).item(),
+    )
+
+
+def parse_recommend_response(response: InferResponse, top_k: int) -> Recommendations:
+    """Read the answer to a request for ``top_k`` items, which may hold fewer but not more."""
+    outputs = Outputs(contract.RECOMMEND.model, response)
+    items = outputs.texts(contract.ITEM)
+    if len(items) > top_k:
+        problem = f"{len(items)} items came back, {top_k} were asked for"
+        raise MalformedResponse(
+            f"{contract.RECOMMEND.model.name}: {problem}; is {contract.TOP_K!r} read by the "
+            "server's models?",
+            details=problem,
+        )
+    return Recommendations(
+        items=tuple(items),
+        interests=outputs.floats(contract.ITEM_INTEREST)[0],
+        logits=outputs.floats(contract.ITEM_LOGIT)[0],
+        skipped=outputs.counts(contract.SKIPPED).item(),
+        truncated=outputs.counts(contract.TRUNCATED).item(),
+    )
+
+
+def parse_encode_response(response: InferResponse, texts: int) -> Encoding:
+    """Read the vectors of that many texts."""
+    outputs = Outputs(contract.ENCODE.model, response, B=texts)
+    return Encoding(
+        vectors=outputs.floats(contract.TEXT_VECTOR),
+        truncated=outputs.counts(contract.TEXT_TRUNCATED)[:, 0] > 0,
+    )

@@ -1,0 +1,42 @@
+"""What a service sends: items, and the events of a user's history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An item that the catalogue may not know.
+
+    Attributes
+    ----------
+    id
+        Names the item in the result; not empty. A plain ``str`` stands for ``Item(id)``.
+    text
+        What the item is, in words. Read only where the catalogue does not know ``id``.
+    """
+
+    id: str
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that a user did.
+
+    Attributes
+    ----------
+    item
+        What it was done to.
+    action
+        What was done, in the words of the training log, such as ``"buy"``.
+    time
+        Unix seconds, or a ``datetime`` that knows its time zone. Either every event of a history
+        has a time or none has.
+    """
+
+    item: str | Item
+    action: str | None = None
+    time: int | datetime | None = None
