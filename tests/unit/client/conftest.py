@@ -1,0 +1,138 @@
+"""A real gRPC server in this process that speaks Triton's protocol and answers as told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
+
+from client import RecommenderClient
+
+_NUMPY = {"FP32": np.float32, "INT32": np.int32, "INT64": np.int64}
+
+
+def respond(**tensors: Any) -> service_pb2.ModelInferResponse:
+    """Build a response from arrays, or from (datatype, shape, raw) to say what is not so."""
+    response = service_pb2.ModelInferResponse()
+    for name, value in tensors.items():
+        if isinstance(value, tuple):
+            datatype, shape, raw = value
+        else:
+            array = np.asarray(value)
+            shape = array.shape
+            if array.dtype == object:
+                datatype = "BYTES"
+                raw = serialize_byte_tensor(array).item() if array.size else b""
+            else:
+                datatype = {np.float32: "FP32", np.int32: "INT32"}[array.dtype.type]
+                raw = array.tobytes()
+        response.outputs.add(name=name, datatype=datatype, shape=shape)
+        response.raw_output_contents.append(raw)
+    return response
+
+
+def answer_well(request: service_pb2.ModelInferRequest) -> service_pb2.ModelInferResponse:
+    """Answer as the contract says, with numbers that depend on the position only."""
+    shapes = {tensor.name: tuple(tensor.shape) for tensor in request.inputs}
+    counts = {"SKIPPED": np.array([[1]], np.int32), "TRUNCATED": np.array([[2]], np.int32)}
+    if request.model_name == "encode":
+        rows = shapes["TEXT"][0]
+        return respond(
+            VECTOR=np.arange(rows * 4, dtype=np.float32).reshape(rows, 4),
+            TRUNCATED=np.arange(rows, dtype=np.int32).reshape(rows, 1) % 2,
+        )
+    if request.model_name == "rank":
+        logits = np.arange(shapes["CANDIDATE"][1], dtype=np.float32)[None]
+        return respond(INTEREST=1 / (1 + np.exp(-logits)), LOGIT=logits, **counts)
+    logits = -np.arange(request.parameters["top_k"].int64_param, dtype=np.float32)[None]
+    items = np.array([[f"item-{i}" for i in range(logits.size)]], object).reshape(logits.shape)
+    return respond(ITEM=items, INTEREST=1 / (1 + np.exp(-logits)), LOGIT=logits, **counts)
+
+
+@dataclass
+class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
+    """What the server got, and how it answers."""
+
+    answer: Callable[[service_pb2.ModelInferRequest], service_pb2.ModelInferResponse] = answer_well
+    abort: tuple[grpc.StatusCode, str] | None = None
+    hang: bool = False
+    not_ready: set[str] = field(default_factory=set)
+    requests: list[service_pb2.ModelInferRequest] = field(default_factory=list)
+    time_remaining: list[float | None] = field(default_factory=list)
+    arrived: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
+    address: str = ""
+
+    def _receive(self, context: grpc.ServicerContext) -> None:
+        self.time_remaining.append(context.time_remaining())
+        self.arrived.set()
+        if self.hang:
+            self.released.wait(timeout=60)
+        if self.abort is not None:
+            context.abort(*self.abort)
+
+    def ModelInfer(self, request, context):  # noqa: N802
+        self.requests.append(request)
+        self._receive(context)
+        return self.answer(request)
+
+    def ModelReady(self, request, context):  # noqa: N802
+        self._receive(context)
+        return service_pb2.ModelReadyResponse(ready=request.name not in self.not_ready)
+
+    def ServerLive(self, request, context):  # noqa: N802, ARG002
+        self._receive(context)
+        return service_pb2.ServerLiveResponse(live=True)
+
+    def inputs(self) -> dict[str, Any]:
+        """Read the inputs of the only request, decoded by tritonclient."""
+        (request,) = self.requests
+        assert len(request.inputs) == len(request.raw_input_contents)
+        decoded: dict[str, Any] = {}
+        for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True):
+            values = (
+                [element.decode() for element in deserialize_bytes_tensor(raw)]
+                if tensor.datatype == "BYTES"
+                else np.frombuffer(raw, _NUMPY[tensor.datatype]).tolist()
+            )
+            decoded[tensor.name] = (tensor.datatype, list(tensor.shape), values)
+        return decoded
+
+
+@pytest.fixture
+def triton() -> Iterator[Triton]:
+    servicer = Triton()
+    server = grpc.server(ThreadPoolExecutor(max_workers=8))
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
+    servicer.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    yield servicer
+    servicer.released.set()
+    server.stop(grace=None).wait()
+
+
+@pytest.fixture
+def client(triton: Triton) -> Iterator[RecommenderClient]:
+    # Patient, so that a busy machine fails no test; those about deadlines set their own.
+    with RecommenderClient(triton.address, timeout=60) as connected:
+        yield connected
+
+
+@pytest.fixture
+def nowhere() -> Iterator[RecommenderClient]:
+    """A client of a port where nothing listens: whatever it sends comes back as Unavailable."""
+    with RecommenderClient("127.0.0.1:1", timeout=60) as unconnected:
+        yield unconnected
+
+
+@pytest.fixture(name="respond")
+def respond_fixture() -> Callable[..., service_pb2.ModelInferResponse]:
+    return respond

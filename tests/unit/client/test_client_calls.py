@@ -1,0 +1,236 @@
+"""Deadlines, readiness, closing, threads, and what importing the client costs."""
+
+from __future__ import annotations
+
+import ast
+import math
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+from tritonclient.grpc import service_pb2_grpc
+
+import client as package
+from client import (
+    DEFAULT_TIMEOUT,
+    NOT_GIVEN,
+    ClientClosed,
+    DeadlineExceeded,
+    PermissionDenied,
+    RecommenderClient,
+)
+from client._deadlines import Deadline
+
+CALLS = {
+    "rank": lambda client, **options: client.rank(["50"], ["1"], **options),
+    "recommend": lambda client, **options: client.recommend(["50"], **options),
+    "encode": lambda client, **options: client.encode(["text"], **options),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_slow_answer_ends_at_the_deadline(client, triton, call):
+    triton.hang = True
+    with pytest.raises(DeadlineExceeded, match="longer timeout=") as caught:
+        call(client, timeout=0.05)
+    assert caught.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert isinstance(caught.value, TimeoutError)
+
+
+@pytest.mark.parametrize("timeout", [-1, -0.5])
+def test_a_deadline_that_passed_already(client, triton, timeout):
+    with pytest.raises(DeadlineExceeded):
+        client.rank([], [], timeout=timeout)
+    assert not triton.requests
+
+
+def test_the_default_deadline_is_finite_and_reaches_the_server(triton):
+    assert math.isfinite(DEFAULT_TIMEOUT)
+    with RecommenderClient(triton.address) as client:
+        client.live()
+    (left,) = triton.time_remaining
+    assert left is not None
+    assert 0 < left <= DEFAULT_TIMEOUT * 1.1
+
+
+def test_a_deadline_runs_down():
+    deadline = Deadline.after(NOT_GIVEN, default=10)
+    first, second = deadline.left(), deadline.left()
+    assert first is not None
+    assert second is not None
+    assert second <= first <= 10
+    assert Deadline.after(None, default=10).left() is None
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_timeout_is_the_calls_own_else_the_clients_and_none_is_none(triton, call):
+    with RecommenderClient(triton.address, timeout=1000) as client:
+        call(client)
+        call(client, timeout=NOT_GIVEN)
+        call(client, timeout=500)
+        call(client, timeout=None)
+    *limited, last = triton.time_remaining
+    for left, timeout in zip(limited, [1000, 1000, 500], strict=True):
+        assert left is not None
+        # gRPC rounds a long timeout up to what its header can say in a few digits.
+        assert timeout - 400 < left < timeout * 1.1
+    assert unlimited(last)
+
+
+def test_a_client_may_have_no_deadline(triton):
+    with RecommenderClient(triton.address, timeout=None) as client:
+        client.rank([], [])
+    assert unlimited(triton.time_remaining[0])
+
+
+def unlimited(left: float | None) -> bool:
+    return left is None or left > 1e9
+
+
+def test_ready_asks_for_every_ensemble(client, triton):
+    assert client.ready() is True
+    assert len(triton.time_remaining) == 3
+
+
+@pytest.mark.parametrize("model", ["rank", "recommend", "encode"])
+def test_one_ensemble_that_is_not_ready(client, triton, model):
+    triton.not_ready.add(model)
+    assert client.ready() is False
+    assert client.live() is True
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND])
+def test_a_server_that_says_no_is_not_ready(client, triton, code):
+    triton.abort = (code, "no")
+    assert client.ready() is False
+
+
+def test_nothing_there_is_neither_ready_nor_live(nowhere):
+    assert nowhere.ready() is False
+    assert nowhere.live() is False
+
+
+def test_silence_is_neither_ready_nor_live(client, triton):
+    triton.hang = True
+    assert client.ready(timeout=0.05) is False
+    assert client.live(timeout=0.05) is False
+
+
+def test_a_refusal_is_no_answer_to_ready(client, triton):
+    triton.abort = (grpc.StatusCode.PERMISSION_DENIED, "not you")
+    with pytest.raises(PermissionDenied):
+        client.ready()
+    with pytest.raises(PermissionDenied):
+        client.live()
+
+
+def test_a_closed_client_says_so(triton):
+    with RecommenderClient(triton.address) as client:
+        pass
+    client.close()
+    for call in (*CALLS.values(), RecommenderClient.ready, RecommenderClient.live):
+        with pytest.raises(ClientClosed, match="make a new one") as caught:
+            call(client)
+        assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_closing_ends_a_call_under_way(triton):
+    triton.hang = True
+    client = RecommenderClient(triton.address, timeout=60)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(client.rank, [], [])
+        assert triton.arrived.wait(60)
+        client.close()
+        with pytest.raises(ClientClosed):
+            call.result(timeout=60)
+
+
+def test_threads_share_a_client(client):
+    def rank(number: int) -> bool:
+        ids = [f"{number}-{i}" for i in range(number)]
+        return list(client.rank([], ids).items) == ids
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(rank, range(100)))
+
+
+def test_a_server_that_comes_later_is_found(triton):
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+    with RecommenderClient(f"127.0.0.1:{port}", timeout=60) as client:
+        assert client.live() is False
+        server = grpc.server(ThreadPoolExecutor(1))
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(triton, server)
+        assert server.add_insecure_port(f"127.0.0.1:{port}") == port
+        server.start()
+        try:
+            end = time.monotonic() + 60
+            while not client.live():
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            assert client.ready() is True
+        finally:
+            server.stop(grace=None).wait()
+
+
+def test_repr_says_where_and_how_long():
+    assert (
+        repr(RecommenderClient("host:1", timeout=2)) == "RecommenderClient('host:1', timeout=2.0)"
+    )
+    assert repr(NOT_GIVEN) == "NOT_GIVEN"
+
+
+def test_all_is_what_is_there():
+    assert package.__all__ == sorted(package.__all__, key=lambda n: (not n.isupper(), n))
+    public = {
+        name
+        for name, value in vars(package).items()
+        if not name.startswith("_") and name != "annotations" and not isinstance(value, type(sys))
+    }
+    assert set(package.__all__) == public
+
+
+def test_importing_pulls_in_neither_torch_nor_the_rest_of_us():
+    script = """
+import sys, client
+heavy = {"torch", "transformers", "onnxruntime", "pandas", "builder", "model_repository"}
+print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
+"""
+    root = Path(package.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_package_imports_itself_numpy_and_grpc_only():
+    allowed = {"client", "numpy", "grpc", "tritonclient"} | sys.stdlib_module_names
+    for path in Path(package.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            assert {name.partition(".")[0] for name in names} <= allowed, path
+
+
+def test_tritonclient_is_known_to_one_module():
+    knowing = [
+        path.name
+        for path in Path(package.__file__).parent.glob("*.py")
+        if "import" in path.read_text() and "from tritonclient" in path.read_text()
+    ]
+    assert knowing == ["_protocol.py"]
+
+
+def test_it_is_typed():
+    assert (Path(package.__file__).parent / "py.typed").exists()
