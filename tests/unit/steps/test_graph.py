@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from model_repository.batch import Request
+from model_repository.engine import OnnxEngine
+from model_repository.graph import Graph
+
+# Row r → its number of tokens and their sum, through a table of eight entries: a larger token
+# makes the run fail, as it would in a BERT. MARK tells how many rows went through at once.
+ENCODER = """<ir_version: 10, opset_import: ["": 20]>
+encoder (int32[R, L] INPUT_IDS) => (float[R, h] VECTOR, int64[R, one] MARK)
+<float[8] table = {0, 1, 2, 3, 4, 5, 6, 7}, int64[1] last = {1}, int64[1] first = {0},
+ int64[1] single = {1}> {
+    values = Gather <axis = 0> (table, INPUT_IDS)
+    total = ReduceSum <keepdims = 1> (values, last)
+    signs = Sign (values)
+    count = ReduceSum <keepdims = 1> (signs, last)
+    VECTOR = Concat <axis = 1> (count, total)
+    shape = Shape (INPUT_IDS)
+    rows = Slice (shape, first, single)
+    target = Concat <axis = 0> (rows, single)
+    MARK = Expand (rows, target)
+}"""
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("graph")
+    onnx.save(onnx.parser.parse_model(ENCODER), path / "model.onnx")
+    (path / "settings.json").write_text(json.dumps({"threads": 1}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def encode(directory: Path) -> Graph:
+    return Graph(directory, batched=True)
+
+
+def tokens(rows: int, length: int, value: int = 1) -> Request:
+    return Request({"INPUT_IDS": np.full((rows, length), value, np.int32)})
+
+
+def test_one_run_answers_the_requests_of_a_batch(encode: Graph) -> None:
+    first, second = encode([tokens(2, 4), tokens(1, 4, 3)])
+    assert not isinstance(first, Exception)
+    assert not isinstance(second, Exception)
+    assert first["VECTOR"].tolist() == [[4, 4], [4, 4]]
+    assert second["VECTOR"].tolist() == [[4, 12]]
+    assert second["MARK"].tolist() == [[3]]
+
+
+def test_lengths_are_not_mixed(encode: Graph) -> None:
+    outcomes = encode([tokens(1, 4), tokens(2, 8), tokens(3, 4)])
+    marks = [outcome["MARK"][0, 0] for outcome in outcomes if not isinstance(outcome, Exception)]
+    assert marks == [4, 2, 4]
+
+
+def test_a_request_that_fails_does_not_take_its_batch_along(encode: Graph) -> None:
+    good, bad, also_good = encode([tokens(1, 4), tokens(1, 4, 999), tokens(2, 4)])
+    assert isinstance(bad, Exception)
+    assert not isinstance(good, Exception)
+    assert not isinstance(also_good, Exception)
+    assert good["VECTOR"].tolist() == [[4, 4]]
+    assert also_good["VECTOR"].tolist() == [[4, 4], [4, 4]]
+
+
+def test_without_a_batch_dimension_each_request_runs_alone(directory: Path) -> None:
+    each = Graph(directory, batched=False)
+    outcomes = each([tokens(1, 4), tokens(2, 4), tokens(1, 4, 999)])
+    marks = [outcome["MARK"][0, 0] for outcome in outcomes if not isinstance(outcome, Exception)]
+    assert marks == [1, 2]
+    assert isinstance(outcomes[2], Exception)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 3), st.sampled_from([4, 8]), st.sampled_from([0, 1, 7, 8])),
+        max_size=6,
+    )
+)
+def test_a_batch_is_its_requests_one_at_a_time(
+    encode: Graph, batch: list[tuple[int, int, int]]
+) -> None:
+    requests = [tokens(*shape) for shape in batch]
+    for together, request in zip(encode(requests), requests, strict=True):
+        (alone,) = encode([request])
+        if isinstance(alone, Exception):
+            assert isinstance(together, Exception)
+        else:
+            assert not isinstance(together, Exception)
+            np.testing.assert_array_equal(together["VECTOR"], alone["VECTOR"])
+
+
+def test_the_engine_names_what_it_takes_and_was_given(directory: Path) -> None:
+    engine = OnnxEngine(directory / "model.onnx", threads=None)
+    assert engine.inputs == {"INPUT_IDS"}
+    assert engine.outputs == ("VECTOR", "MARK")
+    wrong: NDArray[np.int32] = np.zeros((1, 1), np.int32)
+    with pytest.raises(ValueError, match=r"takes \['INPUT_IDS'\], and was given \['IDS'\]"):
+        engine.run({"IDS": wrong})
