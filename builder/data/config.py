@@ -1,0 +1,154 @@
+"""Where the data is and how its columns are to be understood."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from builder.data.template import Template
+from builder.errors import ConfigError
+
+FORMATS: Final = ("auto", "recbole", "movielens", "table")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of the columns that matter; None means the usual name of the format.
+
+    ``item`` is the item id in the log, ``item_key`` the item id in the item file (None: the same
+    name as in the log). ``user`` names the user id in the user file too.
+    """
+
+    user: str | None = None
+    item: str | None = None
+    item_key: str | None = None
+    time: str | None = None
+    rating: str | None = None
+    action: str | None = None
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """One data set and how to read it.
+
+    Attributes
+    ----------
+    directory
+        Where the files are.
+    format
+        ``recbole`` (``.inter``, ``.item``, ``.user``), ``movielens`` (``ratings.csv``,
+        ``movies.csv``), ``table`` (CSV, TSV, Parquet or JSON lines) or ``auto``.
+    interactions, items, users
+        File names inside the directory; None to find them by their usual names.
+    columns
+        The column mapping.
+    text
+        Template of an item's text over the columns of the item file; None for the default of the
+        format.
+    min_rating
+        Keep the events rated this or higher; None keeps all.
+    min_events
+        Keep the users with at least this many events, counted after ``min_rating``.
+
+    Raises
+    ------
+    ConfigError
+        Values that make no sense, all of them in one message.
+    """
+
+    directory: Path
+    format: str = "auto"
+    interactions: str | None = None
+    items: str | None = None
+    users: str | None = None
+    columns: Columns = Columns()
+    text: str | None = None
+    min_rating: float | None = None
+    min_events: int = 1
+
+    def __post_init__(self) -> None:
+        names = {name: getattr(self, name) for name in ("interactions", "items", "users")}
+        names |= {f"columns.{name}": value for name, value in asdict(self.columns).items()}
+        problems = [
+            f"{name} {value!r}: must be a name"
+            for name, value in names.items()
+            if not _is_text(value)
+        ]
+        if self.format not in FORMATS:
+            problems.append(f"format {self.format!r}: must be one of {', '.join(FORMATS)}")
+        if not _is_number(self.min_rating):
+            problems.append(f"min_rating {self.min_rating!r}: must be a finite number")
+        if type(self.min_events) is not int or self.min_events < 1:
+            problems.append(f"min_events {self.min_events!r}: must be a whole number from 1 up")
+        problems += _template_problems(self.text)
+        _raise_if_any(problems)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; ``from_dict`` reads them back."""
+        return {**asdict(self), "directory": str(self.directory)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DataConfig:
+        """Build the configuration from JSON values; keys left out get their defaults.
+
+        Raises
+        ------
+        ConfigError
+            Unknown keys (all of them), no directory, or values that make no sense.
+        """
+        known = {field.name for field in fields(cls)}
+        known_columns = {field.name for field in fields(Columns)}
+        columns = values.get("columns", {})
+        if not isinstance(columns, Mapping):
+            raise ConfigError(
+                f"data configuration: columns {columns!r}: must map names to columns, as in "
+                '{"user": "user_id"}'
+            )
+        problems = [
+            f"unknown key {key!r}: must be one of {', '.join(sorted(known))}"
+            for key in values
+            if key not in known
+        ]
+        problems += [
+            f"unknown key 'columns.{key}': must be one of {', '.join(sorted(known_columns))}"
+            for key in columns
+            if key not in known_columns
+        ]
+        if not isinstance(values.get("directory"), str | Path):
+            problems.append("directory: must be given, as a path")
+        _raise_if_any(problems)
+        return cls(
+            **{
+                **values,
+                "directory": Path(values["directory"]),
+                "columns": Columns(**columns),
+            }
+        )
+
+
+def _template_problems(text: object) -> list[str]:
+    if not isinstance(text, str):
+        return [] if text is None else [f"text {text!r}: must be a template such as '{{title}}'"]
+    try:
+        Template.parse(text)
+    except ConfigError as error:
+        return [str(error)]
+    return []
+
+
+def _is_text(value: object) -> bool:
+    return value is None or (isinstance(value, str) and value != "")
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    )
+
+
+def _raise_if_any(problems: list[str]) -> None:
+    if problems:
+        raise ConfigError("data configuration: " + "\n".join(problems))

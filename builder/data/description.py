@@ -1,0 +1,101 @@
+"""The figures that tell whether a data set is worth training on, and how long its texts are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from builder.data.sequences import Sequences
+from builder.data.tables import Catalogue, Interactions
+from builder.errors import ConfigError
+
+PERCENTILES: Final = (0, 5, 25, 50, 75, 90, 95, 99, 100)
+
+
+@dataclass(frozen=True)
+class Description:
+    """A data set in figures.
+
+    Attributes
+    ----------
+    density
+        Distinct (user, item) pairs over all possible ones.
+    first_event, last_event
+        Unix seconds; None when the log has no times.
+    history_length, token_length
+        Percentile (``PERCENTILES``, as text) → events per user, tokens per item text including
+        the special ones. ``token_length`` is None without a backbone.
+    """
+
+    users: int
+    items: int
+    items_with_events: int
+    events: int
+    density: float
+    actions: list[str]
+    first_event: int | None
+    last_event: int | None
+    history_length: dict[str, float]
+    token_length: dict[str, float] | None
+
+
+def describe(
+    interactions: Interactions, catalogue: Catalogue, backbone: str | None = None
+) -> Description:
+    """Count events and, given a backbone, the tokens that its tokenizer makes of each text.
+
+    Raises
+    ------
+    ConfigError
+        The backbone's tokenizer cannot be loaded.
+    """
+    users, items = len(interactions.user_ids), len(catalogue)
+    pairs = np.unique(interactions.user.astype(np.int64) * items + interactions.item)
+    times = interactions.time
+    return Description(
+        users=users,
+        items=items,
+        items_with_events=len(np.unique(interactions.item)),
+        events=len(interactions),
+        density=len(pairs) / (users * items),
+        actions=interactions.actions,
+        first_event=None if times is None else int(times.min()),
+        last_event=None if times is None else int(times.max()),
+        history_length=_percentiles(Sequences.from_interactions(interactions).lengths),
+        token_length=None
+        if backbone is None
+        else _percentiles(token_lengths(catalogue.texts, backbone)),
+    )
+
+
+def token_lengths(texts: Sequence[str], backbone: str) -> NDArray[np.int64]:
+    """Count the tokens of each text, the special ones included, without truncation: INT64 [n].
+
+    ``backbone`` is a directory or a Hugging Face name.
+
+    Raises
+    ------
+    ConfigError
+        Its tokenizer cannot be loaded.
+    """
+    # Imported here: it takes seconds, and nothing else of this package needs it.
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(backbone)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"backbone {backbone!r}: its tokenizer cannot be loaded: {error}; give a directory "
+            "with a Hugging Face model, or the name of one that can be downloaded"
+        ) from error
+    encoded = tokenizer(list(texts), truncation=False, verbose=False)
+    return np.array([len(ids) for ids in encoded["input_ids"]], np.int64)
+
+
+def _percentiles(values: NDArray[np.int64]) -> dict[str, float]:
+    found = np.percentile(values, PERCENTILES)
+    return {str(name): float(value) for name, value in zip(PERCENTILES, found, strict=True)}

@@ -1,0 +1,132 @@
+"""The command line options that say where the data is and how to read it.
+
+Every command that reads data declares these parameters and hands them to ``data_config``::
+
+    def command(
+        data: Annotated[Path, typer.Option("--data")],
+        data_format: DataFormat = "auto",
+        column: ColumnMap = None,
+        ...
+    ) -> None:
+        config = data_config(data, data_format=data_format, column=column, ...)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from builder.data.config import FORMATS, Columns, DataConfig
+from builder.errors import ConfigError
+
+_ROLES = tuple(field.name for field in fields(Columns))
+_PANEL = "Data"
+
+DataFormat = Annotated[
+    str,
+    typer.Option("--format", help=f"One of: {', '.join(FORMATS)}.", rich_help_panel=_PANEL),
+]
+InteractionsFile = Annotated[
+    str | None,
+    typer.Option(
+        "--interactions",
+        metavar="FILE",
+        help="The log, inside the directory. Default: the format's usual name.",
+        rich_help_panel=_PANEL,
+    ),
+]
+ItemsFile = Annotated[
+    str | None,
+    typer.Option(
+        "--items",
+        metavar="FILE",
+        help="The item file, inside the directory. Default: the format's usual name.",
+        rich_help_panel=_PANEL,
+    ),
+]
+UsersFile = Annotated[
+    str | None,
+    typer.Option(
+        "--users",
+        metavar="FILE",
+        help="The user file, which is only checked. Default: the format's usual name.",
+        rich_help_panel=_PANEL,
+    ),
+]
+ColumnMap = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="ROLE=NAME",
+        help=f"Name a column, as in time=created_at. Roles: {', '.join(_ROLES)}. Repeatable.",
+        rich_help_panel=_PANEL,
+    ),
+]
+TextTemplate = Annotated[
+    str | None,
+    typer.Option(
+        "--text",
+        metavar="TEMPLATE",
+        help="An item's text from its columns, as in '{title} ({year}) {genres}'.",
+        rich_help_panel=_PANEL,
+    ),
+]
+MinRating = Annotated[
+    float | None,
+    typer.Option(help="Keep only events rated this or higher.", rich_help_panel=_PANEL),
+]
+MinEvents = Annotated[
+    int,
+    typer.Option(
+        help="Keep only users with at least this many events.", min=1, rich_help_panel=_PANEL
+    ),
+]
+
+
+def data_config(
+    directory: Path,
+    *,
+    data_format: str = "auto",
+    interactions: str | None = None,
+    items: str | None = None,
+    users: str | None = None,
+    column: Sequence[str] | None = None,
+    text: str | None = None,
+    min_rating: float | None = None,
+    min_events: int = 1,
+) -> DataConfig:
+    """Turn the options into a configuration, with an absolute directory.
+
+    Raises
+    ------
+    ConfigError
+        A mapping that is not ``ROLE=NAME`` or gives a role twice, or a value that makes no sense.
+    """
+    mapping: dict[str, str] = {}
+    problems = []
+    for entry in column or ():
+        role, equals, name = entry.partition("=")
+        if not equals or not name or role not in _ROLES:
+            problems.append(
+                f"--column {entry!r}: write ROLE=NAME with a role of {', '.join(_ROLES)}"
+            )
+        elif role in mapping:
+            problems.append(f"--column {entry!r}: {role} is given twice; keep one")
+        mapping[role] = name
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return DataConfig(
+        directory=directory.absolute(),
+        format=data_format,
+        interactions=interactions,
+        items=items,
+        users=users,
+        columns=Columns(**mapping),
+        text=text,
+        min_rating=min_rating,
+        min_events=min_events,
+    )

@@ -1,0 +1,47 @@
+"""Collects every problem of the data, so that one run reports all of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Final
+
+from builder.errors import DataError
+
+SHOWN_PER_KIND: Final = 20
+
+
+class Problems:
+    """Problems by kind; only the first of each kind are kept in full, the rest are counted."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, list[str]] = defaultdict(list)
+        self._counts: dict[str, int] = defaultdict(int)
+
+    def __len__(self) -> int:
+        return sum(self._counts.values())
+
+    def add(self, kind: str, message: str) -> None:
+        """Record one problem: ``"file:line: column: what is wrong; what to do"``."""
+        self.add_all(kind, [message], 1)
+
+    def add_all(self, kind: str, messages: list[str], count: int) -> None:
+        """Record ``count`` problems of which at least the first ``SHOWN_PER_KIND`` are spelt out.
+
+        Callers with millions of bad rows need not build millions of messages.
+        """
+        free = SHOWN_PER_KIND - len(self._shown[kind])
+        self._shown[kind] += messages[: max(free, 0)]
+        self._counts[kind] += count
+
+    def raise_if_any(self) -> None:
+        """Raise a DataError with every problem, kinds in the order they were first met."""
+        if not self._counts:
+            return
+        total = len(self)
+        lines = [f"{total:,} problem{'s' if total > 1 else ''} in the data:"]
+        for kind, messages in self._shown.items():
+            lines += messages
+            hidden = self._counts[kind] - len(messages)
+            if hidden:
+                lines.append(f"... and {hidden:,} more: {kind}")
+        raise DataError("\n".join(lines))

@@ -1,0 +1,90 @@
+"""Events per user, oldest first, in one flat array each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from builder.data.tables import Interactions
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """The histories of ``U`` users, ``E`` events in all (compressed sparse rows).
+
+    Attributes
+    ----------
+    user_ids
+        ``U`` distinct ids.
+    offsets
+        INT64 [U + 1]: the events of user ``u`` are ``offsets[u]`` to ``offsets[u + 1]``.
+    items
+        INT32 [E], catalogue indices, oldest first within a user.
+    times
+        INT64 [E], Unix seconds; None when the log has no times.
+    actions
+        INT32 [E], 1-based index into ``Interactions.actions``, 0 for "not known"; None when the
+        log has none.
+    """
+
+    user_ids: list[str]
+    offsets: NDArray[np.int64]
+    items: NDArray[np.int32]
+    times: NDArray[np.int64] | None
+    actions: NDArray[np.int32] | None
+
+    @classmethod
+    def from_interactions(cls, interactions: Interactions, min_events: int = 1) -> Sequences:
+        """Group the events by user, leaving out users with fewer than ``min_events``."""
+        counts = np.bincount(interactions.user, minlength=len(interactions.user_ids))
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        everyone = cls(
+            interactions.user_ids, offsets, interactions.item, interactions.time,
+            interactions.action,
+        )  # fmt: skip
+        return everyone.part(offsets[:-1], offsets[1:], counts >= max(min_events, 1))
+
+    def __len__(self) -> int:
+        return len(self.user_ids)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """INT64 [U], events of each user."""
+        return np.diff(self.offsets)
+
+    def items_of(self, user: int) -> NDArray[np.int32]:
+        """INT32 [H], a view: the catalogue indices that this user met, oldest first."""
+        return self.items[self.offsets[user] : self.offsets[user + 1]]
+
+    def times_of(self, user: int) -> NDArray[np.int64] | None:
+        """INT64 [H], a view: the Unix seconds of this user's events, or None."""
+        if self.times is None:
+            return None
+        return self.times[self.offsets[user] : self.offsets[user + 1]]
+
+    def actions_of(self, user: int) -> NDArray[np.int32] | None:
+        """INT32 [H], a view: what this user did in each event, or None."""
+        if self.actions is None:
+            return None
+        return self.actions[self.offsets[user] : self.offsets[user + 1]]
+
+    def part(
+        self, starts: NDArray[np.int64], stops: NDArray[np.int64], users: NDArray[np.bool_]
+    ) -> Sequences:
+        """Take events ``starts[u]`` to ``stops[u]`` (INT64 [U], flat positions) of some users.
+
+        ``users`` is BOOL [U]; the order of users and events stays.
+        """
+        starts, stops = starts[users], stops[users]
+        lengths = stops - starts
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        events = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        return Sequences(
+            [self.user_ids[user] for user in np.flatnonzero(users)],
+            offsets,
+            self.items[events],
+            None if self.times is None else self.times[events],
+            None if self.actions is None else self.actions[events],
+        )

@@ -1,0 +1,69 @@
+"""What every format is read into: one table of items and one of events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """The ``n`` items, in the order of their file.
+
+    Attributes
+    ----------
+    item_ids
+        ``n`` distinct ids.
+    texts
+        ``n`` non-empty texts, made from the template.
+    columns
+        ``n`` rows: the columns of the item file as strings, an empty one where a value is missing.
+    """
+
+    item_ids: list[str]
+    texts: list[str]
+    columns: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Item id → position in the catalogue."""
+        return {item_id: position for position, item_id in enumerate(self.item_ids)}
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """The ``E`` events, sorted by user, then time; equal times keep the order of the file.
+
+    Attributes
+    ----------
+    user_ids
+        The distinct users, in order of first appearance in the file.
+    user
+        INT32 [E], index into ``user_ids``.
+    item
+        INT32 [E], index into ``Catalogue.item_ids``.
+    time
+        INT64 [E], Unix seconds. None when the log has no times; the order of the file is then
+        the order of time.
+    action
+        INT32 [E], 1-based index into ``actions``, 0 for "not known". None when the log has none.
+    actions
+        The distinct actions, sorted.
+    """
+
+    user_ids: list[str]
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    time: NDArray[np.int64] | None
+    action: NDArray[np.int32] | None
+    actions: list[str]
+
+    def __len__(self) -> int:
+        return len(self.item)
