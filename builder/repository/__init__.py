@@ -1,0 +1,28 @@
+"""Model repositories: configurations from the wire contract, and their atomic publication."""
+
+from builder.repository.config import (
+    DynamicBatching,
+    ensemble_config,
+    from_text,
+    step_config,
+    to_text,
+)
+from builder.repository.graph import check_graph
+from builder.repository.manifest import MANIFEST, Manifest, VersionRecord, read_manifest
+from builder.repository.publish import Staging, activate, stage
+
+__all__ = [
+    "MANIFEST",
+    "DynamicBatching",
+    "Manifest",
+    "Staging",
+    "VersionRecord",
+    "activate",
+    "check_graph",
+    "ensemble_config",
+    "from_text",
+    "read_manifest",
+    "stage",
+    "step_config",
+    "to_text",
+]

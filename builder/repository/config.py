@@ -1,0 +1,181 @@
+"""``config.pbtxt``: Triton's model configurations, derived from the wire contract.
+
+Axes that vary become -1 and a batched model's first axis is left out, since Triton adds it.
+Every model is pinned to one version and every ensemble step names that version, so that the parts
+of two exports never serve one request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
+
+from builder.errors import RepositoryError
+from client._contract import Dtype, EnsembleSpec, ModelSpec, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_TYPES: Final[Mapping[Dtype, str]] = {
+    "BYTES": "TYPE_STRING",
+    "FP32": "TYPE_FP32",
+    "INT32": "TYPE_INT32",
+    "INT64": "TYPE_INT64",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicBatching:
+    """How Triton merges waiting requests into one execution.
+
+    ``max_queue_delay_microseconds`` is the longest a request waits for company. ``ragged`` lets
+    requests of different shapes share an execution, each keeping its own tensors: for Python
+    models only, an engine needs tensors of equal shape.
+    """
+
+    max_queue_delay_microseconds: int = 0
+    preferred_batch_sizes: tuple[int, ...] = ()
+    ragged: bool = False
+
+
+def step_config(
+    spec: ModelSpec,
+    *,
+    backend: str,
+    version: int,
+    sizes: Mapping[str, int],
+    max_batch_size: int = 0,
+    batching: DynamicBatching | None = None,
+    instances: int = 1,
+    parameters: Mapping[str, str] | None = None,
+    default_model_filename: str = "",
+) -> ModelConfig:
+    """Configure one step.
+
+    Parameters
+    ----------
+    backend
+        Triton's name of it: ``python``, ``onnxruntime``, ``tensorrt``.
+    sizes
+        Length of each axis that the checkpoint fixes, by its name in the contract.
+    max_batch_size
+        Rows of the largest execution: above 0 exactly when ``spec.batched``.
+    instances
+        Copies of the model, on the CPU.
+    default_model_filename
+        Empty: the backend's own default.
+
+    Raises
+    ------
+    RepositoryError
+        The batching options do not fit the specification.
+    """
+    config = _model_config(spec, version, max_batch_size, sizes)
+    config.backend = backend
+    config.default_model_filename = default_model_filename
+    config.instance_group.add(kind=ModelInstanceGroup.KIND_CPU, count=instances)
+    for key, value in (parameters or {}).items():
+        config.parameters[key].string_value = value
+    if batching is not None:
+        if not spec.batched:
+            raise RepositoryError(
+                f"model {spec.name!r} is not batched in the contract, so Triton cannot merge its "
+                "requests; leave the dynamic batching out"
+            )
+        config.dynamic_batching.max_queue_delay_microseconds = batching.max_queue_delay_microseconds
+        config.dynamic_batching.preferred_batch_size.extend(batching.preferred_batch_sizes)
+        for tensor in config.input:
+            tensor.allow_ragged_batch = batching.ragged
+    return config
+
+
+def ensemble_config(
+    spec: EnsembleSpec, *, version: int, sizes: Mapping[str, int], max_batch_size: int = 0
+) -> ModelConfig:
+    """Configure an ensemble; the maps of its steps follow from the tensors' names.
+
+    A step reads every input of its own that the request or an earlier step provides. Outputs that
+    nothing reads stay unmapped, so that the step is not asked for them.
+
+    Raises
+    ------
+    RepositoryError
+        The batch size does not fit the specification.
+    """
+    config = _model_config(spec.model, version, max_batch_size, sizes)
+    config.platform = "ensemble"
+    available = _names(spec.model.inputs)
+    for position, step in enumerate(spec.steps):
+        wanted = _names(spec.model.outputs).union(
+            *(_names(later.inputs) for later in spec.steps[position + 1 :])
+        )
+        added = config.ensemble_scheduling.step.add(model_name=step.name, model_version=version)
+        for name in _ordered(step.inputs, available):
+            added.input_map[name] = name
+        for name in _ordered(step.outputs, wanted):
+            added.output_map[name] = name
+        available |= _names(step.outputs)
+    return config
+
+
+def to_text(config: ModelConfig) -> str:
+    """Render as ``config.pbtxt``, and make sure that it reads back as the same."""
+    text = text_format.MessageToString(config)
+    if from_text(text, config.name) != config:
+        raise RepositoryError(
+            f"the configuration of model {config.name!r} changes when it is written as text; "
+            "please report this together with the export command"
+        )
+    return text
+
+
+def from_text(text: str, where: str) -> ModelConfig:
+    """Parse a ``config.pbtxt``; ``where`` names it in the RepositoryError if that fails."""
+    try:
+        return text_format.Parse(text, ModelConfig())
+    except text_format.ParseError as error:
+        raise RepositoryError(f"{where}: not a Triton model configuration: {error}") from error
+
+
+def _model_config(
+    spec: ModelSpec, version: int, max_batch_size: int, sizes: Mapping[str, int]
+) -> ModelConfig:
+    if (max_batch_size > 0) != spec.batched:
+        wanted = "above 0" if spec.batched else "0"
+        raise RepositoryError(
+            f"model {spec.name!r}: max_batch_size is {max_batch_size} and must be {wanted}, since "
+            f"the contract declares batched={spec.batched}"
+        )
+    config = ModelConfig(name=spec.name, max_batch_size=max_batch_size)
+    config.version_policy.specific.versions.append(version)
+    for tensor in spec.inputs:
+        config.input.add(
+            name=tensor.name,
+            data_type=_TYPES[tensor.dtype],
+            dims=_dims(tensor, sizes, batched=spec.batched),
+            optional=tensor.optional,
+        )
+    for tensor in spec.outputs:
+        config.output.add(
+            name=tensor.name,
+            data_type=_TYPES[tensor.dtype],
+            dims=_dims(tensor, sizes, batched=spec.batched),
+        )
+    return config
+
+
+def _dims(tensor: TensorSpec, sizes: Mapping[str, int], *, batched: bool) -> list[int]:
+    axes = tensor.dims[1:] if batched else tensor.dims
+    return [axis if isinstance(axis, int) else sizes.get(axis, -1) for axis in axes]
+
+
+def _names(tensors: Sequence[TensorSpec]) -> set[str]:
+    return {tensor.name for tensor in tensors}
+
+
+def _ordered(tensors: Sequence[TensorSpec], chosen: set[str]) -> list[str]:
+    return [tensor.name for tensor in tensors if tensor.name in chosen]

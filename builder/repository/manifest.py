@@ -1,0 +1,112 @@
+"""``manifest.json`` at the root of a repository: which versions it holds, which one is served."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from builder.errors import RepositoryError
+
+MANIFEST: Final = "manifest.json"
+_FORMAT: Final = "tritonrec-repository-1"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """One published version.
+
+    ``created`` is ISO 8601 in UTC. ``details`` holds what the export measured (precision, hashes,
+    parity figures, shapes …), as JSON values.
+    """
+
+    created: str
+    target: str
+    checkpoint: str
+    models: tuple[str, ...]
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    active: int
+    versions: Mapping[int, VersionRecord]
+
+
+def read_manifest(repository: Path) -> Manifest:
+    """Read what the repository holds.
+
+    Raises
+    ------
+    RepositoryError
+        No manifest, not ours, or broken.
+    """
+    path = repository / MANIFEST
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise RepositoryError(
+            f"{repository} is not a published model repository (it has no {MANIFEST}); "
+            "create one with `python -m builder export`"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RepositoryError(f"{path} cannot be read: {error}") from error
+    try:
+        return _parse(json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RepositoryError(
+            f"{path} is broken or was not written by this software "
+            f"({type(error).__name__}: {error}); publish into another directory, or restore it"
+        ) from error
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """Render as JSON; ``details`` must hold JSON values only, else RepositoryError."""
+    document = {
+        "format": _FORMAT,
+        "active": manifest.active,
+        "versions": {
+            str(number): {
+                "created": record.created,
+                "target": record.target,
+                "checkpoint": record.checkpoint,
+                "models": list(record.models),
+                "details": dict(record.details),
+            }
+            for number, record in sorted(manifest.versions.items())
+        },
+    }
+    try:
+        return json.dumps(document, indent=2, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise RepositoryError(
+            f"the version's details do not fit into {MANIFEST}: {error}; use JSON values and "
+            "finite numbers"
+        ) from error
+
+
+def _parse(document: Any) -> Manifest:
+    if document["format"] != _FORMAT:
+        raise ValueError(f"format is {document['format']!r}, expected {_FORMAT!r}")
+    versions = {
+        int(number): VersionRecord(
+            created=_text(record["created"]),
+            target=_text(record["target"]),
+            checkpoint=_text(record["checkpoint"]),
+            models=tuple(_text(name) for name in record["models"]),
+            details=dict(record["details"]),
+        )
+        for number, record in document["versions"].items()
+    }
+    active = document["active"]
+    if active not in versions:
+        raise ValueError(f"the active version {active!r} is not among {sorted(versions)}")
+    return Manifest(active=active, versions=versions)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, found {value!r}")
+    return value

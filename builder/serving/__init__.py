@@ -1,0 +1,6 @@
+"""Starts and stops the real tritonserver, on any Linux machine."""
+
+from builder.serving.installation import Installation, find_tritonserver
+from builder.serving.server import ModelStatus, TritonServer
+
+__all__ = ["Installation", "ModelStatus", "TritonServer", "find_tritonserver"]

@@ -1,0 +1,60 @@
+"""Runs a server and ends it whole, even when whoever started it is killed.
+
+A program of its own, without imports from this project: it has to outlive its parent. Usage::
+
+    _guard.py PARENT_PID GRACE_SECONDS SCRATCH SHM_PREFIX COMMAND...
+
+SIGTERM, or the death of the parent, ends the server: SIGTERM first, SIGKILL to its process group
+after GRACE_SECONDS or at a second SIGTERM. Then the directory SCRATCH and the shared memory
+regions named SHM_PREFIX* are deleted. Exits as the server did (128 + n after signal n).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_WAKE = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
+_PR_SET_PDEATHSIG = 1
+
+
+def main(parent: int, grace: float, scratch: Path, prefix: str, command: list[str]) -> int:
+    # Blocked signals wait for sigtimedwait, so none is lost and no handler interrupts anything.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WAKE)
+    libc = ctypes.CDLL(None)
+
+    def in_child() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # should the guard itself be killed
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAKE)
+
+    # preexec_fn is safe here: this process has one thread.
+    server = subprocess.Popen(command, preexec_fn=in_child, start_new_session=True)
+    deadline = float("inf")
+    while server.poll() is None and time.monotonic() < deadline:
+        received = signal.sigtimedwait(_WAKE, 0.5)
+        ending = received is not None and received.si_signo != signal.SIGCHLD
+        if ending and deadline < float("inf"):
+            break
+        if deadline == float("inf") and (ending or os.getppid() != parent):
+            server.terminate()
+            deadline = time.monotonic() + grace
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)  # stubs included
+    code = server.wait()
+    shutil.rmtree(scratch, ignore_errors=True)
+    for region in Path("/dev/shm").glob(f"{prefix}*"):
+        region.unlink(missing_ok=True)
+    return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    sys.exit(
+        main(int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], sys.argv[5:])
+    )

@@ -1,0 +1,65 @@
+"""Ports: free ones to listen on, and a plain word about those that are taken."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Mapping
+
+from builder.errors import ServingError
+
+
+def claim_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
+    """Choose a free port wherever 0 is wanted, and make sure that the others are free.
+
+    Parameters
+    ----------
+    wanted
+        Purpose ("gRPC") to port.
+
+    Raises
+    ------
+    ServingError
+        Every port that is taken, wanted twice, not permitted or not a port; or an unknown host.
+    """
+    family, address = _resolve(host)
+    ports: dict[str, int] = {}
+    problems: list[str] = []
+    with contextlib.ExitStack() as held:
+        # Named ports first, so that a chosen one never is a named one.
+        for purpose, port in sorted(wanted.items(), key=lambda item: item[1] == 0):
+            probe = held.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            # As servers do: connections of an earlier server that linger are no obstacle.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+                # Bound but not listening sockets may share a port that both reuse.
+                probe.listen(1)
+            except (OSError, OverflowError) as error:
+                problems.append(_problem(purpose, host, port, error))
+            else:
+                ports[purpose] = probe.getsockname()[1]
+    if problems:
+        raise ServingError("; ".join(problems) + "; name other ports, or 0 for any that is free")
+    return ports
+
+
+def _resolve(host: str) -> tuple[socket.AddressFamily, str]:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise ServingError(
+            f"host {host!r} is not an address of this machine: {error}; use 127.0.0.1 for this "
+            "machine alone or 0.0.0.0 for every network"
+        ) from error
+    return family, str(address[0])
+
+
+def _problem(purpose: str, host: str, port: int, error: OSError | OverflowError) -> str:
+    where = f"the {purpose} port {port} on {host}"
+    if isinstance(error, OverflowError):
+        return f"{where} is not a port (0 to 65535)"
+    if error.errno == errno.EADDRINUSE:
+        return f"{where} is taken by another program"
+    return f"{where} cannot be opened: {error.strerror}"

@@ -1,0 +1,318 @@
+"""``TritonServer``: a tritonserver of our own, from start to the last trace of it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from builder.errors import ServingError
+from builder.serving.installation import Installation, find_tritonserver
+from builder.serving.output import OutputReader
+from builder.serving.ports import claim_ports
+
+_logger = logging.getLogger(__name__)
+
+_GUARD: Final = Path(__file__).with_name("_guard.py")
+_ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_CALL_TIMEOUT: Final = 5.0
+# Triton looks once a second whether its models are unloaded.
+_UNLOAD_MARGIN: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """A model as the server reports it; ``state`` is READY or UNAVAILABLE, with its ``reason``."""
+
+    name: str
+    version: int
+    state: str
+    reason: str
+
+
+class TritonServer:
+    """Serves a model repository; use it as a context manager, or ``start`` and ``stop`` it.
+
+    Parameters
+    ----------
+    repository
+        Directory of models. Triton sees those of its sub-directories that hold a ``config.pbtxt``.
+    grpc_port, http_port, metrics_port
+        0: any free port; None (HTTP and metrics): not served.
+    host
+        Address to listen on; 0.0.0.0 for every network.
+    start_timeout
+        Seconds for all models to load.
+    stop_timeout
+        Seconds for running requests to finish, and for models to unload.
+    """
+
+    def __init__(
+        self,
+        repository: Path,
+        *,
+        grpc_port: int = 0,
+        http_port: int | None = None,
+        metrics_port: int | None = None,
+        host: str = "127.0.0.1",
+        start_timeout: float = 60.0,
+        stop_timeout: float = 5.0,
+        installation: Installation | None = None,
+    ) -> None:
+        self.repository = repository.resolve()
+        self.host = host
+        self._wanted = {
+            purpose: port
+            for purpose, port in (
+                ("gRPC", grpc_port),
+                ("HTTP", http_port),
+                ("metrics", metrics_port),
+            )
+            if port is not None
+        }
+        self._ports: dict[str, int] = {}
+        self._start_timeout = start_timeout
+        self._stop_timeout = stop_timeout
+        self._installation = installation
+        self._process: subprocess.Popen[str] | None = None
+        self._output: OutputReader | None = None
+
+    def __enter__(self) -> TritonServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def grpc_address(self) -> str:
+        """Where clients on this machine connect, as host:port."""
+        return self._address("gRPC")
+
+    @property
+    def http_address(self) -> str:
+        return self._address("HTTP")
+
+    @property
+    def metrics_address(self) -> str:
+        return self._address("metrics")
+
+    def start(self) -> None:
+        """Start the server and wait until every model is ready.
+
+        Raises
+        ------
+        ServingError
+            No tritonserver, no models, a port that is taken, a model that does not load (with
+            Triton's own reason), or the time limit. Nothing is left running.
+        """
+        if self._process is not None:
+            raise ServingError("the server was started already; stop it first")
+        models = _models(self.repository)
+        installation = self._installation or find_tritonserver()
+        self._ports = claim_ports(self.host, self._wanted)
+        scratch = Path(tempfile.mkdtemp(prefix="tritonrec-"))
+        identity = f"tritonrec-{secrets.token_hex(6)}"
+        try:
+            view = self._view(scratch)
+            command = self._command(installation, scratch, view, identity)
+            self._process = subprocess.Popen(
+                command,
+                cwd=scratch,  # Python models have the working directory on their module path
+                env=installation.environment(os.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,  # Ctrl-C in a terminal is for us to handle
+            )
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+        assert self._process.stdout is not None
+        try:
+            self._output = OutputReader(
+                self._process.stdout, replace=(str(view), str(self.repository))
+            )
+            self._wait_until_ready(identity)
+        except BaseException:
+            self.kill()
+            raise
+        _logger.info("serving %d models from %s", len(models), self.repository)
+
+    def stop(self) -> None:
+        """Let running requests finish, then end the server with everything it started."""
+        self.request_stop()
+        self._reap()
+
+    def kill(self) -> None:
+        """End the server at once."""
+        if self._process is not None:
+            self.request_stop()
+            # The guard takes the second signal for "now"; equal pending signals merge.
+            while self._process.poll() is None:
+                self.request_stop()
+                time.sleep(0.05)
+        self._reap()
+
+    def request_stop(self) -> None:
+        """Ask for ``stop`` without waiting, as a signal handler may; twice asks for ``kill``."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """Wait until the server ends, whoever ends it; return its exit code."""
+        if self._process is None:
+            raise ServingError("the server is not running")
+        return self._process.wait()
+
+    def reason(self) -> str:
+        """Return the errors that the server printed, else the end of its output."""
+        return self._output.reason() if self._output else "it was not started"
+
+    def models(self) -> list[ModelStatus]:
+        """Ask the server for its models, sorted by name and version."""
+        with grpc.insecure_channel(self.grpc_address) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            try:
+                index = stub.RepositoryIndex(
+                    service_pb2.RepositoryIndexRequest(), timeout=_CALL_TIMEOUT
+                )
+            except grpc.RpcError as error:
+                raise ServingError(
+                    f"tritonserver at {self.grpc_address} does not answer: {error}"
+                ) from error
+        return sorted(
+            (
+                ModelStatus(model.name, int(model.version or 0), model.state, model.reason)
+                for model in index.models
+            ),
+            key=lambda model: (model.name, model.version),
+        )
+
+    def _address(self, purpose: str) -> str:
+        if purpose not in self._ports:
+            raise ServingError(f"{purpose} is not served; start the server with a port for it")
+        host = _ANY_ADDRESS.get(self.host, self.host)
+        return (
+            f"[{host}]:{self._ports[purpose]}" if ":" in host else f"{host}:{self._ports[purpose]}"
+        )
+
+    def _view(self, scratch: Path) -> Path:
+        """Link the models' files into directories of our own, which Triton gets to see.
+
+        Triton takes every directory at the root for a model and does not start when one has no
+        configuration; the __pycache__ of the modules at the root is such a directory. And the
+        Python backend writes __pycache__ beside the models, whatever the environment says: this
+        way not into the repository, which may be read-only.
+        """
+        view = scratch / "repository"
+        for config in self.repository.glob("*/config.pbtxt"):
+            model = config.parent
+            shutil.copytree(
+                model,
+                view / model.name,
+                copy_function=os.symlink,
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )
+        return view
+
+    def _command(
+        self, installation: Installation, scratch: Path, view: Path, identity: str
+    ) -> list[str]:
+        grace = self._stop_timeout + _UNLOAD_MARGIN
+        guard = [
+            *(sys.executable, "-I", "-S", str(_GUARD)),
+            *(str(os.getpid()), str(grace), str(scratch), identity),
+        ]
+        options = {
+            "id": identity,
+            "model-repository": view,
+            "exit-on-error": "true",
+            "strict-readiness": "true",
+            "exit-timeout-secs": max(1, round(self._stop_timeout)),
+            "backend-config": f"python,shm-region-prefix-name={identity}-",
+            "grpc-address": self.host,
+            "grpc-port": self._ports["gRPC"],
+            "allow-http": str("HTTP" in self._ports).lower(),
+            "allow-metrics": str("metrics" in self._ports).lower(),
+        }
+        if "HTTP" in self._ports:
+            options |= {"http-address": self.host, "http-port": self._ports["HTTP"]}
+        if "metrics" in self._ports:
+            options |= {"metrics-address": self.host, "metrics-port": self._ports["metrics"]}
+        backends = installation.backend_directory(scratch)
+        if backends is not None:
+            options["backend-directory"] = backends
+        arguments = [f"--{name}={value}" for name, value in options.items()]
+        arguments.append("--disable-auto-complete-config")
+        return [*guard, str(installation.binary), *arguments]
+
+    def _wait_until_ready(self, identity: str) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + self._start_timeout
+        with grpc.insecure_channel(self.grpc_address) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            while not _is_ready(stub, identity):
+                if self._process.poll() is not None:
+                    assert self._output is not None
+                    self._output.join(_CALL_TIMEOUT)
+                    raise ServingError(f"tritonserver did not start:\n  {self.reason()}")
+                if time.monotonic() > deadline:
+                    raise ServingError(
+                        f"tritonserver was not ready after {self._start_timeout:g} s; give it "
+                        f"more time if its models are large:\n  {self.reason()}"
+                    )
+                time.sleep(0.1)
+
+    def _reap(self) -> None:
+        if self._process is None:
+            return
+        self._process.wait()
+        if self._output is not None:
+            self._output.join(_CALL_TIMEOUT)
+        self._process = None
+
+
+def _is_ready(stub: Any, identity: str) -> bool:
+    """Whether the server that answers is ours, and ready."""
+    with contextlib.suppress(grpc.RpcError):
+        if stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=_CALL_TIMEOUT).ready:
+            answer = stub.ServerMetadata(service_pb2.ServerMetadataRequest(), timeout=_CALL_TIMEOUT)
+            return bool(answer.name == identity)
+    return False
+
+
+def _models(repository: Path) -> list[str]:
+    if not repository.is_dir():
+        raise ServingError(
+            f"there is no model repository at {repository}; create one with "
+            "`python -m builder export`"
+        )
+    models = sorted(path.parent.name for path in repository.glob("*/config.pbtxt"))
+    if not models:
+        raise ServingError(
+            f"the model repository {repository} holds no models; fill it with "
+            "`python -m builder export`"
+        )
+    return models
