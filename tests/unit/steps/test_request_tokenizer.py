@@ -83,12 +83,12 @@ class TestHistory:
                 ["i1", "x", "i2"],
                 history_text=["", text, ""],
                 history_action=["view", "buy", "view"],
-                times=[0, 3, 10],
+                times=[0, 30, 32],
             )
         )
         assert tensors["HISTORY_SLOT"].tolist() == [[1, 2]]
         assert tensors["HISTORY_ACTION_ID"].tolist() == [[1, 1]]
-        assert tensors["HISTORY_GAP"].tolist() == [gap_buckets(np.array([0, 10])).tolist()]
+        assert tensors["HISTORY_GAP"].tolist() == [gap_buckets(np.array([0, 32])).tolist()]
         assert tensors["SKIPPED"].tolist() == [[1]]
 
     def test_the_last_events_are_kept_after_dropping(self, answer: Answer) -> None:
