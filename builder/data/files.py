@@ -251,7 +251,7 @@ def _json_object(text: str) -> tuple[dict[str, Any] | None, str]:
     try:
         value = _JSON_DECODER.decode(text)
     except json.JSONDecodeError as error:
-        return None, f"not valid JSON ({error})"
+        return None, f"not valid JSON ({error.msg} at character {error.pos + 1})"
     return (value, "") if isinstance(value, dict) else (None, "not a JSON object")
 
 

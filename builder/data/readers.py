@@ -58,7 +58,7 @@ def _read_items(config: DataConfig, layout: Layout, problems: Problems) -> Catal
     if len(item_ids) < 2:
         problems.add(
             "too few items",
-            f"{table.path}: {len(item_ids)} items; recommending needs at least 2",
+            f"{table.path}: {len(item_ids)} items where recommending needs at least 2; add some",
         )
     return Catalogue(item_ids, _texts(config, layout, table, rows, key, problems), rows)
 
@@ -233,8 +233,6 @@ def _sorted(
 def _codes(text: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:
     """Give the distinct values numbers, in order of first appearance."""
     encoded = text.combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):  # several chunks: more than fits into one array
-        encoded = encoded.unify_dictionaries().combine_chunks()
     codes: NDArray[np.int32] = encoded.indices.to_numpy().astype(np.int32)
     return codes, encoded.dictionary.to_pylist()
 

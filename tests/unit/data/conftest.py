@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from builder.data.samples import fetch_minilm, fetch_movielens_100k
+
+CACHE = Path(__file__).parents[3] / ".data"
+
+
+@pytest.fixture(scope="session")
+def movielens() -> Path:
+    return fetch_movielens_100k(CACHE / "ml-100k")
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    return fetch_minilm(CACHE / "minilm")
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Write files by name into a fresh directory: text, or bytes as they are."""
+
+    def write(**files: str | bytes) -> Path:
+        for name, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            (tmp_path / name.replace("__", ".")).write_bytes(data)
+        return tmp_path
+
+    return write
