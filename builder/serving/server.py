@@ -75,6 +75,7 @@ class TritonServer:
     ) -> None:
         self.repository = repository.resolve()
         self.host = host
+        self.identity = ""
         self._wanted = {
             purpose: port
             for purpose, port in (
@@ -130,11 +131,12 @@ class TritonServer:
         models = _models(self.repository)
         installation = self._installation or find_tritonserver()
         self._ports = claim_ports(self.host, self._wanted)
-        scratch = Path(tempfile.mkdtemp(prefix="tritonrec-"))
-        identity = f"tritonrec-{secrets.token_hex(6)}"
+        # Marks everything that belongs to this server: processes, shared memory, files.
+        self.identity = f"tritonrec-{secrets.token_hex(6)}"
+        scratch = Path(tempfile.mkdtemp(prefix=f"{self.identity}-"))
         try:
             view = self._view(scratch)
-            command = self._command(installation, scratch, view, identity)
+            command = self._command(installation, scratch, view)
             self._process = subprocess.Popen(
                 command,
                 cwd=scratch,  # Python models have the working directory on their module path
@@ -154,7 +156,7 @@ class TritonServer:
             self._output = OutputReader(
                 self._process.stdout, replace=(str(view), str(self.repository))
             )
-            self._wait_until_ready(identity)
+            self._wait_until_ready()
         except BaseException:
             self.kill()
             raise
@@ -237,21 +239,19 @@ class TritonServer:
             )
         return view
 
-    def _command(
-        self, installation: Installation, scratch: Path, view: Path, identity: str
-    ) -> list[str]:
+    def _command(self, installation: Installation, scratch: Path, view: Path) -> list[str]:
         grace = self._stop_timeout + _UNLOAD_MARGIN
         guard = [
             *(sys.executable, "-I", "-S", str(_GUARD)),
-            *(str(os.getpid()), str(grace), str(scratch), identity),
+            *(str(os.getpid()), str(grace), str(scratch), self.identity),
         ]
         options = {
-            "id": identity,
+            "id": self.identity,
             "model-repository": view,
             "exit-on-error": "true",
             "strict-readiness": "true",
             "exit-timeout-secs": max(1, round(self._stop_timeout)),
-            "backend-config": f"python,shm-region-prefix-name={identity}-",
+            "backend-config": f"python,shm-region-prefix-name={self.identity}-",
             "grpc-address": self.host,
             "grpc-port": self._ports["gRPC"],
             "allow-http": str("HTTP" in self._ports).lower(),
@@ -268,12 +268,12 @@ class TritonServer:
         arguments.append("--disable-auto-complete-config")
         return [*guard, str(installation.binary), *arguments]
 
-    def _wait_until_ready(self, identity: str) -> None:
+    def _wait_until_ready(self) -> None:
         assert self._process is not None
         deadline = time.monotonic() + self._start_timeout
         with grpc.insecure_channel(self.grpc_address) as channel:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-            while not _is_ready(stub, identity):
+            while not _is_ready(stub, self.identity):
                 if self._process.poll() is not None:
                     assert self._output is not None
                     self._output.join(_CALL_TIMEOUT)

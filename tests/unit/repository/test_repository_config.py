@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
+
+from builder.errors import RepositoryError
+from builder.repository import (
+    DynamicBatching,
+    check_graph,
+    ensemble_config,
+    from_text,
+    step_config,
+    to_text,
+)
+from client import _contract as contract
+
+SIZES = {"h": 384, "M": 50}
+
+
+def step(spec: contract.ModelSpec, **options: object) -> ModelConfig:
+    given_options = {
+        "backend": "python",
+        "version": 3,
+        "sizes": SIZES,
+        "max_batch_size": 64 if spec.batched else 0,
+    }
+    return step_config(spec, **(given_options | options))  # type: ignore[arg-type]
+
+
+def ensemble(spec: contract.EnsembleSpec) -> ModelConfig:
+    return ensemble_config(
+        spec, version=3, sizes=SIZES, max_batch_size=64 if spec.model.batched else 0
+    )
+
+
+def dims(config: ModelConfig) -> dict[str, list[int]]:
+    return {tensor.name: list(tensor.dims) for tensor in (*config.input, *config.output)}
+
+
+def test_the_whole_contract_fits_together_and_survives_its_text() -> None:
+    configs = [step(spec) for spec in contract.STEPS]
+    configs += [ensemble(spec) for spec in contract.ENSEMBLES]
+    check_graph(configs)
+    for config in configs:
+        assert from_text(to_text(config), config.name) == config
+        assert list(config.version_policy.specific.versions) == [3]
+
+
+def test_a_batched_step_leaves_the_first_axis_out() -> None:
+    assert dims(step(contract.ENCODER)) == {"INPUT_IDS": [-1], "VECTOR": [384]}
+    assert dims(step(contract.TOKENIZER))["TEXT"] == [1]
+
+
+def test_an_unbatched_step_keeps_every_axis_and_fixes_the_known_ones() -> None:
+    assert dims(step(contract.RETRIEVER)) == {
+        "VECTOR": [-1, 384],
+        "HISTORY_SLOT": [1, -1],
+        "HISTORY_ACTION_ID": [1, -1],
+        "HISTORY_GAP": [1, -1],
+        "EXCLUDE_SLOT": [1, -1],
+        "INDEX": [1, 50],
+        "INDEX_INTEREST": [1, 50],
+        "INDEX_LOGIT": [1, 50],
+    }
+
+
+def test_ensemble_maps_follow_from_the_names() -> None:
+    config = ensemble(contract.RECOMMEND)
+    tokenizer, encoder, retriever, policy = config.ensemble_scheduling.step
+    assert set(tokenizer.input_map) == {
+        "HISTORY", "HISTORY_TEXT", "HISTORY_ACTION", "HISTORY_TIME", "EXCLUDE",
+    }  # fmt: skip
+    assert "CANDIDATE_SLOT" not in tokenizer.output_map
+    assert dict(encoder.input_map) == {"INPUT_IDS": "INPUT_IDS"}
+    assert set(retriever.input_map) == {
+        "VECTOR", "HISTORY_SLOT", "HISTORY_ACTION_ID", "HISTORY_GAP", "EXCLUDE_SLOT",
+    }  # fmt: skip
+    assert set(policy.output_map) == {"ITEM", "INTEREST", "LOGIT"}
+    assert {part.model_version for part in config.ensemble_scheduling.step} == {3}
+
+
+def test_optional_inputs_are_optional_in_ensemble_and_step() -> None:
+    optional = {tensor.name for tensor in ensemble(contract.RANK).input if tensor.optional}
+    assert optional == {"HISTORY_TEXT", "HISTORY_ACTION", "HISTORY_TIME", "CANDIDATE_TEXT"}
+    assert all(tensor.optional for tensor in step(contract.TOKENIZER).input)
+
+
+def test_batching_instances_and_parameters_are_written() -> None:
+    config = step(
+        contract.TOKENIZER,
+        batching=DynamicBatching(200, (8, 16), ragged=True),
+        instances=2,
+        parameters={"pad": "0"},
+        default_model_filename="other.py",
+    )
+    assert config.dynamic_batching.max_queue_delay_microseconds == 200
+    assert list(config.dynamic_batching.preferred_batch_size) == [8, 16]
+    assert all(tensor.allow_ragged_batch for tensor in config.input)
+    assert config.instance_group[0].count == 2
+    assert config.instance_group[0].kind == ModelInstanceGroup.KIND_CPU
+    assert config.parameters["pad"].string_value == "0"
+    assert config.default_model_filename == "other.py"
+
+
+def test_an_engine_is_not_given_ragged_requests() -> None:
+    config = step(contract.ENCODER, batching=DynamicBatching(200))
+    assert config.HasField("dynamic_batching")
+    assert not any(tensor.allow_ragged_batch for tensor in config.input)
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "words"),
+    [
+        (contract.ENCODER, {"max_batch_size": 0}, "must be above 0"),
+        (contract.ADAPTER, {"max_batch_size": 8}, "must be 0"),
+        (contract.ADAPTER, {"batching": DynamicBatching()}, "not batched"),
+    ],
+)
+def test_batching_that_the_contract_does_not_allow(
+    spec: contract.ModelSpec, options: dict[str, object], words: str
+) -> None:
+    with pytest.raises(RepositoryError, match=f"{spec.name}.*{words}"):
+        step(spec, **options)
+
+
+def test_text_that_is_no_configuration_names_the_file() -> None:
+    with pytest.raises(RepositoryError, match=r"rank/config\.pbtxt.*no field named"):
+        from_text("colour: 3", "rank/config.pbtxt")
+
+
+axes = st.one_of(st.integers(1, 9), st.sampled_from("HNhM"))
+tensors = st.builds(
+    contract.TensorSpec,
+    name=st.text("ABC_", min_size=1),
+    dtype=st.sampled_from(["BYTES", "FP32", "INT32", "INT64"]),
+    dims=st.lists(axes, min_size=1, max_size=4).map(tuple),
+    optional=st.booleans(),
+)
+
+
+@given(
+    spec=st.builds(
+        contract.ModelSpec,
+        name=st.text(min_size=1).filter(lambda name: name.isprintable()),
+        inputs=st.lists(tensors, max_size=4).map(tuple),
+        outputs=st.lists(tensors, max_size=4).map(tuple),
+        batched=st.booleans(),
+    ),
+    parameters=st.dictionaries(st.text(), st.text(), max_size=3),
+)
+def test_any_configuration_survives_its_text(
+    spec: contract.ModelSpec, parameters: dict[str, str]
+) -> None:
+    config = step(spec, parameters=parameters)
+    assert from_text(to_text(config), spec.name) == config
+    for tensor, written in zip(spec.inputs, config.input, strict=True):
+        assert len(written.dims) == len(tensor.dims) - spec.batched
