@@ -351,6 +351,28 @@ def test_a_killed_starter_leaves_nothing_behind(tmp_path: Path) -> None:
     assert until(lambda: not traces(identity)), traces(identity)
 
 
+def test_what_a_model_started_ends_with_the_server(tmp_path: Path) -> None:
+    marker = f"worker-of-{os.getpid()}-{time.monotonic_ns()}"
+    publish_one_model(
+        tmp_path / "models",
+        f"import subprocess\nsubprocess.Popen(['sh', '-c', 'sleep 600; true {marker}'])",
+    )
+    with TritonServer(tmp_path / "models"):
+        assert traces(marker)
+    assert traces(marker) == []
+
+
+def test_a_server_that_dies_is_noticed(tmp_path: Path) -> None:
+    publish_one_model(tmp_path / "models", LOAD)
+    with TritonServer(tmp_path / "models") as server:
+        assert server._process is not None
+        guard = server._process.pid
+        (triton_pid,) = Path(f"/proc/{guard}/task/{guard}/children").read_text().split()
+        os.kill(int(triton_pid), signal.SIGKILL)
+        assert server.wait() == 128 + signal.SIGKILL
+        assert traces(server.identity) == []
+
+
 def test_the_server_can_be_started_again(tmp_path: Path) -> None:
     publish_one_model(tmp_path / "models", LOAD)
     server = TritonServer(tmp_path / "models")
