@@ -15,10 +15,11 @@ An axis is an ``int`` when its length is fixed and a ``str`` when it varies:
 ``E``  items that must not be recommended
 ``M``  items that the retriever hands to the policy (fixed at export)
 ``k``  items recommended
-``B``  texts of an ``encode`` request
+``B``  texts of an ``encode`` or ``classify`` request
 ``R``  distinct texts of a request that the catalogue does not know, at least 1
 ``L``  tokens of the longest of them, rounded up to a bucket
 ``h``  width of a text vector (fixed by the backbone)
+labels classes of a classifier (fixed by the checkpoint)
 ====== =======================================================================
 
 Slots (INT32) name an item on the inside: ``s >= 0`` is catalogue index ``s``; ``-(r + 1)`` is row
@@ -80,6 +81,7 @@ CANDIDATE: Final = TensorSpec("CANDIDATE", "BYTES", (1, "N"))  # item ids
 CANDIDATE_TEXT: Final = TensorSpec("CANDIDATE_TEXT", "BYTES", (1, "N"), optional=True)
 EXCLUDE: Final = TensorSpec("EXCLUDE", "BYTES", (1, "E"), optional=True)  # item ids
 TEXT: Final = TensorSpec("TEXT", "BYTES", ("B", 1))
+TEXT_PAIR: Final = TensorSpec("TEXT_PAIR", "BYTES", ("B", 1), optional=True)  # "" for none
 
 # What it gets back.
 INTEREST: Final = TensorSpec("INTEREST", "FP32", (1, "N"))  # probability
@@ -92,6 +94,7 @@ TRUNCATED: Final = TensorSpec("TRUNCATED", "INT32", (1, 1))  # texts cut to the 
 TEXT_TRUNCATED: Final = TensorSpec("TRUNCATED", "INT32", ("B", 1))
 VECTOR: Final = TensorSpec("VECTOR", "FP32", ("R", "h"))
 TEXT_VECTOR: Final = TensorSpec("VECTOR", "FP32", ("B", "h"))
+PROBABILITY: Final = TensorSpec("PROBABILITY", "FP32", ("B", "labels"))
 
 # What travels between the steps.
 INPUT_IDS: Final = TensorSpec("INPUT_IDS", "INT32", ("R", "L"))
@@ -162,6 +165,12 @@ ENCODE: Final = EnsembleSpec(
 
 STEPS: Final = (TOKENIZER, ENCODER, ADAPTER, RETRIEVER, POLICY)
 ENSEMBLES: Final = (RANK, RECOMMEND, ENCODE)
+
+# What a checkpoint of the other family serves: a classifier of texts. Not one of ENSEMBLES, which
+# every recommender has.
+CLASSIFY: Final = ModelSpec(
+    "classify", inputs=(TEXT, TEXT_PAIR), outputs=(PROBABILITY, TEXT_TRUNCATED), batched=True
+)
 
 # Options travel as typed request parameters; Triton hands them to every step of an ensemble.
 TOP_K: Final = "top_k"  # int, how many items to recommend
