@@ -7,21 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from .batch import Outcome, Request, Tensors, attempt
 from .errors import InvalidRequest
 from .options import Options
 from .slots import NO_ITEM, gap_buckets
+from .text_tokenizer import TextTokenizer, TokenRow
 from .wire import check_length, decode, seconds, show, strings, texts
-
-_CHARACTERS_PER_TOKEN: Final = 64
-"""What lies beyond this many characters per token of the longest length is never looked at, so
-that a megabyte of text costs no more than a page of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +42,6 @@ class TokenizerSettings:
             raise ValueError("max_rows, max_history and max_top_k must be at least 1")
         if not self.length_buckets or sorted(set(self.length_buckets)) != self.length_buckets:
             raise ValueError(f"length_buckets must ascend, not {self.length_buckets}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """The tokens of one text, special tokens included."""
-
-    tokens: list[int]
-    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +77,11 @@ class RequestTokenizer:
         self._actions = {
             action.encode(): number for number, action in enumerate(self._settings.actions, 1)
         }
-        self._max_length = self._settings.length_buckets[-1]
-        self._tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-        # Published tokenizers carry the padding of their training; rows are padded here.
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(self._max_length)
+        self._tokenize = TextTokenizer(
+            directory / "tokenizer.json", self._settings.length_buckets[-1]
+        )
         # Triton refuses a batch of no rows, so a request without texts has one that nobody reads.
-        self._no_text = _Row(self._tokenizer.encode("").ids)
+        (self._no_text,) = self._tokenize([""])
 
     def __call__(self, requests: Sequence[Request]) -> list[Outcome]:
         """Return INPUT_IDS and the slots of each request, or why it is refused."""
@@ -199,19 +185,7 @@ class RequestTokenizer:
             )
         return _row(slots)
 
-    def _tokenize(self, batch: Sequence[str]) -> list[_Row]:
-        limit = _CHARACTERS_PER_TOKEN * self._max_length
-        encodings = self._tokenizer.encode_batch_fast([text[:limit] for text in batch])
-        return [
-            _Row(
-                encoding.ids,
-                truncated=len(text) > limit
-                or (len(encoding.ids) == self._max_length and bool(encoding.overflowing)),
-            )
-            for text, encoding in zip(batch, encodings, strict=True)
-        ]
-
-    def _finish(self, plan: _Plan, rows: Sequence[_Row]) -> Tensors:
+    def _finish(self, plan: _Plan, rows: Sequence[TokenRow]) -> Tensors:
         truncated = np.array([[row.truncated] for row in rows], np.int32).reshape(-1, 1)
         return {
             **plan.tensors,
@@ -219,7 +193,7 @@ class RequestTokenizer:
             "TRUNCATED": truncated if plan.per_text else truncated.sum(0, np.int32, keepdims=True),
         }
 
-    def _pad(self, rows: Sequence[_Row]) -> NDArray[np.int32]:
+    def _pad(self, rows: Sequence[TokenRow]) -> NDArray[np.int32]:
         longest = max(len(row.tokens) for row in rows)
         length = next(bucket for bucket in self._settings.length_buckets if bucket >= longest)
         padded = np.full((len(rows), length), self._settings.pad_id, np.int32)

@@ -20,6 +20,7 @@ STEP_FILES: Final[dict[str, tuple[str, ...]]] = {
         "tokenizer_step.py",
         "triton_step.py",
         "request_tokenizer.py",
+        "text_tokenizer.py",
         "wire.py",
         "options.py",
         "slots.py",

@@ -70,6 +70,18 @@ class Sequences:
             return None
         return self.actions[self.offsets[user] : self.offsets[user + 1]]
 
+    def rows(self, start: int, stop: int) -> Sequences:
+        """Users ``start`` to ``stop``, as views of the same events."""
+        offsets = self.offsets[start : stop + 1]
+        events = slice(offsets[0], offsets[-1])
+        return Sequences(
+            self.user_ids[start:stop],
+            offsets - offsets[0],
+            self.items[events],
+            None if self.times is None else self.times[events],
+            None if self.actions is None else self.actions[events],
+        )
+
     def part(
         self, starts: NDArray[np.int64], stops: NDArray[np.int64], users: NDArray[np.bool_]
     ) -> Sequences:

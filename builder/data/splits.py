@@ -6,6 +6,7 @@ depends on nothing but the log.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,15 @@ class Holdout:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def rows(self, start: int, stop: int) -> Holdout:
+        """Users ``start`` to ``stop``."""
+        return Holdout(self.histories.rows(start, stop), self.targets[start:stop])
+
+    def chunks(self, size: int) -> Iterator[Holdout]:
+        """All users, `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self.rows(start, min(start + size, len(self)))
 
 
 @dataclass(frozen=True, eq=False)

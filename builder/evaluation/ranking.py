@@ -1,0 +1,115 @@
+"""Full-ranking metrics.
+
+Every item of the catalogue competes but those that the user has seen. Ties count against the
+target, so a model that scores everything alike gets nothing for it, and a NaN is an error: it
+compares false with everything and would rank first (Krichene & Rendle 2020 on why not to sample
+negatives).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from builder.data.sequences import Sequences
+from builder.data.splits import Holdout
+
+CUTOFFS: Final = (5, 10, 20)
+
+
+class Scorer(Protocol):
+    """Anything that can score the whole catalogue for users."""
+
+    def scores(self, histories: Sequences) -> NDArray[np.float32]:
+        """Logits FP32 [U, n] of every item for every user."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Where each user's held-out item came, and what was recommended.
+
+    Attributes
+    ----------
+    rank
+        INT64 [U], 1 is best.
+    top
+        INT32 [U, 20], the best catalogue indices, best first; -1 where fewer exist.
+    items
+        Catalogue size n.
+    """
+
+    rank: NDArray[np.int64]
+    top: NDArray[np.int32]
+    items: int
+
+    def hit_rate(self, k: int) -> float:
+        return float(np.mean(self.rank <= k))
+
+    def ndcg(self, k: int) -> float:
+        """NDCG@k with one relevant item: 1 / log2(1 + rank) within the first k, else 0."""
+        return float(np.mean(self.ndcg_per_user(k)))
+
+    def ndcg_per_user(self, k: int) -> NDArray[np.float64]:
+        gain: NDArray[np.float64] = np.where(self.rank <= k, 1.0 / np.log2(1.0 + self.rank), 0.0)
+        return gain
+
+    def mrr(self) -> float:
+        return float(np.mean(1.0 / self.rank))
+
+    def coverage(self, k: int) -> float:
+        """Share of the catalogue that appears in at least one user's first k."""
+        shown = np.unique(self.top[:, :k])
+        return float(np.count_nonzero(shown >= 0) / self.items)
+
+    def metrics(self) -> dict[str, float]:
+        figures = {f"hr@{k}": self.hit_rate(k) for k in CUTOFFS}
+        figures |= {f"ndcg@{k}": self.ndcg(k) for k in CUTOFFS}
+        return figures | {"mrr": self.mrr(), "coverage@10": self.coverage(10)}
+
+
+def rank_holdout(scorer: Scorer, holdout: Holdout, items: int, *, chunk: int = 512) -> Ranking:
+    """Rank the whole catalogue for every user of `holdout`, seen items masked.
+
+    A target that the user has met before is not masked: it is what happened next.
+
+    Raises
+    ------
+    ValueError
+        A score is NaN.
+    """
+    ranks, tops = [], []
+    for part in holdout.chunks(chunk):
+        scores = np.array(scorer.scores(part.histories), np.float32)
+        ranks.append(rank_scores(scores, part.histories, part.targets))
+        tops.append(best_items(scores, max(CUTOFFS)))
+    return Ranking(np.concatenate(ranks), np.concatenate(tops), items)
+
+
+def rank_scores(
+    scores: NDArray[np.float32], histories: Sequences, targets: NDArray[np.int32]
+) -> NDArray[np.int64]:
+    """Ranks INT64 [U] of `targets` under `scores` FP32 [U, n].
+
+    `scores` is changed in place: what a user has seen becomes -inf.
+    """
+    if np.isnan(scores).any():
+        user, item = np.argwhere(np.isnan(scores))[0]
+        raise ValueError(f"the score of item index {item} for user row {user} is NaN")
+    users = np.arange(len(targets))
+    target_scores = scores[users, targets]
+    scores[np.repeat(users, histories.lengths), histories.items] = -np.inf
+    scores[users, targets] = target_scores
+    # The target compares equal with itself: that makes the count a rank that starts at 1, and
+    # every other item that ties stands before it.
+    return np.count_nonzero(scores >= target_scores[:, None], axis=1)
+
+
+def best_items(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
+    """Catalogue indices INT32 [U, k] of the best scores, best first; -1 where they are -inf."""
+    top = np.argsort(-scores, axis=1, kind="stable")[:, :k].astype(np.int32)
+    top[np.isneginf(np.take_along_axis(scores, top, axis=1))] = -1
+    return top

@@ -1,0 +1,84 @@
+"""The table of figures: baselines and the parts of a model, on the same users."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from builder.data.splits import Holdout
+from builder.evaluation.ranking import Ranking, Scorer, rank_holdout
+from builder.model.calibration import (
+    Calibration,
+    LabelledLogits,
+    draw_pairs,
+    expected_calibration_error,
+    joined,
+)
+from builder.model.recommender import Part, Recommender
+from builder.progress import Progress, silent
+
+PROTOCOL: Final = (
+    "full ranking of the catalogue, one held-out event per user, seen items masked, stable sort, "
+    "ties count against the target; everything chosen on validation"
+)
+PARTS: Final[dict[str, Part]] = {
+    "whole model": "whole",
+    "network alone": "network",
+    "text alone": "text",
+}
+_CALIBRATION_SEED: Final = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """Figures of one scorer on `users` held-out events. ``ece``: calibration error, if any."""
+
+    name: str
+    users: int
+    metrics: dict[str, float]
+    ndcg_standard_error: float
+    ece: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def row(name: str, scorer: Scorer, holdout: Holdout, items: int, ece: float | None = None) -> Row:
+    ranking = rank_holdout(scorer, holdout, items)
+    return Row(name, len(holdout), ranking.metrics(), _standard_error(ranking), ece)
+
+
+def model_rows(
+    prefix: str, model: Recommender, holdout: Holdout, *, progress: Progress = silent
+) -> list[Row]:
+    """Rows for the whole model and its parts; the whole one has its calibration error."""
+    rows = []
+    for done, (name, part) in enumerate(PARTS.items(), 1):
+        scorer = model.scorer(part)
+        ece = (
+            calibration_error(scorer, model.calibration, holdout) if part == "whole" else None
+        )
+        rows.append(row(f"{prefix}{name}", scorer, holdout, len(model.catalogue), ece))
+        progress("evaluate", done, len(PARTS))
+    return rows
+
+
+def calibration_error(scorer: Scorer, calibration: Calibration, holdout: Holdout) -> float:
+    """ECE on the held-out events against as much weight of random unseen items."""
+    pairs = labelled_logits(scorer, holdout, seed=_CALIBRATION_SEED)
+    return expected_calibration_error(calibration, pairs)
+
+
+def labelled_logits(scorer: Scorer, holdout: Holdout, *, seed: int) -> LabelledLogits:
+    """Logits of the held-out items and of random unseen ones, see `draw_pairs`."""
+    random = np.random.default_rng(seed)
+    return joined(
+        [draw_pairs(scorer.scores(part.histories), part, random) for part in holdout.chunks(512)]
+    )
+
+
+def _standard_error(ranking: Ranking) -> float:
+    gains = ranking.ndcg_per_user(10)
+    return float(gains.std(ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else 0.0

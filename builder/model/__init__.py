@@ -1,0 +1,1 @@
+"""The network: text encoder, interest adapter, linear term, and the checkpoint that holds them."""

@@ -1,0 +1,113 @@
+"""Logit → interest: a probability that means something.
+
+Interest is the probability that an item is the one that the user met next, rather than one drawn
+at random from those that the user had not met, when both are equally likely beforehand. So the
+odds ``interest / (1 - interest)`` say how many times likelier than a random item this one is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from builder.data.splits import Holdout
+
+NEGATIVES: Final = 100
+"""Random items drawn for each user, together as heavy as the one that was met."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """``interest = sigmoid(scale · logit + shift)`` (Platt 1999)."""
+
+    scale: float = 1.0
+    shift: float = 0.0
+
+    def interest(self, logits: NDArray[np.floating]) -> Array:
+        interest: Array = expit(self.scale * logits.astype(np.float64) + self.shift)
+        return interest
+
+
+@dataclass(frozen=True)
+class LabelledLogits:
+    """Logits, whether each belongs to the item met next, and weights; each [pairs]."""
+
+    logits: Array
+    met: NDArray[np.bool_]
+    weights: Array
+
+
+def draw_pairs(
+    logits: NDArray[np.float32], holdout: Holdout, random: np.random.Generator
+) -> LabelledLogits:
+    """The item met next and `NEGATIVES` unseen ones of each user, both sides weighing the same.
+
+    ``logits`` is FP32 [U, n], for all users of `holdout`.
+    """
+    users = np.arange(len(holdout))
+    unseen = np.ones(logits.shape, bool)
+    histories = holdout.histories
+    unseen[np.repeat(users, histories.lengths), histories.items] = False
+    unseen[users, holdout.targets] = False
+    drawn = [
+        random.choice(free, NEGATIVES) if len(free := np.flatnonzero(row)) else free
+        for row in unseen
+    ]
+    rows = np.repeat(users, [len(items) for items in drawn])
+    positives = logits[users, holdout.targets].astype(np.float64)
+    negatives = logits[rows, np.concatenate(drawn)].astype(np.float64)
+    return LabelledLogits(
+        np.concatenate([positives, negatives]),
+        np.concatenate([np.ones(len(positives), bool), np.zeros(len(negatives), bool)]),
+        np.concatenate(
+            [np.ones(len(positives)), np.full(len(negatives), len(positives) / len(negatives))]
+        ),
+    )
+
+
+def joined(parts: Sequence[LabelledLogits]) -> LabelledLogits:
+    return LabelledLogits(
+        np.concatenate([part.logits for part in parts]),
+        np.concatenate([part.met for part in parts]),
+        np.concatenate([part.weights for part in parts]),
+    )
+
+
+def fit_platt(pairs: LabelledLogits) -> Calibration:
+    """Weighted maximum likelihood of scale and shift."""
+    spread = max(float(pairs.logits.std()), 1e-6)
+    logits = pairs.logits / spread
+    sign = np.where(pairs.met, 1.0, -1.0)
+
+    def loss(parameters: Array) -> tuple[float, Array]:
+        margin = sign * (parameters[0] * logits + parameters[1])
+        slope = -sign * expit(-margin) * pairs.weights
+        value = float(np.dot(pairs.weights, np.logaddexp(0.0, -margin)))
+        return value, np.array([np.dot(slope, logits), slope.sum()])
+
+    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B").x
+    return Calibration(float(found[0] / spread), float(found[1]))
+
+
+def expected_calibration_error(
+    calibration: Calibration, pairs: LabelledLogits, *, bins: int = 10
+) -> float:
+    """ECE (Naeini et al. 2015) over bins of equal width: 0 is perfect, 1 the worst."""
+    interest = calibration.interest(pairs.logits)
+    place = np.minimum((interest * bins).astype(int), bins - 1)
+    error = 0.0
+    for each in range(bins):
+        inside = place == each
+        weights = pairs.weights[inside]
+        if weights.sum():
+            gap = np.dot(weights, pairs.met[inside]) - np.dot(weights, interest[inside])
+            error += abs(float(gap))
+    return error / float(pairs.weights.sum())

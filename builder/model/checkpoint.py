@@ -1,0 +1,246 @@
+"""The checkpoint: a directory that holds a trained model and what there is to know of it.
+
+::
+
+    encoder/              loads with AutoModel.from_pretrained; tokenizer.json beside it
+    adapter.safetensors   adapter, pooling, linear term and text vectors
+    catalogue.parquet     item ids, texts and the item file's own columns
+    validation.parquet    the validation users that the ranking gate of an export is held against
+    config.json           shapes, data set, training options, calibration
+    metrics.json          the table that training ended with
+
+``config.json`` is written last, so that a directory without it is no checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, AutoTokenizer
+
+from builder.data.sequences import Sequences
+from builder.data.splits import Holdout
+from builder.data.tables import Catalogue
+from builder.errors import CheckpointError
+from builder.model.calibration import Calibration
+from builder.model.interest import AdapterConfig, InterestAdapter
+from builder.model.linear import LinearTerm
+from builder.model.recommender import Recommender
+from builder.model.text_encoder import TextEncoder
+from model_repository.text_tokenizer import TextTokenizer
+
+FORMAT: Final = 1
+_LINEAR: Final = "linear."
+_ADAPTER: Final = "adapter."
+_POOLING: Final = "pooling."
+
+
+def save_checkpoint(
+    directory: Path,
+    model: Recommender,
+    validation: Holdout,
+    *,
+    config: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> None:
+    """Write `model` into `directory`; `config` says how it came about."""
+    encoder = directory / "encoder"
+    model.encoder.backbone.save_pretrained(encoder)  # type: ignore[operator]
+    tensors = {
+        _ADAPTER + name: tensor for name, tensor in model.adapter.state_dict().items()
+    } | {
+        _LINEAR + "index": torch.from_numpy(model.linear.index),
+        _LINEAR + "value": torch.from_numpy(model.linear.value),
+        "text_vectors": model.text_vectors,
+    }
+    if model.encoder.query is not None:
+        tensors[_POOLING + "query"] = model.encoder.query.weight
+    save_file(
+        {name: tensor.detach().contiguous() for name, tensor in tensors.items()},
+        directory / "adapter.safetensors",
+    )
+    _catalogue_table(model.catalogue).to_parquet(directory / "catalogue.parquet")
+    _holdout_table(validation).to_parquet(directory / "validation.parquet")
+    _write_json(directory / "metrics.json", metrics)
+    _write_json(
+        directory / "config.json",
+        {
+            "format": FORMAT,
+            "adapter": model.adapter.config.to_dict(),
+            "pooling": model.encoder.pooling,
+            "pad_id": model.encoder.pad_id,
+            "max_length": model.tokenizer.max_length,
+            "actions": list(model.actions),
+            "linear": {"decay": model.linear.decay, "weight": model.linear.weight},
+            "calibration": asdict(model.calibration),
+            **config,
+        },
+    )
+
+
+def load_checkpoint(directory: Path) -> Recommender:
+    """Load the model that `save_checkpoint` wrote.
+
+    Raises
+    ------
+    CheckpointError
+        The directory is missing, unfinished, of another format or damaged.
+    """
+    config = read_config(directory)
+    try:
+        backbone = AutoModel.from_pretrained(directory / "encoder")
+        tensors = load_file(directory / "adapter.safetensors")
+        encoder = TextEncoder(backbone, config["pad_id"], config["pooling"])
+        if encoder.query is not None:
+            encoder.query.load_state_dict({"weight": tensors[_POOLING + "query"]})
+        adapter = InterestAdapter(AdapterConfig.from_dict(config["adapter"]))
+        adapter.load_state_dict(
+            {
+                name.removeprefix(_ADAPTER): tensor
+                for name, tensor in tensors.items()
+                if name.startswith(_ADAPTER)
+            }
+        )
+        return Recommender(
+            encoder=encoder.eval(),
+            tokenizer=TextTokenizer(directory / "encoder/tokenizer.json", config["max_length"]),
+            adapter=adapter.eval(),
+            linear=LinearTerm(
+                tensors[_LINEAR + "index"].numpy(),
+                tensors[_LINEAR + "value"].numpy(),
+                **config["linear"],
+            ),
+            calibration=Calibration(**config["calibration"]),
+            catalogue=_read_catalogue(directory / "catalogue.parquet"),
+            text_vectors=tensors["text_vectors"],
+            actions=config["actions"],
+        )
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{directory}: the checkpoint is damaged ({type(error).__name__}: {error}); train again"
+        ) from error
+
+
+def load_validation(directory: Path) -> Holdout:
+    """The validation users that were written beside the model."""
+    try:
+        return _read_holdout(directory / "validation.parquet")
+    except (OSError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"{directory}: validation.parquet cannot be read ({error}); train again"
+        ) from error
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """``config.json`` of a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        There is none, or it is not ours.
+    """
+    file = directory / "config.json"
+    if not file.is_file():
+        unfinished = directory.with_name(directory.name + ".partial").is_dir()
+        raise CheckpointError(
+            f"{directory} is not a checkpoint: it has no config.json; "
+            + (
+                f"training was interrupted: continue with `python -m builder train --resume "
+                f"--output {directory} …`"
+                if unfinished
+                else "make one with `python -m builder train`"
+            )
+        )
+    try:
+        config: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{file} is not JSON ({error}); train again") from error
+    if config.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{file} has format {config.get('format')!r} and this version reads {FORMAT}; train "
+            "again, or use the version that wrote it"
+        )
+    return config
+
+
+def load_backbone(name_or_path: str) -> tuple[torch.nn.Module, Any]:
+    """A Hugging Face encoder and its tokenizer, by hub name or directory.
+
+    Raises
+    ------
+    CheckpointError
+        It cannot be loaded, or has no fast tokenizer.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, use_fast=True)
+        backbone = AutoModel.from_pretrained(name_or_path, dtype=torch.float32)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"--backbone {name_or_path}: it cannot be loaded ({str(error).splitlines()[0]}); give "
+            "a directory with config.json, model.safetensors and tokenizer.json, or a hub name "
+            "where the hub can be reached"
+        ) from error
+    if not tokenizer.is_fast or tokenizer.pad_token_id is None:
+        raise CheckpointError(
+            f"--backbone {name_or_path}: its tokenizer has no tokenizer.json or no padding token, "
+            "which serving needs; choose another"
+        )
+    return backbone, tokenizer
+
+
+def _write_json(file: Path, values: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _catalogue_table(catalogue: Catalogue) -> pd.DataFrame:
+    own = catalogue.columns.add_prefix("column:").reset_index(drop=True)
+    table = pd.DataFrame({"item_id": catalogue.item_ids, "text": catalogue.texts})
+    return pd.concat([table, own], axis=1)
+
+
+def _read_catalogue(file: Path) -> Catalogue:
+    table = pd.read_parquet(file)
+    own = [name for name in table.columns if name.startswith("column:")]
+    columns = table[own].rename(columns=lambda name: name.removeprefix("column:"))
+    return Catalogue(table["item_id"].tolist(), table["text"].tolist(), columns)
+
+
+def _holdout_table(holdout: Holdout) -> pd.DataFrame:
+    histories = holdout.histories
+    users = range(len(holdout))
+    return pd.DataFrame(
+        {
+            "user_id": histories.user_ids,
+            "items": [histories.items_of(user) for user in users],
+            "times": [histories.times_of(user) for user in users],
+            "actions": [histories.actions_of(user) for user in users],
+            "target": holdout.targets,
+        }
+    )
+
+
+def _read_holdout(file: Path) -> Holdout:
+    table = pd.read_parquet(file)
+    offsets = np.concatenate([[0], np.cumsum([len(items) for items in table["items"]])])
+
+    def flat(name: str, dtype: type[np.generic]) -> Any:
+        if table[name].isna().any():
+            return None
+        return np.concatenate(table[name].tolist()).astype(dtype)
+
+    histories = Sequences(
+        table["user_id"].tolist(),
+        offsets.astype(np.int64),
+        flat("items", np.int32),
+        flat("times", np.int64),
+        flat("actions", np.int32),
+    )
+    return Holdout(histories, table["target"].to_numpy(np.int32))

@@ -1,0 +1,179 @@
+"""History → interest in each item: the network over item vectors."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model_repository.slots import GAP_BUCKETS
+
+MASKED = -1e4
+"""Added to what attention must not see. Finite, so that it survives FP16."""
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """Shape of the `InterestAdapter`.
+
+    Attributes
+    ----------
+    items, text_width, actions
+        Catalogue size n, width h of a text vector, and known action types.
+    width
+        Width d of item vectors and user states.
+    max_history
+        Longest history H that the network reads; of a longer one the last events count.
+    """
+
+    items: int
+    text_width: int
+    actions: int = 0
+    width: int = 64
+    layers: int = 2
+    heads: int = 2
+    dropout: float = 0.4
+    max_history: int = 100
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> AdapterConfig:
+        return cls(**{field.name: values[field.name] for field in fields(cls)})
+
+
+WHITENING_RIDGE = 0.1
+WHITENED_DEVIATION = 0.3
+"""Of each whitened direction; text then starts out weaker than what is learnt (1.0 lost 20 %)."""
+
+
+class Block(nn.Module):
+    """One pre-norm causal transformer block (Xiong et al. 2020), FP [B, T, d] → the same."""
+
+    def __init__(self, config: AdapterConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.heads = config.heads
+        self.norm_attention = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.norm_feed = nn.LayerNorm(width)
+        self.feed = nn.Sequential(
+            nn.Linear(width, 4 * width),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(4 * width, width),
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.attention_dropout = config.dropout
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        batch, length, width = states.shape
+        query, key, value = (
+            self.qkv(self.norm_attention(states))
+            .reshape(batch, length, 3, self.heads, width // self.heads)
+            .permute(2, 0, 3, 1, 4)
+        )
+        attended = functional.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=mask,
+            dropout_p=self.attention_dropout if self.training else 0.0,
+        )
+        attended = attended.transpose(1, 2).reshape(batch, length, width)
+        states = states + self.dropout(self.out(attended))
+        return states + self.dropout(self.feed(self.norm_feed(states)))
+
+
+class InterestAdapter(nn.Module):
+    """The sequence network over item vectors (after SASRec, Kang & McAuley 2018).
+
+    An item vector is ``project(whitened text vector) + residual[item]``. The residual carries what
+    the text does not say; it is dropped at random in training, so that text alone works for items
+    that were never seen. A learned start state stands before the first event: a new user, who
+    has no history, gets its state.
+
+    Whitening (`fit_whitening`) spreads text vectors, which pretrained encoders crowd into a narrow
+    cone (Ethayarajh 2019; WhitenRec, Zhang et al. 2024). On MovieLens-100K it lifted text alone
+    from .056 to .072 NDCG@10 over standardised vectors, the whole model being level.
+    """
+
+    text_mean: Tensor
+    text_whitening: Tensor
+
+    def __init__(self, config: AdapterConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("text_mean", torch.zeros(config.text_width))
+        self.register_buffer("text_whitening", torch.eye(config.text_width))
+        self.project = nn.Linear(config.text_width, config.width)
+        self.residual = nn.Embedding(config.items, config.width)
+        self.bias = nn.Parameter(torch.zeros(config.items))
+        self.start = nn.Parameter(torch.zeros(config.width))
+        self.position = nn.Embedding(config.max_history + 1, config.width)
+        self.action = nn.Embedding(config.actions + 1, config.width)
+        self.gap = nn.Embedding(GAP_BUCKETS, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.width)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+        # The sequence reads the same without actions and times as with them, until it learns.
+        nn.init.zeros_(self.action.weight)
+        nn.init.zeros_(self.gap.weight)
+
+    @torch.no_grad()
+    def fit_whitening(self, text_vectors: Tensor) -> None:
+        """Set mean and whitening from the catalogue's text vectors FP [n, h].
+
+        Directions of little variance are damped by a ridge, since a small catalogue says nothing
+        about them.
+        """
+        mean = text_vectors.mean(0)
+        centred = (text_vectors - mean).double()
+        variance, axes = torch.linalg.eigh(centred.T @ centred / len(text_vectors))
+        ridge = WHITENING_RIDGE * variance.mean()
+        scale = WHITENED_DEVIATION / (variance.clamp(min=0) + ridge).sqrt()
+        self.text_mean.copy_(mean)
+        self.text_whitening.copy_(axes * scale)
+
+    def from_text(self, text_vectors: Tensor) -> Tensor:
+        """Text vectors FP [m, h] → item vectors FP [m, d] of items known by text alone."""
+        vectors: Tensor = self.project((text_vectors - self.text_mean) @ self.text_whitening)
+        return vectors
+
+    def states(self, vectors: Tensor, actions: Tensor, gaps: Tensor) -> Tensor:
+        """User states after 0, 1, … H events.
+
+        Parameters
+        ----------
+        vectors
+            Item vectors of the history, FP [B, H, d], oldest first, padded on the right: causal
+            attention never looks at what comes after, so padding needs no mask.
+        actions, gaps
+            INT [B, H]; 0 is "not known".
+
+        Returns
+        -------
+        FP [B, H + 1, d]; entry ``t`` has seen the first ``t`` events.
+        """
+        batch, events, width = vectors.shape
+        start = self.start.expand(batch, 1, width)
+        events_in = vectors + self.action(actions) + self.gap(gaps)
+        where = torch.arange(events + 1, device=vectors.device)
+        states = torch.cat([start, events_in], dim=1) + self.position(where)
+        ahead = where.unsqueeze(0) > where.unsqueeze(1)
+        mask = torch.where(ahead, MASKED, 0.0).to(states.dtype)
+        states = self.dropout(states)
+        for block in self.blocks:
+            states = block(states, mask)
+        normed: Tensor = self.norm(states)
+        return normed

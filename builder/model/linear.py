@@ -1,0 +1,140 @@
+"""The linear term: what co-occurrence says, in closed form, beside the network.
+
+``logit += γ · Σ_j ρ^age(j) · B[j, i]`` over the events j of the history, where age counts events
+back from the latest (0).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg, sparse
+
+from builder.data.sequences import Sequences
+
+log = logging.getLogger(__name__)
+
+EASE_LIMIT: Final = 20_000
+"""EASE inverts an items × items matrix; above this many items neighbours take its place."""
+
+
+@dataclass(frozen=True)
+class LinearTerm:
+    """The strongest entries of each row of B, and how they are weighted.
+
+    Attributes
+    ----------
+    index, value
+        INT32 and FP32 [n, K]: row j holds the items that an event on item j speaks for. Unused
+        places have value 0. Items without interactions have no entries, in rows or columns.
+    decay
+        ρ, the weight lost with each event of age.
+    weight
+        γ, the weight of the term in the logit; 0 switches it off.
+    """
+
+    index: NDArray[np.int32]
+    value: NDArray[np.float32]
+    decay: float = 1.0
+    weight: float = 0.0
+
+    @classmethod
+    def pruned(cls, matrix: NDArray[np.float32] | sparse.csr_array, keep: int) -> LinearTerm:
+        """Keep the `keep` entries of largest magnitude of each row of B [n, n]."""
+        items = matrix.shape[0]
+        keep = min(keep, items)
+        index = np.zeros((items, keep), np.int32)
+        value = np.zeros((items, keep), np.float32)
+        for row in range(items):
+            if isinstance(matrix, np.ndarray):
+                columns, values = np.arange(items), matrix[row]
+            else:
+                part = slice(matrix.indptr[row], matrix.indptr[row + 1])
+                columns, values = matrix.indices[part], matrix.data[part]
+            best = np.argsort(-np.abs(values), kind="stable")[:keep]
+            index[row, : len(best)] = columns[best]
+            value[row, : len(best)] = values[best]
+        return cls(index, value)
+
+    def weighted(self, *, decay: float, weight: float) -> LinearTerm:
+        return replace(self, decay=decay, weight=weight)
+
+    @property
+    def matrix(self) -> sparse.csr_array:
+        """B as a sparse matrix, FP32 [n, n]."""
+        items, keep = self.index.shape
+        rows = np.repeat(np.arange(items), keep)
+        flat = (self.value.ravel(), (rows, self.index.ravel()))
+        return sparse.csr_array(flat, shape=(items, items))
+
+
+def recency_weights(
+    histories: Sequences, items: int, *, decay: float, max_history: int
+) -> sparse.csr_array:
+    """ρ^age of each user's last `max_history` events, summed by item, FP32 [U, n]."""
+    lengths = np.minimum(histories.lengths, max_history)
+    rows = np.repeat(np.arange(len(histories)), lengths)
+    ends = histories.offsets[1:]
+    age = _ages(lengths)
+    where = np.repeat(ends, lengths) - 1 - age
+    weights = np.power(np.float32(decay), age, dtype=np.float32)
+    return sparse.csr_array(
+        (weights, (rows, histories.items[where])), shape=(len(histories), items)
+    )
+
+
+def _ages(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[2, 3] → [1, 0, 2, 1, 0]."""
+    total = int(lengths.sum())
+    last = np.repeat(np.cumsum(lengths), lengths) - 1
+    return last - np.arange(total)
+
+
+def ease(train: Sequences, items: int, *, regularisation: float) -> NDArray[np.float32]:
+    """B of EASE (Steck 2019, eq. 8), FP32 [n, n], with a zero diagonal.
+
+    ``regularisation`` is λ, added to the diagonal of the co-occurrence matrix.
+    """
+    seen = _binary(train, items)
+    gram = (seen.T @ seen).toarray().astype(np.float64)
+    gram[np.diag_indices(items)] += regularisation
+    precision = linalg.inv(gram, overwrite_a=True, check_finite=False)
+    weights = (-precision / np.diag(precision)).astype(np.float32)
+    np.fill_diagonal(weights, 0.0)
+    untouched = np.asarray(seen.sum(axis=0)).ravel() == 0
+    weights[untouched] = 0.0
+    weights[:, untouched] = 0.0
+    return weights
+
+
+def item_neighbours(train: Sequences, items: int, *, shrinkage: float, keep: int) -> LinearTerm:
+    """Cosine neighbours of each item, shrunk (Sarwar et al. 2001; Bell & Koren 2007).
+
+    Never holds more than a block of rows of the items × items matrix.
+    """
+    seen = _binary(train, items)
+    norm = np.sqrt(np.asarray(seen.sum(axis=0)).ravel())
+    columns = seen.tocsc()
+    blocks: list[sparse.csr_array] = []
+    step = 2_000
+    for start in range(0, items, step):
+        block = sparse.csr_array(columns[:, start : start + step].T @ seen).astype(np.float32)
+        block.setdiag(0, k=start)
+        block.eliminate_zeros()
+        rows = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr)) + start
+        block.data /= norm[rows] * norm[block.indices] + shrinkage
+        blocks.append(block)
+    return LinearTerm.pruned(sparse.csr_array(sparse.vstack(blocks)), keep)
+
+
+def _binary(train: Sequences, items: int) -> sparse.csr_array:
+    rows = np.repeat(np.arange(len(train)), train.lengths)
+    ones = np.ones(len(train.items), np.float32)
+    seen = sparse.csr_array((ones, (rows, train.items)), shape=(len(train), items))
+    seen.sum_duplicates()
+    seen.data[:] = 1.0
+    return seen

@@ -1,0 +1,142 @@
+"""The trained model as a whole: what a checkpoint holds and an export compiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from builder.data.sequences import Sequences
+from builder.data.tables import Catalogue
+from builder.model.calibration import Calibration
+from builder.model.histories import pad_histories
+from builder.model.interest import InterestAdapter
+from builder.model.linear import LinearTerm, recency_weights
+from builder.model.text_encoder import TextEncoder
+from builder.progress import Progress, silent
+from model_repository.text_tokenizer import TextTokenizer
+
+Part = Literal["whole", "network", "text"]
+"""Everything; without the linear term; without anything that knows an item by its id."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recommender:
+    """A trained model.
+
+    Attributes
+    ----------
+    encoder, tokenizer, adapter, linear, calibration
+        Its parts.
+    catalogue
+        The n items that it knows.
+    text_vectors
+        FP32 [n, h], the encoder's vector of each item's text.
+    actions
+        Names of action ids 1, 2, …
+    """
+
+    encoder: TextEncoder
+    tokenizer: TextTokenizer
+    adapter: InterestAdapter
+    linear: LinearTerm
+    calibration: Calibration
+    catalogue: Catalogue
+    text_vectors: Tensor
+    actions: Sequence[str]
+
+    def scorer(self, part: Part = "whole") -> PartScorer:
+        return PartScorer(self, part)
+
+    @torch.no_grad()
+    def item_vectors(self, *, text_only: bool = False) -> tuple[Tensor, Tensor]:
+        """Item vectors FP32 [n, d] and biases FP32 [n]."""
+        return item_vectors(self.adapter, self.text_vectors, text_only=text_only)
+
+
+def item_vectors(
+    adapter: InterestAdapter, text_vectors: Tensor, *, text_only: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Item vectors FP [n, d] and biases FP [n] of the whole catalogue."""
+    vectors = adapter.from_text(text_vectors)
+    if text_only:
+        return vectors, torch.zeros_like(adapter.bias)
+    return vectors + adapter.residual.weight, adapter.bias
+
+
+@torch.no_grad()
+def network_scores(
+    adapter: InterestAdapter, vectors: Tensor, bias: Tensor, histories: Sequences
+) -> NDArray[np.float32]:
+    """The network's logits FP32 [U, n], given item vectors [n, d] and biases [n]."""
+    adapter.eval()
+    padded = pad_histories(histories, adapter.config.max_history)
+    states = adapter.states(vectors[padded.items], padded.actions, padded.gaps)
+    last = states[torch.arange(len(states)), padded.lengths]
+    scores: NDArray[np.float32] = (last @ vectors.T + bias).numpy()
+    return scores
+
+
+class PartScorer:
+    """Scores the catalogue with a part of the model (a `builder.evaluation.ranking.Scorer`)."""
+
+    def __init__(self, model: Recommender, part: Part) -> None:
+        self._model = model
+        self._vectors, self._bias = model.item_vectors(text_only=part == "text")
+        self._linear = model.linear if part == "whole" and model.linear.weight else None
+
+    def scores(self, histories: Sequences) -> NDArray[np.float32]:
+        adapter = self._model.adapter
+        scores = network_scores(adapter, self._vectors, self._bias, histories)
+        if self._linear is not None:
+            scores += self._linear.weight * linear_scores(
+                self._linear, histories, adapter.config.max_history
+            )
+        return scores
+
+
+def linear_scores(
+    linear: LinearTerm, histories: Sequences, max_history: int
+) -> NDArray[np.float32]:
+    """The linear term FP32 [U, n], before its weight."""
+    items = len(linear.index)
+    weights = recency_weights(histories, items, decay=linear.decay, max_history=max_history)
+    return np.asarray((weights @ linear.matrix).todense(), np.float32)
+
+
+@torch.no_grad()
+def encode_texts(
+    encoder: TextEncoder,
+    tokenizer: TextTokenizer,
+    texts: Sequence[str],
+    *,
+    batch: int = 128,
+    progress: Progress = silent,
+) -> Tensor:
+    """Text vectors FP32 [m, h] of texts, in their order; the encoder is left in eval mode."""
+    encoder.eval()
+    rows = [row.tokens for row in tokenizer(texts)]
+    device = next(encoder.parameters()).device
+    vectors = torch.empty(len(texts), encoder.width)
+    for done, part in enumerate(length_batches([len(row) for row in rows], batch)):
+        input_ids = pad_rows([rows[index] for index in part], encoder.pad_id)
+        vectors[part] = encoder(input_ids.to(device)).float().cpu()
+        progress("encode texts", min((done + 1) * batch, len(texts)), len(texts))
+    return vectors
+
+
+def pad_rows(rows: Sequence[Sequence[int]], pad_id: int) -> Tensor:
+    """Token ids INT64 [R, L], padded on the right to the longest row."""
+    longest = max(map(len, rows))
+    return torch.tensor([[*row, *[pad_id] * (longest - len(row))] for row in rows])
+
+
+def length_batches(lengths: Sequence[int], batch: int) -> list[list[int]]:
+    """Positions of rows in batches of about the same length, so that little is padded."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    return [order[start : start + batch] for start in range(0, len(order), batch)]

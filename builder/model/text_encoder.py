@@ -1,0 +1,134 @@
+"""Text → vector: any Hugging Face encoder with a pooling on top."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+Pooling = Literal["mean", "cls", "attention"]
+POOLINGS: Final = get_args(Pooling)
+
+
+class TextEncoder(nn.Module):
+    """Token ids → one vector a text.
+
+    The attention mask is derived from ``input_ids != pad_id``, so that one tensor is all that
+    travels to the encoder in serving.
+
+    Parameters
+    ----------
+    backbone
+        A Hugging Face encoder (``AutoModel``): BERT, RoBERTa, DistilBERT, ELECTRA, XLM-R …
+    pad_id
+        The tokenizer's padding id.
+    pooling
+        ``mean`` over the tokens (Reimers & Gurevych 2019), ``cls`` for the first token, or
+        ``attention`` for a learned weighting of the tokens.
+    """
+
+    def __init__(self, backbone: nn.Module, pad_id: int, pooling: Pooling = "mean") -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pad_id = pad_id
+        self.pooling = pooling
+        self.width: int = backbone.config.hidden_size  # type: ignore[union-attr, assignment]
+        self.query = nn.Linear(self.width, 1, bias=False) if pooling == "attention" else None
+        if self.query is not None:
+            nn.init.zeros_(self.query.weight)  # starts as the mean
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """INT [R, L] → FP [R, h]."""
+        mask = input_ids != self.pad_id
+        return self.pool(self.backbone(input_ids, attention_mask=mask).last_hidden_state, mask)
+
+    def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Token states FP [R, L, h] and mask BOOL [R, L] → FP [R, h]."""
+        if self.pooling == "cls":
+            return hidden[:, 0]
+        if self.query is not None:
+            # A finite mask value: -inf has no FP16 softmax that survives a row of padding.
+            score = self.query(hidden).squeeze(-1).masked_fill(~mask, -1e4)
+            return (score.softmax(-1).unsqueeze(1) @ hidden).squeeze(1)
+        weight = mask.to(hidden.dtype)
+        weight = weight / weight.sum(-1, keepdim=True).clamp(min=1)
+        return (weight.unsqueeze(1) @ hidden).squeeze(1)
+
+
+class LowerLayers:
+    """The part of a backbone that does not learn, taken off so that it runs once per text.
+
+    Taking it off leaves a backbone of the upper layers alone, whose input is the cached hidden
+    state; `rejoin` puts the whole together again. The surgery goes through the two names that
+    BERT-like models share: ``embeddings`` and the ``ModuleList`` of their layers.
+
+    Parameters
+    ----------
+    encoder
+        Changed in place until `rejoin`.
+    trainable
+        How many of the last layers stay.
+    """
+
+    def __init__(self, encoder: TextEncoder, trainable: int) -> None:
+        self._encoder = encoder
+        self._owner, self._name, layers = _layer_list(encoder.backbone)
+        if not 1 <= trainable <= len(layers):
+            raise ValueError(f"trainable layers must be 1 to {len(layers)}, not {trainable}")
+        self._layers = layers
+        self._cut = len(layers) - trainable
+        self._embeddings: dict[str, nn.Module] = {}
+
+    @torch.no_grad()
+    def hidden(self, input_ids: Tensor) -> Tensor:
+        """INT [R, L] → the states that the upper layers start from, FP [R, L, h]."""
+        output = self._encoder.backbone(
+            input_ids,
+            attention_mask=input_ids != self._encoder.pad_id,
+            output_hidden_states=True,
+        )
+        return output.hidden_states[self._cut]  # type: ignore[no-any-return]
+
+    def take_off(self) -> None:
+        """Leave the upper layers alone in the backbone."""
+        backbone = self._encoder.backbone
+        for name in ("embeddings", "embeddings_project"):
+            if hasattr(backbone, name):
+                self._embeddings[name] = getattr(backbone, name)
+                setattr(backbone, name, _Passthrough())
+        setattr(self._owner, self._name, nn.ModuleList(self._layers[self._cut :]))
+
+    def rejoin(self) -> None:
+        """Put the whole backbone together again."""
+        setattr(self._owner, self._name, self._layers)
+        for name, module in self._embeddings.items():
+            setattr(self._encoder.backbone, name, module)
+        self._embeddings.clear()
+
+    def upper(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Cached states FP [R, L, h] and mask BOOL [R, L] → text vectors FP [R, h]."""
+        output = self._encoder.backbone(inputs_embeds=hidden, attention_mask=mask)
+        return self._encoder.pool(output.last_hidden_state, mask)
+
+
+class _Passthrough(nn.Module):
+    """Stands where the embeddings were; hands on the states that it is given."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        states: Sequence[Tensor] = [
+            value
+            for value in (*args, *kwargs.values())
+            if isinstance(value, Tensor) and value.is_floating_point()
+        ]
+        return states[0]
+
+
+def _layer_list(backbone: nn.Module) -> tuple[nn.Module, str, nn.ModuleList]:
+    depth = backbone.config.num_hidden_layers  # type: ignore[union-attr]
+    for owner in backbone.modules():
+        for name, child in owner.named_children():
+            if isinstance(child, nn.ModuleList) and len(child) == depth:
+                return owner, name, child
+    raise ValueError(f"{type(backbone).__name__} has no list of {depth} layers to choose from")

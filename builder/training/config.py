@@ -1,0 +1,121 @@
+"""What a training run is asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from builder.data.config import DataConfig
+from builder.errors import ConfigError
+from builder.model.text_encoder import POOLINGS, Pooling
+
+_AT_LEAST: Final[Mapping[str, float]] = {
+    "width": 1,
+    "layers": 1,
+    "heads": 1,
+    "max_history": 1,
+    "max_length": 3,
+    "epochs": 1,
+    "tune_epochs": 0,
+    "tune_layers": 0,
+    "patience": 1,
+    "batch_size": 1,
+    "linear_entries": 1,
+    "seed": 0,
+}
+_POSITIVE: Final = ("learning_rate", "tune_learning_rate")
+_SHARES: Final = ("dropout", "id_dropout", "feature_dropout")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training run.
+
+    Attributes
+    ----------
+    data, backbone
+        The data set, and a Hugging Face encoder by directory or hub name.
+    pooling, max_length
+        Tokens → text vector, and the longest text in tokens.
+    width, layers, heads, dropout, max_history
+        Shape of the adapter, see `AdapterConfig`.
+    id_dropout, feature_dropout
+        Share of items known by text alone in a step; of events without action and time.
+    epochs, learning_rate
+        First stage: the adapter learns on frozen text vectors.
+    tune_layers, tune_epochs, tune_learning_rate
+        Second stage: that many of the last BERT layers learn along. 0 epochs leaves it out.
+    patience
+        Epochs without a better validation figure after which a stage ends.
+    batch_size, weight_decay, warmup_epochs, seed
+        As in any training; a batch is of histories.
+    linear_entries
+        Entries kept of each row of the linear term.
+    """
+
+    data: DataConfig
+    backbone: str
+    pooling: Pooling = "mean"
+    max_length: int = 64
+    width: int = 64
+    layers: int = 2
+    heads: int = 2
+    dropout: float = 0.4
+    max_history: int = 100
+    id_dropout: float = 0.2
+    feature_dropout: float = 0.2
+    epochs: int = 40
+    learning_rate: float = 1e-3
+    tune_layers: int = 2
+    tune_epochs: int = 5
+    tune_learning_rate: float = 5e-5
+    patience: int = 5
+    batch_size: int = 64
+    weight_decay: float = 0.01
+    warmup_epochs: float = 2.0
+    linear_entries: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} {getattr(self, name)}: must be at least {least}"
+            for name, least in _AT_LEAST.items()
+            if getattr(self, name) < least
+        ]
+        problems += [
+            f"{name} {getattr(self, name)}: must be above 0"
+            for name in _POSITIVE
+            if not getattr(self, name) > 0
+        ]
+        problems += [
+            f"{name} {getattr(self, name)}: must be from 0 up to, not including, 1"
+            for name in _SHARES
+            if not 0 <= getattr(self, name) < 1
+        ]
+        if self.heads > 0 and self.width % self.heads:
+            problems.append(f"width {self.width}: must be a multiple of heads, {self.heads}")
+        if self.pooling not in POOLINGS:
+            problems.append(f"pooling {self.pooling!r}: must be one of {', '.join(POOLINGS)}")
+        if problems:
+            raise ConfigError("training options:\n" + "\n".join(f"  {line}" for line in problems))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "data": self.data.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ConfigError(f"training options: there is no {', '.join(unknown)}")
+        return cls(**{**values, "data": DataConfig.from_dict(values["data"])})
+
+
+PARTIAL: Final = ".partial"
+"""What is appended to the output's name until the run is complete."""
+
+
+def partial_directory(output: Path) -> Path:
+    """Where a run lives until it is complete and takes its own name."""
+    return output.with_name(output.name + PARTIAL)

@@ -1,0 +1,290 @@
+"""A training run from data to checkpoint."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+import transformers
+from torch import nn
+
+from builder.data import Catalogue, Sequences, Split, leave_one_out, read
+from builder.errors import CheckpointError, ConfigError, DataError
+from builder.evaluation.baselines import baselines
+from builder.evaluation.report import PROTOCOL, Row, labelled_logits, model_rows, row
+from builder.model.calibration import Calibration, fit_platt
+from builder.model.checkpoint import load_backbone, save_checkpoint
+from builder.model.interest import AdapterConfig, InterestAdapter
+from builder.model.linear import LinearTerm
+from builder.model.recommender import (
+    Recommender,
+    encode_texts,
+    length_batches,
+    network_scores,
+    pad_rows,
+)
+from builder.model.text_encoder import LowerLayers, TextEncoder
+from builder.progress import Progress, silent
+from builder.training.config import TrainingConfig, partial_directory
+from builder.training.linear_choice import MOST_USERS, choose_linear, linear_terms
+from builder.training.objective import NextItemObjective
+from builder.training.text_vectors import FrozenTextVectors, TunedTextVectors
+from builder.training.trainer import run_stage
+from builder.training.windows import Windows
+from model_repository.text_tokenizer import TextTokenizer
+
+log = logging.getLogger(__name__)
+
+_OPTIONS: Final = "training.json"
+
+
+@dataclass(frozen=True)
+class _Data:
+    catalogue: Catalogue
+    split: Split
+    actions: Sequence[str]
+
+    @property
+    def popularity(self) -> torch.Tensor:
+        counts = np.bincount(self.split.train.items, minlength=len(self.catalogue))
+        return torch.from_numpy(counts)
+
+
+def train(
+    config: TrainingConfig, output: Path, *, resume: bool = False, progress: Progress = silent
+) -> list[Row]:
+    """Train and write the checkpoint `output`; the table that it ends with is returned.
+
+    Until the run is complete it lives in ``output.partial``, so `output` exists only as a whole.
+
+    Raises
+    ------
+    ConfigError
+        `output` exists, or `resume` finds a run with other options, or none.
+    DataError, CheckpointError
+        The data or the backbone cannot be read.
+    """
+    partial = _open(config, output, resume=resume)
+    transformers.set_seed(config.seed)
+    data = _read(config)
+    backbone, hub_tokenizer = load_backbone(config.backbone)
+    hub_tokenizer.save_pretrained(partial / "encoder")
+    tokenizer = TextTokenizer(partial / "encoder/tokenizer.json", _max_length(config, backbone))
+    encoder = TextEncoder(backbone, hub_tokenizer.pad_token_id, config.pooling)
+    frozen_vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
+    adapter = _new_adapter(config, data, frozen_vectors)
+
+    windows = Windows(data.split.train, config.max_history)
+    log.info("stage 1: the adapter on frozen text vectors")
+    objective = _objective(config, data, adapter, FrozenTextVectors(frozen_vectors))
+    run_stage(
+        "adapter", objective, windows, data.split.validation, config, partial, tuning=False
+    )
+    terms = list(linear_terms(data.split.train, len(data.catalogue), config.linear_entries))
+    frozen = _assemble(config, data, encoder, tokenizer, adapter, frozen_vectors, terms, progress)
+    rows = _baseline_rows(data) + model_rows(
+        "frozen BERT: ", frozen, data.split.test, progress=progress
+    )
+    model = frozen
+    if config.tune_epochs and config.tune_layers:
+        log.info("stage 2: the last %d BERT layers with the adapter", config.tune_layers)
+        _tune(config, data, encoder, tokenizer, adapter, windows, partial, progress)
+        vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
+        model = _assemble(config, data, encoder, tokenizer, adapter, vectors, terms, progress)
+        rows += model_rows("fine-tuned: ", model, data.split.test, progress=progress)
+    _finish(config, model, data.split, rows, partial, output)
+    return rows
+
+
+def _open(config: TrainingConfig, output: Path, *, resume: bool) -> Path:
+    partial = partial_directory(output)
+    options = partial / _OPTIONS
+    if output.exists():
+        raise ConfigError(
+            f"--output {output} exists; choose another, or remove it to train again"
+        )
+    if resume:
+        if not options.is_file():
+            raise ConfigError(
+                f"--resume: there is no interrupted run at {partial}; leave --resume out"
+            )
+        begun = json.loads(options.read_text("utf-8"))
+        asked = json.loads(json.dumps(config.to_dict()))
+        different = [name for name in asked if asked[name] != begun.get(name)]
+        if different:
+            raise ConfigError(
+                f"--resume: the interrupted run had other options for {', '.join(different)}; "
+                "repeat its options, or leave --resume out to begin again"
+            )
+        return partial
+    if partial.exists():
+        log.warning("an interrupted run at %s begins again; --resume would continue it", partial)
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    options.write_text(json.dumps(config.to_dict(), indent=2), "utf-8")
+    return partial
+
+
+def _read(config: TrainingConfig) -> _Data:
+    interactions, catalogue = read(config.data)
+    split = leave_one_out(Sequences.from_interactions(interactions, config.data.min_events))
+    log.info(
+        "%d users, %d items, %d training events; %d users for validation and test",
+        len(split.train),
+        len(catalogue),
+        len(split.train.items),
+        len(split.test),
+    )
+    if len(split.train.items) < 2:
+        raise DataError("there are fewer than 2 training events; give a longer log")
+    return _Data(catalogue, split, interactions.actions)
+
+
+def _max_length(config: TrainingConfig, backbone: nn.Module) -> int:
+    positions = getattr(backbone.config, "max_position_embeddings", config.max_length)
+    # RoBERTa and its kin number positions from pad_id + 1.
+    return min(config.max_length, int(positions) - 2) if positions else config.max_length
+
+
+def _new_adapter(
+    config: TrainingConfig, data: _Data, text_vectors: torch.Tensor
+) -> InterestAdapter:
+    adapter = InterestAdapter(
+        AdapterConfig(
+            items=len(data.catalogue),
+            text_width=text_vectors.shape[1],
+            actions=len(data.actions),
+            width=config.width,
+            layers=config.layers,
+            heads=config.heads,
+            dropout=config.dropout,
+            max_history=config.max_history,
+        )
+    )
+    adapter.fit_whitening(text_vectors)
+    with torch.no_grad():
+        adapter.residual.weight[data.popularity == 0] = 0
+    return adapter
+
+
+def _objective(
+    config: TrainingConfig,
+    data: _Data,
+    adapter: InterestAdapter,
+    text: FrozenTextVectors | TunedTextVectors,
+) -> NextItemObjective:
+    return NextItemObjective(
+        adapter,
+        text,
+        data.popularity,
+        id_dropout=config.id_dropout,
+        feature_dropout=config.feature_dropout,
+    )
+
+
+def _tune(
+    config: TrainingConfig,
+    data: _Data,
+    encoder: TextEncoder,
+    tokenizer: TextTokenizer,
+    adapter: InterestAdapter,
+    windows: Windows,
+    partial: Path,
+    progress: Progress,
+) -> None:
+    lower = LowerLayers(encoder, config.tune_layers)
+    rows = [row.tokens for row in tokenizer(data.catalogue.texts)]
+    states: list[torch.Tensor] = [torch.empty(0)] * len(rows)
+    encoder.eval()
+    done = 0
+    for part in length_batches([len(row) for row in rows], 128):
+        hidden = lower.hidden(pad_rows([rows[index] for index in part], encoder.pad_id))
+        for index, state in zip(part, hidden, strict=True):
+            states[index] = state[: len(rows[index])].clone()
+        done += len(part)
+        progress("cache the lower layers", done, len(rows))
+    lower.take_off()
+    try:
+        text = TunedTextVectors(encoder, lower, states)
+        objective = _objective(config, data, adapter, text)
+        run_stage(
+            "tuning", objective, windows, data.split.validation, config, partial, tuning=True
+        )
+    finally:
+        lower.rejoin()
+
+
+def _assemble(
+    config: TrainingConfig,
+    data: _Data,
+    encoder: TextEncoder,
+    tokenizer: TextTokenizer,
+    adapter: InterestAdapter,
+    text_vectors: torch.Tensor,
+    terms: list[LinearTerm],
+    progress: Progress,
+) -> Recommender:
+    """Choose the linear term and the calibration on validation, and put the model together."""
+    network = Recommender(
+        encoder=encoder,
+        tokenizer=tokenizer,
+        adapter=adapter,
+        linear=terms[0],
+        calibration=Calibration(),
+        catalogue=data.catalogue,
+        text_vectors=text_vectors,
+        actions=data.actions,
+    )
+    chosen_on = data.split.validation.rows(0, min(MOST_USERS, len(data.split.validation)))
+    logits = network_scores(adapter, *network.item_vectors(), chosen_on.histories)
+    linear = choose_linear(terms, logits, chosen_on, config.max_history, progress=progress)
+    whole = replace(network, linear=linear)
+    pairs = labelled_logits(whole.scorer(), chosen_on, seed=config.seed)
+    return replace(whole, calibration=fit_platt(pairs))
+
+
+def _baseline_rows(data: _Data) -> list[Row]:
+    items = len(data.catalogue)
+    found = baselines(data.split.train, data.split.validation, items)
+    return [row(name, scorer, data.split.test, items) for name, scorer in found.items()]
+
+
+def _finish(
+    config: TrainingConfig,
+    model: Recommender,
+    split: Split,
+    rows: list[Row],
+    partial: Path,
+    output: Path,
+) -> None:
+    metrics: dict[str, Any] = {
+        "protocol": PROTOCOL,
+        "split": "leave-one-out in time: last event test, the one before validation",
+        "rows": [each.to_dict() for each in rows],
+    }
+    gate_users = split.validation.rows(0, min(MOST_USERS, len(split.validation)))
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    save_checkpoint(
+        partial,
+        model,
+        gate_users,
+        config={"training": config.to_dict(), "versions": versions},
+        metrics=metrics,
+    )
+    for name in ("adapter", "tuning"):
+        shutil.rmtree(partial / name, ignore_errors=True)
+    (partial / _OPTIONS).unlink()
+    try:
+        os.rename(partial, output)  # noqa: PTH104 - Path.rename on Windows replaces; this must not
+    except OSError as error:
+        raise CheckpointError(
+            f"the run is complete at {partial} but could not be renamed to {output}: {error}"
+        ) from error

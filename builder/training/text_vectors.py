@@ -1,0 +1,73 @@
+"""Where training gets the text vectors of catalogue items from."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from builder.model.text_encoder import LowerLayers, TextEncoder
+
+
+class TextVectors(Protocol):
+    """Catalogue indices INT64 [m] → text vectors FP [m, h]."""
+
+    def __call__(self, items: Tensor) -> Tensor: ...
+
+
+class FrozenTextVectors(nn.Module):
+    """Text vectors that do not learn, each computed once."""
+
+    vectors: Tensor
+
+    def __init__(self, vectors: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("vectors", vectors, persistent=False)
+
+    def forward(self, items: Tensor) -> Tensor:
+        return self.vectors[items]
+
+
+class TunedTextVectors(nn.Module):
+    """Text vectors whose upper layers learn; the states that they start from are cached.
+
+    Parameters
+    ----------
+    encoder
+        Its lower layers have been taken off, see `LowerLayers`.
+    lower
+        What was taken off.
+    states
+        Cached states of each item, FP [tokens of the item, h], without padding.
+    batch
+        Texts that go through the upper layers together, of about the same length.
+    """
+
+    def __init__(
+        self, encoder: TextEncoder, lower: LowerLayers, states: list[Tensor], *, batch: int = 128
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self._lower = lower
+        self._states = states
+        self._lengths = torch.tensor([len(state) for state in states])
+        self._batch = batch
+
+    def forward(self, items: Tensor) -> Tensor:
+        order = torch.argsort(self._lengths[items], stable=True)
+        parts = [
+            self._lower.upper(*self._padded(items[order[start : start + self._batch]]))
+            for start in range(0, len(items), self._batch)
+        ]
+        vectors = torch.cat(parts)
+        return vectors[torch.argsort(order)]
+
+    def _padded(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        states = [self._states[item] for item in items.tolist()]
+        hidden = nn.utils.rnn.pad_sequence(states, batch_first=True)
+        lengths = self._lengths[items]
+        mask = torch.arange(hidden.shape[1]) < lengths.unsqueeze(-1)
+        device = next(self.encoder.parameters()).device
+        return hidden.to(device), mask.to(device)
+
