@@ -1,0 +1,69 @@
+"""The numbers of one export: what the contract's axes become, and the limits of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from builder.errors import ConfigError
+from builder.model.recommender import Recommender
+
+_BUCKETS: Final = (8, 16, 32, 64, 128, 256, 512)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes and limits of a repository.
+
+    Attributes
+    ----------
+    items, text_width
+        Catalogue size n and width h of a text vector.
+    retrieved
+        M, items that the retriever ranks: the largest ``top_k``, unless it is the catalogue.
+    max_rows
+        Rows of the encoder's largest batch, and so the most unknown texts of a request.
+    max_users
+        User requests that the tokenizer takes at a time.
+    length_buckets
+        Lengths in tokens that texts are padded to.
+    max_history
+        Events of a history that the adapter reads.
+    """
+
+    items: int
+    text_width: int
+    retrieved: int
+    max_rows: int
+    max_users: int
+    length_buckets: tuple[int, ...]
+    max_history: int
+
+    @classmethod
+    def of(cls, model: Recommender, *, max_top_k: int, max_rows: int, max_users: int) -> Layout:
+        """Derive the layout from a model and the limits that were asked for.
+
+        Raises
+        ------
+        ConfigError
+            A limit below 1.
+        """
+        limits = {"--max-top-k": max_top_k, "--max-rows": max_rows, "--max-users": max_users}
+        if wrong := [f"{name} {value}" for name, value in limits.items() if value < 1]:
+            raise ConfigError(f"{', '.join(wrong)}: must be at least 1")
+        longest = model.tokenizer.max_length
+        return cls(
+            items=len(model.catalogue),
+            text_width=model.text_vectors.shape[1],
+            retrieved=min(max_top_k, len(model.catalogue)),
+            max_rows=max_rows,
+            max_users=max_users,
+            length_buckets=(*(each for each in _BUCKETS if each < longest), longest),
+            max_history=model.adapter.config.max_history,
+        )
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Length of the axes that this export fixes, by their name in the contract."""
+        return {"h": self.text_width, "M": self.retrieved}

@@ -1,0 +1,65 @@
+"""``embedded``: ONNX Runtime inside Triton's Python backend. Any machine with pip; no GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from builder.export.layout import Layout
+from builder.export.parity import Bound, Engine
+from builder.repository import DynamicBatching, step_config
+from client._contract import ModelSpec
+from model_repository.steps import install_step
+
+GRAPH: Final = "model.onnx"
+
+
+class Embedded:
+    """See `builder.export.targets.base.Target`."""
+
+    name = "embedded"
+    summary = "ONNX Runtime in Triton's Python backend; any machine, no GPU, no container"
+    parity = Bound()
+    ranking_loss = 0.001
+
+    def missing(self) -> str | None:
+        if importlib.util.find_spec("onnxruntime") is None:
+            return "the package onnxruntime: pip install 'tritonrec[embedded]'"
+        return None
+
+    def build(self, onnx_file: Path, spec: ModelSpec, layout: Layout, directory: Path) -> None:
+        install_step(spec.name, directory)
+        shutil.copyfile(onnx_file, directory / GRAPH)
+        settings = {"threads": _threads(spec)}
+        (directory / "settings.json").write_text(json.dumps(settings, indent=2), "utf-8")
+
+    def load(self, spec: ModelSpec, directory: Path) -> Engine:
+        from model_repository.engine import OnnxEngine
+
+        return OnnxEngine(directory / GRAPH, _threads(spec))
+
+    def config(self, spec: ModelSpec, layout: Layout, version: int) -> ModelConfig:
+        return step_config(
+            spec,
+            backend="python",
+            version=version,
+            sizes=layout.sizes,
+            max_batch_size=layout.max_rows if spec.batched else 0,
+            batching=DynamicBatching() if spec.batched else None,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        import onnxruntime
+
+        return {"engine": "onnxruntime", "version": onnxruntime.__version__, "precision": "fp32"}
+
+
+def _threads(spec: ModelSpec) -> int | None:
+    """All cores for BERT; the small graphs are done before a second thread wakes."""
+    return os.cpu_count() if spec.batched else 1
