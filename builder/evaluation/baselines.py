@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
@@ -30,35 +32,38 @@ class Popularity:
 class ItemWeights:
     """Sum of the rows of an item × item matrix FP32 [n, n], dense or sparse, over the history."""
 
-    def __init__(self, matrix: NDArray[np.float32], max_history: int | None = None) -> None:
+    def __init__(self, matrix: NDArray[np.float32] | sparse.csr_array) -> None:
         self._matrix = matrix
-        self._max_history = max_history
 
     def scores(self, histories: Sequences) -> NDArray[np.float32]:
-        longest = self._max_history or int(histories.lengths.max(initial=0))
+        longest = int(histories.lengths.max(initial=0))
         items = self._matrix.shape[0]
         weights = recency_weights(histories, items, decay=1.0, max_history=longest)
-        return np.asarray(weights @ self._matrix, np.float32)
+        scores = weights @ self._matrix
+        return np.asarray(scores.toarray() if sparse.issparse(scores) else scores, np.float32)
 
 
 def baselines(train: Sequences, validation: Holdout, items: int) -> dict[str, Scorer]:
-    """Popularity, ItemKNN and EASE, their one parameter each chosen on `validation`."""
-    found: dict[str, Scorer] = {"popularity": Popularity(train, items)}
+    """Popularity, ItemKNN and EASE, their one parameter each chosen on `validation`.
+
+    EASE is left out above `EASE_LIMIT` items.
+    """
+    # Generators: of the large matrices only the best so far and the one being tried exist.
+    neighbours = (
+        ItemWeights(item_neighbours(train, items, shrinkage=each, keep=NEIGHBOURS).matrix)
+        for each in NEIGHBOUR_SHRINKAGE
+    )
+    found: dict[str, Scorer] = {
+        "popularity": Popularity(train, items),
+        "ItemKNN": _best(neighbours, validation, items),
+    }
     if items <= EASE_LIMIT:
-        neighbours = [
-            ItemWeights(
-                item_neighbours(train, items, shrinkage=shrinkage, keep=NEIGHBOURS).matrix.toarray()
-            )
-            for shrinkage in NEIGHBOUR_SHRINKAGE
-        ]
-        found["ItemKNN"] = _best(neighbours, validation, items)
-        found["EASE"] = _best(
-            [ItemWeights(ease(train, items, regularisation=each)) for each in EASE_REGULARISATION],
-            validation,
-            items,
+        weights = (
+            ItemWeights(ease(train, items, regularisation=each)) for each in EASE_REGULARISATION
         )
+        found["EASE"] = _best(weights, validation, items)
     return found
 
 
-def _best(scorers: list[ItemWeights], validation: Holdout, items: int) -> Scorer:
+def _best(scorers: Iterable[ItemWeights], validation: Holdout, items: int) -> Scorer:
     return max(scorers, key=lambda scorer: rank_holdout(scorer, validation, items).ndcg(10))

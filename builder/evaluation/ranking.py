@@ -37,7 +37,7 @@ class Ranking:
     rank
         INT64 [U], 1 is best.
     top
-        INT32 [U, 20], the best catalogue indices, best first; -1 where fewer exist.
+        INT32 [U, min(20, n)], the best catalogue indices, best first; -1 where the rest was seen.
     items
         Catalogue size n.
     """
@@ -105,7 +105,8 @@ def rank_scores(
     scores[users, targets] = target_scores
     # The target compares equal with itself: that makes the count a rank that starts at 1, and
     # every other item that ties stands before it.
-    return np.count_nonzero(scores >= target_scores[:, None], axis=1)
+    rank: NDArray[np.int64] = np.count_nonzero(scores >= target_scores[:, None], axis=1)
+    return rank
 
 
 def best_items(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:

@@ -57,9 +57,7 @@ def model_rows(
     rows = []
     for done, (name, part) in enumerate(PARTS.items(), 1):
         scorer = model.scorer(part)
-        ece = (
-            calibration_error(scorer, model.calibration, holdout) if part == "whole" else None
-        )
+        ece = calibration_error(scorer, model.calibration, holdout) if part == "whole" else None
         rows.append(row(f"{prefix}{name}", scorer, holdout, len(model.catalogue), ece))
         progress("evaluate", done, len(PARTS))
     return rows

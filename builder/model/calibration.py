@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class Calibration:
     scale: float = 1.0
     shift: float = 0.0
 
-    def interest(self, logits: NDArray[np.floating]) -> Array:
+    def interest(self, logits: NDArray[np.floating[Any]]) -> Array:
         interest: Array = expit(self.scale * logits.astype(np.float64) + self.shift)
         return interest
 
@@ -68,7 +68,11 @@ def draw_pairs(
         np.concatenate([positives, negatives]),
         np.concatenate([np.ones(len(positives), bool), np.zeros(len(negatives), bool)]),
         np.concatenate(
-            [np.ones(len(positives)), np.full(len(negatives), len(positives) / len(negatives))]
+            [
+                np.ones(len(positives)),
+                # Without negatives, where everyone has met everything, there is nothing to weigh.
+                np.full(len(negatives), len(positives) / max(len(negatives), 1)),
+            ]
         ),
     )
 
@@ -82,7 +86,13 @@ def joined(parts: Sequence[LabelledLogits]) -> LabelledLogits:
 
 
 def fit_platt(pairs: LabelledLogits) -> Calibration:
-    """Weighted maximum likelihood of scale and shift."""
+    """Weighted maximum likelihood of scale and shift.
+
+    The scale is never negative, so that interest orders items as their logits do. Where all pairs
+    are of one kind, there is nothing to fit and the logit is taken at its word.
+    """
+    if pairs.met.all() or not pairs.met.any():
+        return Calibration()
     spread = max(float(pairs.logits.std()), 1e-6)
     logits = pairs.logits / spread
     sign = np.where(pairs.met, 1.0, -1.0)
@@ -93,7 +103,13 @@ def fit_platt(pairs: LabelledLogits) -> Calibration:
         value = float(np.dot(pairs.weights, np.logaddexp(0.0, -margin)))
         return value, np.array([np.dot(slope, logits), slope.sum()])
 
-    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B").x
+    found = minimize(
+        loss,
+        np.array([1.0, 0.0]),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0.0, None), (None, None)],
+    ).x
     return Calibration(float(found[0] / spread), float(found[1]))
 
 

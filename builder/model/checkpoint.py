@@ -54,9 +54,7 @@ def save_checkpoint(
     """Write `model` into `directory`; `config` says how it came about."""
     encoder = directory / "encoder"
     model.encoder.backbone.save_pretrained(encoder)  # type: ignore[operator]
-    tensors = {
-        _ADAPTER + name: tensor for name, tensor in model.adapter.state_dict().items()
-    } | {
+    tensors = {_ADAPTER + name: tensor for name, tensor in model.adapter.state_dict().items()} | {
         _LINEAR + "index": torch.from_numpy(model.linear.index),
         _LINEAR + "value": torch.from_numpy(model.linear.value),
         "text_vectors": model.text_vectors,
@@ -96,44 +94,53 @@ def load_checkpoint(directory: Path) -> Recommender:
     """
     config = read_config(directory)
     try:
-        backbone = AutoModel.from_pretrained(directory / "encoder")
-        tensors = load_file(directory / "adapter.safetensors")
-        encoder = TextEncoder(backbone, config["pad_id"], config["pooling"])
-        if encoder.query is not None:
-            encoder.query.load_state_dict({"weight": tensors[_POOLING + "query"]})
-        adapter = InterestAdapter(AdapterConfig.from_dict(config["adapter"]))
-        adapter.load_state_dict(
-            {
-                name.removeprefix(_ADAPTER): tensor
-                for name, tensor in tensors.items()
-                if name.startswith(_ADAPTER)
-            }
-        )
-        return Recommender(
-            encoder=encoder.eval(),
-            tokenizer=TextTokenizer(directory / "encoder/tokenizer.json", config["max_length"]),
-            adapter=adapter.eval(),
-            linear=LinearTerm(
-                tensors[_LINEAR + "index"].numpy(),
-                tensors[_LINEAR + "value"].numpy(),
-                **config["linear"],
-            ),
-            calibration=Calibration(**config["calibration"]),
-            catalogue=_read_catalogue(directory / "catalogue.parquet"),
-            text_vectors=tensors["text_vectors"],
-            actions=config["actions"],
-        )
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        return _load(directory, config)
+    except Exception as error:  # damage shows as anything; tokenizers raises plain Exception
         raise CheckpointError(
             f"{directory}: the checkpoint is damaged ({type(error).__name__}: {error}); train again"
         ) from error
+
+
+def _load(directory: Path, config: dict[str, Any]) -> Recommender:
+    backbone, loading = AutoModel.from_pretrained(directory / "encoder", output_loading_info=True)
+    if missing := loading["missing_keys"]:
+        raise ValueError(f"encoder/ lacks the weights {', '.join(sorted(missing)[:3])} …")
+    tensors = load_file(directory / "adapter.safetensors")
+    encoder = TextEncoder(backbone, config["pad_id"], config["pooling"])
+    if encoder.query is not None:
+        encoder.query.load_state_dict({"weight": tensors[_POOLING + "query"]})
+    adapter = InterestAdapter(AdapterConfig.from_dict(config["adapter"]))
+    adapter.load_state_dict(
+        {
+            name.removeprefix(_ADAPTER): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(_ADAPTER)
+        }
+    )
+    catalogue = _read_catalogue(directory / "catalogue.parquet")
+    if len(catalogue) != adapter.config.items:
+        raise ValueError(f"{len(catalogue)} items in catalogue.parquet, not {adapter.config.items}")
+    return Recommender(
+        encoder=encoder.eval(),
+        tokenizer=TextTokenizer(directory / "encoder/tokenizer.json", config["max_length"]),
+        adapter=adapter.eval(),
+        linear=LinearTerm(
+            tensors[_LINEAR + "index"].numpy(),
+            tensors[_LINEAR + "value"].numpy(),
+            **config["linear"],
+        ),
+        calibration=Calibration(**config["calibration"]),
+        catalogue=catalogue,
+        text_vectors=tensors["text_vectors"],
+        actions=config["actions"],
+    )
 
 
 def load_validation(directory: Path) -> Holdout:
     """The validation users that were written beside the model."""
     try:
         return _read_holdout(directory / "validation.parquet")
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{directory}: validation.parquet cannot be read ({error}); train again"
         ) from error
@@ -163,9 +170,10 @@ def read_config(directory: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads(file.read_text("utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{file} is not JSON ({error}); train again") from error
-    if config.get("format") != FORMAT:
+    found = config.get("format") if isinstance(config, dict) else None
+    if found != FORMAT:
         raise CheckpointError(
-            f"{file} has format {config.get('format')!r} and this version reads {FORMAT}; train "
+            f"{file} has format {found!r} and this version reads {FORMAT}; train "
             "again, or use the version that wrote it"
         )
     return config
@@ -182,10 +190,11 @@ def load_backbone(name_or_path: str) -> tuple[torch.nn.Module, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, use_fast=True)
         backbone = AutoModel.from_pretrained(name_or_path, dtype=torch.float32)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever a file of somebody else's leads to
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"--backbone {name_or_path}: it cannot be loaded ({str(error).splitlines()[0]}); give "
-            "a directory with config.json, model.safetensors and tokenizer.json, or a hub name "
+            f"--backbone {name_or_path}: it cannot be loaded ({reason}); give a "
+            "directory with config.json, model.safetensors and tokenizer.json, or a hub name "
             "where the hub can be reached"
         ) from error
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:

@@ -103,7 +103,7 @@ def ease(train: Sequences, items: int, *, regularisation: float) -> NDArray[np.f
     gram = (seen.T @ seen).toarray().astype(np.float64)
     gram[np.diag_indices(items)] += regularisation
     precision = linalg.inv(gram, overwrite_a=True, check_finite=False)
-    weights = (-precision / np.diag(precision)).astype(np.float32)
+    weights: NDArray[np.float32] = (-precision / np.diag(precision)).astype(np.float32)
     np.fill_diagonal(weights, 0.0)
     untouched = np.asarray(seen.sum(axis=0)).ravel() == 0
     weights[untouched] = 0.0
@@ -123,10 +123,10 @@ def item_neighbours(train: Sequences, items: int, *, shrinkage: float, keep: int
     step = 2_000
     for start in range(0, items, step):
         block = sparse.csr_array(columns[:, start : start + step].T @ seen).astype(np.float32)
-        block.setdiag(0, k=start)
-        block.eliminate_zeros()
         rows = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr)) + start
         block.data /= norm[rows] * norm[block.indices] + shrinkage
+        block.data[rows == block.indices] = 0.0  # an item does not speak for itself
+        block.eliminate_zeros()
         blocks.append(block)
     return LinearTerm.pruned(sparse.csr_array(sparse.vstack(blocks)), keep)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from builder.data.config import DataConfig
 from builder.errors import ConfigError
-from builder.model.text_encoder import POOLINGS, Pooling
+
+if TYPE_CHECKING:
+    from builder.model.text_encoder import Pooling
 
 _AT_LEAST: Final[Mapping[str, float]] = {
     "width": 1,
@@ -22,6 +25,8 @@ _AT_LEAST: Final[Mapping[str, float]] = {
     "tune_layers": 0,
     "patience": 1,
     "batch_size": 1,
+    "weight_decay": 0,
+    "warmup_epochs": 0,
     "linear_entries": 1,
     "seed": 0,
 }
@@ -33,6 +38,8 @@ _SHARES: Final = ("dropout", "id_dropout", "feature_dropout")
 class TrainingConfig:
     """One training run.
 
+    Raises `ConfigError` for values that make no sense, all of them in one message.
+
     Attributes
     ----------
     data, backbone
@@ -42,7 +49,7 @@ class TrainingConfig:
     width, layers, heads, dropout, max_history
         Shape of the adapter, see `AdapterConfig`.
     id_dropout, feature_dropout
-        Share of items known by text alone in a step; of events without action and time.
+        Share of items known by text alone in a step; of histories without actions or times.
     epochs, learning_rate
         First stage: the adapter learns on frozen text vectors.
     tune_layers, tune_epochs, tune_learning_rate
@@ -79,21 +86,32 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        # Imported here, with torch: the command line declares its options from this class.
+        from builder.model.text_encoder import POOLINGS
+
+        numbers = {**_AT_LEAST, **dict.fromkeys((*_POSITIVE, *_SHARES), 0.0)}
         problems = [
-            f"{name} {getattr(self, name)}: must be at least {least}"
+            f"{name} {value}: must be a finite number"
+            for name in numbers
+            if not math.isfinite(value := getattr(self, name))
+        ]
+        problems += [
+            f"{name} {value}: must be at least {least}"
             for name, least in _AT_LEAST.items()
-            if getattr(self, name) < least
+            if (value := getattr(self, name)) < least
         ]
         problems += [
-            f"{name} {getattr(self, name)}: must be above 0"
+            f"{name} {value}: must be above 0"
             for name in _POSITIVE
-            if not getattr(self, name) > 0
+            if (value := getattr(self, name)) <= 0
         ]
         problems += [
-            f"{name} {getattr(self, name)}: must be from 0 up to, not including, 1"
+            f"{name} {value}: must be from 0 up to, not including, 1"
             for name in _SHARES
-            if not 0 <= getattr(self, name) < 1
+            if (value := getattr(self, name)) < 0 or value >= 1
         ]
+        if self.seed >= 2**32:
+            problems.append(f"seed {self.seed}: must be below 2^32, which numpy's generator asks")
         if self.heads > 0 and self.width % self.heads:
             problems.append(f"width {self.width}: must be a multiple of heads, {self.heads}")
         if self.pooling not in POOLINGS:
@@ -106,9 +124,20 @@ class TrainingConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ConfigError(f"training options: there is no {', '.join(unknown)}")
+        """Build the configuration from JSON values; keys left out get their defaults.
+
+        Raises
+        ------
+        ConfigError
+            Unknown keys, no data or backbone, or values that make no sense.
+        """
+        problems = [
+            f"there is no {name}"
+            for name in sorted(set(values) - {field.name for field in fields(cls)})
+        ]
+        problems += [f"{name} is missing" for name in ("data", "backbone") if name not in values]
+        if problems:
+            raise ConfigError(f"training options: {'; '.join(problems)}")
         return cls(**{**values, "data": DataConfig.from_dict(values["data"])})
 
 

@@ -1,0 +1,42 @@
+"""``python -m builder``: from a log to a served model, one command a step."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from builder import console
+from builder.data.commands import app as data
+from builder.demo.commands import demo
+from builder.errors import BuilderError
+from builder.evaluation.commands import evaluate
+from builder.export.commands import export
+from builder.repository.commands import activate, versions
+from builder.serving.commands import serve
+from builder.training.commands import train
+
+app = typer.Typer(
+    name="python -m builder",
+    help="Turn a log of what users did into a live recommender on Triton.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data)
+for command in (train, evaluate, export, serve, versions, activate, demo):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run a command; what the builder refuses ends with exit code 2 and no traceback."""
+    console.set_up_logging()
+    try:
+        app()
+    except BuilderError as error:
+        console.show_error(error)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

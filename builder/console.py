@@ -1,0 +1,117 @@
+"""The one place that draws for people: progress, figures, errors and log lines.
+
+Results go to stdout; everything else goes to stderr, and progress only where that is a terminal,
+so that output can be piped.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from rich import box
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from builder.errors import BuilderError
+from builder.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from builder.evaluation.report import Row
+
+# One console for log lines and bars: only then do lines appear above a bar and not inside it.
+_STDERR: Final = Console(stderr=True)
+
+
+def set_up_logging(level: int = logging.INFO) -> None:
+    """Log for people, to stderr; libraries only from WARNING up."""
+    handler = RichHandler(
+        console=_STDERR, show_path=False, log_time_format="%H:%M:%S", omit_repeated_times=False
+    )
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    logging.getLogger("builder").setLevel(level)
+
+
+@contextmanager
+def progress_bars(*, shown: bool = True) -> Iterator[Progress]:
+    """Draw a bar for each task that the yielded `Progress` is told of.
+
+    Draws nothing unless `shown` and stderr is a terminal.
+    """
+    if not (shown and _STDERR.is_terminal):
+        yield silent
+        return
+    bars = Bars(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=_STDERR,
+    )
+    tasks: dict[str, TaskID] = {}
+    reached: dict[str, int] = {}
+
+    def show(task: str, done: int, total: int) -> None:
+        if task not in tasks:
+            tasks[task] = bars.add_task(task, total=total)
+        elif done <= reached[task]:  # begun again, so the clock is too
+            bars.reset(tasks[task])
+        reached[task] = done
+        bars.update(tasks[task], completed=done, total=total)
+
+    with bars:
+        yield show
+
+
+def show_figures(rows: Sequence[Row], *, caption: str = "") -> None:
+    """Print the table of figures to stdout."""
+    Console(soft_wrap=False).print(figures_table(rows, caption=caption))
+
+
+def figures_table(rows: Sequence[Row], *, caption: str = "") -> Table:
+    """Figures of each row; NDCG@10 with its standard error over users."""
+    users = sorted({row.users for row in rows})
+    table = Table(
+        title=f"{' or '.join(f'{count:,}' for count in users)} users",
+        caption=caption or None,
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("", no_wrap=True)
+    for heading in ("NDCG@10", "HR@10", "MRR", "coverage@10", "ECE"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            Text(row.name),
+            f"{row.metrics['ndcg@10']:.4f} ±{row.ndcg_standard_error:.4f}",
+            f"{row.metrics['hr@10']:.4f}",
+            f"{row.metrics['mrr']:.4f}",
+            f"{row.metrics['coverage@10']:.1%}",
+            "" if row.ece is None else f"{row.ece:.4f}",
+        )
+    return table
+
+
+def show_error(error: BuilderError) -> None:
+    """Print what the builder refuses, to stderr."""
+    message = Text.assemble(("error: ", "bold red"), str(error))
+    _STDERR.print(message, soft_wrap=True, highlight=False)
+
+
+def show_note(message: str) -> None:
+    """Print a line that is no result, such as what to do next, to stderr."""
+    _STDERR.print(Text(message), soft_wrap=True, highlight=False)

@@ -1,0 +1,137 @@
+"""The command line options of a training run, one for each field of `TrainingConfig`.
+
+The defaults are the dataclass's own: ``epochs: Epochs = TrainingConfig.epochs``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+_TEXT = "Text"
+_NETWORK = "Network"
+_FIRST = "First stage: the network on frozen text vectors"
+_SECOND = "Second stage: BERT and the network together"
+_BOTH = "Both stages"
+
+Pooling = Annotated[
+    str,
+    typer.Option(
+        metavar="KIND",
+        help="How token states become one vector: mean of all; cls, the first; or attention, a "
+        "learned weighting. Sentence encoders want mean.",
+        rich_help_panel=_TEXT,
+    ),
+]
+MaxLength = Annotated[
+    int,
+    typer.Option(
+        metavar="TOKENS",
+        help="Longest text; what lies beyond is cut. `data describe --backbone` shows how long "
+        "yours are, and cost grows with it.",
+        rich_help_panel=_TEXT,
+    ),
+]
+Width = Annotated[
+    int,
+    typer.Option(
+        help="Numbers in an item vector. More can hold more and needs more events to learn.",
+        rich_help_panel=_NETWORK,
+    ),
+]
+Layers = Annotated[
+    int, typer.Option(help="Transformer layers over the history.", rich_help_panel=_NETWORK)
+]
+Heads = Annotated[
+    int,
+    typer.Option(help="Attention heads of each; they divide the width.", rich_help_panel=_NETWORK),
+]
+Dropout = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        help="Activations left out at random. Raise it when validation falls while the training "
+        "loss still does.",
+        rich_help_panel=_NETWORK,
+    ),
+]
+MaxHistory = Annotated[
+    int,
+    typer.Option(
+        metavar="EVENTS", help="Of a longer history the last ones count.", rich_help_panel=_NETWORK
+    ),
+]
+LinearEntries = Annotated[
+    int,
+    typer.Option(
+        help="Entries kept of each row of the linear term, which says what is met together.",
+        rich_help_panel=_NETWORK,
+    ),
+]
+Epochs = Annotated[
+    int, typer.Option(help="At most this many passes over the log.", rich_help_panel=_FIRST)
+]
+LearningRate = Annotated[
+    float, typer.Option(help="Of the network, in both stages.", rich_help_panel=_FIRST)
+]
+TuneLayers = Annotated[
+    int,
+    typer.Option(
+        help="Upper BERT layers that learn. The outputs of those below are computed once and kept "
+        "in memory.",
+        rich_help_panel=_SECOND,
+    ),
+]
+TuneEpochs = Annotated[
+    int,
+    typer.Option(
+        help="At most this many passes over the log; 0 leaves the stage out.",
+        rich_help_panel=_SECOND,
+    ),
+]
+TuneLearningRate = Annotated[
+    float,
+    typer.Option(
+        help="Of the BERT layers; small, since they know a language already.",
+        rich_help_panel=_SECOND,
+    ),
+]
+IdDropout = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        help="Items known by their text alone in a step. Higher serves new items, lower known "
+        "ones.",
+        rich_help_panel=_BOTH,
+    ),
+]
+FeatureDropout = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        help="Histories without their actions, and without their times, in a step, so that a "
+        "request may come without them.",
+        rich_help_panel=_BOTH,
+    ),
+]
+Patience = Annotated[
+    int,
+    typer.Option(
+        metavar="EPOCHS",
+        help="A stage ends after this many without a better validation NDCG@10, and its best "
+        "epoch is kept.",
+        rich_help_panel=_BOTH,
+    ),
+]
+BatchSize = Annotated[int, typer.Option(help="Histories in a step.", rich_help_panel=_BOTH)]
+WeightDecay = Annotated[
+    float, typer.Option(help="Of AdamW; biases and norms have none.", rich_help_panel=_BOTH)
+]
+WarmupEpochs = Annotated[
+    float,
+    typer.Option(help="Until the learning rate has its full height.", rich_help_panel=_BOTH),
+]
+Seed = Annotated[
+    int, typer.Option(help="The same seed gives the same metrics.", rich_help_panel=_BOTH)
+]
