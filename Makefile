@@ -1,0 +1,30 @@
+# make demo    from nothing to real recommendations: environment, training, export, server
+# make test    lint, unit and integration tests (the real tritonserver)
+# make lint    ruff and mypy alone
+# make clean   removes everything that the other targets made, but the fetched data
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/installed
+	$(RUN) builder demo
+
+test: lint
+	$(RUN) pytest
+
+lint: $(VENV)/installed
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+clean:
+	rm -rf $(VENV) runs build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf model_repository/*/ model_repository/manifest.json
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[builder,embedded,dev]'
+	touch $@

