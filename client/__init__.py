@@ -4,16 +4,21 @@
 >>> with RecommenderClient("localhost:8001") as client:  # doctest: +SKIP
 ...     ranking = client.rank(["50", "172"], ["181", "1"])
 ...     best = ranking.sorted()[0]
+
+:class:`AsyncRecommenderClient` is the same for asyncio. :mod:`client.testing` has a server for the
+tests of services, :mod:`client.otel` the OpenTelemetry observer.
 """
 
 from __future__ import annotations
 
+from client._async import AsyncRecommenderClient
 from client._deadlines import DEFAULT_TIMEOUT, NOT_GIVEN, NotGiven, Timeout
 from client._inputs import OnUnknown
 from client._sync import RecommenderClient
 from client.errors import (
     Cancelled,
     ClientClosed,
+    ClientMisused,
     DeadlineExceeded,
     InferenceFailed,
     InvalidInput,
@@ -27,22 +32,47 @@ from client.errors import (
     Unsupported,
 )
 from client.items import Event, Item
-from client.results import Encoding, Ranking, Recommendations, ScoredItem
+from client.observers import Observation, Observer, ResponseInfo
+from client.policies import Balancing, Connection, Hedge, Retry, Tls
+from client.results import (
+    Answer,
+    Classification,
+    Encoding,
+    ModelMetadata,
+    ModelStatistics,
+    Ranking,
+    Recommendations,
+    ScoredItem,
+    ServerMetadata,
+    TensorMetadata,
+    Times,
+)
 
 __all__ = [
     "DEFAULT_TIMEOUT",
     "NOT_GIVEN",
+    "Answer",
+    "AsyncRecommenderClient",
+    "Balancing",
     "Cancelled",
+    "Classification",
     "ClientClosed",
+    "ClientMisused",
+    "Connection",
     "DeadlineExceeded",
     "Encoding",
     "Event",
+    "Hedge",
     "InferenceFailed",
     "InvalidInput",
     "Item",
     "MalformedResponse",
+    "ModelMetadata",
     "ModelNotFound",
+    "ModelStatistics",
     "NotGiven",
+    "Observation",
+    "Observer",
     "OnUnknown",
     "Overloaded",
     "PermissionDenied",
@@ -50,8 +80,14 @@ __all__ = [
     "Recommendations",
     "RecommenderClient",
     "RecommenderError",
+    "ResponseInfo",
+    "Retry",
     "ScoredItem",
+    "ServerMetadata",
+    "TensorMetadata",
     "Timeout",
+    "Times",
+    "Tls",
     "Unauthenticated",
     "Unavailable",
     "Unsupported",

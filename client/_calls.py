@@ -1,67 +1,257 @@
-"""Each public call as data: the request to send and the function that reads the answer.
-
-A shell, blocking or not, only has to carry the one to the server and the answer to the other.
-"""
+"""Each public call as data: the requests to send, how to read the answers, how to join them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
+import numpy as np
+
+from client import _contract as contract
 from client import _inputs
-from client._inputs import OnUnknown
-from client._protocol import InferRequest, InferResponse
-from client._requests import build_encode_request, build_rank_request, build_recommend_request
+from client._core import Job
+from client._inputs import HistoryColumns, ItemColumns, OnUnknown
+from client._protocol import InferResponse
+from client._requests import (
+    StableInputs,
+    classify_message,
+    encode_message,
+    history_tensors,
+    rank_message,
+    recommend_message,
+)
 from client._responses import (
+    parse_classify_response,
     parse_encode_response,
     parse_rank_response,
     parse_recommend_response,
 )
+from client.errors import InvalidInput, RecommenderError
 from client.items import Event, Item
-from client.results import Encoding, Ranking, Recommendations
+from client.results import Classification, Encoding, Ranking, Recommendations
 
 _Result = TypeVar("_Result")
+_Rows = TypeVar("_Rows", Encoding, Classification)
+
+Part = Job[InferResponse, _Result]
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[_Result]):
-    """One inference. ``parse`` raises :class:`MalformedResponse`."""
+    """One inference, in as many requests as the server's limit asks for.
 
-    request: InferRequest
-    parse: Callable[[InferResponse], _Result]
+    Attributes
+    ----------
+    rows
+        Texts that the server may have to encode. None but these are limited.
+    limited_by
+        The model whose ``max_batch_size`` is the most rows that one request may hold.
+    split
+        Makes the requests; its argument is the limit, None for a single request.
+    join
+        Makes one result of those of several requests, in their order.
+    """
+
+    rows: int
+    limited_by: str
+    split: Callable[[int | None], Sequence[Part[_Result]]]
+    join: Callable[[Sequence[_Result]], _Result]
 
 
 def rank_call(
     history: Iterable[str | Item | Event],
     candidates: Iterable[str | Item],
     on_unknown: OnUnknown,
+    stable: StableInputs,
 ) -> Call[Ranking]:
     items = _inputs.read_items(candidates, "candidates")
-    request = build_rank_request(
-        _inputs.read_history(history), items, _inputs.read_on_unknown(on_unknown)
-    )
-    return Call(request, partial(parse_rank_response, candidates=items.ids))
+    past = _inputs.read_history(history)
+    option = _inputs.read_on_unknown(on_unknown)
+    user = history_tensors(past, stable)
+    known_of_user = {text for text in past.items.texts or () if text}
+
+    def part(start: int, columns: ItemColumns) -> Part[Ranking]:
+        message = rank_message(user, columns, option, stable)
+        parse = partial(parse_rank_response, candidates=columns.ids)
+        return Job(message, parse, partial(_locate, _rank_columns(past, items), start))
+
+    def split(limit: int | None) -> Sequence[Part[Ranking]]:
+        if limit is None or items.texts is None:
+            return [part(0, items)]
+        bounds = _cut(items.texts, known_of_user, limit)
+        parts = [
+            part(start, ItemColumns(items.ids[start:stop], items.texts[start:stop]))
+            for start, stop in bounds
+        ]
+        if len(parts) > 1:
+            # Says how many of the history's own texts were cut, which every part counts again.
+            parts.append(part(0, ItemColumns([])))
+        return parts
+
+    rows = len(known_of_user.union(text for text in items.texts or () if text))
+    return Call(rows, contract.ENCODER.name, split, _join_rankings)
 
 
 def recommend_call(
     history: Iterable[str | Item | Event],
     top_k: int,
     exclude: Iterable[str | Item],
+    stable: StableInputs,
     *,
     include_seen: bool,
 ) -> Call[Recommendations]:
     count = _inputs.read_top_k(top_k)
-    request = build_recommend_request(
-        _inputs.read_history(history),
+    past = _inputs.read_history(history)
+    left_out = _inputs.read_items(exclude, "exclude")
+    message = recommend_message(
+        history_tensors(past, stable),
         count,
-        _inputs.read_items(exclude, "exclude"),
+        left_out,
+        stable,
         include_seen=_inputs.read_flag(include_seen, "include_seen"),
     )
-    return Call(request, partial(parse_recommend_response, top_k=count))
+    columns = {**_history_columns(past), "EXCLUDE": ("exclude[{}]", left_out.ids)}
+    parse = partial(parse_recommend_response, top_k=count)
+    return _single(Job(message, parse, partial(_locate, columns, 0)))
 
 
 def encode_call(texts: Iterable[str]) -> Call[Encoding]:
     checked = _inputs.read_texts(texts)
-    return Call(build_encode_request(checked), partial(parse_encode_response, texts=len(checked)))
+
+    def part(start: int, stop: int) -> Part[Encoding]:
+        return Job(
+            encode_message(checked[start:stop]),
+            partial(parse_encode_response, texts=stop - start),
+            partial(_locate, {"TEXT": ("texts[{}]", checked)}, start),
+        )
+
+    return Call(
+        len(checked),
+        contract.ENCODE.model.name,
+        partial(_rows, part, len(checked)),
+        _join_encodings,
+    )
+
+
+def classify_call(
+    texts: Iterable[str], pairs: Iterable[str] | None, stable: StableInputs
+) -> Call[Classification]:
+    checked = _inputs.read_texts(texts)
+    seconds = _inputs.read_pairs(pairs, checked)
+    columns = {"TEXT": ("texts[{}]", checked), "TEXT_PAIR": ("pairs[{}]", seconds or checked)}
+
+    def part(start: int, stop: int) -> Part[Classification]:
+        return Job(
+            classify_message(
+                checked[start:stop], None if seconds is None else seconds[start:stop], stable
+            ),
+            partial(parse_classify_response, texts=stop - start),
+            partial(_locate, columns, start),
+        )
+
+    return Call(
+        len(checked), contract.CLASSIFY.name, partial(_rows, part, len(checked)), _join_classes
+    )
+
+
+def _single(part: Part[_Result]) -> Call[_Result]:
+    return Call(0, "", lambda _: [part], lambda results: results[0])
+
+
+def _rows(
+    part: Callable[[int, int], Part[_Result]], rows: int, limit: int | None
+) -> Sequence[Part[_Result]]:
+    size = rows if limit is None else limit
+    return [part(start, min(start + size, rows)) for start in range(0, rows, size)]
+
+
+def _cut(texts: Sequence[str], always: set[str], limit: int) -> list[tuple[int, int]]:
+    """Cut into the longest runs whose distinct texts, with those of ``always``, fit the limit.
+
+    A run holds at least one text of its own, since the catalogue may know what ``always`` is.
+    """
+    most = max(1, limit - len(always))
+    bounds: list[tuple[int, int]] = []
+    start, distinct = 0, set[str]()
+    for position, text in enumerate(texts):
+        if not text or text in always or text in distinct:
+            continue
+        if len(distinct) == most:
+            bounds.append((start, position))
+            start, distinct = position, set()
+        distinct.add(text)
+    return [*bounds, (start, len(texts))]
+
+
+def _join_rankings(results: Sequence[Ranking]) -> Ranking:
+    *parts, user = results
+    of_user = user.truncated
+    return Ranking(
+        items=tuple(item for part in parts for item in part.items),
+        interests=_joined([part.interests for part in parts]),
+        logits=_joined([part.logits for part in parts]),
+        skipped=user.skipped,
+        truncated=of_user + sum(part.truncated - of_user for part in parts),
+    )
+
+
+def _join_encodings(results: Sequence[Encoding]) -> Encoding:
+    return Encoding(
+        _joined([part.vectors for part in results]), _joined([part.truncated for part in results])
+    )
+
+
+def _join_classes(results: Sequence[Classification]) -> Classification:
+    return Classification(
+        _joined([part.probabilities for part in results]),
+        _joined([part.truncated for part in results]),
+    )
+
+
+_Array = TypeVar("_Array", bound="np.ndarray[tuple[int, ...], np.dtype[np.generic]]")
+
+
+def _joined(arrays: Sequence[_Array]) -> _Array:
+    joined = np.concatenate(arrays)
+    joined.flags.writeable = False
+    return joined  # type: ignore[return-value]
+
+
+# An argument's entry, named as the caller named it, and the values that were sent for it.
+_Columns = Mapping[str, tuple[str, Sequence[object]]]
+_NAMED: Final = re.compile(r"\b([A-Z]+(?:_[A-Z]+)?)\[(\d+)\]")
+
+
+def _history_columns(history: HistoryColumns) -> _Columns:
+    return {
+        "HISTORY": ("history[{}]", history.items.ids),
+        "HISTORY_TEXT": ("history[{}].text", history.items.texts or ()),
+        "HISTORY_ACTION": ("history[{}].action", history.actions or ()),
+        "HISTORY_TIME": ("history[{}].time", history.times or ()),
+    }
+
+
+def _rank_columns(history: HistoryColumns, candidates: ItemColumns) -> _Columns:
+    return {
+        **_history_columns(history),
+        "CANDIDATE": ("candidates[{}]", candidates.ids),
+        "CANDIDATE_TEXT": ("candidates[{}].text", candidates.texts or ()),
+    }
+
+
+def _locate(columns: _Columns, start: int, error: RecommenderError) -> None:
+    """Tell a refusal that names an element of a tensor in the words of the caller's arguments.
+
+    ``start`` is where the request's candidates or texts begin among those of the call.
+    """
+    named = _NAMED.search(error.details)
+    if not isinstance(error, InvalidInput) or named is None or named[1] not in columns:
+        return
+    field, values = columns[named[1]]
+    position = int(named[2]) + (0 if named[1].startswith(("HISTORY", "EXCLUDE")) else start)
+    if position < len(values):
+        located = InvalidInput.at(field.format(position), values[position], str(error))
+        error.args, error.field, error.value = located.args, located.field, located.value

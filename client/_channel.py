@@ -1,41 +1,88 @@
-"""How the client holds its connection."""
+"""How one connection is opened: its gRPC options and credentials."""
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
 import grpc
 
 from client.errors import InvalidInput
-
-DEFAULT_MAX_MESSAGE_BYTES: Final = 64 * 2**20
-"""Largest request and largest response: some 40,000 vectors, or a million ids."""
+from client.policies import Connection, Tls
 
 _OPTIONS: Final = (
-    # A peer that vanished without a word (a pulled cable, a forgotten NAT entry) is noticed while
-    # a call waits for it. No pings without calls: servers answer those by hanging up.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 0),
     # gRPC waits up to two minutes before it tries again to connect, and fails every call until
     # then; a server that restarts is back in seconds.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Channels to one address share a connection otherwise, and a new channel would not be a new
+    # connection.
+    ("grpc.use_local_subchannel_pool", 1),
+    # What the client retries is decided here alone, not by a record in somebody's DNS.
+    ("grpc.service_config_disable_resolution", 1),
+    # No pings without calls: servers answer those by hanging up.
+    ("grpc.keepalive_permit_without_calls", 0),
 )
 
 
-def open_channel(target: str, max_message_bytes: int) -> grpc.Channel:
-    """Return a channel to ``target``, which connects when it is first used."""
-    if not isinstance(target, str) or not target or target.startswith(("http://", "https://")):
-        raise InvalidInput.at("target", target, "pass host:port, such as 'localhost:8001'")
-    if (
-        not isinstance(max_message_bytes, int)
-        or isinstance(max_message_bytes, bool)
-        or not 0 < max_message_bytes < 2**31  # an int in C
-    ):
-        raise InvalidInput.at("max_message_bytes", max_message_bytes, "pass bytes, below 2 GiB")
-    limits = (
-        ("grpc.max_send_message_length", max_message_bytes),
-        ("grpc.max_receive_message_length", max_message_bytes),
+@dataclass(frozen=True, slots=True)
+class ChannelFactory:
+    """Opens channels, which connect when they are first used."""
+
+    connection: Connection
+    tls: Tls | None
+
+    def open(self, address: str, authority: str | None) -> grpc.Channel:
+        """Open a channel for blocking calls; InvalidInput names a TLS file that is unreadable."""
+        options = self._options(authority)
+        if self.tls is None:
+            return grpc.insecure_channel(address, options=options)
+        return grpc.secure_channel(address, _credentials(self.tls), options=options)
+
+    def open_async(self, address: str, authority: str | None) -> Any:
+        """Open a channel of ``grpc.aio``, bound to the running event loop."""
+        options = self._options(authority)
+        if self.tls is None:
+            return grpc.aio.insecure_channel(address, options=options)
+        return grpc.aio.secure_channel(address, _credentials(self.tls), options=options)
+
+    def version(self) -> object:
+        """Return something that changes when a TLS file does."""
+        if self.tls is None:
+            return None
+        try:
+            states = [path.stat() for path in self.tls.files.values()]
+        except OSError:
+            # Half-way through a rotation; the connection that is there still works.
+            return None
+        return tuple((state.st_mtime_ns, state.st_size, state.st_ino) for state in states)
+
+    def _options(self, authority: str | None) -> list[tuple[str, Any]]:
+        options: list[tuple[str, Any]] = [
+            *_OPTIONS,
+            ("grpc.keepalive_time_ms", round(self.connection.keepalive * 1000)),
+            ("grpc.keepalive_timeout_ms", 5_000),
+            ("grpc.max_send_message_length", self.connection.max_message_bytes),
+            ("grpc.max_receive_message_length", self.connection.max_message_bytes),
+        ]
+        if self.tls is not None and self.tls.server_name is not None:
+            authority = self.tls.server_name
+        if authority is not None:
+            # Also the name that the certificate is checked against.
+            options.append(("grpc.default_authority", authority))
+        return options
+
+
+def _credentials(tls: Tls) -> grpc.ChannelCredentials:
+    content = {name: _read(f"tls.{name}", path) for name, path in tls.files.items()}
+    return grpc.ssl_channel_credentials(
+        content.get("ca"), content.get("key"), content.get("certificate")
     )
-    return grpc.insecure_channel(target, options=(*_OPTIONS, *limits))
+
+
+def _read(field: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInput.at(field, str(path), f"cannot be read: {error.strerror}") from error

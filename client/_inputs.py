@@ -7,12 +7,14 @@ anything is sent.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from numbers import Real
 from typing import Any, Final, Literal, get_args
 
+from client._bytes import encode_strings
 from client.errors import InvalidInput
 from client.items import Event, Item
 
@@ -22,6 +24,9 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SECOND: Final = timedelta(seconds=1)
 _INT64: Final = 2**63
 _MAX_TOP_K: Final = 2**31 - 1  # indices are INT32, so no catalogue is larger
+
+_METADATA_KEY: Final = re.compile(r"[a-z0-9_.-]+")
+_METADATA_VALUE: Final = re.compile(r"[ -~]*").fullmatch
 
 # gRPC adds the timeout to its clock in integers; 1e12 s overflows and fails the call at once.
 _MAX_TIMEOUT: Final = 1e9
@@ -83,14 +88,26 @@ def read_history(history: Iterable[str | Item | Event]) -> HistoryColumns:
     )
 
 
-def read_texts(texts: Iterable[str]) -> list[str]:
-    """Check the texts of an ``encode`` call; at least one, since Triton refuses zero rows."""
-    entries = _entries(texts, "texts", "['a text']")
+def read_texts(texts: Iterable[str], field: str = "texts") -> list[str]:
+    """Check the texts of argument ``field``; at least one, since Triton refuses zero rows."""
+    entries = _entries(texts, field, "['a text']")
     if not entries:
-        raise InvalidInput.at("texts", entries, "pass at least one text")
+        raise InvalidInput.at(field, entries, "pass at least one text")
     for position, text in enumerate(entries):
         if not isinstance(text, str):
-            raise InvalidInput.at(f"texts[{position}]", text, "a text is a str")
+            raise InvalidInput.at(f"{field}[{position}]", text, "a text is a str")
+    return entries
+
+
+def read_pairs(pairs: Iterable[str] | None, texts: Sequence[str]) -> list[str] | None:
+    """Check the second texts of a ``classify`` call: none at all, or one for each text."""
+    if pairs is None:
+        return None
+    entries = read_texts(pairs, "pairs")
+    if len(entries) != len(texts):
+        raise InvalidInput.at(
+            "pairs", entries, f"pass one for each of the {len(texts)} texts, '' for none"
+        )
     return entries
 
 
@@ -127,10 +144,10 @@ def read_timeout(timeout: float | None) -> float | None:
     return float(timeout)
 
 
-def encode_strings(values: Sequence[str], field: str) -> list[bytes]:
-    """Encode as UTF-8; half a surrogate pair, which UTF-8 cannot carry, is refused."""
+def frame_strings(values: Sequence[str], field: str) -> bytes:
+    """Frame as UTF-8; half a surrogate pair, which UTF-8 cannot carry, is refused."""
     try:
-        return list(map(str.encode, values))
+        return encode_strings(values)
     except UnicodeEncodeError as error:
         position = next(i for i, value in enumerate(values) if value == error.object)
         raise InvalidInput.at(
@@ -138,6 +155,41 @@ def encode_strings(values: Sequence[str], field: str) -> list[bytes]:
             values[position],
             f"character {error.start} is half of a surrogate pair; was it decoded wrongly?",
         ) from error
+
+
+def read_count(count: int, field: str) -> int:
+    number = _integer(count)
+    if number is None or number < 1:
+        raise InvalidInput.at(field, count, "pass a positive int")
+    return number
+
+
+def read_models(models: Iterable[str], field: str = "models") -> list[str]:
+    return _no_empty_id(read_texts(models, field), field)
+
+
+def read_request_id(request_id: str | None) -> str | None:
+    if request_id is not None and not isinstance(request_id, str):
+        raise InvalidInput.at("request_id", request_id, "pass a str, or None for one made up here")
+    return request_id or None
+
+
+def read_metadata(metadata: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    """Check what is sent beside a request; no message shows a value, it may be a secret."""
+    if metadata is None:
+        return ()
+    if not isinstance(metadata, Mapping):
+        raise InvalidInput("metadata: pass a mapping of names to values", field="metadata")
+    for key, value in metadata.items():
+        if not isinstance(key, str) or not _METADATA_KEY.fullmatch(key) or key.startswith("grpc-"):
+            raise InvalidInput.at(
+                "metadata", key, "a name is of a-z, 0-9, '-', '_' and '.', and not gRPC's own"
+            )
+        if key.endswith("-bin") or not (isinstance(value, str) and _METADATA_VALUE(value)):
+            raise InvalidInput(
+                f"metadata[{key!r}]: pass a str of printable ASCII", field=f"metadata[{key!r}]"
+            )
+    return tuple(metadata.items())
 
 
 # Any, since this is where what the caller really passed is found out.

@@ -1,23 +1,30 @@
 """The one place that knows tritonclient, whose generated modules carry no types.
 
-Only the messages and the stub are used. Its ``InferenceServerClient`` waits for ever by default,
-copies every tensor through numpy and turns errors into strings.
+Only the messages are used. Its ``InferenceServerClient`` waits for ever by default, copies every
+tensor through numpy and turns errors into strings.
+
+A request is serialised once and is bytes from then on: threads, retries and hedges share it, and
+what differs between attempts is appended. That is sound since Protocol Buffers read two messages
+in a row as one, merged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, cast
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
-import grpc
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from google.protobuf.message import DecodeError
+from tritonclient.grpc import service_pb2
 
 from client._contract import TensorSpec
+from client.errors import MalformedResponse
 
 Parameter = bool | int | str
-_Sent = TypeVar("_Sent", contravariant=True)
-_Received = TypeVar("_Received", covariant=True)
+Received = TypeVar("Received", covariant=True)
+
+SERVICE: Final = "inference.GRPCInferenceService"
+_TIMEOUT: Final = "timeout"  # Triton's own parameter: microseconds, int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +34,6 @@ class Tensor:
     spec: TensorSpec
     shape: Sequence[int]
     raw: bytes
-
-
-class InferRequest(Protocol):
-    """``ModelInferRequest``."""
-
-    model_name: str
 
 
 class OutputTensor(Protocol):
@@ -48,63 +49,73 @@ class InferResponse(Protocol):
 
     outputs: Sequence[OutputTensor]
     raw_output_contents: Sequence[bytes]
+    parameters: Mapping[str, Any]
 
 
-class ReadyRequest(Protocol):
-    """``ModelReadyRequest``."""
+@dataclass(frozen=True, slots=True)
+class Procedure(Generic[Received]):
+    """A remote procedure that takes and gives serialised messages."""
 
     name: str
+    parse: Callable[[bytes], Received]
+
+    @property
+    def path(self) -> str:
+        return f"/{SERVICE}/{self.name}"
+
+    def read(self, raw: bytes) -> Received:
+        """Read an answer; MalformedResponse for what is no message of the procedure.
+
+        gRPC is not left to do it: asyncio's half turns what it cannot read into a success, None.
+        """
+        try:
+            return self.parse(raw)
+        except DecodeError as error:
+            raise MalformedResponse(
+                f"{self.name}: {len(raw)} bytes came back that are no answer to it; check that "
+                "the target is a Triton server",
+                details=str(error),
+            ) from error
 
 
-class ReadyResponse(Protocol):
-    """``ModelReadyResponse``."""
+@dataclass(frozen=True, slots=True)
+class Message(Generic[Received]):
+    """A request on its way: which procedure it is for, its bytes, the model it asks."""
 
-    ready: bool
-
-
-class LiveRequest(Protocol):
-    """``ServerLiveRequest``, which has no fields."""
-
-
-class LiveResponse(Protocol):
-    """``ServerLiveResponse``."""
-
-    live: bool
+    procedure: Procedure[Received]
+    body: bytes
+    model: str = ""
 
 
-class Method(Protocol[_Sent, _Received]):
-    """One remote procedure, bound to a channel; ``timeout`` in seconds, None for no deadline."""
+INFER: Final[Procedure[InferResponse]] = Procedure(
+    "ModelInfer", service_pb2.ModelInferResponse.FromString
+)
+# The answers to these are read once, by the code that asked, so their fields are not declared.
+_LIVE: Final[Procedure[Any]] = Procedure("ServerLive", service_pb2.ServerLiveResponse.FromString)
+_READY: Final[Procedure[Any]] = Procedure("ModelReady", service_pb2.ModelReadyResponse.FromString)
+_SERVER: Final[Procedure[Any]] = Procedure(
+    "ServerMetadata", service_pb2.ServerMetadataResponse.FromString
+)
+_MODEL: Final[Procedure[Any]] = Procedure(
+    "ModelMetadata", service_pb2.ModelMetadataResponse.FromString
+)
+_CONFIG: Final[Procedure[Any]] = Procedure(
+    "ModelConfig", service_pb2.ModelConfigResponse.FromString
+)
+_STATISTICS: Final[Procedure[Any]] = Procedure(
+    "ModelStatistics", service_pb2.ModelStatisticsResponse.FromString
+)
 
-    def __call__(self, request: _Sent, *, timeout: float | None) -> _Received: ...
 
-
-class Service(Protocol):
-    """The procedures of Triton's gRPC service that the client calls."""
-
-    ModelInfer: Method[InferRequest, InferResponse]
-    ModelReady: Method[ReadyRequest, ReadyResponse]
-    ServerLive: Method[LiveRequest, LiveResponse]
-
-
-def bind(channel: grpc.Channel) -> Service:
-    """Bind every procedure to ``channel`` once: binding costs more than many a call."""
-    return cast("Service", service_pb2_grpc.GRPCInferenceServiceStub(channel))
-
-
-def infer_request(
+def infer_message(
     model: str, tensors: Sequence[Tensor], parameters: Mapping[str, Parameter]
-) -> InferRequest:
+) -> Message[InferResponse]:
     """Assemble an inference request; the type of a parameter's value is its type on the wire."""
-    request = service_pb2.ModelInferRequest(
-        model_name=model,
-        inputs=[
-            service_pb2.ModelInferRequest.InferInputTensor(
-                name=tensor.spec.name, datatype=tensor.spec.dtype, shape=tensor.shape
-            )
-            for tensor in tensors
-        ],
-        raw_input_contents=[tensor.raw for tensor in tensors],
-    )
+    request = service_pb2.ModelInferRequest(model_name=model)
+    add = request.inputs.add
+    for tensor in tensors:
+        add(name=tensor.spec.name, datatype=tensor.spec.dtype, shape=tensor.shape)
+    request.raw_input_contents.extend([tensor.raw for tensor in tensors])
     for name, value in parameters.items():
         match value:
             case bool():  # before int, which it is a kind of
@@ -113,12 +124,40 @@ def infer_request(
                 request.parameters[name].int64_param = value
             case str():
                 request.parameters[name].string_param = value
-    return cast("InferRequest", request)
+    return Message(INFER, request.SerializeToString(), model)
 
 
-def ready_request(model: str) -> ReadyRequest:
-    return cast("ReadyRequest", service_pb2.ModelReadyRequest(name=model))
+def addressed(message: Message[Any], request_id: str, seconds: float | None) -> bytes:
+    """Return the bytes of one attempt: Triton logs ``request_id``, and its queues drop the
+    request ``seconds`` from now.
+    """  # noqa: D205 - two facts, one sentence
+    if message.procedure is not INFER:
+        return message.body
+    extra = service_pb2.ModelInferRequest(id=request_id)
+    if seconds is not None:
+        # Zero would mean no limit.
+        extra.parameters[_TIMEOUT].int64_param = max(1, int(seconds * 1e6))
+    return message.body + cast("bytes", extra.SerializeToString())
 
 
-def live_request() -> LiveRequest:
-    return cast("LiveRequest", service_pb2.ServerLiveRequest())
+def live_message() -> Message[Any]:
+    return Message(_LIVE, b"")
+
+
+def ready_message(model: str) -> Message[Any]:
+    return Message(_READY, service_pb2.ModelReadyRequest(name=model).SerializeToString(), model)
+
+
+def metadata_message(model: str | None) -> Message[Any]:
+    if model is None:
+        return Message(_SERVER, b"")
+    return Message(_MODEL, service_pb2.ModelMetadataRequest(name=model).SerializeToString(), model)
+
+
+def config_message(model: str) -> Message[Any]:
+    return Message(_CONFIG, service_pb2.ModelConfigRequest(name=model).SerializeToString(), model)
+
+
+def statistics_message(model: str | None) -> Message[Any]:
+    request = service_pb2.ModelStatisticsRequest(name=model or "")
+    return Message(_STATISTICS, request.SerializeToString(), model or "")

@@ -1,51 +1,93 @@
-"""Builds the request of each call. Pure: no network, no clock."""
+"""Builds the tensors and the request of each call. Pure: no network, no clock."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from client import _contract as contract
+from client._contract import TensorSpec
 from client._inputs import HistoryColumns, ItemColumns, OnUnknown
-from client._protocol import InferRequest, Tensor, infer_request
-from client._tensors import integers, strings
+from client._protocol import InferResponse, Message, Tensor, infer_message
+from client._tensors import empty_strings, integers, strings
 
 
-def build_rank_request(
-    history: HistoryColumns, candidates: ItemColumns, on_unknown: OnUnknown
-) -> InferRequest:
+@dataclass(frozen=True, slots=True)
+class StableInputs:
+    """Which optional inputs one client sends.
+
+    Triton's batcher merges only requests that hold the same inputs. So an input that was needed
+    once goes along ever after, empty where a request has nothing to say: the requests of a service
+    soon are all alike, without inputs that it never uses.
+    """
+
+    sent: set[str] = field(default_factory=set)
+
+    def add(
+        self,
+        tensors: list[Tensor],
+        spec: TensorSpec,
+        values: Sequence[str] | None,
+        argument: str,
+        count: int,
+    ) -> None:
+        """Append the tensor, of ``values`` or of ``count`` empty strings, if it is to be sent."""
+        if values is not None:
+            self.sent.add(spec.name)
+            tensors.append(strings(spec, values, argument))
+        elif spec.name in self.sent:
+            tensors.append(empty_strings(spec, count))
+
+
+def history_tensors(history: HistoryColumns, stable: StableInputs) -> list[Tensor]:
+    count = len(history.items.ids)
+    tensors = [strings(contract.HISTORY, history.items.ids, "history")]
+    stable.add(tensors, contract.HISTORY_TEXT, history.items.texts, "history", count)
+    stable.add(tensors, contract.HISTORY_ACTION, history.actions, "history", count)
+    # There is no number that stands for "not known".
+    if history.times is not None:
+        tensors.append(integers(contract.HISTORY_TIME, history.times))
+    return tensors
+
+
+def rank_message(
+    user: Sequence[Tensor], candidates: ItemColumns, on_unknown: OnUnknown, stable: StableInputs
+) -> Message[InferResponse]:
     """Ask for the interest in each candidate; see ``RANK`` in the contract."""
-    tensors = _history_tensors(history)
-    tensors.append(strings(contract.CANDIDATE, candidates.ids, "candidates"))
-    if candidates.texts is not None:
-        tensors.append(strings(contract.CANDIDATE_TEXT, candidates.texts, "candidates"))
-    return infer_request(contract.RANK.model.name, tensors, {contract.ON_UNKNOWN: on_unknown})
+    tensors = [*user, strings(contract.CANDIDATE, candidates.ids, "candidates")]
+    stable.add(
+        tensors, contract.CANDIDATE_TEXT, candidates.texts, "candidates", len(candidates.ids)
+    )
+    return infer_message(contract.RANK.model.name, tensors, {contract.ON_UNKNOWN: on_unknown})
 
 
-def build_recommend_request(
-    history: HistoryColumns, top_k: int, exclude: ItemColumns, *, include_seen: bool
-) -> InferRequest:
+def recommend_message(
+    user: Sequence[Tensor],
+    top_k: int,
+    exclude: ItemColumns,
+    stable: StableInputs,
+    *,
+    include_seen: bool,
+) -> Message[InferResponse]:
     """Ask for the best items of the catalogue; see ``RECOMMEND`` in the contract."""
-    tensors = _history_tensors(history)
-    if exclude.ids:
-        tensors.append(strings(contract.EXCLUDE, exclude.ids, "exclude"))
-    return infer_request(
+    tensors = list(user)
+    stable.add(tensors, contract.EXCLUDE, exclude.ids or None, "exclude", 0)
+    return infer_message(
         contract.RECOMMEND.model.name,
         tensors,
         {contract.TOP_K: top_k, contract.INCLUDE_SEEN: include_seen},
     )
 
 
-def build_encode_request(texts: Sequence[str]) -> InferRequest:
+def encode_message(texts: Sequence[str]) -> Message[InferResponse]:
     """Ask for one vector a text; see ``ENCODE`` in the contract."""
-    return infer_request(contract.ENCODE.model.name, [strings(contract.TEXT, texts, "texts")], {})
+    return infer_message(contract.ENCODE.model.name, [strings(contract.TEXT, texts, "texts")], {})
 
 
-def _history_tensors(history: HistoryColumns) -> list[Tensor]:
-    tensors = [strings(contract.HISTORY, history.items.ids, "history")]
-    if history.items.texts is not None:
-        tensors.append(strings(contract.HISTORY_TEXT, history.items.texts, "history"))
-    if history.actions is not None:
-        tensors.append(strings(contract.HISTORY_ACTION, history.actions, "history"))
-    if history.times is not None:
-        tensors.append(integers(contract.HISTORY_TIME, history.times))
-    return tensors
+def classify_message(
+    texts: Sequence[str], pairs: Sequence[str] | None, stable: StableInputs
+) -> Message[InferResponse]:
+    """Ask for the probability of each label; see ``CLASSIFY`` in the contract."""
+    tensors = [strings(contract.TEXT, texts, "texts")]
+    stable.add(tensors, contract.TEXT_PAIR, pairs, "pairs", len(texts))
+    return infer_message(contract.CLASSIFY.name, tensors, {})

@@ -11,7 +11,7 @@ from client import _contract as contract
 from client._protocol import InferResponse
 from client._tensors import Outputs
 from client.errors import MalformedResponse
-from client.results import Encoding, Ranking, Recommendations
+from client.results import Classification, Encoding, Ranking, Recommendations
 
 
 def parse_rank_response(response: InferResponse, candidates: Sequence[str]) -> Ranking:
@@ -51,5 +51,14 @@ def parse_encode_response(response: InferResponse, texts: int) -> Encoding:
     outputs = Outputs(contract.ENCODE.model, response, B=texts)
     return Encoding(
         vectors=outputs.floats(contract.TEXT_VECTOR),
+        truncated=outputs.counts(contract.TEXT_TRUNCATED)[:, 0] > 0,
+    )
+
+
+def parse_classify_response(response: InferResponse, texts: int) -> Classification:
+    """Read the probabilities of that many texts."""
+    outputs = Outputs(contract.CLASSIFY, response, B=texts)
+    return Classification(
+        probabilities=outputs.floats(contract.PROBABILITY),
         truncated=outputs.counts(contract.TEXT_TRUNCATED)[:, 0] > 0,
     )

@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from client._bytes import decode_bytes, encode_bytes
+from client._bytes import decode_strings
 from client._contract import ModelSpec, TensorSpec
-from client._inputs import encode_strings
+from client._inputs import frame_strings
 from client._protocol import InferResponse, Tensor
 from client.errors import MalformedResponse
 
@@ -20,7 +20,12 @@ _Number = TypeVar("_Number", np.float32, np.int32)
 
 def strings(spec: TensorSpec, values: Sequence[str], field: str) -> Tensor:
     """Lay ``values``, which came from the argument ``field``, along the one axis that varies."""
-    return Tensor(spec, _shape(spec, len(values)), encode_bytes(encode_strings(values, field)))
+    return Tensor(spec, _shape(spec, len(values)), frame_strings(values, field))
+
+
+def empty_strings(spec: TensorSpec, count: int) -> Tensor:
+    """Lay ``count`` empty strings along the one axis that varies."""
+    return Tensor(spec, _shape(spec, count), bytes(4 * count))
 
 
 def integers(spec: TensorSpec, values: Sequence[int]) -> Tensor:
@@ -70,7 +75,7 @@ class Outputs:
         """Return the elements of a BYTES tensor in row-major order."""
         raw, shape = self._read(spec)
         try:
-            values = [element.decode() for element in decode_bytes(raw)]
+            values = decode_strings(raw)
         except ValueError as error:  # bad framing, or not UTF-8
             raise self._malformed(f"{spec.name}: {error}") from error
         if len(values) != math.prod(shape):

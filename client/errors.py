@@ -14,7 +14,8 @@
     ├── Unauthenticated                        the server does not know who asks
     ├── PermissionDenied                       the server knows, and refuses
     ├── Unsupported                            the server does not offer this call
-    └── ClientClosed                           the client was closed before or during the call
+    ├── ClientClosed                           the client was closed before or during the call
+    └── ClientMisused (also RuntimeError)      used in a forked process or another event loop
 
 Two services that speak different languages say the same with the same code, so the class is
 chosen by the code alone, never by the text of a message.
@@ -41,12 +42,15 @@ class RecommenderError(Exception):
         answer arrived and was rejected.
     details
         What the server or the gRPC library said, unchanged; "" where they said nothing.
+    request_id
+        Of the request, as the server's log has it; "" where none was sent.
     """
 
     def __init__(self, message: str, *, code: StatusCode | None = None, details: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.details = details
+        self.request_id = ""
 
 
 class InvalidInput(RecommenderError, ValueError):
@@ -56,7 +60,7 @@ class InvalidInput(RecommenderError, ValueError):
     ----------
     field
         The argument at fault, such as ``candidates[3].id``; None where the server refused the
-        request, whose own words are in ``details``.
+        request without naming one. The server's own words are in ``details``.
     value
         What was given there.
     """
@@ -123,6 +127,10 @@ class Unsupported(RecommenderError):
 
 class ClientClosed(RecommenderError):
     """The client was closed before the call, or while it was under way."""
+
+
+class ClientMisused(RecommenderError, RuntimeError):
+    """The client holds connections of another process or event loop, where it must be used."""
 
 
 _REFUSED: Final = "correct the request; the same one gets the same answer"

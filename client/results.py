@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Generic, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from client.errors import RecommenderError
+
+User = TypeVar("User")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +107,121 @@ class Encoding:
 
     vectors: NDArray[np.float32]
     truncated: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classification:
+    """The labels of a ``classify`` call.
+
+    Attributes
+    ----------
+    probabilities
+        FP32 [B, labels], read-only; row i belongs to text i and sums to 1.
+    truncated
+        bool [B]: the text, or pair, was cut to the longest length that the classifier reads.
+    """
+
+    probabilities: NDArray[np.float32]
+    truncated: NDArray[np.bool_]
+
+    @property
+    def labels(self) -> NDArray[np.intp]:
+        """The most probable label of each text, [B]."""
+        labels: NDArray[np.intp] = self.probabilities.argmax(axis=1)
+        return labels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer(Generic[User, Result]):
+    """What came of one user of ``rank_many`` or ``recommend_many``.
+
+    Attributes
+    ----------
+    position
+        Of the user in what was passed, from 0.
+    user
+        As passed.
+    result
+        None where ``error`` is set.
+    error
+        What kept the call from its result; only with ``on_error="return"``.
+    """
+
+    position: int
+    user: User
+    result: Result | None
+    error: RecommenderError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TensorMetadata:
+    """A tensor of a model; -1 in ``shape`` is an axis that varies."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetadata:
+    """A model as the server describes it."""
+
+    name: str
+    versions: tuple[str, ...]
+    platform: str
+    inputs: tuple[TensorMetadata, ...]
+    outputs: tuple[TensorMetadata, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerMetadata:
+    """The server, and the models asked for."""
+
+    name: str
+    version: str
+    extensions: tuple[str, ...]
+    models: Mapping[str, ModelMetadata]
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How often something was done, and for how many seconds in all."""
+
+    count: int
+    seconds: float
+
+    @property
+    def mean(self) -> float:
+        """Seconds each time; NaN for what was never done."""
+        return self.seconds / self.count if self.count else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatistics:
+    """What a server counted for one version of one model since it was loaded.
+
+    Attributes
+    ----------
+    server
+        Address of the server.
+    inferences
+        Rows inferred, one for a model without batching.
+    executions
+        Batches; fewer than requests where Triton merged some.
+    success, fail
+        Whole requests, from arrival to answer. A cancelled request is counted as failed.
+    queue, compute_input, compute_infer, compute_output
+        Their parts: waiting for an execution, and the execution's three phases.
+    """
+
+    server: str
+    name: str
+    version: str
+    inferences: int
+    executions: int
+    success: Times
+    fail: Times
+    queue: Times
+    compute_input: Times
+    compute_infer: Times
+    compute_output: Times

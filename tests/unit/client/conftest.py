@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +16,7 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
-from client import RecommenderClient
+from client import AsyncRecommenderClient, RecommenderClient
 
 _NUMPY = {"FP32": np.float32, "INT32": np.int32, "INT64": np.int64}
 
@@ -64,6 +66,7 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
     answer: Callable[[service_pb2.ModelInferRequest], service_pb2.ModelInferResponse] = answer_well
     abort: tuple[grpc.StatusCode, str] | None = None
     hang: bool = False
+    limit: int = 64
     not_ready: set[str] = field(default_factory=set)
     requests: list[service_pb2.ModelInferRequest] = field(default_factory=list)
     time_remaining: list[float | None] = field(default_factory=list)
@@ -87,6 +90,11 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
     def ModelReady(self, request, context):  # noqa: N802
         self._receive(context)
         return service_pb2.ModelReadyResponse(ready=request.name not in self.not_ready)
+
+    def ModelConfig(self, request, context):  # noqa: N802, ARG002
+        return service_pb2.ModelConfigResponse(
+            config={"name": request.name, "max_batch_size": self.limit}
+        )
 
     def ServerLive(self, request, context):  # noqa: N802, ARG002
         self._receive(context)
@@ -119,17 +127,79 @@ def triton() -> Iterator[Triton]:
     server.stop(grace=None).wait()
 
 
+class Blocking:
+    """The asyncio client with the blocking one's way of being called."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+        self.client = AsyncRecommenderClient(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.client, name)
+
+        def call(*args: Any, **options: Any) -> Any:
+            result = method(*args, **options)
+            if inspect.isasyncgen(result):
+                return self.iterate(result)
+            return self.wait(result)
+
+        return call if callable(method) else method
+
+    def iterate(self, iterator: Any) -> Iterator[Any]:
+        end = object()
+        try:
+            while (entry := self.wait(anext(iterator, end))) is not end:
+                yield entry
+        finally:
+            self.wait(iterator.aclose())
+
+    def wait(self, awaitable: Any) -> Any:
+        async def wait() -> Any:
+            return await awaitable
+
+        return asyncio.run_coroutine_threadsafe(wait(), self.loop).result(60)
+
+    def close(self) -> None:
+        self.wait(self.client.close())
+
+    def stop(self) -> None:
+        self.close()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+    def __enter__(self) -> Blocking:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return repr(self.client)
+
+
+BOTH = {"blocking": RecommenderClient, "asyncio": Blocking}
+
+
+@pytest.fixture(params=BOTH.values(), ids=BOTH)
+def connect(request: pytest.FixtureRequest) -> Any:
+    """Make a client, blocking or asyncio's: a test that uses it runs through both."""
+    return request.param
+
+
 @pytest.fixture
-def client(triton: Triton) -> Iterator[RecommenderClient]:
+def client(triton: Triton, connect: Any) -> Iterator[RecommenderClient]:
     # Patient, so that a busy machine fails no test; those about deadlines set their own.
-    with RecommenderClient(triton.address, timeout=60) as connected:
+    with connect(triton.address, timeout=60) as connected:
         yield connected
 
 
 @pytest.fixture
-def nowhere() -> Iterator[RecommenderClient]:
+def nowhere(connect: Any) -> Iterator[RecommenderClient]:
     """A client of a port where nothing listens: whatever it sends comes back as Unavailable."""
-    with RecommenderClient("127.0.0.1:1", timeout=60) as unconnected:
+    with connect("127.0.0.1:1", timeout=60) as unconnected:
         yield unconnected
 
 

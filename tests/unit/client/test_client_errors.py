@@ -11,6 +11,7 @@ import pytest
 from client import (
     Cancelled,
     ClientClosed,
+    Connection,
     DeadlineExceeded,
     InferenceFailed,
     InvalidInput,
@@ -18,7 +19,6 @@ from client import (
     ModelNotFound,
     Overloaded,
     PermissionDenied,
-    RecommenderClient,
     RecommenderError,
     Unauthenticated,
     Unavailable,
@@ -115,11 +115,13 @@ def test_nothing_listens(nowhere):
 
 
 @pytest.mark.parametrize("limit", [200, 2_000], ids=["request", "response"])
-def test_a_message_over_the_limit(triton, respond, limit):
+def test_a_message_over_the_limit(triton, respond, connect, limit):
     long = b"\x88\x13\0\0" + b"x" * 5000
     triton.answer = lambda _: respond(ITEM=("BYTES", [1, 1], long))
     with (
-        RecommenderClient(triton.address, timeout=60, max_message_bytes=limit) as client,
+        connect(
+            triton.address, timeout=60, connection=Connection(max_message_bytes=limit)
+        ) as client,
         pytest.raises(Overloaded, match="larger than max"),
     ):
         client.recommend(["x" * 1000])
@@ -135,7 +137,7 @@ def test_a_model_that_crashes(client, triton):
         client.rank([], [])
 
 
-def test_an_answer_that_is_no_message_at_all():
+def test_an_answer_that_is_no_message_at_all(connect):
     handler = grpc.unary_unary_rpc_method_handler(lambda *_: b"\xff garbage")
     server = grpc.server(ThreadPoolExecutor(1))
     server.add_generic_rpc_handlers(
@@ -149,12 +151,12 @@ def test_an_answer_that_is_no_message_at_all():
     server.start()
     try:
         with (
-            RecommenderClient(f"127.0.0.1:{port}", timeout=60) as client,
-            pytest.raises(InferenceFailed, match="deserializing response"),
+            connect(f"127.0.0.1:{port}", timeout=60) as client,
+            pytest.raises(MalformedResponse, match="check that the target is a Triton server"),
         ):
             client.rank([], [])
         with (
-            RecommenderClient(f"127.0.0.1:{port}", timeout=60) as client,
+            connect(f"127.0.0.1:{port}", timeout=60) as client,
             pytest.raises(Unsupported, match="gRPC port of a Triton server"),
         ):
             client.live()

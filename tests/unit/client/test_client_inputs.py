@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 import numpy as np
 import pytest
 
-from client import Event, InvalidInput, Item, RecommenderClient, Unavailable
+from client import Connection, Event, InvalidInput, Item, RecommenderClient, Unavailable
 
 NOW = datetime.now(timezone.utc)
 
@@ -131,14 +131,28 @@ def test_timeout(nowhere, timeout):
 
 @pytest.mark.parametrize("target", ["", "http://localhost:8000", "https://a:1", None, 8001])
 def test_target(target):
-    with pytest.raises(InvalidInput, match="pass host:port"):
+    with pytest.raises(InvalidInput, match=r"pass '?host:port"):
         RecommenderClient(target)
+    with pytest.raises(InvalidInput, match="pass host:port") as caught:
+        RecommenderClient(["localhost:8001", target])
+    assert caught.value.field == "targets[1]"
+
+
+@pytest.mark.parametrize("name", ["dns:///", "dns:///:80", "dns:///host:port"])
+def test_a_name_to_look_up(name):
+    with pytest.raises(InvalidInput, match="pass dns:///name:port"):
+        RecommenderClient(name)
+
+
+def test_no_target():
+    with pytest.raises(InvalidInput, match="at least one server"):
+        RecommenderClient([])
 
 
 @pytest.mark.parametrize("size", [0, -1, 2**31, 1e6, True, None])
 def test_max_message_bytes(size):
     with pytest.raises(InvalidInput, match="below 2 GiB"):
-        RecommenderClient(max_message_bytes=size)
+        Connection(max_message_bytes=size)
 
 
 def test_a_large_value_is_shortened_in_the_message_only(nowhere):

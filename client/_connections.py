@@ -1,0 +1,131 @@
+"""The connections of a client: one per server, replaced when it is old or its server was away."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
+
+from client._balancing import Endpoint
+from client._channel import ChannelFactory
+from client._protocol import Procedure
+
+Channel = TypeVar("Channel", bound=Any)
+
+_CHECK_FILES_EVERY: Final = 1.0  # seconds
+
+
+@dataclass(slots=True, eq=False)
+class Connection(Generic[Channel]):
+    """A channel and its procedures, each bound once: binding costs more than many a call."""
+
+    channel: Channel
+    generation: int
+    version: object
+    expires: float
+    leases: int = 0
+    retired: bool = False
+    bound: dict[str, Any] = field(default_factory=dict)
+
+    def method(self, procedure: Procedure[Any]) -> Any:
+        method = self.bound.get(procedure.name)
+        if method is None:
+            method = self.bound[procedure.name] = self.channel.unary_unary(procedure.path)
+        return method
+
+
+class Connections(Generic[Channel]):
+    """Lends the connection to a server; a retired one is closed when its last call has ended.
+
+    Parameters
+    ----------
+    factory
+        Says which version of the TLS files is in use.
+    open_channel, close_channel
+        Of the channels held, blocking or asyncio's.
+    clock
+        Seconds.
+    """
+
+    def __init__(
+        self,
+        factory: ChannelFactory,
+        open_channel: Callable[[str, str | None], Channel],
+        close_channel: Callable[[Channel], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._factory = factory
+        self._open = open_channel
+        self._close = close_channel
+        self._clock = clock
+        self._held: dict[Endpoint, Connection[Channel]] = {}
+        self._retired: set[Connection[Channel]] = set()
+        self._version: object = factory.version()
+        self._check_files_at = clock() + _CHECK_FILES_EVERY
+        self._lock = threading.Lock()
+        self._rng = random.Random()
+
+    def __bool__(self) -> bool:
+        return bool(self._held or self._retired)
+
+    def lease(self, endpoint: Endpoint) -> Connection[Channel]:
+        """Return a connection to use; InvalidInput where its TLS files cannot be read."""
+        with self._lock:
+            now = self._clock()
+            if self._factory.tls is not None and now >= self._check_files_at:
+                self._check_files_at = now + _CHECK_FILES_EVERY
+                # None: the files cannot be read just now.
+                self._version = self._factory.version() or self._version
+            held = self._held.get(endpoint)
+            if (
+                held is None
+                or held.generation != endpoint.generation
+                or held.version != self._version
+                or now >= held.expires
+            ):
+                fresh = self._connect(endpoint, now)
+                if held is not None:
+                    self._retire(held)
+                held = self._held[endpoint] = fresh
+            held.leases += 1
+            return held
+
+    def release(self, connection: Connection[Channel]) -> None:
+        with self._lock:
+            connection.leases -= 1
+            if connection.retired and not connection.leases:
+                self._retired.discard(connection)
+                self._close(connection.channel)
+
+    def keep(self, endpoints: Collection[Endpoint]) -> None:
+        """Retire the connections to all other servers."""
+        with self._lock:
+            for endpoint in self._held.keys() - set(endpoints):
+                self._retire(self._held.pop(endpoint))
+
+    def drain(self) -> list[Channel]:
+        """Forget every connection, and return the channels for the caller to close."""
+        with self._lock:
+            channels = [each.channel for each in (*self._held.values(), *self._retired)]
+            self._held.clear()
+            self._retired.clear()
+            return channels
+
+    def _connect(self, endpoint: Endpoint, now: float) -> Connection[Channel]:
+        age = self._factory.connection.max_age
+        return Connection(
+            channel=self._open(endpoint.address, endpoint.authority),
+            generation=endpoint.generation,
+            version=self._version,
+            # Spread out, so that the clients of a fleet do not all reconnect at once.
+            expires=float("inf") if age is None else now + age * self._rng.uniform(0.9, 1.1),
+        )
+
+    def _retire(self, connection: Connection[Channel]) -> None:
+        connection.retired = True
+        if connection.leases:
+            self._retired.add(connection)
+        else:
+            self._close(connection.channel)

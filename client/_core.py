@@ -1,0 +1,373 @@
+"""One request from its first attempt to its answer: retries, hedges, servers. No I/O.
+
+:func:`exchange` is a generator. It yields what is to be done, a :data:`Command`, and is sent what
+came of it. A shell that carries out four commands, blocking or not, has everything else from here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Final, Generic, TypeVar
+
+from grpc import StatusCode
+
+from client._balancing import Balancer, Endpoint
+from client._budget import RetryBudget
+from client._deadlines import Deadline
+from client._latency import LatencyWindow
+from client._protocol import Message, Procedure, addressed
+from client.errors import Cancelled, DeadlineExceeded, RecommenderError, map_error
+from client.observers import Observation, Observer, ResponseInfo
+from client.policies import Balancing, Hedge, Retry
+
+_logger = logging.getLogger(__name__)
+_Answer = TypeVar("_Answer")
+_Result = TypeVar("_Result")
+
+Metadata = tuple[tuple[str, str], ...]
+
+PUSHBACK: Final = "grpc-retry-pushback-ms"
+"""In the trailing metadata: https://github.com/grpc/proposal/blob/master/A6-client-retries.md"""
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One request to one server; ``timeout`` in seconds, None for no deadline."""
+
+    number: int
+    endpoint: Endpoint
+    probe: bool
+    procedure: Procedure[Any]
+    body: bytes
+    timeout: float | None
+    metadata: Metadata
+    started: float
+
+
+@dataclass(slots=True, eq=False)
+class Outcome:
+    """How an attempt ended: with an ``answer`` (``code`` is OK), or not."""
+
+    attempt: Attempt
+    code: StatusCode
+    answer: bytes = b""
+    details: str = ""
+    trailing: Sequence[tuple[str, str | bytes]] = ()
+    cause: BaseException | None = None
+
+
+@dataclass(slots=True)
+class Ask:
+    """Make the attempt; the answer to this command is its :class:`Outcome`."""
+
+    attempt: Attempt
+
+
+@dataclass(slots=True)
+class Start:
+    """Set the attempt going; there is no answer. Whatever still runs in the end is cancelled."""
+
+    attempt: Attempt
+
+
+@dataclass(slots=True)
+class Wait:
+    """Wait for any attempt started; the answer is its Outcome, None if it took too long."""
+
+    seconds: float | None
+
+
+@dataclass(slots=True)
+class Pause:
+    """Wait; there is no answer."""
+
+    seconds: float
+
+
+Command = Ask | Start | Wait | Pause
+Plan = Generator[Command, Outcome | None, _Result]
+
+
+@dataclass(slots=True, eq=False)
+class Context:
+    """What is said once for a request, and what is learnt on the way to its answer."""
+
+    deadline: Deadline
+    request_id: str
+    metadata: Metadata = ()
+    attempts: int = 0
+    hedges: int = 0
+    server: str = ""
+
+    def part(self, number: int) -> Context:
+        """Return the context of one of several requests that the call is made of."""
+        return Context(self.deadline, f"{self.request_id}.{number}", self.metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[_Answer, _Result]):
+    """A message, the function that reads the answer, and one that may add to an error."""
+
+    message: Message[_Answer]
+    parse: Callable[[_Answer], _Result]
+    explain: Callable[[RecommenderError], None] = lambda _: None
+
+
+@dataclass(slots=True, eq=False)
+class Core:
+    """The state that the requests of one client share."""
+
+    retry: Retry
+    hedge: Hedge | None
+    balancing: Balancing
+    observers: Sequence[Observer] = ()
+    clock: Callable[[], float] = time.monotonic
+    rng: random.Random = field(default_factory=random.Random)
+    balancer: Balancer = field(init=False)
+    budget: RetryBudget = field(init=False)
+    latencies: dict[str, LatencyWindow] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.balancer = Balancer(self.balancing)
+        self.budget = RetryBudget(self.retry.budget, self.retry.reserve)
+
+    def latency(self, message: Message[Any]) -> LatencyWindow | None:
+        """Return the times of such requests; None when nobody asks for them."""
+        if self.hedge is None:
+            return None
+        return self.latencies.setdefault(
+            f"{message.procedure.name}/{message.model}", LatencyWindow(self.hedge.percentile)
+        )
+
+    def hedge_after(self, message: Message[Any]) -> float | None:
+        """Return after how many seconds a second request is due, None for never."""
+        if self.hedge is None:
+            return None
+        if self.hedge.after is not None:
+            return self.hedge.after
+        window = self.latency(message)
+        return window.late if window is not None else None
+
+
+def perform(core: Core, job: Job[_Answer, _Result], context: Context) -> Plan[_Result]:
+    """Get the answer to ``job``, read it, and tell the observers."""
+    if not core.observers:
+        try:
+            return job.parse((yield from exchange(core, job.message, context)))
+        except RecommenderError as error:
+            job.explain(error)
+            error.request_id = context.request_id
+            raise
+    return (yield from _observed(core, job, context))
+
+
+def _observed(core: Core, job: Job[_Answer, _Result], context: Context) -> Plan[_Result]:
+    started = core.clock()
+    observations = _start_observing(core, job.message, context)
+    error: RecommenderError | None = None
+    answer: Any = None
+    try:
+        answer = yield from exchange(core, job.message, context)
+        return job.parse(answer)
+    except RecommenderError as failure:
+        job.explain(failure)
+        failure.request_id = context.request_id
+        error = failure
+        raise
+    except BaseException:  # the shell gave up: a cancelled task, a closed iterator
+        error = Cancelled("the call was given up before its answer came")
+        raise
+    finally:
+        parameters = {
+            name: getattr(value, value.WhichOneof("parameter_choice") or "", None)
+            for name, value in getattr(answer, "parameters", {}).items()
+        }
+        info = ResponseInfo(
+            procedure=job.message.procedure.name,
+            model=job.message.model,
+            request_id=context.request_id,
+            server=context.server,
+            attempts=context.attempts,
+            hedges=context.hedges,
+            seconds=core.clock() - started,
+            error=error,
+            parameters=parameters,
+        )
+        for observation in observations:
+            _end_observing(observation, info)
+
+
+# Whatever an observer does, the call goes on.
+def _start_observing(core: Core, message: Message[Any], context: Context) -> list[Observation]:
+    observations = []
+    for observer in core.observers:
+        with _logged(context.request_id):
+            observation = observer.start(message.procedure.name, message.model, context.request_id)
+            context.metadata += tuple(observation.headers)
+            observations.append(observation)
+    return observations
+
+
+def _end_observing(observation: Observation, info: ResponseInfo) -> None:
+    with _logged(info.request_id):
+        observation.end(info)
+
+
+@contextlib.contextmanager
+def _logged(request_id: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        _logger.exception("an observer of the client failed on request %s", request_id)
+
+
+def exchange(core: Core, message: Message[_Answer], context: Context) -> Plan[_Answer]:
+    """Get the answer to ``message``, or raise the error of the last attempt."""
+    core.budget.earn()
+    round_ = _Round(core, message, context)
+    try:
+        for number in count(1):
+            outcome = yield from round_.play()
+            if outcome.code is StatusCode.OK:
+                return message.procedure.read(outcome.answer)
+            pause = _pause_before_retry(core, outcome, number, context.deadline)
+            if pause is None:
+                raise map_error(outcome.code, outcome.details) from outcome.cause
+            _logger.debug(
+                "%s: attempt %d at %s failed (%s), retrying in %.0f ms",
+                *(context.request_id, number, outcome.attempt.endpoint.address),
+                *(outcome.code.name, pause * 1000),
+            )
+            if pause > 0:
+                yield Pause(pause)
+        raise AssertionError("unreachable")
+    finally:
+        round_.give_up()
+
+
+@dataclass(slots=True, eq=False)
+class _Round:
+    """A try at a message: one attempt, or two if hedging is on and the first is late."""
+
+    core: Core
+    message: Message[Any]
+    context: Context
+    tried: list[Endpoint] = field(default_factory=list)
+    running: list[Attempt] = field(default_factory=list)
+
+    def play(self) -> Plan[Outcome]:
+        after = self.core.hedge_after(self.message)
+        if after is None:
+            outcome = yield Ask(self._begin())
+            return self._end(outcome)
+        yield Start(self._begin())
+        outcome = yield Wait(after)
+        if outcome is None and self.core.budget.spend():
+            self.context.hedges += 1
+            yield Start(self._begin())
+        while True:
+            if outcome is None:
+                outcome = yield Wait(None)
+            ended = self._end(outcome)
+            if ended.code is StatusCode.OK or not self.running:
+                return ended
+            outcome = None
+
+    def give_up(self) -> None:
+        """Count what still runs as ended; the shell cancels it."""
+        now = self.core.clock()
+        for attempt in self.running:
+            self.core.balancer.end(attempt.endpoint, None, now, probe=attempt.probe)
+        self.running.clear()
+
+    def _begin(self) -> Attempt:
+        core, context = self.core, self.context
+        left = context.deadline.left()
+        if left is not None and left <= 0:
+            raise DeadlineExceeded(
+                "DEADLINE_EXCEEDED: the time was over before the request was sent (pass a longer "
+                "timeout=)",
+                code=StatusCode.DEADLINE_EXCEEDED,
+            )
+        now = core.clock()
+        endpoint, probe = core.balancer.begin(now, self.tried)
+        context.attempts += 1
+        context.server = endpoint.address
+        attempt = Attempt(
+            number=context.attempts,
+            endpoint=endpoint,
+            probe=probe,
+            procedure=self.message.procedure,
+            body=addressed(self.message, context.request_id, left),
+            timeout=left,
+            metadata=context.metadata,
+            started=now,
+        )
+        self.tried.append(endpoint)
+        self.running.append(attempt)
+        return attempt
+
+    def _end(self, outcome: Outcome | None) -> Outcome:
+        assert outcome is not None  # only Wait with a limit may answer None
+        attempt, now = outcome.attempt, self.core.clock()
+        self.running.remove(attempt)
+        self.core.balancer.end(attempt.endpoint, outcome.code, now, probe=attempt.probe)
+        if outcome.code is StatusCode.OK:
+            self.context.server = attempt.endpoint.address
+            window = self.core.latency(self.message)
+            if window is not None:
+                window.add(now - attempt.started)
+        return outcome
+
+
+def _pause_before_retry(
+    core: Core, outcome: Outcome, number: int, deadline: Deadline
+) -> float | None:
+    """Return the seconds to wait before the next attempt, None when there is to be none."""
+    if number >= core.retry.attempts:
+        return None
+    pushback = next((value for key, value in outcome.trailing if key == PUSHBACK), None)
+    if pushback is not None:
+        try:
+            pause = int(pushback) / 1000
+        except ValueError:
+            return None
+        if pause < 0:
+            return None
+    elif outcome.code is StatusCode.UNAVAILABLE:
+        ceiling = core.retry.initial_backoff * 2 ** min(number - 1, 32)
+        pause = core.rng.uniform(0, min(core.retry.max_backoff, ceiling))
+    else:
+        return None
+    left = deadline.left()
+    if left is not None and pause >= left:
+        return None
+    return pause if core.budget.spend() else None
+
+
+def ask_server(
+    core: Core, job: Job[_Answer, _Result], endpoint: Endpoint, context: Context
+) -> Plan[_Result]:
+    """Ask this very server, once; the balancer neither chooses nor learns from it."""
+    left = context.deadline.left()
+    attempt = Attempt(
+        number=1,
+        endpoint=endpoint,
+        probe=False,
+        procedure=job.message.procedure,
+        body=addressed(job.message, context.request_id, left),
+        timeout=left,
+        metadata=context.metadata,
+        started=core.clock(),
+    )
+    outcome = yield Ask(attempt)
+    assert outcome is not None
+    if outcome.code is not StatusCode.OK:
+        raise map_error(outcome.code, outcome.details) from outcome.cause
+    return job.parse(job.message.procedure.read(outcome.answer))

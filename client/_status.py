@@ -1,0 +1,158 @@
+"""Questions about servers: whether they are ready, what they hold, what they counted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from client import _contract as contract
+from client._balancing import Endpoint
+from client._core import Context, Core, Job, Plan, ask_server, perform
+from client._protocol import (
+    config_message,
+    live_message,
+    metadata_message,
+    ready_message,
+    statistics_message,
+)
+from client.errors import (
+    DeadlineExceeded,
+    ModelNotFound,
+    PermissionDenied,
+    RecommenderError,
+    Unauthenticated,
+    Unavailable,
+    Unsupported,
+)
+from client.results import ModelMetadata, ModelStatistics, ServerMetadata, TensorMetadata, Times
+
+_logger = logging.getLogger(__name__)
+
+RECOMMENDER_MODELS: Final = tuple(ensemble.model.name for ensemble in contract.ENSEMBLES)
+
+_ABSENT: Final = (Unavailable, DeadlineExceeded, ModelNotFound)
+# What a server says that lets nobody see its configuration, or has no such model.
+_NO_LIMIT_KNOWN: Final = (ModelNotFound, PermissionDenied, Unauthenticated, Unsupported)
+
+
+def limit_plan(core: Core, model: str, context: Context) -> Plan[int | None]:
+    """Ask how many rows one request to ``model`` may hold; None where that is kept secret."""
+    job: Job[Any, int] = Job(
+        config_message(model), lambda answer: max(1, int(answer.config.max_batch_size))
+    )
+    try:
+        return (yield from perform(core, job, context))
+    except _NO_LIMIT_KNOWN as error:
+        _logger.info("large requests to %s are not split, its limit is not known: %s", model, error)
+        return None
+
+
+def ready_plan(
+    core: Core, models: Sequence[str], endpoint: Endpoint, context: Context
+) -> Plan[bool | RecommenderError]:
+    """Ask one server whether it answers all of ``models``."""
+    try:
+        for model in models:
+            job: Job[Any, bool] = Job(ready_message(model), lambda answer: bool(answer.ready))
+            if not (yield from ask_server(core, job, endpoint, context)):
+                return False
+    except RecommenderError as error:
+        return error
+    return True
+
+
+def live_plan(core: Core, endpoint: Endpoint, context: Context) -> Plan[bool | RecommenderError]:
+    """Ask one server whether it runs."""
+    job: Job[Any, bool] = Job(live_message(), lambda answer: bool(answer.live))
+    try:
+        return (yield from ask_server(core, job, endpoint, context))
+    except RecommenderError as error:
+        return error
+
+
+def any_says_yes(answers: Iterable[bool | RecommenderError]) -> bool:
+    """Whether one does; a server that is not there says no, one that refuses is an error."""
+    answers = list(answers)
+    if any(answer is True for answer in answers):
+        return True
+    for answer in answers:
+        if isinstance(answer, RecommenderError) and not isinstance(answer, _ABSENT):
+            raise answer
+    return False
+
+
+def metadata_plan(core: Core, models: Sequence[str], context: Context) -> Plan[ServerMetadata]:
+    """Ask a server what it is, and what each of ``models`` is."""
+    server = yield from perform(core, Job(metadata_message(None), lambda answer: answer), context)
+    described = {}
+    for model in models:
+        job: Job[Any, ModelMetadata] = Job(metadata_message(model), _read_model_metadata)
+        described[model] = yield from perform(core, job, context)
+    return ServerMetadata(server.name, server.version, tuple(server.extensions), described)
+
+
+def statistics_plan(
+    core: Core, model: str | None, endpoint: Endpoint, context: Context
+) -> Plan[list[ModelStatistics] | RecommenderError]:
+    """Ask one server for its counters."""
+    job: Job[Any, list[ModelStatistics]] = Job(
+        statistics_message(model),
+        lambda answer: [_read_statistics(each, endpoint.address) for each in answer.model_stats],
+    )
+    try:
+        return (yield from ask_server(core, job, endpoint, context))
+    except RecommenderError as error:
+        return error
+
+
+def all_that_came(
+    answers: Iterable[list[ModelStatistics] | RecommenderError],
+) -> list[ModelStatistics]:
+    """Put the servers' counters together; servers that are not there have none."""
+    came: list[ModelStatistics] = []
+    errors: list[RecommenderError] = []
+    for answer in answers:
+        if isinstance(answer, RecommenderError):
+            errors.append(answer)
+        else:
+            came += answer
+    for error in errors:
+        if not came or not isinstance(error, _ABSENT):
+            raise error
+    return came
+
+
+def _read_model_metadata(answer: Any) -> ModelMetadata:
+    def tensors(described: Any) -> tuple[TensorMetadata, ...]:
+        return tuple(
+            TensorMetadata(each.name, each.datatype, tuple(each.shape)) for each in described
+        )
+
+    return ModelMetadata(
+        answer.name,
+        tuple(answer.versions),
+        answer.platform,
+        tensors(answer.inputs),
+        tensors(answer.outputs),
+    )
+
+
+def _read_statistics(answer: Any, server: str) -> ModelStatistics:
+    def times(counted: Any) -> Times:
+        return Times(int(counted.count), counted.ns / 1e9)
+
+    detail = answer.inference_stats
+    return ModelStatistics(
+        server=server,
+        name=answer.name,
+        version=answer.version,
+        inferences=int(answer.inference_count),
+        executions=int(answer.execution_count),
+        success=times(detail.success),
+        fail=times(detail.fail),
+        queue=times(detail.queue),
+        compute_input=times(detail.compute_input),
+        compute_infer=times(detail.compute_infer),
+        compute_output=times(detail.compute_output),
+    )
