@@ -5,20 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from builder.data.samples import fetch_minilm, fetch_movielens_100k
-
-CACHE = Path(__file__).parents[3] / ".data"
-
-
-@pytest.fixture(scope="session")
-def movielens() -> Path:
-    return fetch_movielens_100k(CACHE / "ml-100k")
-
-
-@pytest.fixture(scope="session")
-def minilm() -> Path:
-    return fetch_minilm(CACHE / "minilm")
-
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:

@@ -1,0 +1,260 @@
+"""Train, export, serve and ask: real data, a real BERT, the real tritonserver."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel
+
+from builder.errors import ExportError, GateError
+from builder.evaluation.ranking import best_items
+from builder.export.parity import Bound
+from builder.export.pipeline import Limits, export, target_named
+from builder.export.targets.embedded import Embedded
+from builder.model.checkpoint import load_checkpoint, load_validation
+from builder.model.histories import pad_histories
+from builder.model.recommender import Recommender, encode_texts
+from builder.repository import activate, read_manifest
+from builder.serving import TritonServer
+from builder.training.run import train
+from client import Event, InvalidInput, Item, RecommenderClient
+from tests.integration.small_run import FILMS, reduce_movielens, small_config
+
+LIMITS = Limits(max_top_k=50, max_rows=16)
+NEW_TEXT = "The Matrix (1999) Action Sci-Fi Thriller"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, movielens: Path, minilm: Path) -> Path:
+    root = tmp_path_factory.mktemp("run")
+    data = reduce_movielens(movielens, root / "data")
+    train(small_config(data, minilm), root / "checkpoint")
+    return root / "checkpoint"
+
+
+@pytest.fixture(scope="module")
+def model(run: Path) -> Recommender:
+    return load_checkpoint(run)
+
+
+@pytest.fixture(scope="module")
+def repository(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("served") / "models"
+    export(run, path, target_named("embedded"), LIMITS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def client(repository: Path) -> Iterator[RecommenderClient]:
+    with (
+        TritonServer(repository) as server,
+        RecommenderClient(server.grpc_address, timeout=30) as client,
+    ):
+        yield client
+
+
+def events(model: Recommender, run: Path, user: int) -> list[Event]:
+    histories = load_validation(run).histories
+    times = histories.times_of(user)
+    assert times is not None
+    return [
+        Event(model.catalogue.item_ids[item], time=int(time))
+        for item, time in zip(histories.items_of(user), times, strict=True)
+    ]
+
+
+def test_the_checkpoint_is_what_it_says(run: Path, minilm: Path) -> None:
+    tuned = AutoModel.from_pretrained(run / "encoder").state_dict()
+    before = AutoModel.from_pretrained(minilm).state_dict()
+    changed = {name for name in tuned if not torch.equal(tuned[name], before[name])}
+    assert changed
+    assert all(name.startswith(("encoder.layer.5.", "pooler.")) for name in changed)
+    rows = json.loads((run / "metrics.json").read_text())["rows"]
+    assert {"popularity", "EASE", "frozen BERT: whole model", "fine-tuned: text alone"} <= {
+        row["name"] for row in rows
+    }
+    assert not run.with_name("checkpoint.partial").exists()
+
+
+@pytest.mark.parametrize("user", [0, 7, 50])
+def test_recommendations_are_the_checkpoints_own(
+    client: RecommenderClient, model: Recommender, run: Path, user: int
+) -> None:
+    histories = load_validation(run).histories.rows(user, user + 1)
+    scores = model.scorer().scores(histories)
+    scores[0, histories.items] = -np.inf
+    expected = [model.catalogue.item_ids[index] for index in best_items(scores, 10)[0]]
+
+    found = client.recommend(events(model, run, user), top_k=10)
+
+    assert list(found.items) == expected
+    best = np.sort(scores[0])[::-1][:10]
+    np.testing.assert_allclose(found.logits, best, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.interests, model.calibration.interest(best), atol=1e-4)
+    assert found.skipped == 0
+
+
+def test_rank_scores_known_items_and_texts_as_pytorch_does(
+    client: RecommenderClient, model: Recommender, run: Path
+) -> None:
+    user = 3
+    history = load_validation(run).histories.rows(user, user + 1)
+    scores = model.scorer().scores(history)[0]
+    candidates = [0, 17, 42]
+    asked = [*(model.catalogue.item_ids[item] for item in candidates), Item("new", NEW_TEXT)]
+
+    found = client.rank(events(model, run, user), asked)
+
+    np.testing.assert_allclose(found.logits[:3], scores[candidates], rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        padded = pad_histories(history, model.adapter.config.max_history)
+        vectors, _ = model.item_vectors()
+        state = model.adapter.states(vectors[padded.items], padded.actions, padded.gaps)[0, -1]
+        text = encode_texts(model.encoder, model.tokenizer, [NEW_TEXT])
+        expected = float(model.adapter.from_text(text)[0] @ state)
+    assert found.logits[3] == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+def test_a_text_in_the_history_counts(client: RecommenderClient, model: Recommender) -> None:
+    known = model.catalogue.item_ids[:3]
+    with_text = client.recommend([*known, Item("new", NEW_TEXT)], top_k=50)
+    without = client.recommend(known, top_k=50)
+    assert with_text.skipped == 0
+    assert not np.array_equal(np.sort(with_text.logits), np.sort(without.logits))
+    assert client.recommend([*known, "no such film"], top_k=50).skipped == 1
+
+
+def test_vectors_are_pytorchs(client: RecommenderClient, model: Recommender) -> None:
+    texts = [NEW_TEXT, "a", *model.catalogue.texts[:30]]
+    expected = encode_texts(model.encoder, model.tokenizer, texts).numpy()
+    np.testing.assert_allclose(client.encode(texts).vectors, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_new_user_gets_recommendations(client: RecommenderClient) -> None:
+    found = client.recommend([], top_k=50)
+    assert len(found) == 50
+    assert np.all(np.diff(found.logits) <= 0)
+
+
+def test_seen_and_excluded_items_stay_out(client: RecommenderClient, model: Recommender) -> None:
+    seen, excluded = model.catalogue.item_ids[:5], model.catalogue.item_ids[5:190]
+    found = client.recommend(seen, top_k=50, exclude=excluded)
+    assert set(found.items) == set(model.catalogue.item_ids[190:])
+    again = client.recommend(seen, top_k=50, exclude=excluded, include_seen=True)
+    assert set(again.items) == set(seen) | set(model.catalogue.item_ids[190:])
+
+
+def test_bad_requests_are_refused_and_good_ones_are_not_harmed(
+    client: RecommenderClient, model: Recommender
+) -> None:
+    known = model.catalogue.item_ids[:3]
+    with pytest.raises(InvalidInput, match=r"CANDIDATE\[1\] 'no such film'"):
+        client.rank(known, [known[0], "no such film"])
+    assert np.isnan(client.rank(known, ["no such film"], on_unknown="skip").logits[0])
+    with pytest.raises(InvalidInput, match="--max-top-k"):
+        client.recommend(known, top_k=51)
+    assert len(client.rank(known, [])) == 0
+    assert client.rank(known, [Item("long", "word " * 200_000)]).truncated == 1
+    many = model.catalogue.item_ids * (10_000 // FILMS)
+    assert len(client.rank(known, many)) == len(many)
+
+
+def test_a_second_export_is_the_next_version_and_the_first_can_come_back(
+    run: Path, repository: Path, tmp_path: Path, model: Recommender
+) -> None:
+    second = tmp_path / "models"
+    shutil.copytree(repository, second)
+    export(run, second, target_named("embedded"), Limits(max_top_k=20, max_rows=16))
+    manifest = read_manifest(second)
+    assert (manifest.active, sorted(manifest.versions)) == (2, [1, 2])
+    assert manifest.versions[2].details["ranking"]["relative_loss"] <= 0.001
+    for served in (2, 1):
+        activate(second, served)
+        with TritonServer(second) as server, RecommenderClient(server.grpc_address) as client:
+            assert {status.version for status in server.models()} == {served}
+            top_k = {1: 50, 2: 20}[served]
+            assert len(client.recommend(model.catalogue.item_ids[:3], top_k=top_k, timeout=30))
+
+
+def snapshot(directory: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+class Strict(Embedded):
+    """Holds FP32 engines to a bound that no reordered sum meets."""
+
+    parity = Bound(difference=1e-12)
+
+
+def test_a_failed_gate_publishes_nothing(run: Path, repository: Path, tmp_path: Path) -> None:
+    served = tmp_path / "models"
+    shutil.copytree(repository, served)
+    before = snapshot(served)
+    with pytest.raises(GateError, match=r"encoder\.VECTOR .* 1e-12 is allowed"):
+        export(run, served, Strict(), LIMITS)
+    assert snapshot(served) == before
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["models"]
+
+
+def test_an_interrupted_export_publishes_nothing(
+    run: Path, repository: Path, tmp_path: Path
+) -> None:
+    served = tmp_path / "models"
+    shutil.copytree(repository, served)
+    before = snapshot(served)
+    reached: list[str] = []
+
+    def interrupt(task: str, _done: int, _total: int) -> None:
+        if task not in reached:
+            reached.append(task)
+            if len(reached) == stop_at:
+                raise KeyboardInterrupt
+
+    for stop_at in (1, 5):  # while the first graph is exported, and in the last gate
+        reached.clear()
+        with pytest.raises(KeyboardInterrupt):
+            export(run, served, target_named("embedded"), LIMITS, progress=interrupt)
+        assert snapshot(served) == before
+    assert reached[-1] == "ranking gate"
+    assert filecmp.cmp(served / "manifest.json", repository / "manifest.json", shallow=False)
+
+
+def test_an_engine_that_ranks_worse_is_not_published(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Backwards:
+        """An engine that agrees in every logit and mixes the items up."""
+
+        def __init__(self, engine: object) -> None:
+            self._engine = engine
+
+        def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            outputs: dict[str, np.ndarray] = self._engine.run(inputs)  # type: ignore[attr-defined]
+            if "INDEX" in outputs:
+                outputs["INDEX"] = outputs["INDEX"][:, ::-1]
+            return outputs
+
+    load = Embedded.load
+    monkeypatch.setattr(Embedded, "load", lambda *args: Backwards(load(*args)))
+    with pytest.raises(GateError, match="NDCG@10 on .* validation users"):
+        export(run, tmp_path / "models", Embedded(), LIMITS)
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_target_that_cannot_be_built_names_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Embedded, "missing", lambda _: "the package x: pip install x")
+    with pytest.raises(ExportError, match="pip install x"):
+        target_named("embedded")
