@@ -19,8 +19,8 @@ from builder.progress import Progress, silent
 log = logging.getLogger(__name__)
 
 REGULARISATION: Final = (100.0, 200.0, 400.0, 800.0)
-DECAY: Final = (1.0, 0.98, 0.95, 0.9, 0.85, 0.8, 0.7)
-WEIGHT: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0)
+DECAY: Final = (1.0, 0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6)
+WEIGHT: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
 MOST_USERS: Final = 2_000
 """Validation users that the choice is made on; more would not change it, and cost time."""
 

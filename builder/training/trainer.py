@@ -135,14 +135,20 @@ def run_stage(
 
     Continues from the stage's last checkpoint where there is one.
     """
+    batch_size = config.tune_batch_size if tuning else config.batch_size
+    warmup_epochs = min(config.warmup_epochs, 0.1 * config.tune_epochs if tuning else np.inf)
     args = TrainingArguments(
         output_dir=str(directory / name),
         num_train_epochs=config.tune_epochs if tuning else config.epochs,
-        per_device_train_batch_size=config.batch_size,
+        per_device_train_batch_size=batch_size,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
-        lr_scheduler_type=SchedulerType.CONSTANT_WITH_WARMUP,
-        warmup_steps=_warmup_steps(len(windows), config, tuning=tuning),
+        # Tuning has few epochs, and ends on the plateau that the decay brings; the first stage
+        # ends by patience, at a horizon that nobody knows beforehand.
+        lr_scheduler_type=(
+            SchedulerType.LINEAR if tuning else SchedulerType.CONSTANT_WITH_WARMUP
+        ),
+        warmup_steps=int(warmup_epochs * -(-len(windows) // batch_size)),
         max_grad_norm=1.0,
         eval_strategy="epoch",
         save_strategy="epoch",
@@ -170,7 +176,3 @@ def run_stage(
     trainer.train(resume_from_checkpoint=last)
     objective.eval()
 
-
-def _warmup_steps(windows: int, config: TrainingConfig, *, tuning: bool) -> int:
-    epochs = min(config.warmup_epochs, 0.2 * config.tune_epochs) if tuning else config.warmup_epochs
-    return int(epochs * -(-windows // config.batch_size))
