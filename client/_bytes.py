@@ -2,16 +2,19 @@
 
 https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/protocol/extension_binary_data.html
 
-Item ids are short and mostly ASCII. For those one join of the strings and their prepared length
-prefixes frames a whole tensor, without a Python-level step per element: 1,000 ids take 80 us,
-tritonclient's loop takes 550.
+No Python-level step per element: strings and their prepared length prefixes are joined at once,
+and the framed form of item ids, which come again and again, is kept. 1,000 ids take 35 us (joined
+anew 80), tritonclient's loop takes 550.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
+
+_MOST_KEPT: Final = 65_536  # ids, some 10 MB
+_LONGEST_KEPT: Final = 64  # bytes
 
 _LENGTH: Final = struct.Struct("<I")
 _PREFIXES: Final = tuple(map(_LENGTH.pack, range(256)))
@@ -47,6 +50,35 @@ def encode_strings(elements: Sequence[str]) -> bytes:
     joined = "".join(parts)
     # Beyond ASCII an element has more bytes than characters, and its prefix is wrong.
     return joined.encode() if joined.isascii() else encode_bytes(list(map(str.encode, elements)))
+
+
+class _FramedIds(dict[str, bytes]):
+    """The framed form of each id seen, found again by one look-up in C."""
+
+    def __missing__(self, text: str) -> bytes:
+        if not text or not isinstance(text, str):
+            raise ValueError("an item id is a str and not empty")
+        raw = text.encode()
+        framed = _LENGTH.pack(len(raw)) + raw
+        if len(raw) <= _LONGEST_KEPT:
+            if len(self) >= _MOST_KEPT:
+                self.clear()
+            self[text] = framed
+        return framed
+
+
+_framed_id: Final = _FramedIds().__getitem__
+
+
+def encode_ids(ids: Iterable[str]) -> bytes:
+    """Frame item ids as :func:`encode_strings` does.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Some entry is not a ``str``, is empty, or holds half of a surrogate pair.
+    """
+    return b"".join(map(_framed_id, ids))
 
 
 def decode_bytes(raw: bytes) -> list[bytes]:

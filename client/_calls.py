@@ -13,8 +13,8 @@ import numpy as np
 from client import _contract as contract
 from client import _inputs
 from client._core import Job
+from client._decoding import InferResponse
 from client._inputs import HistoryColumns, ItemColumns, OnUnknown
-from client._protocol import InferResponse
 from client._requests import (
     StableInputs,
     classify_message,
@@ -71,27 +71,24 @@ def rank_call(
     past = _inputs.read_history(history)
     option = _inputs.read_on_unknown(on_unknown)
     user = history_tensors(past, stable)
-    known_of_user = {text for text in past.items.texts or () if text}
+    known_of_user = set(filter(None, past.items.texts or ()))
 
     def part(start: int, columns: ItemColumns) -> Part[Ranking]:
         message = rank_message(user, columns, option, stable)
         parse = partial(parse_rank_response, candidates=columns.ids)
-        return Job(message, parse, partial(_locate, _rank_columns(past, items), start))
+        return Job(message, parse, partial(_locate, partial(_rank_columns, past, items), start))
 
     def split(limit: int | None) -> Sequence[Part[Ranking]]:
         if limit is None or items.texts is None:
             return [part(0, items)]
         bounds = _cut(items.texts, known_of_user, limit)
-        parts = [
-            part(start, ItemColumns(items.ids[start:stop], items.texts[start:stop]))
-            for start, stop in bounds
-        ]
+        parts = [part(start, items.part(start, stop)) for start, stop in bounds]
         if len(parts) > 1:
             # Says how many of the history's own texts were cut, which every part counts again.
-            parts.append(part(0, ItemColumns([])))
+            parts.append(part(0, _inputs.NO_ITEMS))
         return parts
 
-    rows = len(known_of_user.union(text for text in items.texts or () if text))
+    rows = len(known_of_user.union(filter(None, items.texts or ())))
     return Call(rows, contract.ENCODER.name, split, _join_rankings)
 
 
@@ -113,7 +110,10 @@ def recommend_call(
         stable,
         include_seen=_inputs.read_flag(include_seen, "include_seen"),
     )
-    columns = {**_history_columns(past), "EXCLUDE": ("exclude[{}]", left_out.ids)}
+
+    def columns() -> _Columns:
+        return {**_history_columns(past), "EXCLUDE": ("exclude[{}]", left_out.ids)}
+
     parse = partial(parse_recommend_response, top_k=count)
     return _single(Job(message, parse, partial(_locate, columns, 0)))
 
@@ -125,7 +125,7 @@ def encode_call(texts: Iterable[str]) -> Call[Encoding]:
         return Job(
             encode_message(checked[start:stop]),
             partial(parse_encode_response, texts=stop - start),
-            partial(_locate, {"TEXT": ("texts[{}]", checked)}, start),
+            partial(_locate, lambda: {"TEXT": ("texts[{}]", checked)}, start),
         )
 
     return Call(
@@ -141,7 +141,9 @@ def classify_call(
 ) -> Call[Classification]:
     checked = _inputs.read_texts(texts)
     seconds = _inputs.read_pairs(pairs, checked)
-    columns = {"TEXT": ("texts[{}]", checked), "TEXT_PAIR": ("pairs[{}]", seconds or checked)}
+
+    def columns() -> _Columns:
+        return {"TEXT": ("texts[{}]", checked), "TEXT_PAIR": ("pairs[{}]", seconds or ())}
 
     def part(start: int, stop: int) -> Part[Classification]:
         return Job(
@@ -242,15 +244,15 @@ def _rank_columns(history: HistoryColumns, candidates: ItemColumns) -> _Columns:
     }
 
 
-def _locate(columns: _Columns, start: int, error: RecommenderError) -> None:
+def _locate(columns: Callable[[], _Columns], start: int, error: RecommenderError) -> None:
     """Tell a refusal that names an element of a tensor in the words of the caller's arguments.
 
     ``start`` is where the request's candidates or texts begin among those of the call.
     """
     named = _NAMED.search(error.details)
-    if not isinstance(error, InvalidInput) or named is None or named[1] not in columns:
+    if not isinstance(error, InvalidInput) or named is None:
         return
-    field, values = columns[named[1]]
+    field, values = columns().get(named[1], ("", ()))
     position = int(named[2]) + (0 if named[1].startswith(("HISTORY", "EXCLUDE")) else start)
     if position < len(values):
         located = InvalidInput.at(field.format(position), values[position], str(error))

@@ -20,8 +20,9 @@ from grpc import StatusCode
 from client._balancing import Balancer, Endpoint
 from client._budget import RetryBudget
 from client._deadlines import Deadline
+from client._decoding import response_parameters
 from client._latency import LatencyWindow
-from client._protocol import Message, Procedure, addressed
+from client._protocol import INFER, Message, Procedure, addressed
 from client.errors import Cancelled, DeadlineExceeded, RecommenderError, map_error
 from client.observers import Observation, Observer, ResponseInfo
 from client.policies import Balancing, Hedge, Retry
@@ -104,6 +105,11 @@ class Context:
     attempts: int = 0
     hedges: int = 0
     server: str = ""
+    answer: bytes = b""
+
+    def parameters(self) -> dict[str, object]:
+        """Return the parameters of the inference's answer, none while there is none."""
+        return response_parameters(self.answer) if self.answer else {}
 
     def part(self, number: int) -> Context:
         """Return the context of one of several requests that the call is made of."""
@@ -171,10 +177,8 @@ def _observed(core: Core, job: Job[_Answer, _Result], context: Context) -> Plan[
     started = core.clock()
     observations = _start_observing(core, job.message, context)
     error: RecommenderError | None = None
-    answer: Any = None
     try:
-        answer = yield from exchange(core, job.message, context)
-        return job.parse(answer)
+        return job.parse((yield from exchange(core, job.message, context)))
     except RecommenderError as failure:
         job.explain(failure)
         failure.request_id = context.request_id
@@ -184,10 +188,6 @@ def _observed(core: Core, job: Job[_Answer, _Result], context: Context) -> Plan[
         error = Cancelled("the call was given up before its answer came")
         raise
     finally:
-        parameters = {
-            name: getattr(value, value.WhichOneof("parameter_choice") or "", None)
-            for name, value in getattr(answer, "parameters", {}).items()
-        }
         info = ResponseInfo(
             procedure=job.message.procedure.name,
             model=job.message.model,
@@ -197,7 +197,7 @@ def _observed(core: Core, job: Job[_Answer, _Result], context: Context) -> Plan[
             hedges=context.hedges,
             seconds=core.clock() - started,
             error=error,
-            parameters=parameters,
+            parameters=context.parameters(),
         )
         for observation in observations:
             _end_observing(observation, info)
@@ -230,12 +230,19 @@ def _logged(request_id: str) -> Iterator[None]:
 def exchange(core: Core, message: Message[_Answer], context: Context) -> Plan[_Answer]:
     """Get the answer to ``message``, or raise the error of the last attempt."""
     core.budget.earn()
-    round_ = _Round(core, message, context)
+    attempts = _Attempts(core, message, context)
     try:
         for number in count(1):
-            outcome = yield from round_.play()
+            after = core.hedge_after(message) if core.hedge is not None else None
+            if after is None:
+                outcome = attempts.end((yield Ask(attempts.begin())))
+            else:
+                outcome = yield from _hedged(attempts, after)
             if outcome.code is StatusCode.OK:
-                return message.procedure.read(outcome.answer)
+                answer = message.procedure.read(outcome.answer)
+                if core.observers and message.procedure is INFER:
+                    context.answer = outcome.answer
+                return answer
             pause = _pause_before_retry(core, outcome, number, context.deadline)
             if pause is None:
                 raise map_error(outcome.code, outcome.details) from outcome.cause
@@ -248,46 +255,39 @@ def exchange(core: Core, message: Message[_Answer], context: Context) -> Plan[_A
                 yield Pause(pause)
         raise AssertionError("unreachable")
     finally:
-        round_.give_up()
+        attempts.give_up()
 
 
-@dataclass(slots=True, eq=False)
-class _Round:
-    """A try at a message: one attempt, or two if hedging is on and the first is late."""
+def _hedged(attempts: _Attempts, after: float) -> Plan[Outcome]:
+    """Make an attempt, and a second one if the first is late; the first success counts."""
+    yield Start(attempts.begin())
+    outcome = yield Wait(after)
+    if outcome is None and attempts.core.budget.spend():
+        attempts.context.hedges += 1
+        yield Start(attempts.begin())
+    while True:
+        if outcome is None:
+            outcome = yield Wait(None)
+        ended = attempts.end(outcome)
+        if ended.code is StatusCode.OK or not attempts.running:
+            return ended
+        outcome = None
 
-    core: Core
-    message: Message[Any]
-    context: Context
-    tried: list[Endpoint] = field(default_factory=list)
-    running: list[Attempt] = field(default_factory=list)
 
-    def play(self) -> Plan[Outcome]:
-        after = self.core.hedge_after(self.message)
-        if after is None:
-            outcome = yield Ask(self._begin())
-            return self._end(outcome)
-        yield Start(self._begin())
-        outcome = yield Wait(after)
-        if outcome is None and self.core.budget.spend():
-            self.context.hedges += 1
-            yield Start(self._begin())
-        while True:
-            if outcome is None:
-                outcome = yield Wait(None)
-            ended = self._end(outcome)
-            if ended.code is StatusCode.OK or not self.running:
-                return ended
-            outcome = None
+class _Attempts:
+    """The attempts at one message: begins them, counts their ends, knows those that run."""
 
-    def give_up(self) -> None:
-        """Count what still runs as ended; the shell cancels it."""
-        now = self.core.clock()
-        for attempt in self.running:
-            self.core.balancer.end(attempt.endpoint, None, now, probe=attempt.probe)
-        self.running.clear()
+    __slots__ = ("context", "core", "message", "running", "tried")
 
-    def _begin(self) -> Attempt:
-        core, context = self.core, self.context
+    def __init__(self, core: Core, message: Message[Any], context: Context) -> None:
+        self.core = core
+        self.message = message
+        self.context = context
+        self.tried: list[Endpoint] = []
+        self.running: list[Attempt] = []
+
+    def begin(self) -> Attempt:
+        core, context, now = self.core, self.context, self.core.clock()
         left = context.deadline.left()
         if left is not None and left <= 0:
             raise DeadlineExceeded(
@@ -295,25 +295,24 @@ class _Round:
                 "timeout=)",
                 code=StatusCode.DEADLINE_EXCEEDED,
             )
-        now = core.clock()
         endpoint, probe = core.balancer.begin(now, self.tried)
         context.attempts += 1
         context.server = endpoint.address
         attempt = Attempt(
-            number=context.attempts,
-            endpoint=endpoint,
-            probe=probe,
-            procedure=self.message.procedure,
-            body=addressed(self.message, context.request_id, left),
-            timeout=left,
-            metadata=context.metadata,
-            started=now,
+            context.attempts,
+            endpoint,
+            probe,
+            self.message.procedure,
+            addressed(self.message, context.request_id, left),
+            left,
+            context.metadata,
+            now,
         )
         self.tried.append(endpoint)
         self.running.append(attempt)
         return attempt
 
-    def _end(self, outcome: Outcome | None) -> Outcome:
+    def end(self, outcome: Outcome | None) -> Outcome:
         assert outcome is not None  # only Wait with a limit may answer None
         attempt, now = outcome.attempt, self.core.clock()
         self.running.remove(attempt)
@@ -324,6 +323,13 @@ class _Round:
             if window is not None:
                 window.add(now - attempt.started)
         return outcome
+
+    def give_up(self) -> None:
+        """Count what still runs as ended; the shell cancels it."""
+        for attempt in self.running:
+            now = self.core.clock()
+            self.core.balancer.end(attempt.endpoint, None, now, probe=attempt.probe)
+        self.running.clear()
 
 
 def _pause_before_retry(

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta, timezone
 from numbers import Real
 from typing import Any, Final, Literal, get_args
 
-from client._bytes import encode_strings
+from client._bytes import encode_ids, encode_strings
 from client.errors import InvalidInput
 from client.items import Event, Item
 
@@ -34,10 +34,23 @@ _MAX_TIMEOUT: Final = 1e9
 
 @dataclass(frozen=True, slots=True)
 class ItemColumns:
-    """Items, column by column; ``texts`` is None when none of them has a text, "" stands in."""
+    """Items, column by column; ``texts`` is None when none of them has a text, "" stands in.
 
-    ids: list[str]
-    texts: list[str] | None = None
+    ``framed`` is ``ids`` as they travel.
+    """
+
+    ids: Sequence[str]
+    framed: bytes
+    texts: Sequence[str] | None = None
+
+    def part(self, start: int, stop: int) -> ItemColumns:
+        ids = self.ids[start:stop]
+        return ItemColumns(
+            ids, encode_ids(ids), None if self.texts is None else self.texts[start:stop]
+        )
+
+
+NO_ITEMS: Final = ItemColumns((), b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +65,10 @@ class HistoryColumns:
 def read_items(items: Iterable[str | Item], field: str) -> ItemColumns:
     """Check the items of argument ``field``."""
     entries = _entries(items, field, "['50', Item('51', 'a text')]")
-    if set(map(type, entries)) <= {str}:  # the usual case, several times as fast
-        return ItemColumns(_no_empty_id(entries, field))
+    try:
+        return ItemColumns(entries, encode_ids(entries))  # all of them plain ids: the usual case
+    except (TypeError, ValueError):
+        pass  # some are something else, or wrong
     pairs = [_item(entry, f"{field}[{position}]") for position, entry in enumerate(entries)]
     return _item_columns(pairs, field)
 
@@ -65,8 +80,10 @@ def read_history(history: Iterable[str | Item | Event]) -> HistoryColumns:
             "history", history, "a set has no order; pass a list, the oldest event first"
         )
     entries = _entries(history, "history", "['50', Event('51', action='buy')]")
-    if set(map(type, entries)) <= {str}:
-        return HistoryColumns(ItemColumns(_no_empty_id(entries, "history")))
+    try:
+        return HistoryColumns(ItemColumns(entries, encode_ids(entries)))
+    except (TypeError, ValueError):
+        pass
 
     pairs: list[tuple[str, str]] = []
     actions: list[str] = []
@@ -217,7 +234,8 @@ def _item(entry: object, field: str, due: str = "a str or an Item") -> tuple[str
 def _item_columns(pairs: Sequence[tuple[str, str]], field: str) -> ItemColumns:
     ids = [item_id for item_id, _ in pairs]
     texts = [text for _, text in pairs]
-    return ItemColumns(_no_empty_id(ids, field), texts if any(texts) else None)
+    framed = frame_strings(_no_empty_id(ids, field), field)
+    return ItemColumns(ids, framed, texts if any(texts) else None)
 
 
 def _no_empty_id(ids: list[str], field: str) -> list[str]:

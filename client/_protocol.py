@@ -12,44 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Protocol, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar
 
 from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
-from client._contract import TensorSpec
+from client._decoding import InferResponse, decode_response
+from client._encoding import Parameter, Tensor, encode_addition, encode_request
 from client.errors import MalformedResponse
 
-Parameter = bool | int | str
 Received = TypeVar("Received", covariant=True)
 
 SERVICE: Final = "inference.GRPCInferenceService"
-_TIMEOUT: Final = "timeout"  # Triton's own parameter: microseconds, int64
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """A tensor as it travels: ``raw`` holds its elements in row-major order, little endian."""
-
-    spec: TensorSpec
-    shape: Sequence[int]
-    raw: bytes
-
-
-class OutputTensor(Protocol):
-    """``ModelInferResponse.InferOutputTensor``: what a raw content means."""
-
-    name: str
-    datatype: str
-    shape: Sequence[int]
-
-
-class InferResponse(Protocol):
-    """``ModelInferResponse``."""
-
-    outputs: Sequence[OutputTensor]
-    raw_output_contents: Sequence[bytes]
-    parameters: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +61,7 @@ class Message(Generic[Received]):
     model: str = ""
 
 
-INFER: Final[Procedure[InferResponse]] = Procedure(
-    "ModelInfer", service_pb2.ModelInferResponse.FromString
-)
+INFER: Final[Procedure[InferResponse]] = Procedure("ModelInfer", decode_response)
 # The answers to these are read once, by the code that asked, so their fields are not declared.
 _LIVE: Final[Procedure[Any]] = Procedure("ServerLive", service_pb2.ServerLiveResponse.FromString)
 _READY: Final[Procedure[Any]] = Procedure("ModelReady", service_pb2.ModelReadyResponse.FromString)
@@ -111,33 +83,19 @@ def infer_message(
     model: str, tensors: Sequence[Tensor], parameters: Mapping[str, Parameter]
 ) -> Message[InferResponse]:
     """Assemble an inference request; the type of a parameter's value is its type on the wire."""
-    request = service_pb2.ModelInferRequest(model_name=model)
-    add = request.inputs.add
-    for tensor in tensors:
-        add(name=tensor.spec.name, datatype=tensor.spec.dtype, shape=tensor.shape)
-    request.raw_input_contents.extend([tensor.raw for tensor in tensors])
-    for name, value in parameters.items():
-        match value:
-            case bool():  # before int, which it is a kind of
-                request.parameters[name].bool_param = value
-            case int():
-                request.parameters[name].int64_param = value
-            case str():
-                request.parameters[name].string_param = value
-    return Message(INFER, request.SerializeToString(), model)
+    return Message(INFER, encode_request(model, tensors, parameters), model)
 
 
 def addressed(message: Message[Any], request_id: str, seconds: float | None) -> bytes:
-    """Return the bytes of one attempt: Triton logs ``request_id``, and its queues drop the
-    request ``seconds`` from now.
-    """  # noqa: D205 - two facts, one sentence
+    """Return the bytes of one attempt, which Triton's queues drop ``seconds`` from now.
+
+    Triton logs ``request_id``.
+    """
     if message.procedure is not INFER:
         return message.body
-    extra = service_pb2.ModelInferRequest(id=request_id)
-    if seconds is not None:
-        # Zero would mean no limit.
-        extra.parameters[_TIMEOUT].int64_param = max(1, int(seconds * 1e6))
-    return message.body + cast("bytes", extra.SerializeToString())
+    # Zero would mean no limit.
+    microseconds = None if seconds is None else max(1, int(seconds * 1e6))
+    return message.body + encode_addition(request_id, microseconds)
 
 
 def live_message() -> Message[Any]:

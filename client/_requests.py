@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from client import _contract as contract
 from client._contract import TensorSpec
+from client._decoding import InferResponse
+from client._encoding import Tensor
 from client._inputs import HistoryColumns, ItemColumns, OnUnknown
-from client._protocol import InferResponse, Message, Tensor, infer_message
+from client._protocol import Message, infer_message
 from client._tensors import empty_strings, integers, strings
 
 
@@ -41,7 +43,7 @@ class StableInputs:
 
 def history_tensors(history: HistoryColumns, stable: StableInputs) -> list[Tensor]:
     count = len(history.items.ids)
-    tensors = [strings(contract.HISTORY, history.items.ids, "history")]
+    tensors = [Tensor(contract.HISTORY, (1, count), history.items.framed)]
     stable.add(tensors, contract.HISTORY_TEXT, history.items.texts, "history", count)
     stable.add(tensors, contract.HISTORY_ACTION, history.actions, "history", count)
     # There is no number that stands for "not known".
@@ -54,10 +56,9 @@ def rank_message(
     user: Sequence[Tensor], candidates: ItemColumns, on_unknown: OnUnknown, stable: StableInputs
 ) -> Message[InferResponse]:
     """Ask for the interest in each candidate; see ``RANK`` in the contract."""
-    tensors = [*user, strings(contract.CANDIDATE, candidates.ids, "candidates")]
-    stable.add(
-        tensors, contract.CANDIDATE_TEXT, candidates.texts, "candidates", len(candidates.ids)
-    )
+    count = len(candidates.ids)
+    tensors = [*user, Tensor(contract.CANDIDATE, (1, count), candidates.framed)]
+    stable.add(tensors, contract.CANDIDATE_TEXT, candidates.texts, "candidates", count)
     return infer_message(contract.RANK.model.name, tensors, {contract.ON_UNKNOWN: on_unknown})
 
 
@@ -71,7 +72,9 @@ def recommend_message(
 ) -> Message[InferResponse]:
     """Ask for the best items of the catalogue; see ``RECOMMEND`` in the contract."""
     tensors = list(user)
-    stable.add(tensors, contract.EXCLUDE, exclude.ids or None, "exclude", 0)
+    if exclude.ids or contract.EXCLUDE.name in stable.sent:
+        stable.sent.add(contract.EXCLUDE.name)
+        tensors.append(Tensor(contract.EXCLUDE, (1, len(exclude.ids)), exclude.framed))
     return infer_message(
         contract.RECOMMEND.model.name,
         tensors,

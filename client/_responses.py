@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from client import _contract as contract
-from client._protocol import InferResponse
+from client._decoding import InferResponse
 from client._tensors import Outputs
 from client.errors import MalformedResponse
 from client.results import Classification, Encoding, Ranking, Recommendations
@@ -21,8 +21,8 @@ def parse_rank_response(response: InferResponse, candidates: Sequence[str]) -> R
         items=tuple(candidates),
         interests=outputs.floats(contract.INTEREST)[0],
         logits=outputs.floats(contract.LOGIT)[0],
-        skipped=outputs.counts(contract.SKIPPED).item(),
-        truncated=outputs.counts(contract.TRUNCATED).item(),
+        skipped=outputs.count(contract.SKIPPED),
+        truncated=outputs.count(contract.TRUNCATED),
     )
 
 
@@ -41,8 +41,8 @@ def parse_recommend_response(response: InferResponse, top_k: int) -> Recommendat
         items=tuple(items),
         interests=outputs.floats(contract.ITEM_INTEREST)[0],
         logits=outputs.floats(contract.ITEM_LOGIT)[0],
-        skipped=outputs.counts(contract.SKIPPED).item(),
-        truncated=outputs.counts(contract.TRUNCATED).item(),
+        skipped=outputs.count(contract.SKIPPED),
+        truncated=outputs.count(contract.TRUNCATED),
     )
 
 

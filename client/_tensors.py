@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client._bytes import decode_strings
 from client._contract import ModelSpec, TensorSpec
+from client._decoding import InferResponse
+from client._encoding import Tensor
 from client._inputs import frame_strings
-from client._protocol import InferResponse, Tensor
 from client.errors import MalformedResponse
 
-_Number = TypeVar("_Number", np.float32, np.int32)
+_FLOAT: Final = np.dtype("<f4")
+_COUNT: Final = np.dtype("<i4")
 
 
 def strings(spec: TensorSpec, values: Sequence[str], field: str) -> Tensor:
@@ -33,8 +35,8 @@ def integers(spec: TensorSpec, values: Sequence[int]) -> Tensor:
     return Tensor(spec, _shape(spec, len(values)), np.array(values, "<i8").tobytes())
 
 
-def _shape(spec: TensorSpec, length: int) -> list[int]:
-    return [length if isinstance(axis, str) else axis for axis in spec.dims]
+def _shape(spec: TensorSpec, length: int) -> tuple[int, ...]:
+    return tuple([length if isinstance(axis, str) else axis for axis in spec.dims])
 
 
 class Outputs:
@@ -53,68 +55,71 @@ class Outputs:
     def __init__(self, model: ModelSpec, response: InferResponse, **lengths: int) -> None:
         self._model = model
         self._lengths = lengths
-        contents = response.raw_output_contents
-        if len(response.outputs) != len(contents):
-            raise self._malformed(
-                f"{len(response.outputs)} tensors are declared, {len(contents)} are there"
-            )
+        outputs, contents = response.outputs, response.contents
+        if len(outputs) != len(contents):
+            raise self._malformed(f"{len(outputs)} tensors are declared, {len(contents)} are there")
         self._found = {
-            output.name: (output, raw)
-            for output, raw in zip(response.outputs, contents, strict=True)
+            output.name: (output, raw) for output, raw in zip(outputs, contents, strict=True)
         }
 
     def floats(self, spec: TensorSpec) -> NDArray[np.float32]:
         """Return an FP32 tensor as a read-only view of the response."""
-        return self._numbers(spec, np.dtype(np.float32))
+        raw, shape = self._read(spec, _FLOAT.itemsize)
+        return np.frombuffer(raw, _FLOAT).reshape(shape)
 
     def counts(self, spec: TensorSpec) -> NDArray[np.int32]:
         """Return an INT32 tensor as a read-only view of the response."""
-        return self._numbers(spec, np.dtype(np.int32))
+        raw, shape = self._read(spec, _COUNT.itemsize)
+        return np.frombuffer(raw, _COUNT).reshape(shape)
+
+    def count(self, spec: TensorSpec) -> int:
+        """Return the only element of an INT32 tensor."""
+        raw, _ = self._read(spec, _COUNT.itemsize)
+        return int.from_bytes(raw, "little", signed=True)
 
     def texts(self, spec: TensorSpec) -> list[str]:
         """Return the elements of a BYTES tensor in row-major order."""
-        raw, shape = self._read(spec)
+        raw, shape = self._read(spec, None)
         try:
             values = decode_strings(raw)
         except ValueError as error:  # bad framing, or not UTF-8
             raise self._malformed(f"{spec.name}: {error}") from error
         if len(values) != math.prod(shape):
             raise self._malformed(
-                f"{spec.name} of shape {shape} holds {len(values)} elements, "
+                f"{spec.name} of shape {list(shape)} holds {len(values)} elements, "
                 f"{math.prod(shape)} are due"
             )
         return values
 
-    def _numbers(self, spec: TensorSpec, dtype: np.dtype[_Number]) -> NDArray[_Number]:
-        raw, shape = self._read(spec)
-        due = math.prod(shape) * dtype.itemsize
-        if len(raw) != due:
-            raise self._malformed(
-                f"{spec.name} of shape {shape} holds {len(raw)} bytes, {due} are due"
-            )
-        return np.frombuffer(raw, dtype.newbyteorder("<")).reshape(shape)
+    def _read(self, spec: TensorSpec, itemsize: int | None) -> tuple[bytes, tuple[int, ...]]:
+        """Return content and shape of a tensor whose type and shape are what they should be.
 
-    def _read(self, spec: TensorSpec) -> tuple[bytes, list[int]]:
-        """Return content and shape of a tensor whose type and shape are what they should be."""
+        So is the length of the content, if its elements have a size.
+        """
         if spec.name not in self._found:
             raise self._malformed(f"{spec.name} is missing, only {sorted(self._found)} are there")
-        output, raw = self._found[spec.name]
-        if output.datatype != spec.dtype:
-            raise self._malformed(f"{spec.name} is {output.datatype}, {spec.dtype} is due")
-        shape = list(output.shape)
-        if len(shape) != len(spec.dims) or any(
-            length < 0 or length != self._due(axis, length)
-            for axis, length in zip(spec.dims, shape, strict=True)
-        ):
-            due = [
-                self._lengths.get(axis, axis) if isinstance(axis, str) else axis
-                for axis in spec.dims
-            ]
-            raise self._malformed(f"{spec.name} has shape {shape}, {due} is due")
+        (_, datatype, shape), raw = self._found[spec.name]
+        if datatype != spec.dtype:
+            raise self._malformed(f"{spec.name} is {datatype}, {spec.dtype} is due")
+        lengths = self._lengths
+        due = tuple([lengths.get(axis, axis) for axis in spec.dims])  # type: ignore[arg-type]
+        if shape != due:
+            self._settle(spec, shape, due)
+        if itemsize is not None and len(raw) != math.prod(shape) * itemsize:
+            raise self._malformed(
+                f"{spec.name} of shape {list(shape)} holds {len(raw)} bytes, "
+                f"{math.prod(shape) * itemsize} are due"
+            )
         return raw, shape
 
-    def _due(self, axis: int | str, found: int) -> int:
-        return self._lengths.setdefault(axis, found) if isinstance(axis, str) else axis
+    def _settle(self, spec: TensorSpec, shape: tuple[int, ...], due: tuple[int | str, ...]) -> None:
+        """Take the lengths of axes met for the first time from ``shape``."""
+        if len(shape) != len(due) or any(
+            length < 0
+            or length != (self._lengths.setdefault(axis, length) if isinstance(axis, str) else axis)
+            for axis, length in zip(due, shape, strict=True)
+        ):
+            raise self._malformed(f"{spec.name} has shape {list(shape)}, {list(due)} is due")
 
     def _malformed(self, problem: str) -> MalformedResponse:
         return MalformedResponse(

@@ -222,13 +222,13 @@ def test_the_package_imports_itself_numpy_and_grpc_only():
             assert {name.partition(".")[0] for name in names} <= allowed, path
 
 
-def test_tritonclient_is_known_to_one_module():
+def test_tritonclient_is_known_to_the_modules_of_its_messages():
     knowing = [
         path.name
         for path in Path(package.__file__).parent.glob("*.py")
         if "import" in path.read_text() and "from tritonclient" in path.read_text()
     ]
-    assert knowing == ["_protocol.py"]
+    assert knowing == ["_decoding.py", "_protocol.py"]
 
 
 def test_it_is_typed():

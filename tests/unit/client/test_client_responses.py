@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
 from client import MalformedResponse
+from client._decoding import decode_response
 from client._responses import (
     parse_encode_response,
     parse_rank_response,
@@ -129,6 +130,7 @@ def test_whatever_comes_back_no_other_error_is_raised(tensors, count):
     for name, datatype, shape, raw in tensors:
         response.outputs.add(name=name, datatype=datatype, shape=shape)
         response.raw_output_contents.append(raw)
+    response = decode_response(response.SerializeToString())
     with contextlib.suppress(MalformedResponse):
         parse_rank_response(response, ["a"] * count)
     with contextlib.suppress(MalformedResponse):
@@ -148,4 +150,4 @@ def test_one_wrong_tensor_among_good_ones(respond, name, data):
     if name == "ITEM":  # framed bytes may have any length, so check by their meaning
         response.outputs[position].shape[1] = 7
     with pytest.raises(MalformedResponse):
-        parse_recommend_response(response, 3)
+        parse_recommend_response(decode_response(response.SerializeToString()), 3)

@@ -1,0 +1,167 @@
+"""CPU time of a call in the client, beside tritonclient's for the same request to one server.
+
+Three ways to send one ranking request take turns, in blocks of calls, so that whatever else the
+machine does hits all alike:
+
+``client``
+    ``RecommenderClient.rank``: lists of ids in, a checked ``Ranking`` out.
+``tritonclient``
+    ``InferenceServerClient.infer`` with numpy inputs, and ``as_numpy`` of the four outputs.
+``gRPC alone``
+    The finished bytes through a bare ``grpc`` channel, nothing read: what no client in Python can
+    go below.
+
+CPU time is the whole process's, gRPC's own threads included, the server's not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import grpc
+import numpy as np
+import tritonclient.grpc as triton
+
+from client import RecommenderClient
+
+CANDIDATES: Final = (1, 100, 1000)
+HISTORY: Final = 20
+_METHOD: Final = "/inference.GRPCInferenceService/ModelInfer"
+_TIMEOUT: Final = 5.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Overhead:
+    """Median microseconds a call, over the blocks."""
+
+    candidates: int
+    way: str
+    cpu: float
+    wall: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Footprint:
+    """Import time in seconds (the best of several processes) and size in MiB.
+
+    ``installed`` is the size of the base install: the client's own files with those of numpy,
+    grpcio, protobuf and tritonclient.
+    """
+
+    import_seconds: float
+    own: float
+    installed: float
+
+
+def measure(
+    address: str, *, ids: Sequence[str], blocks: int = 40, calls: int = 25
+) -> list[Overhead]:
+    """Measure against the server at ``address``, whose catalogue holds ``ids``."""
+    history = [ids[i % len(ids)] for i in range(HISTORY)]
+    results = []
+    with (
+        RecommenderClient(address, timeout=_TIMEOUT) as client,
+        triton.InferenceServerClient(address) as peer,
+        grpc.insecure_channel(address) as channel,
+    ):
+        for count in CANDIDATES:
+            candidates = [ids[i % len(ids)] for i in range(count)]
+            ways: dict[str, Callable[[], Any]] = {
+                "client": lambda c=candidates: client.rank(history, c),
+                "tritonclient": lambda c=candidates: _ask_peer(peer, history, c),
+                "gRPC alone": _bare(channel, history, candidates),
+            }
+            for way, times in _take_turns(ways, blocks, calls).items():
+                cpu, wall = (statistics.median(each) * 1e6 for each in zip(*times, strict=True))
+                results.append(Overhead(count, way, cpu, wall))
+    return results
+
+
+def footprint(runs: int = 7) -> Footprint:
+    """Measure what importing and installing the client costs."""
+    code = "import time; t = time.perf_counter(); import client; print(time.perf_counter() - t)"
+    root = Path(__file__).parents[1]
+    seconds = min(
+        float(subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True,
+                             text=True, check=True).stdout)
+        for _ in range(runs)
+    )  # fmt: skip
+    own = sum(path.stat().st_size for path in (root / "client").glob("*.py"))
+    others = sum(
+        Path(str(file.locate())).stat().st_size
+        for name in ("numpy", "grpcio", "protobuf", "tritonclient")
+        for file in importlib.metadata.files(name) or ()
+        if Path(str(file.locate())).is_file() and file.suffix != ".pyc"
+    )
+    return Footprint(seconds, own / 2**20, (own + others) / 2**20)
+
+
+@contextmanager
+def small_server() -> Iterator[tuple[str, list[str]]]:
+    """Serve the small repository of the integration tests; yields address and item ids."""
+    from builder.serving import TritonServer
+    from tests.integration.tiny_repository import CATALOGUE, write_tiny_repository
+
+    with TemporaryDirectory() as directory:
+        write_tiny_repository(Path(directory))
+        with TritonServer(Path(directory)) as server:
+            yield server.grpc_address, [f"i{index}" for index in range(CATALOGUE)]
+
+
+def _take_turns(
+    ways: Mapping[str, Callable[[], Any]], blocks: int, calls: int
+) -> dict[str, list[tuple[float, float]]]:
+    times: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+    for call in ways.values():  # connect, fill the caches
+        for _ in range(calls):
+            call()
+    for _ in range(blocks):
+        for way, call in ways.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            for _ in range(calls):
+                call()
+            times[way].append(
+                ((time.process_time() - cpu) / calls, (time.perf_counter() - wall) / calls)
+            )
+    return times
+
+
+def _ask_peer(peer: Any, history: Sequence[str], candidates: Sequence[str]) -> list[Any]:
+    inputs = _inputs(history, candidates)
+    answer = peer.infer(
+        "rank", inputs, client_timeout=_TIMEOUT, parameters={"on_unknown": "error"}
+    )
+    return [answer.as_numpy(name) for name in ("INTEREST", "LOGIT", "SKIPPED", "TRUNCATED")]
+
+
+def _inputs(history: Sequence[str], candidates: Sequence[str]) -> list[Any]:
+    inputs = []
+    for name, values in (("HISTORY", history), ("CANDIDATE", candidates)):
+        array = np.array([values], np.object_)
+        inputs.append(triton.InferInput(name, array.shape, "BYTES"))
+        inputs[-1].set_data_from_numpy(array)
+    return inputs
+
+
+def _bare(
+    channel: grpc.Channel, history: Sequence[str], candidates: Sequence[str]
+) -> Callable[[], Any]:
+    from tritonclient.grpc._utils import _get_inference_request
+
+    request = _get_inference_request(
+        model_name="rank", inputs=_inputs(history, candidates), model_version="", request_id="",
+        outputs=None, sequence_id=0, sequence_start=False, sequence_end=False, priority=0,
+        timeout=None, parameters={"on_unknown": "error"},
+    ).SerializeToString()  # fmt: skip
+    method = channel.unary_unary(_METHOD)
+    return lambda: method(request, timeout=_TIMEOUT)
