@@ -25,6 +25,7 @@ _AT_LEAST: Final[Mapping[str, float]] = {
     "tune_layers": 0,
     "patience": 1,
     "batch_size": 1,
+    "tune_batch_size": 1,
     "weight_decay": 0,
     "warmup_epochs": 0,
     "linear_entries": 1,
@@ -56,8 +57,9 @@ class TrainingConfig:
         Second stage: that many of the last BERT layers learn along. 0 epochs leaves it out.
     patience
         Epochs without a better validation figure after which a stage ends.
-    batch_size, weight_decay, warmup_epochs, seed
-        As in any training; a batch is of histories.
+    batch_size, tune_batch_size, weight_decay, warmup_epochs, seed
+        As in any training; a batch is of histories. A step of the second stage encodes the whole
+        catalogue, so it takes fewer, larger batches.
     linear_entries
         Entries kept of each row of the linear term.
     """
@@ -77,7 +79,8 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     tune_layers: int = 2
     tune_epochs: int = 5
-    tune_learning_rate: float = 5e-5
+    tune_learning_rate: float = 1e-4
+    tune_batch_size: int = 128
     patience: int = 5
     batch_size: int = 64
     weight_decay: float = 0.01

@@ -97,6 +97,14 @@ TuneLearningRate = Annotated[
         rich_help_panel=_SECOND,
     ),
 ]
+TuneBatchSize = Annotated[
+    int,
+    typer.Option(
+        help="Histories in a step. Each step encodes the whole catalogue, so few large ones cost "
+        "less than many small ones.",
+        rich_help_panel=_SECOND,
+    ),
+]
 IdDropout = Annotated[
     float,
     typer.Option(
@@ -124,7 +132,7 @@ Patience = Annotated[
         rich_help_panel=_BOTH,
     ),
 ]
-BatchSize = Annotated[int, typer.Option(help="Histories in a step.", rich_help_panel=_BOTH)]
+BatchSize = Annotated[int, typer.Option(help="Histories in a step.", rich_help_panel=_FIRST)]
 WeightDecay = Annotated[
     float, typer.Option(help="Of AdamW; biases and norms have none.", rich_help_panel=_BOTH)
 ]

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builder.model.histories import pad_histories
+from builder.model.interest import WHITENED_DEVIATION, AdapterConfig, InterestAdapter
+from model_repository.slots import GAP_BUCKETS, gap_buckets
+from tests.unit.model.tiny import ITEMS, adapter, sequences
+
+NETWORK = adapter()
+
+
+def events(seed: int, users: int, length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    return (
+        torch.randn(users, length, 8, generator=random),
+        torch.randint(3, (users, length), generator=random),
+        torch.randint(GAP_BUCKETS, (users, length), generator=random),
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 99), st.integers(0, 5), st.integers(1, 6))
+@torch.no_grad()
+def test_padding_on_the_right_changes_no_earlier_state(seed: int, length: int, pad: int) -> None:
+    pad = min(pad, 6 - length)
+    vectors, actions, gaps = events(seed, 2, length + pad)
+    padded = NETWORK.states(vectors, actions, gaps)
+    alone = NETWORK.states(vectors[:, :length], actions[:, :length], gaps[:, :length])
+    assert padded.shape == (2, length + pad + 1, 8)
+    torch.testing.assert_close(padded[:, : length + 1], alone, rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 99), st.integers(0, 5))
+@torch.no_grad()
+def test_an_event_changes_the_states_after_it_and_none_before(seed: int, changed: int) -> None:
+    vectors, actions, gaps = events(seed, 1, 6)
+    before = NETWORK.states(vectors, actions, gaps)
+    vectors = vectors.clone()
+    vectors[:, changed, 0] += 1  # not all numbers alike, which the norms would take out again
+    difference = (NETWORK.states(vectors, actions, gaps) - before).abs().amax(-1)[0]
+    assert not difference[: changed + 1].any()
+    assert (difference[changed + 1 :] > 1e-6).all()
+
+
+@torch.no_grad()
+def test_actions_and_times_and_the_order_matter() -> None:
+    vectors, actions, gaps = events(0, 1, 3)
+    last = NETWORK.states(vectors, actions, gaps)[:, -1]
+    for other in (
+        NETWORK.states(vectors, (actions + 1) % 3, gaps),
+        NETWORK.states(vectors, actions, (gaps + 1) % GAP_BUCKETS),
+        NETWORK.states(vectors.flip(1), actions.flip(1), gaps.flip(1)),
+    ):
+        assert not torch.allclose(other[:, -1], last, atol=1e-3)
+
+
+@torch.no_grad()
+def test_users_of_a_batch_do_not_meet() -> None:
+    vectors, actions, gaps = events(1, 4, 5)
+    together = NETWORK.states(vectors, actions, gaps)
+    for user in range(4):
+        one = slice(user, user + 1)
+        alone = NETWORK.states(vectors[one], actions[one], gaps[one])
+        torch.testing.assert_close(together[one], alone, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_fresh_network_reads_the_same_without_actions_and_times() -> None:
+    network = InterestAdapter(AdapterConfig(ITEMS, 16, actions=2, width=8, max_history=6)).eval()
+    vectors, actions, gaps = events(2, 1, 4)
+    nothing = torch.zeros_like(actions)
+    torch.testing.assert_close(
+        network.states(vectors, actions, gaps), network.states(vectors, nothing, nothing)
+    )
+
+
+def test_whitening_makes_directions_independent_and_alike() -> None:
+    random = torch.Generator().manual_seed(0)
+    mixed = torch.randn(400, 16, generator=random) @ torch.randn(16, 16, generator=random) + 5
+    network = adapter()
+    network.fit_whitening(mixed)
+    white = (mixed - network.text_mean) @ network.text_whitening
+    covariance = white.T @ white / len(white)
+    assert white.mean(0).abs().max() < 1e-4
+    spread = covariance.diagonal().sqrt() / WHITENED_DEVIATION
+    assert spread.max() < 1.001  # the ridge damps and never lifts
+    assert spread.median() > 0.9
+    assert (covariance - torch.diag(covariance.diagonal())).abs().max() < 1e-4
+
+
+def test_whitening_does_not_blow_up_what_a_small_catalogue_says_nothing_about() -> None:
+    texts = torch.randn(5, 16, generator=torch.Generator().manual_seed(0))
+    network = adapter()
+    network.fit_whitening(texts)
+    assert network.from_text(texts).isfinite().all()
+    assert network.text_whitening.abs().max() < 10
+
+
+def test_config_round_trip() -> None:
+    config = AdapterConfig(3, 4, width=6, dropout=0.1)
+    assert AdapterConfig.from_dict({**config.to_dict(), "newer": 1}) == config
+
+
+def test_histories_are_padded_as_the_tokenizer_sees_them() -> None:
+    times = [[10, 20, 21, 400], [], [7]]
+    histories = sequences([1, 2, 3, 4], [], [5], times=times, actions=[[1, 2, 1, 0], [], [2]])
+    padded = pad_histories(histories, 3)
+    assert padded.items.tolist() == [[2, 3, 4], [0, 0, 0], [5, 0, 0]]
+    assert padded.actions.tolist() == [[2, 1, 0], [0, 0, 0], [2, 0, 0]]
+    # Of the events that are left, the first has none before it.
+    assert padded.gaps[0].tolist() == gap_buckets(np.array([20, 21, 400])).tolist()
+    assert padded.gaps[1:].tolist() == [[0, 0, 0]] * 2
+    assert padded.lengths.tolist() == [3, 0, 1]
+    assert padded.items.dtype == padded.gaps.dtype == torch.int64
+
+
+@pytest.mark.parametrize("users", [[[]], [[], []]])
+def test_only_new_users(users: list[list[int]]) -> None:
+    padded = pad_histories(sequences(*users), 3)
+    assert padded.items.shape == (len(users), 0)

@@ -1,0 +1,122 @@
+"""A BERT, a network and a log that are real and very small."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from builder.data import Catalogue, Sequences
+from builder.model.calibration import Calibration
+from builder.model.interest import AdapterConfig, InterestAdapter
+from builder.model.linear import LinearTerm, ease
+from builder.model.recommender import Recommender, encode_texts
+from builder.model.text_encoder import Pooling, TextEncoder
+from model_repository.text_tokenizer import TextTokenizer
+from tests.unit.steps.conftest import SPECIAL, WORDS
+
+ITEMS = 12
+USERS = 30
+EVENTS = 7
+TEXTS = [
+    f"{WORDS[index % len(WORDS)]} {WORDS[(3 * index + 1) % len(WORDS)]}" + " film" * (index % 3)
+    for index in range(ITEMS)
+]
+SHAPE = {
+    "vocab_size": len(SPECIAL) + len(WORDS),
+    "hidden_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 24,
+    "initializer_range": 0.3,  # the usual 0.02 makes all texts of so small a model alike
+}
+
+
+def sequences(
+    *histories: Sequence[int],
+    times: Sequence[Sequence[int]] | None = None,
+    actions: Sequence[Sequence[int]] | None = None,
+) -> Sequences:
+    def flat(rows: Sequence[Sequence[int]], dtype: type[np.generic]) -> np.ndarray:
+        return np.array([value for row in rows for value in row], dtype)
+
+    return Sequences(
+        [f"u{number}" for number in range(len(histories))],
+        np.concatenate([[0], np.cumsum([len(history) for history in histories])]).astype(np.int64),
+        flat(histories, np.int32),
+        None if times is None else flat(times, np.int64),
+        None if actions is None else flat(actions, np.int32),
+    )
+
+
+def write_backbone(directory: Path, tokenizer_file: Path) -> Path:
+    """A BERT of three layers with its tokenizer, as Hugging Face lays them out."""
+    torch.manual_seed(0)
+    BertModel(BertConfig(**SHAPE)).save_pretrained(directory)
+    PreTrainedTokenizerFast(
+        tokenizer_file=str(tokenizer_file),
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+    ).save_pretrained(directory)
+    return directory
+
+
+def write_log(directory: Path) -> Path:
+    """Users who each walk round the items in their order, starting anywhere."""
+    directory.mkdir()
+    items = [f"i{index}\t{text}" for index, text in enumerate(TEXTS)]
+    (directory / "tiny.item").write_text("\n".join(["item_id:token\ttitle:token_seq", *items]))
+    events = [
+        f"u{user}\ti{(user + step) % (ITEMS - 1)}\t{1_000_000 + 60 * step}"
+        for user in range(USERS)
+        for step in range(EVENTS)
+    ]
+    header = "user_id:token\titem_id:token\ttimestamp:float"
+    (directory / "tiny.inter").write_text("\n".join([header, *events]))
+    return directory
+
+
+def adapter(*, width: int = 8, seed: int = 0, **shape: int) -> InterestAdapter:
+    """In eval mode, with nothing left at zero."""
+    torch.manual_seed(seed)
+    config = AdapterConfig(
+        **{"items": ITEMS, "text_width": 16, "actions": 2, "max_history": 6, "width": width} | shape
+    )
+    network = InterestAdapter(config)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return network.eval()
+
+
+def recommender(backbone: Path, pooling: Pooling = "mean") -> Recommender:
+    """A whole model that was never trained."""
+    torch.manual_seed(0)
+    encoder = TextEncoder(BertModel.from_pretrained(backbone), 0, pooling)
+    if encoder.query is not None:
+        torch.nn.init.normal_(encoder.query.weight)
+    tokenizer = TextTokenizer(backbone / "tokenizer.json", 8)
+    vectors = encode_texts(encoder, tokenizer, TEXTS)
+    network = adapter()
+    network.fit_whitening(vectors)
+    train = sequences([0, 1, 2], [1, 2, 3], [2, 3, 4, 5], [6, 0, 1])
+    linear = LinearTerm.pruned(ease(train, ITEMS, regularisation=1.0), 4)
+    return Recommender(
+        encoder=encoder,
+        tokenizer=tokenizer,
+        adapter=network,
+        linear=linear.weighted(decay=0.9, weight=2.0),
+        calibration=Calibration(0.7, -0.3),
+        catalogue=Catalogue(
+            [f"i{index}" for index in range(ITEMS)], TEXTS, pd.DataFrame({"title": TEXTS})
+        ),
+        text_vectors=vectors,
+        actions=["buy", "view"],
+    )

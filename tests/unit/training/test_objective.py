@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch.nn import functional
+
+from builder.model.interest import InterestAdapter
+from builder.training import objective as module
+from builder.training.objective import NO_TARGET, NextItemObjective
+from builder.training.text_vectors import FrozenTextVectors
+from tests.unit.model.tiny import ITEMS, adapter
+
+POPULARITY = torch.tensor([5, 4, 3, 3, 2, 2, 2, 1, 1, 1, 1, 0])  # the last was never met
+UNMET = ITEMS - 1
+BATCH = {
+    "items": torch.tensor([[0, 1, 2], [3, 4, 0]]),
+    "targets": torch.tensor([[0, 1, 2, 5], [NO_TARGET, 4, 7, NO_TARGET]]),
+    "actions": torch.tensor([[1, 2, 0], [1, 1, 0]]),
+    "gaps": torch.tensor([[0, 3, 4], [0, 9, 0]]),
+}
+
+
+def made(*, id_dropout: float = 0.0, feature_dropout: float = 0.0) -> NextItemObjective:
+    text = torch.randn(ITEMS, 16, generator=torch.Generator().manual_seed(0))
+    objective = NextItemObjective(
+        adapter(dropout=0),
+        FrozenTextVectors(text),
+        POPULARITY,
+        id_dropout=id_dropout,
+        feature_dropout=feature_dropout,
+    )
+    return objective.eval()
+
+
+def item_vectors(objective: NextItemObjective) -> tuple[torch.Tensor, torch.Tensor]:
+    network = objective.adapter
+    met = POPULARITY > 0
+    text = network.from_text(objective.text(torch.arange(ITEMS)))
+    return text + network.residual.weight * met.unsqueeze(1), network.bias * met
+
+
+@torch.no_grad()
+def test_full_softmax_by_hand() -> None:
+    objective = made()
+    vectors, bias = item_vectors(objective)
+    losses = []
+    for row in range(2):
+        states = objective.adapter.states(
+            *(value[row : row + 1] for value in (vectors[BATCH["items"]], *inputs()))
+        )[0]
+        for place, target in enumerate(BATCH["targets"][row].tolist()):
+            if target != NO_TARGET:
+                logits = vectors @ states[place] + bias
+                losses.append(logits.logsumexp(0) - logits[target])
+    assert len(losses) == 6
+    torch.testing.assert_close(objective(**BATCH)["loss"], torch.stack(losses).mean())
+
+
+def inputs() -> tuple[torch.Tensor, torch.Tensor]:
+    return BATCH["actions"], BATCH["gaps"]
+
+
+@torch.no_grad()
+def test_what_is_no_target_counts_for_nothing() -> None:
+    objective = made()
+    one_row = {name: value[1:] for name, value in BATCH.items()}
+    shorter = {name: value[:, : 3 if name == "targets" else 2] for name, value in one_row.items()}
+    torch.testing.assert_close(objective(**one_row)["loss"], objective(**shorter)["loss"])
+
+
+def test_items_without_events_learn_nothing_of_their_own() -> None:
+    objective = made().train()
+    objective(**BATCH)["loss"].backward()
+    network = objective.adapter
+    for gradient in (network.residual.weight.grad, network.bias.grad):
+        assert gradient is not None
+        assert not gradient[UNMET].any()
+        assert gradient[:UNMET].reshape(UNMET, -1).abs().sum(1).min() > 0
+
+
+def gradients(network: InterestAdapter, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    network.zero_grad()
+    loss.backward()
+    return {
+        name: parameter.grad.clone()
+        for name, parameter in network.named_parameters()
+        if parameter.grad is not None
+    }
+
+
+def test_a_softmax_over_samples_is_the_full_one_where_all_are_sampled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    objective = made()
+    full = gradients(objective.adapter, objective(**BATCH)["loss"])
+    monkeypatch.setattr(module, "FULL_SOFTMAX_LIMIT", 0)
+    monkeypatch.setattr(module, "SAMPLED_ITEMS", 500)
+    sampled = gradients(objective.adapter, objective(**BATCH)["loss"])
+    assert full.keys() == sampled.keys()
+    for name, gradient in full.items():
+        torch.testing.assert_close(sampled[name], gradient, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@torch.no_grad()
+def test_sampled_normalisers_are_right_on_average(monkeypatch: pytest.MonkeyPatch) -> None:
+    """exp(logit) / chance, summed over those drawn, estimates the sum over the catalogue."""
+    monkeypatch.setattr(module, "FULL_SOFTMAX_LIMIT", 0)
+    monkeypatch.setattr(module, "SAMPLED_ITEMS", 4)
+    objective = made()
+    torch.manual_seed(0)
+    weight = torch.rand(ITEMS)
+    share = POPULARITY / POPULARITY.sum()
+    estimates = []
+    for _ in range(4000):
+        targets = torch.multinomial(share, 3, replacement=True)
+        candidates, correction = objective._candidates(targets)
+        assert set(targets.tolist()) <= set(candidates.tolist())
+        estimates.append((weight[candidates] * torch.exp(-correction)).sum())
+    torch.testing.assert_close(torch.stack(estimates).mean(), weight.sum(), rtol=0.05, atol=0)
+
+
+@torch.no_grad()
+def test_a_history_reads_the_same_whatever_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first event of a later window is no target, so it may be missing from the sample."""
+    objective = made()
+    seen = []
+    original = objective.adapter.states
+
+    def spy(vectors: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        seen.append(vectors)
+        return original(vectors, *rest)
+
+    monkeypatch.setattr(objective.adapter, "states", spy)
+    monkeypatch.setattr(module, "FULL_SOFTMAX_LIMIT", 0)
+    monkeypatch.setattr(module, "SAMPLED_ITEMS", 1)
+    vectors, _ = item_vectors(objective)
+    for seed in range(5):
+        torch.manual_seed(seed)
+        objective(**BATCH)
+        torch.testing.assert_close(seen[-1][0], vectors[BATCH["items"][0]])
+        torch.testing.assert_close(seen[-1][1, :2], vectors[BATCH["items"][1, :2]])
+
+
+def test_dropped_ids_leave_the_text_alone() -> None:
+    objective = made(id_dropout=0.999999).train()
+    loss = objective(**BATCH)["loss"]
+    network = copy.deepcopy(objective.adapter)
+    with torch.no_grad():
+        network.residual.weight.zero_()
+        network.bias.zero_()
+    vectors = network.from_text(objective.text(torch.arange(ITEMS)))
+    asked = BATCH["targets"] != NO_TARGET
+    logits = network.states(vectors[BATCH["items"]], *inputs())[asked] @ vectors.T
+    torch.testing.assert_close(loss, functional.cross_entropy(logits, BATCH["targets"][asked]))
+
+
+def test_dropped_features_read_as_not_known() -> None:
+    without = {**BATCH, "actions": torch.zeros(2, 3).long(), "gaps": torch.zeros(2, 3).long()}
+    dropped = made(feature_dropout=0.999999).train()(**BATCH)["loss"]
+    torch.testing.assert_close(dropped, made()(**without)["loss"])
+    assert not torch.isclose(dropped, made()(**BATCH)["loss"])

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.data import Columns, DataConfig
+from builder.errors import ConfigError
+from builder.training.commands import train
+from builder.training.config import TrainingConfig, partial_directory
+
+DATA = DataConfig(Path("data"), columns=Columns(time="when"), min_rating=4.0)
+
+
+def config(**options: Any) -> TrainingConfig:
+    return TrainingConfig(data=DATA, backbone="bert", **options)
+
+
+def test_every_problem_is_in_one_message() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config(
+            width=63, heads=2, layers=0, dropout=1.0, learning_rate=0.0, pooling="max",
+            weight_decay=-1.0, tune_learning_rate=float("nan"), warmup_epochs=float("inf"),
+            seed=2**32,
+        )  # fmt: skip
+    message = str(caught.value)
+    for problem in (
+        "width 63: must be a multiple of heads, 2", "layers 0: must be at least 1",
+        "dropout 1.0: must be from 0 up to, not including, 1", "learning_rate 0.0: must be above 0",
+        "pooling 'max': must be one of mean, cls, attention", "weight_decay -1.0: must be at least",
+        "tune_learning_rate nan: must be a finite", "warmup_epochs inf: must be a finite number",
+        f"seed {2**32}: must be below",
+    ):  # fmt: skip
+        assert problem in message
+    assert len(message.splitlines()) == 10
+
+
+def test_round_trip_through_json() -> None:
+    asked = config(width=32, pooling="cls")
+    assert TrainingConfig.from_dict(json.loads(json.dumps(asked.to_dict()))) == asked
+
+
+def test_a_dictionary_that_is_not_ours() -> None:
+    with pytest.raises(ConfigError, match="there is no colour; backbone is missing"):
+        TrainingConfig.from_dict({"data": DATA.to_dict(), "colour": 1})
+
+
+def test_the_command_has_every_option_with_the_default_of_the_configuration() -> None:
+    offered = {
+        name: MISSING if parameter.default is parameter.empty else parameter.default
+        for name, parameter in inspect.signature(train).parameters.items()
+    }
+    for field in fields(TrainingConfig):
+        assert offered[field.name] == field.default
+
+
+def test_a_run_lives_beside_its_output() -> None:
+    assert partial_directory(Path("runs/first")) == Path("runs/first.partial")

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builder.training.objective import NO_TARGET
+from builder.training.windows import Windows, collate
+from tests.unit.model.tiny import sequences
+
+histories = st.lists(st.lists(st.integers(0, 9), max_size=20), min_size=1, max_size=5).filter(any)
+
+
+@given(histories, st.integers(1, 7), st.integers(1, 4))
+def test_each_event_is_a_target_once_after_the_events_before_it(
+    users: list[list[int]], max_history: int, batch_size: int
+) -> None:
+    windows = Windows(sequences(*users), max_history)
+    found = []
+    for start in range(0, len(windows), batch_size):
+        chosen = [windows[index] for index in range(start, min(start + batch_size, len(windows)))]
+        batch = collate(chosen)
+        assert batch["items"].shape[1] == max(len(window.gaps) for window in chosen)
+        assert batch["items"].shape[1] <= max_history
+        for items, targets in zip(batch["items"].tolist(), batch["targets"].tolist(), strict=True):
+            assert len(targets) == len(items) + 1
+            found += [
+                (tuple(items[:place]), target)
+                for place, target in enumerate(targets)
+                if target != NO_TARGET
+            ]
+    # From the end of each history, in steps of max_history, as far back as a window reaches.
+    expected = []
+    for items in users:
+        for place, target in enumerate(items):
+            back = (len(items) - 1 - place) // max_history
+            start = max(0, len(items) - 1 - (back + 1) * max_history)
+            expected.append((tuple(items[start:place]), target))
+    assert sorted(found) == sorted(expected)
+
+
+def test_windows_by_hand() -> None:
+    train = sequences([5, 6, 7, 8], times=[[100, 101, 200, 201]], actions=[[1, 2, 1, 2]])
+    first, second = sorted((Windows(train, 2)[0], Windows(train, 2)[1]), key=lambda w: w.opening)
+    assert first.items.tolist() == [6, 7, 8]
+    assert first.actions.tolist() == [2, 1]
+    assert first.gaps[0] == 0  # in serving, too, the first event that is left has none before it
+    assert first.gaps[1] > 0
+    assert (second.items.tolist(), second.opening) == ([5, 6], True)
+    batch = collate([first, second])
+    assert batch["items"].tolist() == [[6, 7], [5, 0]]
+    assert batch["targets"].tolist() == [[NO_TARGET, 7, 8], [5, 6, NO_TARGET]]
+    assert batch["actions"].tolist() == [[2, 1], [1, 0]]
+
+
+def test_one_event_teaches_what_a_new_user_starts_with() -> None:
+    batch = collate([Windows(sequences([4]), 3)[0]])
+    assert batch["items"].shape == (1, 0)
+    assert batch["targets"].tolist() == [[4]]
