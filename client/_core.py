@@ -277,12 +277,13 @@ def _hedged(attempts: _Attempts, after: float) -> Plan[Outcome]:
 class _Attempts:
     """The attempts at one message: begins them, counts their ends, knows those that run."""
 
-    __slots__ = ("context", "core", "message", "running", "tried")
+    __slots__ = ("context", "core", "failed", "message", "running", "tried")
 
     def __init__(self, core: Core, message: Message[Any], context: Context) -> None:
         self.core = core
         self.message = message
         self.context = context
+        self.failed: Outcome | None = None
         self.tried: list[Endpoint] = []
         self.running: list[Attempt] = []
 
@@ -290,6 +291,8 @@ class _Attempts:
         core, context, now = self.core, self.context, self.core.clock()
         left = context.deadline.left()
         if left is not None and left <= 0:
+            if self.failed is not None:  # says more than that the time is over
+                raise map_error(self.failed.code, self.failed.details) from self.failed.cause
             raise DeadlineExceeded(
                 "DEADLINE_EXCEEDED: the time was over before the request was sent (pass a longer "
                 "timeout=)",
@@ -322,6 +325,8 @@ class _Attempts:
             window = self.core.latency(self.message)
             if window is not None:
                 window.add(now - attempt.started)
+        else:
+            self.failed = outcome
         return outcome
 
     def give_up(self) -> None:

@@ -35,17 +35,16 @@ def encode_request(
 ) -> bytes:
     """Write a request; the type of a parameter's value is its type on the wire."""
     pieces = [_head(model, tuple((name, type(v), v) for name, v in parameters.items()))]
-    pieces += [_input(tensor.spec, tensor.shape) for tensor in tensors]
+    pieces += [_input(each.spec.name, each.spec.dtype, each.shape) for each in tensors]
     for tensor in tensors:
         pieces += (b"\x3a", _varint(len(tensor.raw)), tensor.raw)  # 7: raw_input_contents
     return b"".join(pieces)
 
 
-def encode_addition(request_id: str, microseconds: int | None) -> bytes:
+def encode_addition(request_id: str, milliseconds: int | None) -> bytes:
     """Write what differs from attempt to attempt: the id and Triton's own timeout."""
-    name = request_id.encode()
-    written = b"\x1a" + _varint(len(name)) + name  # 3: id
-    return written if microseconds is None else written + _parameter("timeout", microseconds)
+    written = _text(b"\x1a", request_id)  # 3: id
+    return written if milliseconds is None else written + _timeout(milliseconds)
 
 
 @lru_cache(maxsize=256)
@@ -56,10 +55,15 @@ def _head(model: str, parameters: tuple[tuple[str, type, Parameter], ...]) -> by
     )
 
 
+@lru_cache(maxsize=4096)
+def _timeout(milliseconds: int) -> bytes:
+    return _parameter("timeout", milliseconds * 1000)  # Triton counts in microseconds
+
+
 @lru_cache(maxsize=1024)
-def _input(spec: TensorSpec, shape: tuple[int, ...]) -> bytes:
+def _input(name: str, dtype: str, shape: tuple[int, ...]) -> bytes:
     lengths = b"".join(map(_varint, shape))
-    described = _text(b"\x0a", spec.name) + _text(b"\x12", spec.dtype)
+    described = _text(b"\x0a", name) + _text(b"\x12", dtype)
     return _message(b"\x2a", described + _message(b"\x1a", lengths))  # 5: inputs
 
 

@@ -182,7 +182,8 @@ def read_count(count: int, field: str) -> int:
 
 
 def read_models(models: Iterable[str], field: str = "models") -> list[str]:
-    return _no_empty_id(read_texts(models, field), field)
+    entries = _entries(models, field, "['rank']")
+    return _no_empty_id(read_texts(entries, field) if entries else [], field)
 
 
 def read_request_id(request_id: str | None) -> str | None:

@@ -10,6 +10,7 @@ in a row as one, merged.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
@@ -93,9 +94,9 @@ def addressed(message: Message[Any], request_id: str, seconds: float | None) -> 
     """
     if message.procedure is not INFER:
         return message.body
-    # Zero would mean no limit.
-    microseconds = None if seconds is None else max(1, int(seconds * 1e6))
-    return message.body + encode_addition(request_id, microseconds)
+    # Rounded up, since zero would mean no limit. Finer steps would be written anew every time.
+    milliseconds = None if seconds is None else max(1, math.ceil(seconds * 1000))
+    return message.body + encode_addition(request_id, milliseconds)
 
 
 def live_message() -> Message[Any]:

@@ -19,8 +19,8 @@ def parse_rank_response(response: InferResponse, candidates: Sequence[str]) -> R
     outputs = Outputs(contract.RANK.model, response, N=len(candidates))
     return Ranking(
         items=tuple(candidates),
-        interests=outputs.floats(contract.INTEREST)[0],
-        logits=outputs.floats(contract.LOGIT)[0],
+        interests=outputs.row(contract.INTEREST),
+        logits=outputs.row(contract.LOGIT),
         skipped=outputs.count(contract.SKIPPED),
         truncated=outputs.count(contract.TRUNCATED),
     )
@@ -39,8 +39,8 @@ def parse_recommend_response(response: InferResponse, top_k: int) -> Recommendat
         )
     return Recommendations(
         items=tuple(items),
-        interests=outputs.floats(contract.ITEM_INTEREST)[0],
-        logits=outputs.floats(contract.ITEM_LOGIT)[0],
+        interests=outputs.row(contract.ITEM_INTEREST),
+        logits=outputs.row(contract.ITEM_LOGIT),
         skipped=outputs.count(contract.SKIPPED),
         truncated=outputs.count(contract.TRUNCATED),
     )

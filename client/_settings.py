@@ -54,7 +54,7 @@ class Settings:
         self.limits: dict[str, int | None] = {}
         self._metadata = _inputs.read_metadata(metadata)
         self._token = token
-        if isinstance(token, str):
+        if token is not None and not callable(token):
             self._authorization(token)
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)

@@ -67,6 +67,11 @@ class Outputs:
         raw, shape = self._read(spec, _FLOAT.itemsize)
         return np.frombuffer(raw, _FLOAT).reshape(shape)
 
+    def row(self, spec: TensorSpec) -> NDArray[np.float32]:
+        """Return the only row of an FP32 tensor [1, n], as a read-only view of the response."""
+        raw, _ = self._read(spec, _FLOAT.itemsize)
+        return np.frombuffer(raw, _FLOAT)
+
     def counts(self, spec: TensorSpec) -> NDArray[np.int32]:
         """Return an INT32 tensor as a read-only view of the response."""
         raw, shape = self._read(spec, _COUNT.itemsize)

@@ -67,6 +67,7 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
     abort: tuple[grpc.StatusCode, str] | None = None
     hang: bool = False
     limit: int = 64
+    config_abort: grpc.StatusCode | None = None
     not_ready: set[str] = field(default_factory=set)
     requests: list[service_pb2.ModelInferRequest] = field(default_factory=list)
     time_remaining: list[float | None] = field(default_factory=list)
@@ -85,13 +86,20 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
     def ModelInfer(self, request, context):  # noqa: N802
         self.requests.append(request)
         self._receive(context)
-        return self.answer(request)
+        try:
+            return self.answer(request)
+        except Exception as error:
+            if type(error).__name__ == "Refused":
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            raise
 
     def ModelReady(self, request, context):  # noqa: N802
         self._receive(context)
         return service_pb2.ModelReadyResponse(ready=request.name not in self.not_ready)
 
-    def ModelConfig(self, request, context):  # noqa: N802, ARG002
+    def ModelConfig(self, request, context):  # noqa: N802
+        if self.config_abort is not None:
+            context.abort(self.config_abort, "not for you")
         return service_pb2.ModelConfigResponse(
             config={"name": request.name, "max_batch_size": self.limit}
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import math
+import re
 import socket
 import subprocess
 import sys
@@ -19,6 +21,7 @@ import client as package
 from client import (
     DEFAULT_TIMEOUT,
     NOT_GIVEN,
+    AsyncRecommenderClient,
     ClientClosed,
     DeadlineExceeded,
     PermissionDenied,
@@ -219,7 +222,8 @@ def test_the_package_imports_itself_numpy_and_grpc_only():
                 if isinstance(node, ast.ImportFrom)
                 else []
             )
-            assert {name.partition(".")[0] for name in names} <= allowed, path
+            extra = {"opentelemetry"} if path.name == "otel.py" else set()
+            assert {name.partition(".")[0] for name in names} <= allowed | extra, path
 
 
 def test_tritonclient_is_known_to_the_modules_of_its_messages():
@@ -228,7 +232,40 @@ def test_tritonclient_is_known_to_the_modules_of_its_messages():
         for path in Path(package.__file__).parent.glob("*.py")
         if "import" in path.read_text() and "from tritonclient" in path.read_text()
     ]
-    assert knowing == ["_decoding.py", "_protocol.py"]
+    assert sorted(knowing) == ["_decoding.py", "_protocol.py", "testing.py"]
+
+
+METHODS = sorted(
+    name for name, value in vars(RecommenderClient).items() if name[0] != "_" and callable(value)
+)
+
+
+def test_both_clients_have_the_same_methods():
+    assert {name for name, value in vars(AsyncRecommenderClient).items() if name[0] != "_"} == set(
+        METHODS
+    )
+    assert {
+        *("rank", "recommend", "encode", "classify", "rank_many", "recommend_many"),
+        *("ready", "live", "metadata", "statistics", "close"),
+    } == set(METHODS)
+
+
+@pytest.mark.parametrize("method", ["__init__", *METHODS])
+def test_both_clients_take_the_same_arguments(method):
+    blocking, asyncio = (
+        inspect.signature(getattr(kind, method))
+        for kind in (RecommenderClient, AsyncRecommenderClient)
+    )
+    plain = lambda parameter: re.sub(  # noqa: E731
+        r"^Iterable\[(.*)\] \| AsyncIterable\[\1\]$", r"Iterable[\1]", str(parameter.annotation)
+    )
+    assert [
+        (each.name, each.kind, each.default, str(each.annotation))
+        for each in blocking.parameters.values()
+    ] == [(each.name, each.kind, each.default, plain(each)) for each in asyncio.parameters.values()]
+    assert str(asyncio.return_annotation).replace("AsyncIterator", "Iterator") == str(
+        blocking.return_annotation
+    )
 
 
 def test_it_is_typed():

@@ -1,0 +1,206 @@
+"""``python -m client``: ask a server from the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from client import (
+    Item,
+    RecommenderClient,
+    RecommenderError,
+    ScoredItem,
+    Tls,
+    Unsupported,
+)
+from client._targets import DEFAULT_TARGET
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns 0, or 1 with the error on standard error."""
+    options = _parser().parse_args(arguments)
+    try:
+        with _connect(options) as client:
+            found, text = options.run(client, options)
+    except (RecommenderError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write((json.dumps(found, indent=2) if options.json else text) + "\n")
+    return int(options.run is _status and not found["ready"])
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--target", action="append", metavar="HOST:PORT", help=f"default {DEFAULT_TARGET}; or more"
+    )
+    common.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS")
+    common.add_argument("--json", action="store_true", help="print JSON")
+    common.add_argument("--ca", metavar="FILE", help="use TLS, with this authority")
+    common.add_argument("--certificate", metavar="FILE", help="of this client, for mutual TLS")
+    common.add_argument("--key", metavar="FILE", help="of the certificate")
+    common.add_argument("--token-file", metavar="FILE", help="holds a bearer token")
+
+    parser = argparse.ArgumentParser(prog="python -m client", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    recommend = commands.add_parser("recommend", parents=[common], help="find the best items")
+    _add_history(recommend)
+    recommend.add_argument("--top-k", type=int, default=10)
+    recommend.add_argument("--exclude", type=_ids, default=[], metavar="ID,ID")
+    recommend.add_argument("--include-seen", action="store_true")
+    recommend.set_defaults(run=_recommend)
+
+    rank = commands.add_parser("rank", parents=[common], help="score items for a user")
+    _add_history(rank)
+    rank.add_argument("--candidates", type=_ids, default=[], metavar="ID,ID")
+    rank.add_argument(
+        "--new", action="append", type=_new, default=[], metavar="ID=TEXT",
+        help="a candidate that the catalogue does not know; may be repeated",
+    )  # fmt: skip
+    rank.add_argument("--skip-unknown", action="store_true", help="score unknown candidates NaN")
+    rank.set_defaults(run=_rank)
+
+    classify = commands.add_parser("classify", parents=[common], help="label texts")
+    classify.add_argument("texts", nargs="+", metavar="TEXT")
+    classify.add_argument("--pair", action="append", metavar="TEXT", help="one for each text")
+    classify.set_defaults(run=_classify)
+
+    status = commands.add_parser("status", parents=[common], help="say what a server does")
+    status.set_defaults(run=_status)
+    return parser
+
+
+def _add_history(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--history", type=_ids, default=[], metavar="ID,ID", help="oldest first; none: a new user"
+    )
+
+
+def _ids(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _new(text: str) -> Item:
+    item, equals, described = text.partition("=")
+    if not item or not equals or not described:
+        raise argparse.ArgumentTypeError(f"{text!r} is not ID=TEXT")
+    return Item(item, described)
+
+
+def _connect(options: argparse.Namespace) -> RecommenderClient:
+    secure = options.ca or options.certificate or options.key
+    token = options.token_file and Path(options.token_file).read_text("utf-8").strip()
+    return RecommenderClient(
+        options.target or DEFAULT_TARGET,
+        timeout=options.timeout,
+        tls=Tls(options.ca, options.certificate, options.key) if secure else None,
+        token=token or None,
+    )
+
+
+def _recommend(client: RecommenderClient, options: argparse.Namespace) -> tuple[Any, str]:
+    found = client.recommend(
+        options.history,
+        top_k=options.top_k,
+        exclude=options.exclude,
+        include_seen=options.include_seen,
+    )
+    return _show(list(found), found.skipped)
+
+
+def _rank(client: RecommenderClient, options: argparse.Namespace) -> tuple[Any, str]:
+    ranking = client.rank(
+        options.history,
+        [*options.candidates, *options.new],
+        on_unknown="skip" if options.skip_unknown else "error",
+    )
+    return _show(ranking.sorted(), ranking.skipped)
+
+
+def _show(items: Sequence[ScoredItem], skipped: int) -> tuple[Any, str]:
+    width = max([4, *(len(item.id) for item in items)])
+    lines = [f"{'item':<{width}}  interest    logit"]
+    lines += [f"{item.id:<{width}}  {item.interest:8.4f}  {item.logit:7.3f}" for item in items]
+    if skipped:
+        lines.append(f"({skipped} events of the history are not in the catalogue)")
+    return {"items": [_scored(item) for item in items], "skipped": skipped}, "\n".join(lines)
+
+
+def _scored(item: ScoredItem) -> dict[str, Any]:
+    # JSON knows no NaN.
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in dataclasses.asdict(item).items()
+    }
+
+
+def _classify(client: RecommenderClient, options: argparse.Namespace) -> tuple[Any, str]:
+    found = client.classify(options.texts, options.pair)
+    rows = [
+        {"text": text, "label": int(label), "probabilities": row.tolist()}
+        for text, label, row in zip(options.texts, found.labels, found.probabilities, strict=True)
+    ]
+    lines = [
+        f"label {row['label']}  {max(row['probabilities']):.4f}  {row['text']}" for row in rows
+    ]
+    return rows, "\n".join(lines)
+
+
+def _status(client: RecommenderClient, options: argparse.Namespace) -> tuple[Any, str]:  # noqa: ARG001
+    live = client.live()
+    found: dict[str, Any] = {"live": live, "ready": live and client.ready()}
+    lines = [f"live   {_yes(live)}", f"ready  {_yes(found['ready'])}"]
+    if live:
+        server = client.metadata()
+        found["server"] = {"name": server.name, "version": server.version}
+        lines.append(f"server {server.name} {server.version}")
+        found["models"] = []
+        lines.append(
+            f"{'model':<14}{'requests':>10}{'failed':>8}{'queue ms':>10}{'compute ms':>12}"
+        )
+        for each in _statistics(client):
+            row = {
+                "server": each.server,
+                "model": each.name,
+                "version": each.version,
+                "requests": each.success.count,
+                "failed": each.fail.count,
+                "queue_ms": _milliseconds(each.queue.mean),
+                "compute_ms": _milliseconds(each.compute_infer.mean),
+            }
+            found["models"].append(row)
+            lines.append(
+                f"{each.name:<14}{each.success.count:>10}{each.fail.count:>8}"
+                f"{_cell(row['queue_ms']):>10}{_cell(row['compute_ms']):>12}"
+            )
+    return found, "\n".join(lines)
+
+
+def _statistics(client: RecommenderClient) -> list[Any]:
+    try:
+        return list(client.statistics())
+    except Unsupported:  # a server that was built without them
+        return []
+
+
+def _milliseconds(seconds: float) -> float | None:
+    return None if math.isnan(seconds) else round(seconds * 1000, 3)
+
+
+def _cell(number: Any) -> str:
+    return "-" if number is None else f"{number:.3f}"
+
+
+def _yes(answer: bool) -> str:  # noqa: FBT001 - it is the value to show
+    return "yes" if answer else "no"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

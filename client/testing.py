@@ -1,0 +1,366 @@
+"""A server for the tests of services: speaks Triton's protocol, in this process, without models.
+
+>>> from client import RecommenderClient
+>>> from client.testing import FakeServer
+>>> with FakeServer(items=["50", "172", "181"]) as server:
+...     with RecommenderClient(server.address) as client:
+...         [item.id for item in client.recommend(["50"], top_k=2)]
+['172', '181']
+
+It is a real gRPC server, so everything but the models is as in production: what the service sends
+is encoded, travels, and is decoded again, with deadlines, errors and cancellation.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final
+
+import grpc
+import numpy as np
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from client import _contract as contract
+from client._bytes import decode_strings, encode_strings
+
+Score = Callable[[Sequence[str], str], float]
+"""History, item → logit."""
+
+_WIDTH: Final = 8
+_MAX_BATCH: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An inference request as it arrived.
+
+    Attributes
+    ----------
+    inputs
+        The values sent for each input, such as ``{"HISTORY": ["50"], "CANDIDATE": ["1"]}``.
+    options
+        The request's parameters, such as ``{"top_k": 10}``; Triton's own ``timeout`` among them.
+    metadata
+        gRPC metadata, the client's and gRPC's own.
+    time_left
+        Seconds to the client's deadline; None without one.
+    """
+
+    model: str
+    id: str
+    inputs: Mapping[str, list[Any]]
+    options: Mapping[str, Any]
+    metadata: Mapping[str, str]
+    time_left: float | None
+
+
+@dataclass(slots=True)
+class _Fault:
+    code: grpc.StatusCode
+    details: str
+    trailing: Sequence[tuple[str, str]]
+    times: int
+
+
+@dataclass(slots=True)
+class _Behaviour:
+    items: Sequence[str]
+    score: Score
+    delay: float = 0.0
+    ready: bool = True
+    faults: list[_Fault] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    cancelled: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+
+def _default_score(history: Sequence[str], item: str) -> float:
+    """Return the same number for the same arguments in every process."""
+    return zlib.crc32("\0".join([*history, item]).encode()) / 2**31 - 1
+
+
+class FakeServer:
+    """Answers ``rank``, ``recommend``, ``encode`` and ``classify``; use it as a context manager.
+
+    Parameters
+    ----------
+    items
+        The catalogue, for ``recommend``; an item of the history is not recommended unless asked
+        for. ``rank`` scores every id.
+    score
+        Logit of an item for a history; by default a number made up from both, always the same.
+        Without it ``recommend`` returns the items in their order.
+    port
+        0 for any that is free.
+    credentials
+        Serve TLS.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[str] = (),
+        *,
+        score: Score | None = None,
+        port: int = 0,
+        credentials: grpc.ServerCredentials | None = None,
+        workers: int = 16,
+    ) -> None:
+        ranks = {item: -float(position) for position, item in enumerate(items)}
+        by_order: Score = lambda history, item: ranks.get(item, _default_score(history, item))  # noqa: E731
+        self._behaviour = _Behaviour(tuple(items), score or by_order)
+        self._port = port
+        self._credentials = credentials
+        self._workers = workers
+        self._server: grpc.Server | None = None
+
+    @property
+    def address(self) -> str:
+        """host:port, once the server runs."""
+        return f"localhost:{self._port}"
+
+    @property
+    def requests(self) -> list[Request]:
+        """The inference requests so far, also those that were failed."""
+        return self._behaviour.requests
+
+    @property
+    def cancelled(self) -> int:
+        """Requests whose caller went away before the answer."""
+        return self._behaviour.cancelled
+
+    def set_delay(self, seconds: float) -> None:
+        """Hold every inference back from now on."""
+        self._behaviour.delay = seconds
+
+    def set_ready(self, ready: bool) -> None:  # noqa: FBT001 - it says what it sets
+        self._behaviour.ready = ready
+
+    def fail(
+        self,
+        code: grpc.StatusCode,
+        details: str = "",
+        *,
+        times: int = 1,
+        trailing: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Fail the next ``times`` inferences; ``trailing`` is metadata that goes with the error."""
+        self._behaviour.faults.append(_Fault(code, details, trailing, times))
+
+    def start(self) -> None:
+        options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)]
+        server = grpc.server(ThreadPoolExecutor(self._workers), options=options)
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
+            _Servicer(self._behaviour), server
+        )
+        where = f"localhost:{self._port}"
+        self._port = (
+            server.add_insecure_port(where)
+            if self._credentials is None
+            else server.add_secure_port(where, self._credentials)
+        )
+        self._behaviour.stopping.clear()
+        server.start()
+        self._server = server
+
+    def stop(self) -> None:
+        """Stop at once; ``start`` serves on the same port again."""
+        if self._server is not None:
+            self._behaviour.stopping.set()
+            self._server.stop(grace=None).wait()
+            self._server = None
+
+    def __enter__(self) -> FakeServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
+    def __init__(self, behaviour: _Behaviour) -> None:
+        self._behaviour = behaviour
+
+    def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        received = _read(request, context)
+        behaviour = self._behaviour
+        with behaviour.lock:
+            behaviour.requests.append(received)
+            fault = _next_fault(behaviour.faults)
+        with self._counting_cancellation(context):
+            self._hold_back(context)
+            if fault is not None:
+                context.set_trailing_metadata(tuple(fault.trailing))
+                context.abort(fault.code, fault.details)
+            try:
+                return self._answer(received)
+            except KeyError as error:
+                context.abort(
+                    grpc.StatusCode.NOT_FOUND, f"Request for unknown model: {error} is not found"
+                )
+            except ValueError as error:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+
+    def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        return service_pb2.ServerLiveResponse(live=True)
+
+    def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        return service_pb2.ModelReadyResponse(ready=self._behaviour.ready)
+
+    def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        return service_pb2.ServerMetadataResponse(name="fake", version="0", extensions=["fake"])
+
+    def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        return service_pb2.ModelMetadataResponse(name=request.name, versions=["1"])
+
+    def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        return service_pb2.ModelConfigResponse(
+            config={"name": request.name, "max_batch_size": _MAX_BATCH}
+        )
+
+    def ModelStatistics(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        counts: dict[str, int] = {}
+        for each in list(self._behaviour.requests):
+            counts[each.model] = counts.get(each.model, 0) + 1
+        response = service_pb2.ModelStatisticsResponse()
+        for name, count in counts.items():
+            if request.name in ("", name):
+                entry = response.model_stats.add(name=name, version="1", inference_count=count)
+                entry.inference_stats.success.count = count
+        return response
+
+    def _hold_back(self, context: grpc.ServicerContext) -> None:
+        end = time.monotonic() + self._behaviour.delay
+        while time.monotonic() < end and context.is_active():
+            if self._behaviour.stopping.wait(min(0.01, max(0.0, end - time.monotonic()))):
+                return
+
+    @contextmanager
+    def _counting_cancellation(self, context: grpc.ServicerContext) -> Iterator[None]:
+        yield
+        if not context.is_active() and not self._behaviour.stopping.is_set():
+            with self._behaviour.lock:
+                self._behaviour.cancelled += 1
+
+    def _answer(self, request: Request) -> Any:
+        answers = {
+            contract.RANK.model.name: self._rank,
+            contract.RECOMMEND.model.name: self._recommend,
+            contract.ENCODE.model.name: self._encode,
+            contract.CLASSIFY.name: self._classify,
+        }
+        tensors = answers[request.model](request)
+        response = service_pb2.ModelInferResponse(model_name=request.model, id=request.id)
+        for name, values in tensors.items():
+            _add(response, name, values)
+        return response
+
+    def _rank(self, request: Request) -> dict[str, Any]:
+        history, candidates = request.inputs["HISTORY"], request.inputs["CANDIDATE"]
+        logits = [self._behaviour.score(history, item) for item in candidates]
+        return {**_scores(logits), **_NO_COUNTS}
+
+    def _recommend(self, request: Request) -> dict[str, Any]:
+        history = request.inputs["HISTORY"]
+        left_out = set(request.inputs.get("EXCLUDE", ()))
+        if not request.options.get(contract.INCLUDE_SEEN, False):
+            left_out |= set(history)
+        top_k = int(request.options.get(contract.TOP_K, 10))
+        if top_k < 1:
+            raise ValueError(f"parameter top_k is {top_k}; it must be at least 1")
+        scored = [
+            (self._behaviour.score(history, item), item)
+            for item in self._behaviour.items
+            if item not in left_out
+        ]
+        best = sorted(scored, key=lambda pair: -pair[0])[:top_k]
+        items = [item for _, item in best]
+        return {"ITEM": items, **_scores([logit for logit, _ in best]), **_NO_COUNTS}
+
+    def _encode(self, request: Request) -> dict[str, Any]:
+        texts = request.inputs["TEXT"]
+        vectors = [
+            np.random.default_rng(zlib.crc32(text.encode())).standard_normal(_WIDTH)
+            for text in texts
+        ]
+        return {
+            "VECTOR": np.array(vectors, np.float32),
+            "TRUNCATED": np.zeros((len(texts), 1), np.int32),
+        }
+
+    def _classify(self, request: Request) -> dict[str, Any]:
+        texts = request.inputs["TEXT"]
+        ones = np.array([zlib.crc32(text.encode()) / 2**32 for text in texts], np.float32)
+        return {
+            "PROBABILITY": np.stack([1 - ones, ones], axis=1),
+            "TRUNCATED": np.zeros((len(texts), 1), np.int32),
+        }
+
+
+_NO_COUNTS: Final = {
+    "SKIPPED": np.zeros((1, 1), np.int32),
+    "TRUNCATED": np.zeros((1, 1), np.int32),
+}
+
+
+def _scores(logits: Sequence[float]) -> dict[str, Any]:
+    interests = [1 / (1 + math.exp(-logit)) for logit in logits]
+    return {
+        "INTEREST": np.array([interests], np.float32),
+        "LOGIT": np.array([logits], np.float32),
+    }
+
+
+def _add(response: Any, name: str, values: Any) -> None:
+    if isinstance(values, list):
+        response.outputs.add(name=name, datatype="BYTES", shape=[1, len(values)])
+        response.raw_output_contents.append(encode_strings(values))
+    else:
+        datatype = "FP32" if values.dtype == np.float32 else "INT32"
+        response.outputs.add(name=name, datatype=datatype, shape=values.shape)
+        response.raw_output_contents.append(values.tobytes())
+
+
+def _read(request: Any, context: grpc.ServicerContext) -> Request:
+    left = context.time_remaining()
+    return Request(
+        model=request.model_name,
+        id=request.id,
+        inputs={
+            tensor.name: decode_strings(raw)
+            if tensor.datatype == "BYTES"
+            else np.frombuffer(raw, "<i8").tolist()
+            for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)
+        },
+        options={
+            name: getattr(value, value.WhichOneof("parameter_choice"))
+            for name, value in request.parameters.items()
+        },
+        metadata={key: str(value) for key, value in context.invocation_metadata()},
+        # What gRPC says where there is no deadline is hundreds of years.
+        time_left=left if left is not None and left < 1e9 else None,
+    )
+
+
+def _next_fault(faults: list[_Fault]) -> _Fault | None:
+    if not faults:
+        return None
+    fault = faults[0]
+    fault.times -= 1
+    if fault.times <= 0:
+        del faults[0]
+    return fault

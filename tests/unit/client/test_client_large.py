@@ -1,0 +1,285 @@
+"""Calls that are split into several requests, and calls for many users; through both clients."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client import InvalidInput, Item, Overloaded, Unavailable
+from client._calls import _cut
+from client.testing import FakeServer
+
+PATIENT = 60
+
+
+def item(number, text=None):
+    return Item(f"i{number}", text)
+
+
+@given(
+    st.lists(st.sampled_from(["", "a", "b", "c", "d", "e", "f"]), max_size=40),
+    st.sets(st.sampled_from("abx"), max_size=2),
+    st.integers(1, 6),
+)
+def test_cuts_fit_the_limit_and_lose_nothing(texts, always, limit):
+    bounds = _cut(texts, always, limit)
+    assert [i for start, stop in bounds for i in range(start, stop)] == list(range(len(texts)))
+    for start, stop in bounds:
+        own = {text for text in texts[start:stop] if text} - always
+        assert len(own) <= max(1, limit - len(always))
+    # As few as can be: no run could take the first text of the next.
+    for (start, _), (_, stop) in itertools.pairwise(bounds):
+        assert (
+            len({text for text in texts[start:stop] if text} - always) > max(1, limit - len(always))
+            or start == stop
+        )
+
+
+class TestSplitting:
+    def test_a_ranking_is_put_together_in_order(self, client, triton, respond):
+        triton.limit = 3
+
+        def answer(request):
+            ids = [
+                int(each[1:])
+                for each in decode(request.raw_input_contents[names(request).index("CANDIDATE")])
+            ]
+            logits = np.array([ids], np.float32).reshape(1, -1)
+            return respond(
+                INTEREST=logits / 100,
+                LOGIT=logits,
+                SKIPPED=np.array([[2]], np.int32),
+                # One text of the history is cut, and every second text of the candidates.
+                TRUNCATED=np.array([[1 + sum(i % 2 for i in ids)]], np.int32),
+            )
+
+        triton.answer = answer
+        candidates = [item(number, f"text {number}") for number in range(10)]
+        ranking = client.rank([Item("h", "long")], candidates)
+        assert ranking.items == tuple(f"i{number}" for number in range(10))
+        assert ranking.logits.tolist() == list(range(10))
+        np.testing.assert_allclose(ranking.interests, np.arange(10) / 100, rtol=1e-6)
+        assert (ranking.skipped, ranking.truncated) == (2, 6)
+        assert not ranking.logits.flags.writeable
+        assert len(triton.requests) == 6  # two texts each beside the history's, and the history
+        ids = {request.id.rpartition(".")[0] for request in triton.requests}
+        assert len(ids) == 1
+
+    def test_known_items_are_not_limited(self, client, triton):
+        triton.limit = 3
+        assert len(client.rank(["h"], [item(number) for number in range(10_000)])) == 10_000
+        assert len(triton.requests) == 1
+
+    def test_equal_texts_count_once(self, client, triton):
+        triton.limit = 2
+        client.rank([], [item(number, f"text {number % 2}") for number in range(10)])
+        assert len(triton.requests) == 1
+
+    def test_encodings_and_the_limit_is_asked_once(self, client, triton):
+        triton.limit = 4
+        for _ in range(2):
+            encoding = client.encode([f"text {number}" for number in range(10)])
+            assert encoding.vectors.shape == (10, 4)
+            assert len(encoding.truncated) == 10
+        sizes = sorted(request.inputs[0].shape[0] for request in triton.requests)
+        assert sizes == [2, 2, 4, 4, 4, 4]
+
+    def test_a_refusal_names_what_the_caller_passed(self, client, triton):
+        triton.limit = 2
+
+        def answer(request):
+            ids = decode(request.raw_input_contents[names(request).index("CANDIDATE")])
+            if "i7" in ids:
+                raise Refused(f"CANDIDATE_TEXT[{ids.index('i7')}] is not what it should be")
+            return type(triton).answer(request)
+
+        triton.answer = answer
+        with pytest.raises(InvalidInput, match=r"^candidates\[7\]\.text is 'text 7'") as caught:
+            client.rank([], [item(number, f"text {number}") for number in range(9)])
+        assert caught.value.field == "candidates[7].text"
+        assert caught.value.value == "text 7"
+        assert "is not what it should be" in caught.value.details
+
+    @pytest.mark.parametrize(
+        ("said", "field", "value"),
+        [
+            ("in ensemble 'rank', CANDIDATE[1] 'b' is not in the catalogue", "candidates[1]", "b"),
+            ("HISTORY_TIME[0] is 8, before", "history[0].time", None),
+            ("HISTORY[0] is odd", "history[0]", "h"),
+            ("CANDIDATE[9] is out of what was sent", None, None),
+            ("there is no option 'x'", None, None),
+            ("SOMETHING[1] else", None, None),
+        ],
+    )
+    def test_a_refusal_that_names_a_tensor_names_the_argument(
+        self, client, triton, said, field, value
+    ):
+        triton.abort = (grpc.StatusCode.INVALID_ARGUMENT, said)
+        with pytest.raises(InvalidInput) as caught:
+            client.rank(["h"], ["a", "b"])
+        if value is not None or field is None:
+            assert (caught.value.field, caught.value.value) == (field, value)
+
+    def test_side_by_side_but_bounded(self, triton, connect):
+        triton.limit = 1
+        running, most, lock = 0, 0, threading.Lock()
+
+        def answer(request):
+            nonlocal running, most
+            with lock:
+                running += 1
+                most = max(most, running)
+            time.sleep(0.02)
+            with lock:
+                running -= 1
+            return type(triton).answer(request)
+
+        triton.answer = answer
+        with connect(triton.address, timeout=PATIENT, max_parallel=3) as client:
+            client.encode([f"text {number}" for number in range(12)])
+        assert 2 <= most <= 3
+
+    def test_an_error_of_one_part_is_the_calls_and_ends_the_others(self, triton, connect):
+        triton.limit = 1
+
+        def answer(request):
+            if b"text 1" in request.raw_input_contents[0]:
+                raise Refused("no")
+            triton.released.wait(PATIENT)
+            return type(triton).answer(request)
+
+        triton.answer = answer
+        with (
+            connect(triton.address, timeout=PATIENT) as client,
+            pytest.raises(InvalidInput),
+        ):
+            client.encode(["text 0", "text 1", "text 2"])
+
+    @pytest.mark.parametrize("code", ["NOT_FOUND", "PERMISSION_DENIED", "UNIMPLEMENTED"])
+    def test_a_server_that_keeps_its_limit_secret(self, client, triton, code):
+        triton.config_abort = grpc.StatusCode[code]
+        assert len(client.encode(["a", "b", "c"]).vectors) == 3
+        assert len(triton.requests) == 1
+
+
+class Refused(Exception):  # noqa: N818 - it is what the server says
+    """Makes the server answer INVALID_ARGUMENT."""
+
+
+def names(request):
+    return [tensor.name for tensor in request.inputs]
+
+
+def decode(raw):
+    from client._bytes import decode_strings
+
+    return decode_strings(raw)
+
+
+@pytest.fixture
+def server():
+    with FakeServer(["a", "b", "c", "d"]) as running:
+        yield running
+
+
+@pytest.fixture
+def patient(server, connect):
+    with connect(server.address, timeout=PATIENT) as client:
+        yield client
+
+
+class TestMany:
+    def test_in_order_with_progress(self, patient):
+        seen = []
+        users = [([str(n)], ["a", str(n)]) for n in range(40)]
+        answers = list(patient.rank_many(users, concurrency=4, progress=seen.append))
+        assert [each.position for each in answers] == list(range(40))
+        assert [each.user for each in answers] == users
+        assert [each.result.items for each in answers] == [("a", str(n)) for n in range(40)]
+        assert seen == list(range(1, 41))
+
+    def test_as_completed(self, patient):
+        answers = list(patient.recommend_many([["a"], ["b"]] * 10, ordered=False, top_k=1))
+        assert sorted(each.position for each in answers) == list(range(20))
+        for each in answers:
+            assert each.user == [["a"], ["b"]][each.position % 2]
+            assert each.result.items == (("b",) if each.user == ["a"] else ("a",))
+
+    def test_no_users(self, patient):
+        assert list(patient.rank_many([])) == []
+
+    def test_back_pressure(self, patient):
+        taken = []
+
+        def users():
+            for number in range(10_000):
+                taken.append(number)
+                yield [str(number)]
+
+        answers = patient.recommend_many(users(), concurrency=3)
+        for count in range(1, 20):
+            next(answers)
+            assert len(taken) <= count - 1 + 6
+        answers.close()
+        assert len(taken) < 30
+
+    def test_closing_cancels_on_the_server(self, patient, server):
+        answers = patient.recommend_many(([str(n)] for n in range(1000)), concurrency=4)
+        next(answers)
+        server.set_delay(PATIENT)
+        sent = len(server.requests)
+        while len(server.requests) < sent + 4:
+            next(answers) if len(server.requests) == sent else time.sleep(0.01)
+        answers.close()
+        end = time.monotonic() + PATIENT
+        while server.cancelled < 4:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    def test_the_first_error_ends_it(self, patient, server):
+        server.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, times=10_000)
+        with pytest.raises(Overloaded):
+            list(patient.recommend_many([["a"]] * 1000, concurrency=2))
+        assert len(server.requests) < 20
+
+    def test_errors_can_be_returned(self, patient, server):
+        server.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "later", times=2)
+        answers = list(
+            patient.recommend_many([["a"], 5, ["b"], ["c"]], on_error="return", concurrency=1)
+        )
+        assert [type(each.error) for each in answers] == [
+            Overloaded,
+            InvalidInput,
+            Overloaded,
+            type(None),
+        ]
+        assert answers[3].result is not None
+        assert answers[0].result is None
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"concurrency": 0}, {"on_error": "ignore"}, {"ordered": 1}, {"timeout": "1"}],
+    )
+    def test_wrong_options_are_refused_at_once(self, nowhere, options):
+        with pytest.raises(InvalidInput) as caught:
+            nowhere.rank_many([], **options)
+        assert caught.value.field == next(iter(options))
+
+    def test_an_error_of_the_iterable_is_the_callers(self, patient):
+        def users():
+            yield ["a"]
+            raise KeyError("lost")
+
+        with pytest.raises(KeyError, match="lost"):
+            list(patient.recommend_many(users()))
+
+    def test_nothing_listens(self, nowhere):
+        with pytest.raises(Unavailable):
+            list(nowhere.rank_many([([], [])]))
