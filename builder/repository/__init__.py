@@ -1,7 +1,11 @@
 """Model repositories: configurations from the wire contract, and their atomic publication."""
 
 from builder.repository.config import (
+    Accelerator,
+    CudaGraph,
     DynamicBatching,
+    Gpu,
+    QueuePolicy,
     ensemble_config,
     from_text,
     step_config,
@@ -13,8 +17,12 @@ from builder.repository.publish import Staging, activate, stage
 
 __all__ = [
     "MANIFEST",
+    "Accelerator",
+    "CudaGraph",
     "DynamicBatching",
+    "Gpu",
     "Manifest",
+    "QueuePolicy",
     "Staging",
     "VersionRecord",
     "activate",

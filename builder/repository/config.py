@@ -8,11 +8,11 @@ of two exports never serve one request.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf import text_format
-from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
+from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup, ModelQueuePolicy
 
 from builder.errors import RepositoryError
 from client._contract import Dtype, EnsembleSpec, ModelSpec, TensorSpec
@@ -29,6 +29,18 @@ _TYPES: Final[Mapping[Dtype, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class QueuePolicy:
+    """When a waiting request is refused (UNAVAILABLE) instead of answered late.
+
+    ``max_requests`` wait at most; ``timeout_microseconds`` is the longest wait of one, unless the
+    request brings a shorter limit of its own.
+    """
+
+    max_requests: int
+    timeout_microseconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class DynamicBatching:
     """How Triton merges waiting requests into one execution.
 
@@ -40,6 +52,41 @@ class DynamicBatching:
     max_queue_delay_microseconds: int = 0
     preferred_batch_sizes: tuple[int, ...] = ()
     ragged: bool = False
+    queue: QueuePolicy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CudaGraph:
+    """A shape that the TensorRT backend records as a CUDA graph when it loads the model.
+
+    ``rows`` is the batch of the graph; it also serves batches down to ``min_rows``, which are
+    filled up. ``dims`` are the other axes of each input, by its name.
+    """
+
+    rows: int
+    min_rows: int
+    dims: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """Another runtime inside the ONNX Runtime backend, such as ``tensorrt``, with its options."""
+
+    name: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """Runs a model on every GPU of the server.
+
+    ``profiles`` names the optimisation profiles of a TensorRT engine that Triton loads; it loads
+    no other.
+    """
+
+    profiles: tuple[str, ...] = ()
+    graphs: tuple[CudaGraph, ...] = ()
+    accelerators: tuple[Accelerator, ...] = ()
 
 
 def step_config(
@@ -51,6 +98,7 @@ def step_config(
     max_batch_size: int = 0,
     batching: DynamicBatching | None = None,
     instances: int = 1,
+    gpu: Gpu | None = None,
     parameters: Mapping[str, str] | None = None,
     default_model_filename: str = "",
 ) -> ModelConfig:
@@ -65,7 +113,9 @@ def step_config(
     max_batch_size
         Rows of the largest execution: above 0 exactly when ``spec.batched``.
     instances
-        Copies of the model, on the CPU.
+        Copies of the model, on the CPU or on each GPU.
+    gpu
+        None: the model runs on the CPU.
     default_model_filename
         Empty: the backend's own default.
 
@@ -77,7 +127,10 @@ def step_config(
     config = _model_config(spec, version, max_batch_size, sizes)
     config.backend = backend
     config.default_model_filename = default_model_filename
-    config.instance_group.add(kind=ModelInstanceGroup.KIND_CPU, count=instances)
+    if gpu is None:
+        config.instance_group.add(kind=ModelInstanceGroup.KIND_CPU, count=instances)
+    else:
+        _place_on_gpu(config, gpu, instances)
     for key, value in (parameters or {}).items():
         config.parameters[key].string_value = value
     if batching is not None:
@@ -88,6 +141,12 @@ def step_config(
             )
         config.dynamic_batching.max_queue_delay_microseconds = batching.max_queue_delay_microseconds
         config.dynamic_batching.preferred_batch_size.extend(batching.preferred_batch_sizes)
+        if batching.queue is not None:
+            policy = config.dynamic_batching.default_queue_policy
+            policy.timeout_action = ModelQueuePolicy.REJECT
+            policy.default_timeout_microseconds = batching.queue.timeout_microseconds
+            policy.allow_timeout_override = True
+            policy.max_queue_size = batching.queue.max_requests
         for tensor in config.input:
             tensor.allow_ragged_batch = batching.ragged
     return config
@@ -166,6 +225,22 @@ def _model_config(
             dims=_dims(tensor, sizes, batched=spec.batched),
         )
     return config
+
+
+def _place_on_gpu(config: ModelConfig, gpu: Gpu, instances: int) -> None:
+    group = config.instance_group.add(kind=ModelInstanceGroup.KIND_GPU, count=instances)
+    group.profile.extend(gpu.profiles)
+    for graph in gpu.graphs:
+        config.optimization.cuda.graphs = True
+        spec = config.optimization.cuda.graph_spec.add(batch_size=graph.rows)
+        spec.graph_lower_bound.batch_size = graph.min_rows
+        for name, dims in graph.dims.items():
+            spec.input[name].dim.extend(dims)
+            spec.graph_lower_bound.input[name].dim.extend(dims)
+    for accelerator in gpu.accelerators:
+        config.optimization.execution_accelerators.gpu_execution_accelerator.add(
+            name=accelerator.name, parameters=accelerator.parameters
+        )
 
 
 def _dims(tensor: TensorSpec, sizes: Mapping[str, int], *, batched: bool) -> list[int]:

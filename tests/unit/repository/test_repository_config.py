@@ -3,11 +3,15 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
+from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup, ModelQueuePolicy
 
 from builder.errors import RepositoryError
 from builder.repository import (
+    Accelerator,
+    CudaGraph,
     DynamicBatching,
+    Gpu,
+    QueuePolicy,
     check_graph,
     ensemble_config,
     from_text,
@@ -108,6 +112,40 @@ def test_an_engine_is_not_given_ragged_requests() -> None:
     config = step(contract.ENCODER, batching=DynamicBatching(200))
     assert config.HasField("dynamic_batching")
     assert not any(tensor.allow_ragged_batch for tensor in config.input)
+
+
+def test_a_gpu_model_names_its_profiles_and_its_cuda_graphs() -> None:
+    config = step(
+        contract.ENCODER,
+        gpu=Gpu(("0", "1"), (CudaGraph(8, 5, {"INPUT_IDS": (16,)}),)),
+    )
+    (group,) = config.instance_group
+    assert (group.kind, list(group.profile)) == (ModelInstanceGroup.KIND_GPU, ["0", "1"])
+    assert config.optimization.cuda.graphs
+    (graph,) = config.optimization.cuda.graph_spec
+    assert (graph.batch_size, graph.graph_lower_bound.batch_size) == (8, 5)
+    assert list(graph.input["INPUT_IDS"].dim) == [16]
+    assert list(graph.graph_lower_bound.input["INPUT_IDS"].dim) == [16]
+    assert from_text(to_text(config), "encoder") == config
+
+
+def test_a_gpu_model_without_graphs_asks_for_none() -> None:
+    config = step(contract.ADAPTER, gpu=Gpu(accelerators=(Accelerator("tensorrt", {"a": "1"}),)))
+    assert not config.optimization.HasField("cuda")
+    (found,) = config.optimization.execution_accelerators.gpu_execution_accelerator
+    assert (found.name, dict(found.parameters)) == ("tensorrt", {"a": "1"})
+    assert from_text(to_text(config), "adapter") == config
+
+
+def test_a_queue_policy_refuses_what_waits_too_long() -> None:
+    config = step(contract.ENCODER, batching=DynamicBatching(queue=QueuePolicy(64, 2_000_000)))
+    policy = config.dynamic_batching.default_queue_policy
+    assert policy.timeout_action == ModelQueuePolicy.REJECT
+    assert (policy.max_queue_size, policy.default_timeout_microseconds) == (64, 2_000_000)
+    assert policy.allow_timeout_override
+    assert not step(contract.ENCODER, batching=DynamicBatching()).dynamic_batching.HasField(
+        "default_queue_policy"
+    )
 
 
 @pytest.mark.parametrize(
