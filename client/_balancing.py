@@ -11,7 +11,8 @@ from grpc import StatusCode
 
 from client.policies import Balancing
 
-# What a server that is ill answers, or does not. A refusal of one request is none of it.
+# What a server that is ill answers, or does not. A refusal of one request is none of it. NOT_FOUND
+# is what Triton says of every model while it starts.
 _ILL: Final = frozenset(
     {
         StatusCode.UNAVAILABLE,
@@ -19,6 +20,7 @@ _ILL: Final = frozenset(
         StatusCode.INTERNAL,
         StatusCode.UNKNOWN,
         StatusCode.DATA_LOSS,
+        StatusCode.NOT_FOUND,
     }
 )
 

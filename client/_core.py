@@ -243,7 +243,7 @@ def exchange(core: Core, message: Message[_Answer], context: Context) -> Plan[_A
                 if core.observers and message.procedure is INFER:
                     context.answer = outcome.answer
                 return answer
-            pause = _pause_before_retry(core, outcome, number, context.deadline)
+            pause = _pause_before_retry(attempts, outcome, number)
             if pause is None:
                 raise map_error(outcome.code, outcome.details) from outcome.cause
             _logger.debug(
@@ -329,6 +329,10 @@ class _Attempts:
             self.failed = outcome
         return outcome
 
+    def others_left(self) -> bool:
+        """Whether there are servers that were not tried."""
+        return len(set(self.tried)) < len(self.core.balancer.endpoints)
+
     def give_up(self) -> None:
         """Count what still runs as ended; the shell cancels it."""
         for attempt in self.running:
@@ -337,10 +341,9 @@ class _Attempts:
         self.running.clear()
 
 
-def _pause_before_retry(
-    core: Core, outcome: Outcome, number: int, deadline: Deadline
-) -> float | None:
+def _pause_before_retry(attempts: _Attempts, outcome: Outcome, number: int) -> float | None:
     """Return the seconds to wait before the next attempt, None when there is to be none."""
+    core, deadline = attempts.core, attempts.context.deadline
     if number >= core.retry.attempts:
         return None
     pushback = next((value for key, value in outcome.trailing if key == PUSHBACK), None)
@@ -351,7 +354,10 @@ def _pause_before_retry(
             return None
         if pause < 0:
             return None
-    elif outcome.code is StatusCode.UNAVAILABLE:
+    elif outcome.code is StatusCode.UNAVAILABLE or (
+        # Of one server this is final. Of several, it may be one that just starts.
+        outcome.code is StatusCode.NOT_FOUND and attempts.others_left()
+    ):
         ceiling = core.retry.initial_backoff * 2 ** min(number - 1, 32)
         pause = core.rng.uniform(0, min(core.retry.max_backoff, ceiling))
     else:

@@ -117,7 +117,15 @@ def test_only_what_is_safe_is_repeated(code):
     play = Play()
     with pytest.raises(RecommenderError):
         play.run(lambda _: code)
-    assert len(play.asked) == (3 if code is StatusCode.UNAVAILABLE else 1)
+    repeated = {StatusCode.UNAVAILABLE: 3, StatusCode.NOT_FOUND: 2}  # at the other server
+    assert len(play.asked) == repeated.get(code, 1)
+
+
+def test_the_only_server_is_believed_that_it_has_no_such_model():
+    play = Play(servers=["a:1"])
+    with pytest.raises(RecommenderError):
+        play.run(lambda _: StatusCode.NOT_FOUND)
+    assert len(play.asked) == 1
 
 
 @pytest.mark.parametrize(
