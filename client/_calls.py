@@ -39,7 +39,7 @@ _Rows = TypeVar("_Rows", Encoding, Classification)
 Part = Job[InferResponse, _Result]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Call(Generic[_Result]):
     """One inference, in as many requests as the server's limit asks for.
 

@@ -116,7 +116,7 @@ class Context:
         return Context(self.deadline, f"{self.request_id}.{number}", self.metadata)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Job(Generic[_Answer, _Result]):
     """A message, the function that reads the answer, and one that may add to an error."""
 

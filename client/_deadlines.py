@@ -31,7 +31,7 @@ DEFAULT_TIMEOUT: Final = 1.0
 """Seconds. A ranking takes milliseconds, so this is patient; but it ends."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Deadline:
     """The moment, on the monotonic clock, that everything done for one call has to meet."""
 

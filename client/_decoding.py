@@ -26,7 +26,7 @@ class OutputTensor(NamedTuple):
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class InferResponse:
     """``ModelInferResponse``: its tensors, and the raw contents in the same order."""
 

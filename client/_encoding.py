@@ -4,6 +4,9 @@ By hand, since it is on the way of every call: most of a request is the same in 
 is kept, where the generated class sets every field of every tensor anew. Takes 4 us for a ranking
 of 100, the generated class 14. What is written is read back by tritonclient's class in the tests.
 
+What is made for each call, here and elsewhere, is no frozen dataclass: freezing trebles the time
+that making one takes.
+
 Field numbers: https://github.com/triton-inference-server/common/blob/main/protobuf/grpc_service.proto
 """
 
@@ -21,7 +24,7 @@ Parameter = bool | int | str
 _INT64_MASK: Final = 2**64 - 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Tensor:
     """A tensor as it travels: ``raw`` holds its elements in row-major order, little endian."""
 

@@ -19,6 +19,7 @@ from client.errors import InvalidInput
 from client.items import Event, Item
 
 OnUnknown = Literal["error", "skip"]
+_ON_UNKNOWN: Final = get_args(OnUnknown)  # looking them up anew takes longer than the check
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SECOND: Final = timedelta(seconds=1)
@@ -32,7 +33,7 @@ _METADATA_VALUE: Final = re.compile(r"[ -~]*").fullmatch
 _MAX_TIMEOUT: Final = 1e9
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class ItemColumns:
     """Items, column by column; ``texts`` is None when none of them has a text, "" stands in.
 
@@ -53,7 +54,7 @@ class ItemColumns:
 NO_ITEMS: Final = ItemColumns((), b"")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class HistoryColumns:
     """Events, oldest first; a column is None when no event has a value for it."""
 
@@ -142,7 +143,7 @@ def read_flag(flag: bool, field: str) -> bool:  # noqa: FBT001 - it is the value
 
 
 def read_on_unknown(on_unknown: OnUnknown) -> OnUnknown:
-    if on_unknown not in get_args(OnUnknown):
+    if on_unknown not in _ON_UNKNOWN:
         raise InvalidInput.at("on_unknown", on_unknown, "pass 'error' or 'skip'")
     return on_unknown
 

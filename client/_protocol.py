@@ -53,7 +53,7 @@ class Procedure(Generic[Received]):
             ) from error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Message(Generic[Received]):
     """A request on its way: which procedure it is for, its bytes, the model it asks."""
 

@@ -13,10 +13,15 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from hypothesis import settings
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
 from client import AsyncRecommenderClient, RecommenderClient
+
+# A busy machine fails no test.
+settings.register_profile("client", deadline=None)
+settings.load_profile("client")
 
 _NUMPY = {"FP32": np.float32, "INT32": np.int32, "INT64": np.int64}
 
