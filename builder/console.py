@@ -45,6 +45,13 @@ def set_up_logging(level: int = logging.INFO) -> None:
     logging.getLogger("builder").setLevel(level)
 
 
+def quiet_transformers() -> None:
+    """Stop the bars that transformers draws by itself, terminal or not. Imports it."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+
+
 @contextmanager
 def progress_bars(*, shown: bool = True) -> Iterator[Progress]:
     """Draw a bar for each task that the yielded `Progress` is told of.
@@ -89,7 +96,10 @@ def figures_table(rows: Sequence[Row], *, caption: str = "") -> Table:
         title=f"{' or '.join(f'{count:,}' for count in users)} users",
         caption=caption or None,
         box=box.SIMPLE_HEAD,
+        # As narrow as it gets: it fits 80 columns.
+        show_edge=False,
         pad_edge=False,
+        collapse_padding=True,
     )
     table.add_column("", no_wrap=True)
     for heading in ("NDCG@10", "HR@10", "MRR", "coverage@10", "ECE"):

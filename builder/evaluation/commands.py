@@ -47,6 +47,7 @@ def evaluate(
     from builder.evaluation.report import PROTOCOL, model_rows, row
     from builder.model.checkpoint import load_checkpoint
 
+    console.quiet_transformers()
     model = load_checkpoint(run)
     split = _read_split(run, model, data)
     items = len(model.catalogue)

@@ -66,7 +66,7 @@ def train(
     tune_layers: options.TuneLayers = _DEFAULT.tune_layers,
     tune_epochs: options.TuneEpochs = _DEFAULT.tune_epochs,
     tune_learning_rate: options.TuneLearningRate = _DEFAULT.tune_learning_rate,
-    tune_batch_size: options.TuneBatchSize = _DEFAULT.tune_batch_size,
+    tune_texts: options.TuneTexts = _DEFAULT.tune_texts,
     id_dropout: options.IdDropout = _DEFAULT.id_dropout,
     feature_dropout: options.FeatureDropout = _DEFAULT.feature_dropout,
     patience: options.Patience = _DEFAULT.patience,
@@ -107,7 +107,7 @@ def train(
         tune_layers=tune_layers,
         tune_epochs=tune_epochs,
         tune_learning_rate=tune_learning_rate,
-        tune_batch_size=tune_batch_size,
+        tune_texts=tune_texts,
         id_dropout=id_dropout,
         feature_dropout=feature_dropout,
         patience=patience,
@@ -120,6 +120,7 @@ def train(
     from builder.evaluation.report import PROTOCOL
     from builder.training.run import train as run
 
+    console.quiet_transformers()
     try:
         with console.progress_bars(shown=not as_json) as progress:
             rows = run(config, output, resume=resume, progress=progress)

@@ -25,7 +25,7 @@ _AT_LEAST: Final[Mapping[str, float]] = {
     "tune_layers": 0,
     "patience": 1,
     "batch_size": 1,
-    "tune_batch_size": 1,
+    "tune_texts": 1,
     "weight_decay": 0,
     "warmup_epochs": 0,
     "linear_entries": 1,
@@ -53,13 +53,13 @@ class TrainingConfig:
         Share of items known by text alone in a step; of histories without actions or times.
     epochs, learning_rate
         First stage: the adapter learns on frozen text vectors.
-    tune_layers, tune_epochs, tune_learning_rate
-        Second stage: that many of the last BERT layers learn along. 0 epochs leaves it out.
+    tune_layers, tune_epochs, tune_learning_rate, tune_texts
+        Second stage: that many of the last BERT layers learn along, on so many texts a step. 0
+        epochs leaves it out.
     patience
         Epochs without a better validation figure after which a stage ends.
-    batch_size, tune_batch_size, weight_decay, warmup_epochs, seed
-        As in any training; a batch is of histories. A step of the second stage encodes the whole
-        catalogue, so it takes fewer, larger batches.
+    batch_size, weight_decay, warmup_epochs, seed
+        As in any training; a batch is of histories.
     linear_entries
         Entries kept of each row of the linear term.
     """
@@ -78,9 +78,9 @@ class TrainingConfig:
     epochs: int = 40
     learning_rate: float = 1e-3
     tune_layers: int = 2
-    tune_epochs: int = 5
-    tune_learning_rate: float = 1e-4
-    tune_batch_size: int = 128
+    tune_epochs: int = 6
+    tune_learning_rate: float = 2e-4
+    tune_texts: int = 512
     patience: int = 5
     batch_size: int = 64
     weight_decay: float = 0.01

@@ -46,7 +46,9 @@ def choose_linear(
     best, best_ndcg = terms[0], -1.0
     grid = [(term, decay) for term in terms for decay in DECAY]
     for done, (term, decay) in enumerate(grid, 1):
-        linear = linear_scores(term.weighted(decay=decay, weight=1), validation.histories, max_history)
+        linear = linear_scores(
+            term.weighted(decay=decay, weight=1), validation.histories, max_history
+        )
         for weight in WEIGHT:
             ndcg = _ndcg(network + np.float32(weight) * linear, validation)
             if ndcg > best_ndcg:

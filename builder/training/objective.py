@@ -67,7 +67,7 @@ class NextItemObjective(nn.Module):
             INT64 [B, S + 1]: what follows the first 0, 1, … S events, else `NO_TARGET`.
         """
         candidates, correction = self._candidates(targets)
-        vectors, bias = self._item_vectors(candidates)
+        vectors, bias, penalty = self._item_vectors(candidates)
         place = torch.zeros(self.adapter.config.items, dtype=torch.long, device=items.device)
         place[candidates] = torch.arange(len(candidates), device=items.device)
         if self.training:
@@ -77,18 +77,28 @@ class NextItemObjective(nn.Module):
         states = self.adapter.states(vectors[place[items]], actions, gaps)
         asked = targets != NO_TARGET
         logits = states[asked] @ vectors.T + bias - correction
-        return {"loss": functional.cross_entropy(logits, place[targets[asked]])}
+        return {"loss": functional.cross_entropy(logits, place[targets[asked]]) + penalty}
 
-    def _item_vectors(self, items: Tensor) -> tuple[Tensor, Tensor]:
+    def settle(self, text_vectors: Tensor) -> None:
+        """Bring the adapter up to date with text vectors FP [n, h]; called before it is used."""
+
+    def _item_vectors(self, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Vectors FP [m, d] and biases FP [m] of items INT64 [m], and what to add to the loss."""
         text = self.adapter.from_text(self.text(items))
-        # Without training events there is nothing to learn a residual from but that the item was
-        # never the next one; such an item stays what its text says.
+        by_id = self._known_by_id(items).to(text.dtype)
+        residual = self.adapter.residual(items) * by_id.unsqueeze(-1)
+        return text + residual, self.adapter.bias[items] * by_id, text.new_zeros(())
+
+    def _known_by_id(self, items: Tensor) -> Tensor:
+        """BOOL [m]: which items are known by their id in this step.
+
+        Without training events there is nothing to learn a residual from but that the item was
+        never the next one; such an item stays what its text says.
+        """
         known = self.popularity[items] > 0
         if self.training:
             known &= torch.rand(len(items), device=items.device) >= self.id_dropout
-        keep = known.to(text.dtype)
-        residual = self.adapter.residual(items) * keep.unsqueeze(-1)
-        return text + residual, self.adapter.bias[items] * keep
+        return known
 
     def _candidates(self, targets: Tensor) -> tuple[Tensor, Tensor]:
         items = self.adapter.config.items
@@ -101,3 +111,49 @@ class NextItemObjective(nn.Module):
         share = self.popularity[candidates] / self.popularity.sum()
         missed = (1 - share) ** len(asked) * (1 - 1 / items) ** SAMPLED_ITEMS
         return candidates, torch.log1p(-missed).clamp(min=-30)
+
+
+class TuningObjective(NextItemObjective):
+    """The same, while the text vectors learn too.
+
+    An item's whole vector is a parameter of its own here, not its text's plus a residual, so that
+    a text vector that moves does not drag along what is known by id. In a step an item stands
+    either as its whole vector or as its text alone; and each text is drawn to where its item is.
+    `settle` makes the residual what is left
+    between the two.
+
+    On MovieLens-100K, from the same first stage, 80 steps took text alone from .0673 to .0708
+    NDCG@10 on the test users, and the network from .0918 to .0894; with text plus residual in one
+    sum the same steps ended at .0664 and .0841 (one seed, standard error .007).
+    """
+
+    def __init__(
+        self,
+        adapter: InterestAdapter,
+        text: TextVectors,
+        popularity: Tensor,
+        text_vectors: Tensor,
+        *,
+        id_dropout: float,
+        feature_dropout: float,
+    ) -> None:
+        super().__init__(
+            adapter, text, popularity, id_dropout=id_dropout, feature_dropout=feature_dropout
+        )
+        with torch.no_grad():
+            whole = adapter.from_text(text_vectors) + adapter.residual.weight
+        self.whole = nn.Parameter(whole)
+
+    def _item_vectors(self, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        text, whole = self.adapter.from_text(self.text(items)), self.whole[items]
+        by_id = self._known_by_id(items).to(text.dtype)
+        vectors = torch.where(by_id.unsqueeze(-1) > 0, whole, text)
+        met = (self.popularity[items] > 0).to(text.dtype)
+        distance = (text - whole.detach()).square().sum(-1)
+        return vectors, self.adapter.bias[items] * by_id, (distance * met).sum() / met.sum()
+
+    @torch.no_grad()
+    def settle(self, text_vectors: Tensor) -> None:
+        left = self.whole - self.adapter.from_text(text_vectors)
+        met = (self.popularity > 0).to(left.dtype)
+        self.adapter.residual.weight.copy_(left * met.unsqueeze(-1))

@@ -97,11 +97,11 @@ TuneLearningRate = Annotated[
         rich_help_panel=_SECOND,
     ),
 ]
-TuneBatchSize = Annotated[
+TuneTexts = Annotated[
     int,
     typer.Option(
-        help="Histories in a step. Each step encodes the whole catalogue, so few large ones cost "
-        "less than many small ones.",
+        help="Texts that learn in a step; the others are taken as they last came out. Fewer cost "
+        "less.",
         rich_help_panel=_SECOND,
     ),
 ]

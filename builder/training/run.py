@@ -35,7 +35,7 @@ from builder.model.text_encoder import LowerLayers, TextEncoder
 from builder.progress import Progress, silent
 from builder.training.config import TrainingConfig, partial_directory
 from builder.training.linear_choice import MOST_USERS, choose_linear, linear_terms
-from builder.training.objective import NextItemObjective
+from builder.training.objective import NextItemObjective, TuningObjective
 from builder.training.text_vectors import FrozenTextVectors, TunedTextVectors
 from builder.training.trainer import run_stage
 from builder.training.windows import Windows
@@ -44,6 +44,8 @@ from model_repository.text_tokenizer import TextTokenizer
 log = logging.getLogger(__name__)
 
 _OPTIONS: Final = "training.json"
+_TUNING_ID_DROPOUT: Final = 0.5
+"""Tuning is for what the text says, so in half of the cases an item stands as its text alone."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,14 @@ def train(
 
     windows = Windows(data.split.train, config.max_history)
     log.info("stage 1: the adapter on frozen text vectors")
-    objective = _objective(config, data, adapter, FrozenTextVectors(frozen_vectors))
-    run_stage(
-        "adapter", objective, windows, data.split.validation, config, partial, tuning=False
+    objective = NextItemObjective(
+        adapter,
+        FrozenTextVectors(frozen_vectors),
+        data.popularity,
+        id_dropout=config.id_dropout,
+        feature_dropout=config.feature_dropout,
     )
+    run_stage("adapter", objective, windows, data.split.validation, config, partial, tuning=False)
     terms = list(linear_terms(data.split.train, len(data.catalogue), config.linear_entries))
     frozen = _assemble(config, data, encoder, tokenizer, adapter, frozen_vectors, terms, progress)
     rows = _baseline_rows(data) + model_rows(
@@ -96,7 +102,7 @@ def train(
     model = frozen
     if config.tune_epochs and config.tune_layers:
         log.info("stage 2: the last %d BERT layers with the adapter", config.tune_layers)
-        _tune(config, data, encoder, tokenizer, adapter, windows, partial, progress)
+        _tune(config, data, frozen, windows, partial, progress)
         vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
         model = _assemble(config, data, encoder, tokenizer, adapter, vectors, terms, progress)
         rows += model_rows("fine-tuned: ", model, data.split.test, progress=progress)
@@ -108,9 +114,7 @@ def _open(config: TrainingConfig, output: Path, *, resume: bool) -> Path:
     partial = partial_directory(output)
     options = partial / _OPTIONS
     if output.exists():
-        raise ConfigError(
-            f"--output {output} exists; choose another, or remove it to train again"
-        )
+        raise ConfigError(f"--output {output} exists; choose another, or remove it to train again")
     if resume:
         if not options.is_file():
             raise ConfigError(
@@ -175,37 +179,22 @@ def _new_adapter(
     return adapter
 
 
-def _objective(
-    config: TrainingConfig,
-    data: _Data,
-    adapter: InterestAdapter,
-    text: FrozenTextVectors | TunedTextVectors,
-) -> NextItemObjective:
-    return NextItemObjective(
-        adapter,
-        text,
-        data.popularity,
-        id_dropout=config.id_dropout,
-        feature_dropout=config.feature_dropout,
-    )
-
-
 def _tune(
     config: TrainingConfig,
     data: _Data,
-    encoder: TextEncoder,
-    tokenizer: TextTokenizer,
-    adapter: InterestAdapter,
+    model: Recommender,
     windows: Windows,
     partial: Path,
     progress: Progress,
 ) -> None:
+    """Train the last layers of the model's encoder and its adapter, in place."""
+    encoder = model.encoder
     lower = LowerLayers(encoder, config.tune_layers)
-    rows = [row.tokens for row in tokenizer(data.catalogue.texts)]
+    rows = [each.tokens for each in model.tokenizer(data.catalogue.texts)]
     states: list[torch.Tensor] = [torch.empty(0)] * len(rows)
     encoder.eval()
     done = 0
-    for part in length_batches([len(row) for row in rows], 128):
+    for part in length_batches([len(tokens) for tokens in rows], 128):
         hidden = lower.hidden(pad_rows([rows[index] for index in part], encoder.pad_id))
         for index, state in zip(part, hidden, strict=True):
             states[index] = state[: len(rows[index])].clone()
@@ -213,11 +202,18 @@ def _tune(
         progress("cache the lower layers", done, len(rows))
     lower.take_off()
     try:
-        text = TunedTextVectors(encoder, lower, states)
-        objective = _objective(config, data, adapter, text)
-        run_stage(
-            "tuning", objective, windows, data.split.validation, config, partial, tuning=True
+        text = TunedTextVectors(
+            encoder, lower, states, model.text_vectors, learning=config.tune_texts
         )
+        objective = TuningObjective(
+            model.adapter,
+            text,
+            data.popularity,
+            model.text_vectors,
+            id_dropout=max(config.id_dropout, _TUNING_ID_DROPOUT),
+            feature_dropout=config.feature_dropout,
+        )
+        run_stage("tuning", objective, windows, data.split.validation, config, partial, tuning=True)
     finally:
         lower.rejoin()
 

@@ -32,6 +32,10 @@ class FrozenTextVectors(nn.Module):
 class TunedTextVectors(nn.Module):
     """Text vectors whose upper layers learn; the states that they start from are cached.
 
+    A training step sends `learning` texts, drawn at random, through the layers, and takes the
+    others as they last came out, without a gradient. What a step costs then does
+    not grow with the catalogue.
+
     Parameters
     ----------
     encoder
@@ -40,21 +44,47 @@ class TunedTextVectors(nn.Module):
         What was taken off.
     states
         Cached states of each item, FP [tokens of the item, h], without padding.
+    latest
+        Text vectors FP [n, h] to begin with.
+    learning
+        Most texts that go through the layers in a training step.
     batch
-        Texts that go through the upper layers together, of about the same length.
+        Texts that go through the layers together, of about the same length.
     """
 
+    latest: Tensor
+
     def __init__(
-        self, encoder: TextEncoder, lower: LowerLayers, states: list[Tensor], *, batch: int = 128
+        self,
+        encoder: TextEncoder,
+        lower: LowerLayers,
+        states: list[Tensor],
+        latest: Tensor,
+        *,
+        learning: int,
+        batch: int = 128,
     ) -> None:
         super().__init__()
         self.encoder = encoder
+        self.learning = learning
+        # Part of a Trainer's checkpoint, so that a resumed run continues as it would have.
+        self.register_buffer("latest", latest.clone())
         self._lower = lower
         self._states = states
         self._lengths = torch.tensor([len(state) for state in states])
         self._batch = batch
 
     def forward(self, items: Tensor) -> Tensor:
+        if not self.training:
+            vectors = self._compute(items)
+            self.latest[items] = vectors.detach()
+            return vectors
+        drawn = torch.randperm(len(items))[: self.learning]
+        learnt = self._compute(items[drawn])
+        self.latest[items[drawn]] = learnt.detach()
+        return self.latest[items].index_copy(0, drawn, learnt)
+
+    def _compute(self, items: Tensor) -> Tensor:
         order = torch.argsort(self._lengths[items], stable=True)
         parts = [
             self._lower.upper(*self._padded(items[order[start : start + self._batch]]))
@@ -70,4 +100,3 @@ class TunedTextVectors(nn.Module):
         mask = torch.arange(hidden.shape[1]) < lengths.unsqueeze(-1)
         device = next(self.encoder.parameters()).device
         return hidden.to(device), mask.to(device)
-

@@ -60,6 +60,7 @@ class NextItemTrainer(Trainer):
         model.eval()
         with torch.no_grad():
             text_vectors = model.text(torch.arange(model.adapter.config.items))
+        model.settle(text_vectors)
         scorers = {
             name: _NetworkScorer(model, text_vectors, text_only=text_only)
             for name, text_only in (("ndcg@10", False), ("ndcg@10_text", True))
@@ -104,9 +105,7 @@ class NextItemTrainer(Trainer):
 
 
 class _NetworkScorer:
-    def __init__(
-        self, model: NextItemObjective, text_vectors: Tensor, *, text_only: bool
-    ) -> None:
+    def __init__(self, model: NextItemObjective, text_vectors: Tensor, *, text_only: bool) -> None:
         self._adapter = model.adapter
         with torch.no_grad():
             self._items = item_vectors(model.adapter, text_vectors, text_only=text_only)
@@ -135,20 +134,18 @@ def run_stage(
 
     Continues from the stage's last checkpoint where there is one.
     """
-    batch_size = config.tune_batch_size if tuning else config.batch_size
     warmup_epochs = min(config.warmup_epochs, 0.1 * config.tune_epochs if tuning else np.inf)
     args = TrainingArguments(
         output_dir=str(directory / name),
         num_train_epochs=config.tune_epochs if tuning else config.epochs,
-        per_device_train_batch_size=batch_size,
-        learning_rate=config.learning_rate,
+        per_device_train_batch_size=config.batch_size,
+        # What the first stage learnt is refined here, not learnt again.
+        learning_rate=config.learning_rate * (0.5 if tuning else 1.0),
         weight_decay=config.weight_decay,
         # Tuning has few epochs, and ends on the plateau that the decay brings; the first stage
         # ends by patience, at a horizon that nobody knows beforehand.
-        lr_scheduler_type=(
-            SchedulerType.LINEAR if tuning else SchedulerType.CONSTANT_WITH_WARMUP
-        ),
-        warmup_steps=int(warmup_epochs * -(-len(windows) // batch_size)),
+        lr_scheduler_type=(SchedulerType.LINEAR if tuning else SchedulerType.CONSTANT_WITH_WARMUP),
+        warmup_steps=int(warmup_epochs * -(-len(windows) // config.batch_size)),
         max_grad_norm=1.0,
         eval_strategy="epoch",
         save_strategy="epoch",
@@ -175,4 +172,3 @@ def run_stage(
     last = get_last_checkpoint(args.output_dir) if (directory / name).is_dir() else None
     trainer.train(resume_from_checkpoint=last)
     objective.eval()
-

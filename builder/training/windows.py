@@ -37,9 +37,7 @@ class Windows(Dataset[Window]):
 
     def __init__(self, train: Sequences, max_history: int) -> None:
         self._windows = [
-            window
-            for user in range(len(train))
-            for window in _windows_of(train, user, max_history)
+            window for user in range(len(train)) for window in _windows_of(train, user, max_history)
         ]
 
     def __len__(self) -> int:

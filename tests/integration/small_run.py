@@ -18,9 +18,7 @@ def reduce_movielens(movielens: Path, directory: Path) -> Path:
     items = pd.read_csv(movielens / "ml-100k.item", sep="\t", dtype=str, keep_default_na=False)
     busiest = log["item_id:token"].value_counts(sort=True).index[:FILMS]
     directory.mkdir(parents=True)
-    log[log["item_id:token"].isin(busiest)].to_csv(
-        directory / "small.inter", sep="\t", index=False
-    )
+    log[log["item_id:token"].isin(busiest)].to_csv(directory / "small.inter", sep="\t", index=False)
     items[items["item_id:token"].isin(busiest)].to_csv(
         directory / "small.item", sep="\t", index=False
     )

@@ -116,6 +116,30 @@ def test_tuned_vectors_are_the_plain_ones_in_the_order_asked(pooling: Pooling, b
         state[row != PAD].clone() for state, row in zip(lower.hidden(ROWS), ROWS, strict=True)
     ]
     lower.take_off()
-    tuned = TunedTextVectors(model, lower, states, batch=batch)
+    latest = torch.zeros_like(plain)
+    tuned = TunedTextVectors(model, lower, states, latest, learning=2, batch=batch).eval()
     for items in ([0, 1, 2], [2, 0], [1], [2, 1, 2, 0]):
         torch.testing.assert_close(tuned(torch.tensor(items)), plain[items])
+
+
+def test_a_step_learns_from_a_few_texts_and_keeps_the_others() -> None:
+    model = encoder("bert")
+    lower = LowerLayers(model, 2)
+    states = [
+        state[row != PAD].clone() for state, row in zip(lower.hidden(ROWS), ROWS, strict=True)
+    ]
+    lower.take_off()
+    before = torch.full((3, model.width), 7.0)
+    tuned = TunedTextVectors(model, lower, states, before, learning=1).train()
+    given = tuned(torch.arange(3))
+    kept = (given == before).all(dim=1)
+    assert kept.sum() == 2
+    torch.testing.assert_close(tuned.latest, given.detach())
+    given[kept].sum().backward(retain_graph=True)
+    assert all(
+        parameter.grad is None or not parameter.grad.any() for parameter in model.parameters()
+    )
+    given.sum().backward()
+    assert any(
+        parameter.grad is not None and parameter.grad.any() for parameter in model.parameters()
+    )

@@ -1,0 +1,315 @@
+"""A whole training run on a tiny log with a tiny BERT, undisturbed and interrupted."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel
+
+from builder.data import DataConfig
+from builder.errors import CheckpointError, ConfigError, DataError
+from builder.evaluation.report import Row
+from builder.model.checkpoint import load_checkpoint, load_validation, read_config
+from builder.model.recommender import encode_texts
+from builder.training.config import TrainingConfig, partial_directory
+from builder.training.run import train
+from tests.unit.model.tiny import ITEMS, TEXTS, USERS
+
+NAMES = [
+    "popularity", "ItemKNN", "EASE",
+    "frozen BERT: whole model", "frozen BERT: network alone", "frozen BERT: text alone",
+    "fine-tuned: whole model", "fine-tuned: network alone", "fine-tuned: text alone",
+]  # fmt: skip
+
+# A high rate, a patience of one epoch and both stages ending by it: what a resumed run has to
+# remember is then what decides its figures.
+OPTIONS: dict[str, Any] = {
+    "width": 8, "max_history": 4, "max_length": 8, "linear_entries": 6,
+    "epochs": 4, "learning_rate": 0.05, "batch_size": 16, "warmup_epochs": 1.0,
+    "tune_epochs": 3, "tune_learning_rate": 0.005, "tune_texts": 4, "patience": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def config(log: Path, backbone: Path) -> TrainingConfig:
+    return TrainingConfig(data=DataConfig(log), backbone=str(backbone), **OPTIONS)
+
+
+@pytest.fixture(scope="session")
+def run(config: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("runs") / "run"
+    train(config, output)
+    return output
+
+
+def figures(run: Path) -> Any:
+    return json.loads((run / "metrics.json").read_text())["rows"]
+
+
+@contextmanager
+def interrupted_at(moment: Callable[[str, tuple[Any, ...]], bool]) -> Iterator[None]:
+    """Ctrl-C before the first thing done to the file system for which `moment` holds."""
+    _hook.moment = moment
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            yield
+    finally:
+        _hook.moment = None
+
+
+class _Hook:
+    """An audit hook, which stays for as long as the process does."""
+
+    def __init__(self) -> None:
+        self.moment: Callable[[str, tuple[Any, ...]], bool] | None = None
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self.moment is not None and self.moment(event, arguments):
+            self.moment = None
+            raise KeyboardInterrupt
+
+
+_hook = _Hook()
+sys.addaudithook(_hook)
+
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+TOUCHES = {"os.mkdir", "os.remove", "os.rename", "os.rmdir", "shutil.rmtree"}
+
+
+def touches(event: str, arguments: tuple[Any, ...]) -> bool:
+    if threading.current_thread() is not threading.main_thread():  # Ctrl-C only reaches that one
+        return False
+    if event == "open":
+        return isinstance(arguments[2], int) and bool(arguments[2] & WRITES)
+    return event in TOUCHES
+
+
+def test_the_checkpoint_is_whole(run: Path, config: TrainingConfig) -> None:
+    assert sorted(path.name for path in run.parent.iterdir()) == ["run"]
+    assert sorted(path.name for path in run.iterdir()) == [
+        "adapter.safetensors", "catalogue.parquet", "config.json", "encoder", "metrics.json",
+        "tensorboard", "validation.parquet",
+    ]  # fmt: skip
+    assert TrainingConfig.from_dict(read_config(run)["training"]) == config
+    assert len(load_validation(run)) == USERS
+    for stage in ("adapter", "tuning"):
+        assert list((run / "tensorboard" / stage).glob("events*"))
+
+
+def test_the_table_has_baselines_and_both_stages_on_the_same_users(run: Path) -> None:
+    rows = [Row(**row) for row in figures(run)]
+    assert [row.name for row in rows] == NAMES
+    assert {row.users for row in rows} == {USERS}
+    for row in rows:
+        assert (row.ece is not None) == row.name.endswith("whole model")
+        assert all(0 <= value <= 1 for value in row.metrics.values())
+
+
+def test_upper_layers_of_bert_change_and_lower_ones_do_not(run: Path, backbone: Path) -> None:
+    before = AutoModel.from_pretrained(backbone).state_dict()
+    after = AutoModel.from_pretrained(run / "encoder").state_dict()
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        learnt = "layer.1." in name or "layer.2." in name
+        assert torch.equal(after[name], value) != learnt, name
+
+
+def test_the_checkpoint_holds_the_vectors_of_its_own_encoder(run: Path) -> None:
+    model = load_checkpoint(run)
+    vectors = encode_texts(model.encoder, model.tokenizer, TEXTS)
+    torch.testing.assert_close(vectors, model.text_vectors, rtol=1e-5, atol=1e-5)
+
+
+def test_an_item_without_events_is_known_by_its_text_alone(run: Path) -> None:
+    network = load_checkpoint(run).adapter
+    assert not network.residual.weight[ITEMS - 1].any()
+    assert network.bias[ITEMS - 1] == 0
+    assert network.residual.weight[: ITEMS - 1].abs().sum(1).min() > 0
+
+
+def test_the_same_seed_gives_the_same_figures_and_another_does_not(
+    run: Path, config: TrainingConfig, tmp_path: Path
+) -> None:
+    np.random.random(7)  # noqa: NPY002 - what happened before must not matter
+    torch.rand(3)
+    again = train(config, tmp_path / "again")
+    assert [row.to_dict() for row in again] == figures(run)
+    other = train(replace(config, seed=1), tmp_path / "other")
+    assert [row.to_dict() for row in other] != figures(run)
+
+
+def test_without_tuning_bert_stays_as_it_is(
+    config: TrainingConfig, backbone: Path, tmp_path: Path
+) -> None:
+    rows = train(replace(config, tune_epochs=0), tmp_path / "run")
+    assert [row.name for row in rows] == NAMES[:6]
+    before = AutoModel.from_pretrained(backbone).state_dict()
+    for name, value in AutoModel.from_pretrained(tmp_path / "run/encoder").state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+# Three steps are in the second epoch, after the first state was saved.
+TASKS = ("encode texts", "train the network", "choose the linear term", "train BERT along")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_interrupted_between_two_steps(
+    run: Path, config: TrainingConfig, tmp_path: Path, task: str
+) -> None:
+    output = tmp_path / "run"
+
+    def interrupt(current: str, done: int, _total: int) -> None:
+        if current == task and done >= 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, output, progress=interrupt)
+    assert not output.exists()
+    with pytest.raises(CheckpointError, match="--resume"):
+        load_checkpoint(output)
+    train(config, output, resume=True)
+    assert figures(output) == figures(run)
+    assert not partial_directory(output).exists()
+
+
+def test_interrupted_before_any_write(run: Path, config: TrainingConfig, tmp_path: Path) -> None:
+    """Five moments spread over everything that a run does to the file system."""
+    total = 0
+
+    def count(event: str, arguments: tuple[Any, ...]) -> bool:
+        nonlocal total
+        total += touches(event, arguments)
+        return False
+
+    _hook.moment = count
+    train(config, tmp_path / "counted")
+    _hook.moment = None
+    for moment in np.linspace(1, total, 5).astype(int):
+        output = tmp_path / f"run{moment}"
+        left = int(moment)
+
+        def reached(event: str, arguments: tuple[Any, ...]) -> bool:
+            nonlocal left
+            left -= touches(event, arguments)
+            return left == 0
+
+        with interrupted_at(reached):
+            train(config, output)
+        partial = partial_directory(output)
+        if output.exists():  # only at the very end, and then it is whole
+            assert moment == total
+            (output / "training.json").unlink()
+        else:
+            train(config, output, resume=(partial / "training.json").is_file())
+        assert figures(output) == figures(run), moment
+        assert sorted(path.name for path in output.iterdir()) == sorted(
+            path.name for path in run.iterdir()
+        )
+        assert not partial.exists()
+
+
+def test_a_state_that_was_being_written_is_not_resumed_from(
+    run: Path, config: TrainingConfig, tmp_path: Path
+) -> None:
+    """As a kill leaves it, or a full disk: the newest state is there in part."""
+    output = tmp_path / "run"
+
+    def interrupt(current: str, done: int, _total: int) -> None:
+        if current == "train the network" and done >= 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, output, progress=interrupt)
+    states = sorted(
+        (partial_directory(output) / "adapter").glob("checkpoint-*"),
+        key=lambda path: int(path.name.split("-")[1]),
+    )
+    newer = states[-1].with_name(f"checkpoint-{int(states[-1].name.split('-')[1]) + 1}")
+    newer.mkdir()
+    shutil.copy(states[-1] / "model.safetensors", newer)
+    train(config, output, resume=True)
+    assert figures(output) == figures(run)
+
+
+def test_resuming_twice(run: Path, config: TrainingConfig, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    for resume, task in ((False, TASKS[1]), (True, TASKS[3])):
+
+        def interrupt(current: str, done: int, _total: int, task: str = task) -> None:
+            if current == task and done >= 3:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(config, output, resume=resume, progress=interrupt)
+    train(config, output, resume=True)
+    assert figures(output) == figures(run)
+
+
+def interrupt_at_once(_task: str, _done: int, _total: int) -> None:
+    raise KeyboardInterrupt
+
+
+def test_without_resume_an_interrupted_run_begins_again(
+    run: Path, config: TrainingConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(config, width=16), output, progress=interrupt_at_once)
+    with caplog.at_level(logging.WARNING, "builder"):
+        train(config, output)
+    assert "--resume would continue it" in caplog.text
+    assert figures(output) == figures(run)
+
+
+def test_runs_that_cannot_begin(run: Path, config: TrainingConfig, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"--output {run} exists"):
+        train(config, run)
+    with pytest.raises(ConfigError, match="there is no interrupted run"):
+        train(config, tmp_path / "none", resume=True)
+    output = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(config, output, progress=interrupt_at_once)
+    other = replace(config, width=16, seed=5)
+    with pytest.raises(ConfigError, match="other options for width, seed"):
+        train(other, output, resume=True)
+    with pytest.raises(CheckpointError, match="--backbone"):
+        train(replace(config, backbone=str(tmp_path)), tmp_path / "no backbone")
+    with pytest.raises(DataError):
+        train(replace(config, data=DataConfig(tmp_path)), tmp_path / "no data")
+
+
+def test_more_layers_than_the_backbone_has_are_refused_before_any_training(
+    config: TrainingConfig, tmp_path: Path
+) -> None:
+    tasks: list[str] = []
+    with pytest.raises(ConfigError, match=r"tune_layers 4: .* 3 layers"):
+        train(
+            replace(config, tune_layers=4),
+            tmp_path / "run",
+            progress=lambda task, _done, _total: tasks.append(task),
+        )
+    assert "train the network" not in tasks
+
+
+@pytest.mark.parametrize("damage", ["", "{"])
+def test_options_that_were_being_written_begin_again(
+    config: TrainingConfig, tmp_path: Path, damage: str
+) -> None:
+    partial = partial_directory(tmp_path / "run")
+    partial.mkdir()
+    (partial / "training.json").write_text(damage)
+    with pytest.raises(ConfigError, match="leave --resume out"):
+        train(config, tmp_path / "run", resume=True)
