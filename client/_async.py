@@ -25,20 +25,20 @@ from client._connections import Connections
 from client._core import Context, Plan, perform
 from client._deadlines import DEFAULT_TIMEOUT, NOT_GIVEN, Deadline, Timeout
 from client._inputs import OnUnknown
+from client._limits import Limits, limits_plan
 from client._many import ManyOptions, OnError, read_many_options
 from client._settings import Settings, Token
 from client._status import (
     RECOMMENDER_MODELS,
     all_that_came,
     any_says_yes,
-    limit_plan,
     live_plan,
     metadata_plan,
     ready_plan,
     statistics_plan,
 )
 from client._targets import DEFAULT_TARGET
-from client.errors import ClientMisused, RecommenderError
+from client.errors import ClientMisused, InvalidInput, RecommenderError
 from client.items import Event, Item
 from client.observers import Observer, ResponseInfo
 from client.policies import (
@@ -339,8 +339,17 @@ class AsyncRecommenderClient:
         return await self._driver.run(plan)
 
     async def _infer(self, call: Call[_Result], context: Context) -> _Result:
-        limit = await self._limit(call, context) if call.rows > 1 else None
-        parts = call.split(limit)
+        try:
+            return await self._infer_parts(call, context)
+        except InvalidInput as error:
+            if call.large and error.code is not None:
+                # Perhaps the repository was exported anew, with other limits.
+                self._settings.limits.pop(call.model, None)
+            raise
+
+    async def _infer_parts(self, call: Call[_Result], context: Context) -> _Result:
+        limits = await self._limits(call, context) if call.large else Limits()
+        parts = call.split(limits)
         if len(parts) == 1:
             return await self._run(perform(self._core, parts[0], context), context)
         await self._prepare(context.deadline)
@@ -353,15 +362,13 @@ class AsyncRecommenderClient:
             )
         )
 
-    async def _limit(self, call: Call[_Result], context: Context) -> int | None:
-        limits = self._settings.limits
-        if call.limited_by not in limits:
-            call.split(None)  # what is wrong with the arguments is said before anything is sent
+    async def _limits(self, call: Call[_Result], context: Context) -> Limits:
+        known = self._settings.limits
+        if call.model not in known:
+            call.split(Limits())  # what is wrong with the arguments is said before anything is sent
             asking = context.part(0)
-            limits[call.limited_by] = await self._run(
-                limit_plan(self._core, call.limited_by, asking), asking
-            )
-        return limits[call.limited_by]
+            known[call.model] = await self._run(limits_plan(self._core, call.model, asking), asking)
+        return known[call.model]
 
     async def _side_by_side(self, plans: Sequence[Plan[_Result]]) -> list[_Result]:
         """Run ``plans``, bounded; the first error gives the others up."""

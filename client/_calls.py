@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from client import _inputs
 from client._core import Job
 from client._decoding import InferResponse
 from client._inputs import HistoryColumns, ItemColumns, OnUnknown
+from client._limits import FEW_CANDIDATES, Limits
 from client._requests import (
     StableInputs,
     classify_message,
@@ -45,19 +47,19 @@ class Call(Generic[_Result]):
 
     Attributes
     ----------
-    rows
-        Texts that the server may have to encode. None but these are limited.
-    limited_by
-        The model whose ``max_batch_size`` is the most rows that one request may hold.
+    model
+        The model asked, whose limits count.
+    large
+        Whether the limits matter; a small call is one request whatever they are.
     split
-        Makes the requests; its argument is the limit, None for a single request.
+        Makes the requests that keep within the limits.
     join
         Makes one result of those of several requests, in their order.
     """
 
-    rows: int
-    limited_by: str
-    split: Callable[[int | None], Sequence[Part[_Result]]]
+    model: str
+    large: bool
+    split: Callable[[Limits], Sequence[Part[_Result]]]
     join: Callable[[Sequence[_Result]], _Result]
 
 
@@ -78,18 +80,16 @@ def rank_call(
         parse = partial(parse_rank_response, candidates=columns.ids)
         return Job(message, parse, partial(_locate, partial(_rank_columns, past, items), start))
 
-    def split(limit: int | None) -> Sequence[Part[Ranking]]:
-        if limit is None or items.texts is None:
+    def split(limits: Limits) -> Sequence[Part[Ranking]]:
+        bounds = _cut(items.texts or [""] * len(items.ids), known_of_user, limits)
+        if len(bounds) == 1:
             return [part(0, items)]
-        bounds = _cut(items.texts, known_of_user, limit)
-        parts = [part(start, items.part(start, stop)) for start, stop in bounds]
-        if len(parts) > 1:
-            # Says how many of the history's own texts were cut, which every part counts again.
-            parts.append(part(0, _inputs.NO_ITEMS))
-        return parts
+        return [part(start, items.part(start, stop)) for start, stop in bounds]
 
-    rows = len(known_of_user.union(filter(None, items.texts or ())))
-    return Call(rows, contract.ENCODER.name, split, _join_rankings)
+    texts = known_of_user.union(filter(None, items.texts or ()))
+    large = len(texts) > 1 or len(items.ids) > FEW_CANDIDATES
+    join = partial(_join_rankings, texts_of_user=len(known_of_user))
+    return Call(contract.RANK.model.name, large, split, join)
 
 
 def recommend_call(
@@ -129,8 +129,8 @@ def encode_call(texts: Iterable[str]) -> Call[Encoding]:
         )
 
     return Call(
-        len(checked),
         contract.ENCODE.model.name,
+        len(checked) > 1,
         partial(_rows, part, len(checked)),
         _join_encodings,
     )
@@ -155,47 +155,53 @@ def classify_call(
         )
 
     return Call(
-        len(checked), contract.CLASSIFY.name, partial(_rows, part, len(checked)), _join_classes
+        contract.CLASSIFY.name, len(checked) > 1, partial(_rows, part, len(checked)), _join_classes
     )
 
 
 def _single(part: Part[_Result]) -> Call[_Result]:
-    return Call(0, "", lambda _: [part], lambda results: results[0])
+    return Call(
+        part.message.model, large=False, split=lambda _: [part], join=lambda results: results[0]
+    )
 
 
 def _rows(
-    part: Callable[[int, int], Part[_Result]], rows: int, limit: int | None
+    part: Callable[[int, int], Part[_Result]], rows: int, limits: Limits
 ) -> Sequence[Part[_Result]]:
-    size = rows if limit is None else limit
+    size = rows if limits.texts is None else limits.texts
     return [part(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
-def _cut(texts: Sequence[str], always: set[str], limit: int) -> list[tuple[int, int]]:
-    """Cut into the longest runs whose distinct texts, with those of ``always``, fit the limit.
+def _cut(texts: Sequence[str], always: set[str], limits: Limits) -> list[tuple[int, int]]:
+    """Cut into the longest runs that keep within the limits, distinct texts of ``always`` included.
 
     A run holds at least one text of its own, since the catalogue may know what ``always`` is.
     """
-    most = max(1, limit - len(always))
+    most = math.inf if limits.texts is None else max(1, limits.texts - len(always))
+    longest = math.inf if limits.candidates is None else limits.candidates
+    if len(texts) <= longest and (most == math.inf or not any(texts)):
+        return [(0, len(texts))]
     bounds: list[tuple[int, int]] = []
     start, distinct = 0, set[str]()
     for position, text in enumerate(texts):
-        if not text or text in always or text in distinct:
-            continue
-        if len(distinct) == most:
+        new = bool(text) and text not in always and text not in distinct
+        if position - start == longest or (new and len(distinct) == most):
             bounds.append((start, position))
             start, distinct = position, set()
-        distinct.add(text)
+            new = bool(text) and text not in always
+        if new:
+            distinct.add(text)
     return [*bounds, (start, len(texts))]
 
 
-def _join_rankings(results: Sequence[Ranking]) -> Ranking:
-    *parts, user = results
-    of_user = user.truncated
+def _join_rankings(parts: Sequence[Ranking], texts_of_user: int) -> Ranking:
+    # Every part counts the history's own texts that were cut; how many, none tells.
+    of_user = min(texts_of_user, *(part.truncated for part in parts))
     return Ranking(
         items=tuple(item for part in parts for item in part.items),
         interests=_joined([part.interests for part in parts]),
         logits=_joined([part.logits for part in parts]),
-        skipped=user.skipped,
+        skipped=parts[0].skipped,
         truncated=of_user + sum(part.truncated - of_user for part in parts),
     )
 

@@ -12,6 +12,7 @@ from client._channel import ChannelFactory
 from client._core import Context, Core, Metadata
 from client._deadlines import Deadline, Timeout
 from client._discovery import Discovery
+from client._limits import Limits
 from client._requests import StableInputs
 from client._targets import read_targets
 from client.errors import ClientClosed, InvalidInput
@@ -51,7 +52,7 @@ class Settings:
             read, self.core.balancer, balancing.resolve_every, self.core.clock
         )
         self.stable = StableInputs()
-        self.limits: dict[str, int | None] = {}
+        self.limits: dict[str, Limits] = {}
         self._metadata = _inputs.read_metadata(metadata)
         self._token = token
         if token is not None and not callable(token):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -10,7 +9,6 @@ from client import _contract as contract
 from client._balancing import Endpoint
 from client._core import Context, Core, Job, Plan, ask_server, perform
 from client._protocol import (
-    config_message,
     live_message,
     metadata_message,
     ready_message,
@@ -19,33 +17,14 @@ from client._protocol import (
 from client.errors import (
     DeadlineExceeded,
     ModelNotFound,
-    PermissionDenied,
     RecommenderError,
-    Unauthenticated,
     Unavailable,
-    Unsupported,
 )
 from client.results import ModelMetadata, ModelStatistics, ServerMetadata, TensorMetadata, Times
-
-_logger = logging.getLogger(__name__)
 
 RECOMMENDER_MODELS: Final = tuple(ensemble.model.name for ensemble in contract.ENSEMBLES)
 
 _ABSENT: Final = (Unavailable, DeadlineExceeded, ModelNotFound)
-# What a server says that lets nobody see its configuration, or has no such model.
-_NO_LIMIT_KNOWN: Final = (ModelNotFound, PermissionDenied, Unauthenticated, Unsupported)
-
-
-def limit_plan(core: Core, model: str, context: Context) -> Plan[int | None]:
-    """Ask how many rows one request to ``model`` may hold; None where that is kept secret."""
-    job: Job[Any, int] = Job(
-        config_message(model), lambda answer: max(1, int(answer.config.max_batch_size))
-    )
-    try:
-        return (yield from perform(core, job, context))
-    except _NO_LIMIT_KNOWN as error:
-        _logger.info("large requests to %s are not split, its limit is not known: %s", model, error)
-        return None
 
 
 def ready_plan(

@@ -17,13 +17,13 @@ from client._connections import Connections
 from client._core import Context, Plan, perform
 from client._deadlines import DEFAULT_TIMEOUT, NOT_GIVEN, Deadline, Timeout
 from client._inputs import OnUnknown
+from client._limits import Limits, limits_plan
 from client._many import ManyOptions, OnError, read_many_options
 from client._settings import Settings, Token
 from client._status import (
     RECOMMENDER_MODELS,
     all_that_came,
     any_says_yes,
-    limit_plan,
     live_plan,
     metadata_plan,
     ready_plan,
@@ -32,7 +32,7 @@ from client._status import (
 from client._sync_driver import Driver, Scope
 from client._sync_many import answers
 from client._targets import DEFAULT_TARGET
-from client.errors import ClientMisused, RecommenderError
+from client.errors import ClientMisused, InvalidInput, RecommenderError
 from client.items import Event, Item
 from client.observers import Observer, ResponseInfo
 from client.policies import (
@@ -420,8 +420,17 @@ class RecommenderClient:
         return self._driver.run(plan, scope)
 
     def _infer(self, call: Call[_Result], context: Context, scope: Scope | None = None) -> _Result:
-        limit = self._limit(call, context, scope) if call.rows > 1 else None
-        parts = call.split(limit)
+        try:
+            return self._infer_parts(call, context, scope)
+        except InvalidInput as error:
+            if call.large and error.code is not None:
+                # Perhaps the repository was exported anew, with other limits.
+                self._settings.limits.pop(call.model, None)
+            raise
+
+    def _infer_parts(self, call: Call[_Result], context: Context, scope: Scope | None) -> _Result:
+        limits = self._limits(call, context, scope) if call.large else Limits()
+        parts = call.split(limits)
         if len(parts) == 1:
             return self._run(perform(self._core, parts[0], context), context, scope)
         return call.join(
@@ -435,15 +444,15 @@ class RecommenderClient:
             )
         )
 
-    def _limit(self, call: Call[_Result], context: Context, scope: Scope | None) -> int | None:
-        limits = self._settings.limits
-        if call.limited_by not in limits:
-            call.split(None)  # what is wrong with the arguments is said before anything is sent
+    def _limits(self, call: Call[_Result], context: Context, scope: Scope | None) -> Limits:
+        known = self._settings.limits
+        if call.model not in known:
+            call.split(Limits())  # what is wrong with the arguments is said before anything is sent
             asking = context.part(0)
-            limits[call.limited_by] = self._run(
-                limit_plan(self._core, call.limited_by, asking), asking, scope
+            known[call.model] = self._run(
+                limits_plan(self._core, call.model, asking), asking, scope
             )
-        return limits[call.limited_by]
+        return known[call.model]
 
     def _side_by_side(
         self, plans: Sequence[Plan[_Result]], context: Context, scope: Scope | None

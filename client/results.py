@@ -49,7 +49,9 @@ class _ScoredItems(Sequence[ScoredItem]):
     skipped
         Events of the history that were left out: not in the catalogue and without a text.
     truncated
-        Texts that were cut to the longest length that the encoder reads.
+        Texts that were cut to the longest length that the encoder reads. Of a ranking that was
+        split into several requests, at least so many: where the history has texts too, each
+        request counts those again, and their number is not known.
     """
 
     items: tuple[str, ...]
@@ -116,7 +118,8 @@ class Classification:
     Attributes
     ----------
     probabilities
-        FP32 [B, labels], read-only; row i belongs to text i and sums to 1.
+        FP32 [B, labels], read-only; row i belongs to text i. It sums to 1 where one label applies
+        to a text; the model's configuration says what the labels are.
     truncated
         bool [B]: the text, or pair, was cut to the longest length that the classifier reads.
     """

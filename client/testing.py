@@ -251,10 +251,18 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
 
     @contextmanager
     def _counting_cancellation(self, context: grpc.ServicerContext) -> Iterator[None]:
-        yield
-        if not context.is_active() and not self._behaviour.stopping.is_set():
-            with self._behaviour.lock:
-                self._behaviour.cancelled += 1
+        answered = threading.Event()
+
+        def ended() -> None:
+            if not answered.is_set() and not self._behaviour.stopping.is_set():
+                with self._behaviour.lock:
+                    self._behaviour.cancelled += 1
+
+        context.add_callback(ended)
+        try:
+            yield
+        finally:
+            answered.set()
 
     def _answer(self, request: Request) -> Any:
         answers = {

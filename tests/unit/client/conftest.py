@@ -72,6 +72,7 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
     abort: tuple[grpc.StatusCode, str] | None = None
     hang: bool = False
     limit: int = 64
+    max_candidates: int | None = None
     config_abort: grpc.StatusCode | None = None
     not_ready: set[str] = field(default_factory=set)
     requests: list[service_pb2.ModelInferRequest] = field(default_factory=list)
@@ -105,9 +106,13 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
     def ModelConfig(self, request, context):  # noqa: N802
         if self.config_abort is not None:
             context.abort(self.config_abort, "not for you")
-        return service_pb2.ModelConfigResponse(
-            config={"name": request.name, "max_batch_size": self.limit}
-        )
+        ranks = request.name == "rank"
+        response = service_pb2.ModelConfigResponse()
+        response.config.name = request.name
+        response.config.max_batch_size = 0 if ranks else self.limit
+        if ranks and self.max_candidates:
+            response.config.parameters["max_candidates"].string_value = str(self.max_candidates)
+        return response
 
     def ServerLive(self, request, context):  # noqa: N802, ARG002
         self._receive(context)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from client import InvalidInput, Item, Overloaded, Unavailable
 from client._calls import _cut
+from client._limits import Limits
 from client.testing import FakeServer
 
 PATIENT = 60
@@ -26,20 +26,22 @@ def item(number, text=None):
 @given(
     st.lists(st.sampled_from(["", "a", "b", "c", "d", "e", "f"]), max_size=40),
     st.sets(st.sampled_from("abx"), max_size=2),
-    st.integers(1, 6),
+    st.none() | st.integers(1, 6),
+    st.none() | st.integers(1, 9),
 )
-def test_cuts_fit_the_limit_and_lose_nothing(texts, always, limit):
-    bounds = _cut(texts, always, limit)
+def test_cuts_fit_the_limits_and_lose_nothing(texts, always, most, longest):
+    bounds = _cut(texts, always, Limits(most, longest))
     assert [i for start, stop in bounds for i in range(start, stop)] == list(range(len(texts)))
-    for start, stop in bounds:
+    room = 99 if most is None else max(1, most - len(always))
+    longest = 99 if longest is None else longest
+
+    def fits(start, stop):
         own = {text for text in texts[start:stop] if text} - always
-        assert len(own) <= max(1, limit - len(always))
-    # As few as can be: no run could take the first text of the next.
-    for (start, _), (_, stop) in itertools.pairwise(bounds):
-        assert (
-            len({text for text in texts[start:stop] if text} - always) > max(1, limit - len(always))
-            or start == stop
-        )
+        return len(own) <= room and stop - start <= longest
+
+    assert all(fits(start, stop) for start, stop in bounds)
+    # As few as can be: no run has room for the first entry of the next.
+    assert not any(fits(start, stop + 1) for start, stop in bounds[:-1])
 
 
 class TestSplitting:
@@ -56,7 +58,7 @@ class TestSplitting:
                 INTEREST=logits / 100,
                 LOGIT=logits,
                 SKIPPED=np.array([[2]], np.int32),
-                # One text of the history is cut, and every second text of the candidates.
+                # The history's text is cut, and every second text of the candidates.
                 TRUNCATED=np.array([[1 + sum(i % 2 for i in ids)]], np.int32),
             )
 
@@ -66,9 +68,11 @@ class TestSplitting:
         assert ranking.items == tuple(f"i{number}" for number in range(10))
         assert ranking.logits.tolist() == list(range(10))
         np.testing.assert_allclose(ranking.interests, np.arange(10) / 100, rtol=1e-6)
-        assert (ranking.skipped, ranking.truncated) == (2, 6)
+        # At least: that the history's was cut shows as all parts have one, or here two, too many.
+        assert ranking.skipped == 2
+        assert 1 <= ranking.truncated <= 6
         assert not ranking.logits.flags.writeable
-        assert len(triton.requests) == 6  # two texts each beside the history's, and the history
+        assert len(triton.requests) == 5  # two texts each beside the history's
         ids = {request.id.rpartition(".")[0] for request in triton.requests}
         assert len(ids) == 1
 
@@ -76,6 +80,31 @@ class TestSplitting:
         triton.limit = 3
         assert len(client.rank(["h"], [item(number) for number in range(10_000)])) == 10_000
         assert len(triton.requests) == 1
+
+    def test_a_limit_of_candidates_is_kept(self, client, triton):
+        triton.max_candidates = 400
+        ids = [f"i{number}" for number in range(1001)]
+        assert client.rank(["h"], ids).items == tuple(ids)
+        sizes = sorted(request.inputs[1].shape[1] for request in triton.requests)
+        assert sizes == [201, 400, 400]
+
+    def test_limits_are_asked_again_after_a_refusal(self, client, triton):
+        """The repository may have been exported anew, with smaller ones."""
+        triton.limit = 8
+        client.encode(["a", "b"])
+        triton.limit = 2
+        triton.abort = (grpc.StatusCode.INVALID_ARGUMENT, "batch-size must be <= 2")
+        with pytest.raises(InvalidInput):
+            client.encode(["a", "b", "c"])
+        triton.abort = None
+        triton.requests.clear()
+        client.encode(["a", "b", "c"])
+        assert len(triton.requests) == 2
+
+    def test_texts_cut_count_fully_where_the_history_has_none(self, client, triton):
+        triton.limit = 2
+        ranking = client.rank([], [item(number, f"text {number}") for number in range(6)])
+        assert ranking.truncated == 3 * 2
 
     def test_equal_texts_count_once(self, client, triton):
         triton.limit = 2
@@ -195,6 +224,13 @@ def patient(server, connect):
         yield client
 
 
+def until(condition):
+    end = time.monotonic() + PATIENT
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
 class TestMany:
     def test_in_order_with_progress(self, patient):
         seen = []
@@ -230,18 +266,21 @@ class TestMany:
         answers.close()
         assert len(taken) < 30
 
-    def test_closing_cancels_on_the_server(self, patient, server):
-        answers = patient.recommend_many(([str(n)] for n in range(1000)), concurrency=4)
-        next(answers)
-        server.set_delay(PATIENT)
-        sent = len(server.requests)
-        while len(server.requests) < sent + 4:
-            next(answers) if len(server.requests) == sent else time.sleep(0.01)
-        answers.close()
-        end = time.monotonic() + PATIENT
-        while server.cancelled < 4:
-            assert time.monotonic() < end
-            time.sleep(0.01)
+    def test_closing_cancels_on_the_server(self, connect):
+        released = threading.Event()
+
+        def score(history, _):
+            return 1.0 if history == ["0"] else float(released.wait(PATIENT))
+
+        users = ([str(number)] for number in range(1000))
+        with FakeServer("a", score=score) as server, connect(server.address, timeout=PATIENT) as it:
+            answers = it.recommend_many(users, concurrency=4)
+            assert next(answers).position == 0
+            until(lambda: len(server.requests) == 5)
+            answers.close()
+            until(lambda: server.cancelled == 4)
+            released.set()
+            assert len(server.requests) == 5
 
     def test_the_first_error_ends_it(self, patient, server):
         server.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, times=10_000)
