@@ -31,15 +31,11 @@ class EngineRecord:
     def of(cls, details: Mapping[str, Any]) -> EngineRecord:
         engine = details.get("engine")
         engine = engine if isinstance(engine, Mapping) else {}
-        gpu = engine.get("gpu")
-        # One mapping for the GPU, or its figures beside the others.
-        figures = gpu if isinstance(gpu, Mapping) else engine
-        name = gpu.get("name") if isinstance(gpu, Mapping) else gpu
-        version = engine.get("version")
+        version, gpu = engine.get("version"), engine.get("gpu")
         return cls(
             tensorrt=str(version) if version else None,
-            gpu=str(name) if name else None,
-            compute_capability=parse_capability(figures.get("compute_capability")),
+            gpu=str(gpu) if gpu else None,
+            compute_capability=parse_capability(engine.get("compute_capability")),
             version_compatible=bool(engine.get("version_compatible")),
             hardware_compatibility=str(engine.get("hardware_compatibility") or "none").lower(),
         )

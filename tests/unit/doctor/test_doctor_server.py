@@ -73,12 +73,6 @@ def plan(tmp_path: Path, engine: dict[str, Any] | None, **known: Any) -> tuple[s
             "error",
             "do not load on Tesla T4",
         ),
-        (
-            {"version": "11.2.1.2", "gpu": {"name": A10.name, "compute_capability": [8, 6]}},
-            THERE | {"gpus": (H100,)},
-            "error",
-            "NVIDIA A10 (compute capability 8.6)",
-        ),
         (None, THERE, "warning", "does not say which"),
         ({}, THERE, "warning", "does not say which"),
     ],

@@ -1,0 +1,304 @@
+"""The container's files, as far as they can be held without a container engine.
+
+Dockerfile and compose file are linted, the installations of the stages that serve are run in clean
+virtual environments from nothing but the files that the stage copies, and the dashboard's queries
+are held against the figures that the real server exports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import promql_parser
+import pytest
+import yaml
+
+from builder.doctor.images import IMAGES, SERVER_PACKAGES
+from builder.serving import TritonServer
+from client import RecommenderClient
+from tests.integration.tiny_repository import write_tiny_repository
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(sys.executable).parent
+DASHBOARD = ROOT / "docker/grafana/dashboards/triton.json"
+# With a GPU and with a response cache only, neither of which there is here.
+ELSEWHERE = re.compile(r"nv_(gpu|cache)_")
+
+
+@dataclass
+class Stage:
+    """What one stage of the Dockerfile does, as far as it matters here."""
+
+    base: str
+    copies: list[tuple[list[str], str]] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
+    healthcheck: list[str] = field(default_factory=list)
+    command: list[str] = field(default_factory=list)
+    user: str = "root"
+
+
+def stages() -> tuple[dict[str, str], dict[str, Stage]]:
+    """Read the Dockerfile: the arguments at its top, and the stages by name."""
+    lines = (ROOT / "Dockerfile").read_text("utf-8").splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("#"))
+    instructions = re.sub(r"\\\n\s*", " ", text).splitlines()
+    arguments: dict[str, str] = {}
+    found: dict[str, Stage] = {}
+    stage: Stage | None = None
+    for instruction in filter(str.strip, instructions):
+        name, _, rest = instruction.partition(" ")
+        match name:
+            case "FROM":
+                base, _, alias = rest.partition(" AS ")
+                stage = found[alias] = Stage(base)
+            case "ARG" if stage is None:
+                key, _, value = rest.partition("=")
+                arguments[key] = value
+            case "COPY" if stage:
+                *sources, target = rest.split()
+                stage.copies.append((sources, target))
+            case "RUN" if stage:
+                stage.runs.append(rest)
+            case "HEALTHCHECK" if stage:
+                stage.healthcheck = json.loads(rest.partition("CMD ")[2])
+            case "CMD" if stage:
+                stage.command = json.loads(rest)
+            case "USER" if stage:
+                stage.user = rest
+    return arguments, found
+
+
+ARGUMENTS, STAGES = stages()
+
+
+def install(stage: Stage, directory: Path) -> tuple[Path, Path]:
+    """Run the stage's installation; return its Python and the directory that it worked in.
+
+    The directory holds what the stage copies and nothing else.
+    """
+    context = directory / "context"
+    context.mkdir()
+    for sources, target in stage.copies:
+        for source in sources:
+            place = context / (Path(target).name if target.startswith("/tmp/") else target)
+            if (ROOT / source).is_dir():
+                kept = ignored_in_context if source == "model_repository" else None
+                shutil.copytree(ROOT / source, place, ignore=kept)
+            else:
+                shutil.copy(ROOT / source, place)
+    environment = directory / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    python = environment / "bin/python"
+    for run in stage.runs:
+        for command in map(str.strip, run.split("&&")):
+            if "pip install" not in command:
+                continue
+            words = shlex.split(command.replace("/tmp/constraints.txt", "constraints.txt"))
+            assert words[1:4] == ["-m", "pip", "install"], command
+            # Less to write on a small machine: no byte code, no pip inside.
+            pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+            done = subprocess.run(
+                [*pip, "--no-compile", *words[4:]],
+                cwd=context,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+    return python, context
+
+
+def ignored_in_context(directory: str, names: list[str]) -> list[str]:
+    """What .dockerignore keeps out of model_repository: published models."""
+    return [name for name in names if (Path(directory) / name).is_dir()]
+
+
+def test_the_dockerfile_is_clean() -> None:
+    done = subprocess.run(
+        [PROGRAMS / "hadolint", "--no-color", ROOT / "Dockerfile"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_compose_file_fits_the_specification() -> None:
+    done = subprocess.run(
+        [PROGRAMS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec",
+         ROOT / "compose.yaml"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_versions_are_a_pair_that_fits() -> None:
+    first = next(iter(IMAGES.values()))
+    assert ARGUMENTS["TRITON"] == first.release
+    assert ARGUMENTS["TENSORRT"] == first.tensorrt
+    text = (ROOT / "Dockerfile").read_text("utf-8")
+    for image in IMAGES.values():
+        assert re.search(rf"TRITON={image.release}\b", text)
+        assert re.search(rf"TENSORRT={re.escape(image.tensorrt)}\b", text)
+
+
+def test_the_builder_has_the_tensorrt_of_the_server() -> None:
+    assert STAGES["builder"].base == STAGES["server"].base
+    assert "tensorrt==${TENSORRT}" in STAGES["builder"].runs[0]
+    assert "nvidia" not in STAGES["cpu"].base
+
+
+def test_no_stage_runs_as_root_and_all_that_serve_tell_their_health() -> None:
+    assert {stage.user for stage in STAGES.values()} == {"1000"}
+    for name in ("server", "cpu"):
+        assert "/v2/health/ready" in STAGES[name].healthcheck[-1]
+
+
+def test_everything_that_is_copied_reaches_the_build() -> None:
+    ignore = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    kept = {line[1:].removesuffix("/*.py") for line in ignore if line.startswith("!")}
+    copied = {name for stage in STAGES.values() for names, _ in stage.copies for name in names}
+    assert copied == kept
+
+
+def test_compose_builds_the_stages_and_mounts_what_there_is() -> None:
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
+    services = compose["services"]
+    built = {s["build"]["target"] for s in services.values() if "build" in s}
+    assert built == set(STAGES)
+    for service in services.values():
+        for volume in service["volumes"]:
+            source = volume.split(":")[0]
+            known = source in compose["volumes"] or (ROOT / source).exists()
+            assert known or source == "./runs"
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+    scraped = yaml.safe_load((ROOT / "docker/prometheus.yml").read_text("utf-8"))
+    (target,) = scraped["scrape_configs"][0]["static_configs"][0]["targets"]
+    host, _, port = target.partition(":")
+    for name in ("server", "server-cpu"):
+        assert host in services[name]["networks"]["default"]["aliases"]
+        assert f"127.0.0.1:{port}:{port}" in services[name]["ports"]
+
+
+def test_the_server_stage_installs_what_the_python_models_import(tmp_path: Path) -> None:
+    """Each model that an export publishes does its work there."""
+    python, _ = install(STAGES["server"], tmp_path)
+    write_tiny_repository(tmp_path / "models")
+    loaded = subprocess.run(
+        [python, "-c", _LOAD, tmp_path / "models"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert loaded.returncode == 0, loaded.stderr
+    answer = json.loads(loaded.stdout)
+    assert answer["numpy"].startswith("1.")
+    assert answer["present"] == []
+    assert answer["vector"] == [[14.0]]  # [CLS] toy story [SEP]: 2 + 4 + 5 + 3
+    assert set(SERVER_PACKAGES) <= set(re.findall(r"\w+", STAGES["server"].runs[0]))
+
+
+_LOAD = """
+import importlib.util, json, sys
+from pathlib import Path
+import numpy as np
+from model_repository.graph import Graph
+from model_repository.batch import Request
+from model_repository.policy import Policy
+from model_repository.request_tokenizer import RequestTokenizer
+root = Path(sys.argv[1])
+tokenize = RequestTokenizer(root / "tokenizer/1")
+Policy(root / "policy/1")
+encode = Graph(root / "encoder/1", batched=True)
+(tokens,) = tokenize([Request({"TEXT": np.array([[b"toy story"]], object)}, {})])
+(answer,) = encode([Request({"INPUT_IDS": tokens["INPUT_IDS"]}, {})])
+unwanted = ("torch", "transformers", "pandas", "pytriton")
+present = [name for name in unwanted if importlib.util.find_spec(name)]
+print(json.dumps({"numpy": np.__version__, "vector": answer["VECTOR"].tolist(),
+                  "present": present}))
+"""
+
+
+def test_the_cpu_stage_installs_and_serves(tmp_path: Path) -> None:
+    """Install, serve, ask, be healthy, stop: the stage's own commands, on other ports."""
+    stage = STAGES["cpu"]
+    python, _ = install(stage, tmp_path)
+    write_tiny_repository(tmp_path / "models")
+    held = subprocess.run(
+        [python, "-c", "import torch"], capture_output=True, check=False, cwd=tmp_path
+    )
+    assert held.returncode != 0, "serving needs no torch"
+    command = [
+        str(python),
+        *(str(tmp_path / "models") if word == "/models/repository" else word
+          for word in stage.command[1:]),
+        *("--grpc-port=0", "--http-port=0", "--metrics-port=0", "--start-timeout=120"),
+    ]  # fmt: skip
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as server:  # fmt: skip
+        try:
+            assert server.stdout is not None
+            heard = ""
+            while "Ctrl-C" not in heard and (line := server.stdout.readline()):
+                heard += line
+            addresses = re.search(r"gRPC\s+(\S+)\s+HTTP\s+http://(\S+)", heard)
+            assert addresses, heard
+            with RecommenderClient(addresses[1]) as client:
+                assert client.encode(["toy story"]).vectors.tolist() == [[14.0]]
+            *health, check = stage.healthcheck
+            check = check.replace("127.0.0.1:8000", addresses[2])
+            ask = [python, *health[1:], check]
+            assert subprocess.run(ask, check=False).returncode == 0
+            server.send_signal(signal.SIGTERM)
+            rest, _ = server.communicate(timeout=60)
+            assert server.returncode == 0, rest
+            assert subprocess.run(ask, check=False, stderr=subprocess.DEVNULL).returncode != 0
+        finally:
+            server.kill()
+
+
+def queries() -> list[str]:
+    panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
+    return [target["expr"] for panel in panels for target in panel["targets"]]
+
+
+def names(expressions: list[str]) -> set[str]:
+    return {name for query in expressions for name in re.findall(r"\bnv_\w+", query)}
+
+
+@pytest.mark.parametrize("query", queries())
+def test_a_query_of_the_dashboard_is_promql(query: str) -> None:
+    promql_parser.parse(query.replace("$__rate_interval", "1m").replace("$model", ".*"))
+
+
+def test_the_dashboard_shows_what_the_server_exports(tmp_path: Path) -> None:
+    write_tiny_repository(tmp_path)
+    with TritonServer(tmp_path, grpc_port=0, metrics_port=0) as server:
+        with RecommenderClient(server.grpc_address) as client:
+            client.encode(["toy story"])
+        with urllib.request.urlopen(f"http://{server.metrics_address}/metrics") as answer:
+            metrics = answer.read().decode()
+    exported = set(re.findall(r"^# TYPE (nv_\w+)", metrics, re.MULTILINE))
+    shown = names(queries())
+    assert {name for name in shown if not ELSEWHERE.match(name)} <= exported
+    assert re.search(r'nv_inference_request_success\{model="encode",version="1"\} 1', metrics)
+    assert re.search(r"nv_inference_request_failure\{.*reason=\"REJECTED\"", metrics)
+
+
+def test_figures_that_are_not_exported_here_are_those_of_tritons_manual() -> None:
+    assert set(filter(ELSEWHERE.match, names(queries()))) == {
+        "nv_cache_num_hits_per_model",
+        "nv_cache_num_misses_per_model",
+        "nv_gpu_memory_total_bytes",
+        "nv_gpu_memory_used_bytes",
+        "nv_gpu_utilization",
+    }
