@@ -28,6 +28,8 @@ class TokenizerSettings:
     lengths in tokens, ascending, that texts are padded to; the last is where they are cut.
     ``max_history`` is the number of events that the adapter reads. ``actions[i]`` gets action id
     ``i + 1``; 0 is any other. ``max_top_k`` is the number of items that the retriever ranks.
+    ``min_slots`` is 1 where the engines take no empty tensor: an empty history or exclusion becomes
+    one ``NO_ITEM``, and no candidates are refused. ``max_candidates`` is the most that they rank.
     """
 
     max_rows: int
@@ -36,6 +38,8 @@ class TokenizerSettings:
     max_history: int
     actions: list[str]
     max_top_k: int
+    min_slots: int = 0
+    max_candidates: int | None = None
 
     def __post_init__(self) -> None:
         if min(self.max_rows, self.max_history, self.max_top_k) < 1:
@@ -152,20 +156,29 @@ class RequestTokenizer:
         ]
         gaps = np.zeros(len(kept), np.int32) if times is None else gap_buckets(times[kept])
         return {
-            "HISTORY_SLOT": _row(slots),
-            "HISTORY_ACTION_ID": _row(self._actions.get(actions[p], 0) for p in kept),
-            "HISTORY_GAP": gaps[np.newaxis],
+            "HISTORY_SLOT": self._filled(_row(slots), NO_ITEM),
+            "HISTORY_ACTION_ID": self._filled(
+                _row(self._actions.get(actions[p], 0) for p in kept), 0
+            ),
+            "HISTORY_GAP": self._filled(gaps[np.newaxis], 0),
             "SKIPPED": _row([length - len(usable)]),
         }
 
     def _excluded(self, tensors: Tensors, seen: Sequence[int | None]) -> NDArray[np.int32]:
         # The whole history is left out, also the part that the adapter is too short to read.
         named = (self._index.get(item) for item in strings(tensors, "EXCLUDE") or ())
-        return _row(sorted({index for index in (*seen, *named) if index is not None}))
+        excluded = _row(sorted({index for index in (*seen, *named) if index is not None}))
+        return self._filled(excluded, NO_ITEM)
+
+    def _filled(self, row: NDArray[np.int32], value: int) -> NDArray[np.int32]:
+        """`row` [1, n] with `value` at its end, if the engines want it longer."""
+        missing = max(0, self._settings.min_slots - row.shape[1])
+        return np.pad(row, ((0, 0), (0, missing)), constant_values=value) if missing else row
 
     def _candidate_slots(
         self, tensors: Tensors, candidates: Sequence[bytes], rows: _TextRows, options: Options
     ) -> NDArray[np.int32]:
+        self._check_number(len(candidates))
         descriptions = _column(tensors, "CANDIDATE_TEXT", "CANDIDATE", len(candidates))
         slots = [self._index.get(item, NO_ITEM) for item in candidates]
         unknown = []
@@ -184,6 +197,16 @@ class RequestTokenizer:
                 "'skip' to get NaN for it"
             )
         return _row(slots)
+
+    def _check_number(self, candidates: int) -> None:
+        most = self._settings.max_candidates
+        if candidates < self._settings.min_slots:
+            raise InvalidRequest("CANDIDATE is empty; send at least one item to rank")
+        if most is not None and candidates > most:
+            raise InvalidRequest(
+                f"the request has {candidates} candidates, and the engines rank at most {most} at "
+                "a time; split it into several requests, or ask for recommendations"
+            )
 
     def _finish(self, plan: _Plan, rows: Sequence[TokenRow]) -> Tensors:
         truncated = np.array([[row.truncated] for row in rows], np.int32).reshape(-1, 1)

@@ -1,6 +1,12 @@
-"""The graphs that an export compiles, with the inputs and outputs that the contract declares."""
+"""The graphs that an export compiles, with the inputs and outputs that the contract declares.
+
+Slots of `NO_ITEM` in a history, which stand at its end, and among the items to leave out count for
+nothing, so that an engine that takes no empty tensor can be given one of them instead.
+"""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +15,14 @@ from builder.model.interest import InterestAdapter
 from builder.model.recommender import Recommender
 from builder.model.text_encoder import TextEncoder
 from model_repository.slots import EXCLUDED_LOGIT, NO_ITEM
+
+LinearForm = Literal["scatter_add", "rows"]
+"""How the linear term sums what the events of a history speak for; the sums are the same.
+
+``scatter_add`` adds into one row of the catalogue: the fastest form on a processor, and refused by
+TensorRT, whose scatter cannot add. ``rows`` scatters each event into a row of its own, where no
+place is met twice, and sums the rows with one matrix product.
+"""
 
 
 class EncoderGraph(nn.Module):
@@ -32,18 +46,23 @@ class _Interest(nn.Module):
     linear_value: Tensor
     decay: Tensor
 
-    def __init__(self, model: Recommender) -> None:
+    def __init__(self, model: Recommender, linear_form: LinearForm = "scatter_add") -> None:
         super().__init__()
         self.adapter: InterestAdapter = model.adapter
+        self.linear_form = linear_form
         vectors, bias = model.item_vectors()
         # Scoring an item adds this much for each event, so weight and prune once, here.
         value = torch.from_numpy(model.linear.value) * model.linear.weight
+        # int64: the tools refuse int32 where indices come out of a gather. What adds nothing goes
+        # behind the catalogue, so that the items of a row differ.
+        index = torch.from_numpy(model.linear.index).long()
+        if linear_form == "rows":
+            index = torch.where(value == 0, len(vectors), index)
         ages = torch.arange(model.adapter.config.max_history, dtype=torch.float32)
         for name, tensor in {
             "item_vectors": vectors,
             "item_bias": bias,
-            # int64: the tools refuse int32 where indices come out of a gather.
-            "linear_index": torch.from_numpy(model.linear.index).long(),
+            "linear_index": index,
             "linear_value": value,
             "decay": torch.tensor(model.linear.decay) ** ages,
         }.items():
@@ -59,21 +78,24 @@ class _Interest(nn.Module):
         return torch.where((slots >= 0).unsqueeze(-1), known, encoded)
 
     def user_state(self, history: Tensor, fresh: Tensor, action: Tensor, gap: Tensor) -> Tensor:
-        """User state FP [1, d] after the whole history INT64 [1, H]."""
+        """User state FP [1, d] after the events of a history INT64 [1, H]."""
         states = self.adapter.states(self.vectors(history, fresh), action, gap)
-        return states[:, -1]
+        return states[:, _events(history)]
 
     def linear(self, history: Tensor) -> Tensor:
         """Weighted linear term FP [1, n] of a history INT64 [1, H]."""
-        events = history.shape[1]
-        age = events - 1 - torch.arange(events, device=history.device)
+        place = torch.arange(history.shape[1], device=history.device)
+        age = (_events(history) - 1 - place).clamp(min=0)
         weight = self.decay[age] * (history[0] >= 0).to(self.decay.dtype)
         row = history[0].clamp(min=0)
-        spoken = self.linear_value[row] * weight.unsqueeze(-1)
+        items = len(self.item_bias)
+        if self.linear_form == "rows":
+            blank = weight.new_zeros(history.shape[1], items + 1)
+            spoken = blank.scatter(1, self.linear_index[row], self.linear_value[row])
+            return (weight.unsqueeze(0) @ spoken)[:, :items]
+        added = self.linear_value[row] * weight.unsqueeze(-1)
         total = torch.zeros_like(self.item_bias).unsqueeze(0)
-        return total.scatter_add(
-            1, self.linear_index[row].reshape(1, -1), spoken.reshape(1, -1)
-        )
+        return total.scatter_add(1, self.linear_index[row].reshape(1, -1), added.reshape(1, -1))
 
     def interest(self, logit: Tensor) -> Tensor:
         return torch.sigmoid(self.scale * logit + self.shift)
@@ -102,8 +124,10 @@ class AdapterGraph(_Interest):
 class RetrieverGraph(_Interest):
     """History → INDEX INT32, INDEX_INTEREST and INDEX_LOGIT FP32 [1, M], best first."""
 
-    def __init__(self, model: Recommender, retrieved: int) -> None:
-        super().__init__(model)
+    def __init__(
+        self, model: Recommender, retrieved: int, linear_form: LinearForm = "scatter_add"
+    ) -> None:
+        super().__init__(model, linear_form)
         self.retrieved = retrieved
 
     def forward(
@@ -113,6 +137,15 @@ class RetrieverGraph(_Interest):
         fresh = self.adapter.from_text(vector)
         state = self.user_state(history, fresh, action.long(), gap.long())
         logit = state @ self.item_vectors.T + self.item_bias + self.linear(history)
-        logit = logit.scatter(1, exclude.long(), EXCLUDED_LOGIT)
+        # What names no item is left out of a place behind the catalogue.
+        items = len(self.item_bias)
+        place = torch.where(exclude < 0, items, exclude.long())
+        spare = torch.nn.functional.pad(logit, (0, 1))
+        logit = spare.scatter(1, place, EXCLUDED_LOGIT)[:, :items]
         best, index = logit.topk(self.retrieved, dim=1)
         return index.int(), self.interest(best), best
+
+
+def _events(history: Tensor) -> Tensor:
+    """Number of events, INT64 [], of a history INT64 [1, H] with `NO_ITEM` at its end."""
+    return (history[0] != NO_ITEM).sum()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from builder.errors import ConfigError
 from builder.model.recommender import Recommender
 
 _BUCKETS: Final = (8, 16, 32, 64, 128, 256, 512)
+
+MAX_CANDIDATES: Final = 10_000
+"""Longest list of candidates that an engine with bounded shapes is built for."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,11 @@ class Layout:
         Lengths in tokens that texts are padded to.
     max_history
         Events of a history that the adapter reads.
+    min_slots
+        Shortest list of slots that the engines take: 0, or 1 where they take no empty tensor. Then
+        the tokenizer puts one `NO_ITEM` into an empty list, and refuses a request to rank nothing.
+    max_candidates
+        Longest list of candidates that the engines take; None for any.
     """
 
     items: int
@@ -39,10 +47,22 @@ class Layout:
     max_users: int
     length_buckets: tuple[int, ...]
     max_history: int
+    min_slots: int = field(default=0, kw_only=True)
+    max_candidates: int | None = field(default=None, kw_only=True)
 
     @classmethod
-    def of(cls, model: Recommender, *, max_top_k: int, max_rows: int, max_users: int) -> Layout:
+    def of(
+        cls,
+        model: Recommender,
+        *,
+        max_top_k: int,
+        max_rows: int,
+        max_users: int,
+        bounded: bool = False,
+    ) -> Layout:
         """Derive the layout from a model and the limits that were asked for.
+
+        ``bounded`` is for engines that take neither empty tensors nor tensors of any length.
 
         Raises
         ------
@@ -61,6 +81,8 @@ class Layout:
             max_users=max_users,
             length_buckets=(*(each for each in _BUCKETS if each < longest), longest),
             max_history=model.adapter.config.max_history,
+            min_slots=1 if bounded else 0,
+            max_candidates=MAX_CANDIDATES if bounded else None,
         )
 
     @property

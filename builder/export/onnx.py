@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from builder.errors import ExportError
 from client._contract import Dtype, ModelSpec

@@ -46,6 +46,10 @@ class Bound:
     difference: float = 1e-3
 
 
+HALF: Final = Bound(0.05)
+"""For FP16 engines."""
+
+
 @dataclass(frozen=True)
 class ParityFigure:
     """What was found for one output tensor."""
@@ -152,8 +156,8 @@ def _figure(
     # Written so that a NaN fails.
     if not figure.difference <= bound.difference:
         raise GateError(
-            f"parity: {spec.name}.{output} differs from PyTorch by {figure.difference:.2e} standard "
-            f"deviations, and {bound.difference:.0e} is allowed; nothing was published"
+            f"parity: {spec.name}.{output} differs from PyTorch by {figure.difference:.2e} "
+            f"standard deviations, and {bound.difference:.0e} is allowed; nothing was published"
         )
     return figure
 
@@ -163,9 +167,7 @@ def _reference(graph: nn.Module, spec: ModelSpec, inputs: Tensors) -> dict[str, 
     outputs = graph(*(torch.from_numpy(inputs[tensor.name]) for tensor in spec.inputs))
     if isinstance(outputs, torch.Tensor):
         outputs = (outputs,)
-    return {
-        tensor.name: value.numpy() for tensor, value in zip(spec.outputs, outputs, strict=True)
-    }
+    return {tensor.name: value.numpy() for tensor, value in zip(spec.outputs, outputs, strict=True)}
 
 
 def _describe(inputs: Tensors) -> str:
@@ -209,7 +211,8 @@ class Grid:
 
     def _adapter(self, random: np.random.Generator) -> Iterator[dict[str, NDArray[Any]]]:
         for history, rows in self._histories(random):
-            for candidates in (0, 1, 100, 1_000):
+            most = self._layout.max_candidates
+            for candidates in sorted({self._layout.min_slots, 1, 100, 1_000, most or 1_000}):
                 slots = random.integers(-rows, self._layout.items, (1, candidates))
                 slots[:, 3:4] = NO_ITEM
                 yield {**history, "CANDIDATE_SLOT": slots.astype(np.int32)}
@@ -218,8 +221,11 @@ class Grid:
         items = self._layout.items
         for history, _ in self._histories(random):
             for excluded in sorted({0, 1, items // 2, items}):
-                slots = random.permutation(items)[np.newaxis, :excluded]
-                yield {**history, "EXCLUDE_SLOT": slots.astype(np.int32)}
+                slots = random.permutation(items)[np.newaxis, :excluded].astype(np.int32)
+                yield {
+                    **history,
+                    "EXCLUDE_SLOT": filled(slots, self._layout.min_slots, NO_ITEM),
+                }
 
     def _histories(
         self, random: np.random.Generator
@@ -236,8 +242,19 @@ class Grid:
             }
             yield (
                 {
-                    name: value.astype(np.float32 if name == "VECTOR" else np.int32)
+                    name: value.astype(np.float32)
+                    if name == "VECTOR"
+                    else filled(
+                        value.astype(np.int32),
+                        self._layout.min_slots,
+                        NO_ITEM if name == "HISTORY_SLOT" else 0,
+                    )
                     for name, value in history.items()
                 },
                 rows,
             )
+
+
+def filled(row: NDArray[np.int32], least: int, value: int) -> NDArray[np.int32]:
+    """`row` [1, n] with `value` at its end up to `least` columns, as the tokenizer does it."""
+    return np.pad(row, ((0, 0), (0, max(0, least - row.shape[1]))), constant_values=value)

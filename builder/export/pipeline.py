@@ -7,7 +7,7 @@ import json
 import logging
 import platform
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -16,13 +16,14 @@ from typing import Any, Final
 import numpy as np
 from torch import nn
 
+from builder.data.splits import Holdout
 from builder.errors import ConfigError, ExportError
-from builder.export.graphs import AdapterGraph, EncoderGraph, RetrieverGraph
+from builder.export.graphs import AdapterGraph, EncoderGraph, LinearForm, RetrieverGraph
 from builder.export.layout import Layout
 from builder.export.onnx import OPSET, export_onnx
-from builder.export.parity import Grid, ParityFigure, check_batching, check_parity
+from builder.export.parity import Engine, Grid, ParityFigure, check_batching, check_parity
 from builder.export.ranking_gate import RankingFigure, check_ranking
-from builder.export.targets import TARGETS, Target
+from builder.export.targets import CHECKS, TARGETS, Built, Check, Compiler, Target, TargetOptions
 from builder.model.checkpoint import load_checkpoint, load_validation
 from builder.model.recommender import Recommender
 from builder.progress import Progress, silent
@@ -59,29 +60,143 @@ class Exported:
         return {**asdict(self), "repository": str(self.repository)}
 
 
-def target_named(name: str) -> Target:
+def target_named(name: str, options: TargetOptions | None = None) -> Target:
     """The target of that name, if this machine can build it.
 
     Raises
     ------
     ConfigError
-        There is no such target.
+        There is no such target, it only checks, or it does not read one of the options.
     ExportError
         Something is missing here; the message says what and how to get it.
     """
+    if name in CHECKS:
+        raise ConfigError(
+            f"--target {name} builds nothing that Triton can serve; it checks that the graphs "
+            f"compile. The targets that are published are {', '.join(TARGETS)}"
+        )
     if name not in TARGETS:
-        raise ConfigError(f"--target {name}: there is none; the targets are {', '.join(TARGETS)}")
-    target = TARGETS[name]
-    if missing := target.missing():
-        raise ExportError(f"--target {name} cannot be built on this machine; it lacks {missing}")
+        raise ConfigError(
+            f"--target {name}: there is none; the targets are {', '.join((*TARGETS, *CHECKS))}"
+        )
+    target = TARGETS[name](options)
+    _require(target, options)
     return target
+
+
+def check_named(name: str, options: TargetOptions | None = None) -> Check:
+    """The check of that name, if this machine can do it; raises like `target_named`."""
+    if name not in CHECKS:
+        raise ConfigError(f"--target {name} is no check; the checks are {', '.join(CHECKS)}")
+    check = CHECKS[name](options)
+    _require(check, options)
+    return check
+
+
+def _require(compiler: Compiler, options: TargetOptions | None) -> None:
+    """Raise unless this machine can build with `compiler`, which reads all of the `options`."""
+    if options is not None and (alien := options.changed() - compiler.options):
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(alien))
+        raise ConfigError(f"{named}: --target {compiler.name} has no such option")
+    if missing := compiler.missing():
+        raise ExportError(
+            f"--target {compiler.name} cannot be built on this machine; it lacks {missing}"
+        )
+
+
+def recommender_layout(model: Recommender, limits: Limits, compiler: Compiler) -> Layout:
+    """The sizes and limits of an export; ConfigError for a limit that makes no sense."""
+    return Layout.of(model, **asdict(limits), bounded=compiler.bounded)
+
+
+def recommender_graphs(
+    model: Recommender, layout: Layout, linear_form: LinearForm
+) -> Mapping[ModelSpec, nn.Module]:
+    """The graphs of a recommender, by their place in the contract."""
+    return {
+        ENCODER: EncoderGraph(model.encoder),
+        ADAPTER: AdapterGraph(model, linear_form),
+        RETRIEVER: RetrieverGraph(model, layout.retrieved, linear_form),
+    }
+
+
+def compile_graphs(
+    compiler: Compiler,
+    graphs: Mapping[ModelSpec, nn.Module],
+    layout: Layout,
+    directory_of: Callable[[str], Path],
+    *,
+    progress: Progress = silent,
+) -> dict[str, Built]:
+    """Export each graph to ONNX and compile it into the directory of its model."""
+    built = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for done, (spec, graph) in enumerate(graphs.items()):
+            progress("export graphs", done, len(graphs))
+            onnx_file = Path(scratch) / f"{spec.name}.onnx"
+            export_onnx(graph, spec, layout.sizes, onnx_file)
+            built[spec.name] = compiler.build(
+                onnx_file, spec, layout, directory_of(spec.name), progress=progress
+            )
+            progress("export graphs", done + 1, len(graphs))
+    return built
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the gates found."""
+
+    parity: list[ParityFigure]
+    ranking: RankingFigure
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "parity": [figure.to_dict() for figure in self.parity],
+            "ranking": self.ranking.to_dict(),
+        }
+
+
+def hold(
+    engine_of: Callable[[ModelSpec], Engine],
+    compiler: Compiler,
+    graphs: Mapping[ModelSpec, nn.Module],
+    model: Recommender,
+    validation: Holdout,
+    layout: Layout,
+    *,
+    progress: Progress = silent,
+) -> Figures:
+    """Hold a recommender's engines against the gates.
+
+    Raises
+    ------
+    GateError
+        A figure is outside the compiler's bounds.
+    """
+    grid = Grid(model, layout)
+    parity: list[ParityFigure] = []
+    for spec, graph in graphs.items():
+        engine = engine_of(spec)
+        parity += check_parity(engine, graph, spec, grid, compiler.parity, progress=progress)
+        if spec is ENCODER:
+            parity.append(check_batching(engine, grid, compiler.parity))
+        if spec is RETRIEVER:
+            ranking = check_ranking(
+                engine,
+                model,
+                validation,
+                layout.min_slots,
+                bound=compiler.ranking_loss,
+                progress=progress,
+            )
+    return Figures(parity, ranking)
 
 
 def export(
     checkpoint: Path,
     repository: Path,
     target: Target,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),
     *,
     progress: Progress = silent,
 ) -> Exported:
@@ -101,47 +216,38 @@ def export(
     """
     model = load_checkpoint(checkpoint)
     validation = load_validation(checkpoint)
-    layout = Layout.of(model, **asdict(limits))
-    graphs: Mapping[ModelSpec, nn.Module] = {
-        ENCODER: EncoderGraph(model.encoder),
-        ADAPTER: AdapterGraph(model),
-        RETRIEVER: RetrieverGraph(model, layout.retrieved),
-    }
-    parity: list[ParityFigure] = []
-    grid = Grid(model, layout)
-    with stage(repository) as staging, tempfile.TemporaryDirectory() as scratch:
-        for done, (spec, graph) in enumerate(graphs.items(), 1):
-            progress("export graphs", done - 1, len(graphs))
-            onnx_file = Path(scratch) / f"{spec.name}.onnx"
-            export_onnx(graph, spec, layout.sizes, onnx_file)
-            directory = staging.model_dir(spec.name)
-            target.build(onnx_file, spec, layout, directory)
+    layout = recommender_layout(model, limits, target)
+    graphs = recommender_graphs(model, layout, target.linear_form)
+    with stage(repository) as staging:
+        built = compile_graphs(target, graphs, layout, staging.model_dir, progress=progress)
+        for spec in graphs:
             staging.write_config(target.config(spec, layout, staging.version))
-            progress("export graphs", done, len(graphs))
-        for spec, graph in graphs.items():
-            engine = target.load(spec, staging.model_dir(spec.name))
-            parity += check_parity(engine, graph, spec, grid, target.parity, progress=progress)
-            if spec is ENCODER:
-                parity.append(check_batching(engine, grid, target.parity))
-            if spec is RETRIEVER:
-                ranking = check_ranking(
-                    engine, model, validation, bound=target.ranking_loss, progress=progress
-                )
+        figures = hold(
+            lambda spec: target.load(spec, staging.model_dir(spec.name)),
+            target,
+            graphs,
+            model,
+            validation,
+            layout,
+            progress=progress,
+        )
         _write_python_steps(staging, model, layout, checkpoint)
         staging.target = target.name
         staging.checkpoint = str(checkpoint.resolve())
         staging.details = {
-            "parity": [figure.to_dict() for figure in parity],
-            "ranking": ranking.to_dict(),
+            **figures.to_dict(),
             "layout": asdict(layout),
-            "engine": target.describe(),
+            "engine": {
+                **target.describe(),
+                "graphs": {name: each.to_dict() for name, each in built.items()},
+            },
             "opset": OPSET,
             "versions": {"python": platform.python_version()}
             | {name: installed(name) for name in _PACKAGES},
             "sha256": _hashes(staging, [*(spec.name for spec in graphs), "tokenizer", "policy"]),
         }
         version = staging.version
-    return Exported(repository, version, target.name, parity, ranking)
+    return Exported(repository, version, target.name, figures.parity, figures.ranking)
 
 
 def _write_python_steps(
@@ -162,11 +268,11 @@ def _write_python_steps(
             "max_history": layout.max_history,
             "actions": list(model.actions),
             "max_top_k": layout.retrieved,
+            "min_slots": layout.min_slots,
+            "max_candidates": layout.max_candidates,
         },
     )
-    (tokenizer / "tokenizer.json").write_bytes(
-        (checkpoint / "encoder/tokenizer.json").read_bytes()
-    )
+    (tokenizer / "tokenizer.json").write_bytes((checkpoint / "encoder/tokenizer.json").read_bytes())
     _write_json(policy / "settings.json", {"max_top_k": layout.retrieved})
     sizes = layout.sizes
     staging.write_config(
@@ -180,12 +286,12 @@ def _write_python_steps(
         )
     )
     staging.write_config(step_config(POLICY, backend="python", version=version, sizes=sizes))
-    for spec in ENSEMBLES:
-        rows = layout.max_rows if spec.model.batched else 0
+    for ensemble in ENSEMBLES:
+        rows = layout.max_rows if ensemble.model.batched else 0
         staging.write_config(
-            ensemble_config(spec, version=version, sizes=sizes, max_batch_size=rows)
+            ensemble_config(ensemble, version=version, sizes=sizes, max_batch_size=rows)
         )
-        staging.model_dir(spec.model.name)
+        staging.model_dir(ensemble.model.name)
 
 
 def _hashes(staging: Staging, models: list[str]) -> dict[str, str]:

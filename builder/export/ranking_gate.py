@@ -16,10 +16,10 @@ import numpy as np
 from builder.data.splits import Holdout
 from builder.errors import GateError
 from builder.evaluation.ranking import rank_holdout
-from builder.export.parity import Engine
+from builder.export.parity import Engine, filled
 from builder.model.recommender import Recommender
 from builder.progress import Progress, silent
-from model_repository.slots import gap_buckets
+from model_repository.slots import NO_ITEM, gap_buckets
 
 CUTOFF: Final = 10
 
@@ -42,11 +42,14 @@ def check_ranking(
     retriever: Engine,
     model: Recommender,
     validation: Holdout,
+    min_slots: int = 0,
     *,
     bound: float,
     progress: Progress = silent,
 ) -> RankingFigure:
     """Compare NDCG@10; `bound` is the largest relative loss allowed.
+
+    ``min_slots`` is that of the export's `Layout`.
 
     Raises
     ------
@@ -56,7 +59,7 @@ def check_ranking(
     reference = rank_holdout(model.scorer(), validation, len(model.catalogue)).ndcg(CUTOFF)
     gains = []
     for user in range(len(validation)):
-        index, logit = _recommend(retriever, model, validation, user)
+        index, logit = _recommend(retriever, model, validation, user, min_slots)
         if np.isnan(logit).any():
             raise GateError(
                 f"ranking: the engine's logits for validation user "
@@ -78,7 +81,7 @@ def check_ranking(
 
 
 def _recommend(
-    retriever: Engine, model: Recommender, validation: Holdout, user: int
+    retriever: Engine, model: Recommender, validation: Holdout, user: int, min_slots: int
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     histories = validation.histories
     items = histories.items_of(user)
@@ -87,14 +90,15 @@ def _recommend(
     blank = np.zeros(len(recent), np.int32)
     # As in the evaluation, a target that the user has met before competes like any other.
     exclude = np.setdiff1d(items, validation.targets[user : user + 1])
+    rows = {
+        "HISTORY_SLOT": (recent, NO_ITEM),
+        "HISTORY_ACTION_ID": (blank if actions is None else actions[-len(recent) :], 0),
+        "HISTORY_GAP": (blank if times is None else gap_buckets(times[-len(recent) :]), 0),
+        "EXCLUDE_SLOT": (exclude.astype(np.int32), NO_ITEM),
+    }
     answer = retriever.run(
-        {
-            "VECTOR": np.zeros((1, model.text_vectors.shape[1]), np.float32),
-            "HISTORY_SLOT": recent[np.newaxis],
-            "HISTORY_ACTION_ID": (blank if actions is None else actions[-len(recent) :])[None],
-            "HISTORY_GAP": (blank if times is None else gap_buckets(times[-len(recent) :]))[None],
-            "EXCLUDE_SLOT": exclude[np.newaxis].astype(np.int32),
-        }
+        {"VECTOR": np.zeros((1, model.text_vectors.shape[1]), np.float32)}
+        | {name: filled(row[np.newaxis], min_slots, value) for name, (row, value) in rows.items()}
     )
     return answer["INDEX"][0], answer["INDEX_LOGIT"][0]
 

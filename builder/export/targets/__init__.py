@@ -1,13 +1,21 @@
-"""The targets, by name. A new one is a module here and a line below."""
+"""The targets and checks, by name. A new one is a module here and a line below."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
 
-from builder.export.targets.base import Target
+from builder.export.targets.base import Built, Check, Compiler, Target
 from builder.export.targets.embedded import Embedded
+from builder.export.targets.onnxruntime import OnnxRuntime
+from builder.export.targets.options import TargetOptions
+from builder.export.targets.tensorrt import TensorRT, TensorRTRTX
 
-TARGETS: Final[Mapping[str, Target]] = {target.name: target for target in (Embedded(),)}
+TARGETS: Final[Mapping[str, type[Target]]] = {
+    "embedded": Embedded,
+    "onnxruntime": OnnxRuntime,
+    "tensorrt": TensorRT,
+}
+CHECKS: Final[Mapping[str, type[Check]]] = {"tensorrt-rtx": TensorRTRTX}
 
-__all__ = ["TARGETS", "Target"]
+__all__ = ["CHECKS", "TARGETS", "Built", "Check", "Compiler", "Target", "TargetOptions"]

@@ -1,35 +1,96 @@
-"""What a target is: one way to turn the ONNX graphs into models that Triton runs."""
+"""What a target is: one way to turn the ONNX graphs into models that Triton runs.
+
+Two kinds of it:
+
+* A `Target` builds what Triton serves. Its engines are loaded and held against the gates, and an
+  export publishes them.
+* A `Check` only proves that the graphs compile for a runtime. What it builds Triton cannot load,
+  so it has no configuration and nothing of it is ever published.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from builder.export.graphs import LinearForm
 from builder.export.layout import Layout
 from builder.export.parity import Bound, Engine
+from builder.export.targets.options import TargetOptions
+from builder.progress import Progress, silent
 from client._contract import ModelSpec
 
 
-class Target(Protocol):
-    """One way to run the graphs.
+@dataclass(frozen=True)
+class Built:
+    """What `Compiler.build` wrote.
 
-    ``parity`` and ``ranking_loss`` are the bounds that its engines are held to. Heavy imports
-    live inside the methods, so that listing the targets needs none of them.
+    Attributes
+    ----------
+    file
+        The engine.
+    seconds
+        How long the compiler took.
+    details
+        What the manifest should know of this graph, as JSON values.
+    """
+
+    file: Path
+    seconds: float = 0.0
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "file": self.file.name,
+            "bytes": self.file.stat().st_size,
+            "seconds": round(self.seconds, 2),
+            **self.details,
+        }
+
+
+class Compiler(Protocol):
+    """What both kinds have. Heavy imports live inside the methods: listing needs none of them.
+
+    Attributes
+    ----------
+    options
+        Names of the fields of `TargetOptions` that it reads.
+    linear_form
+        The form of the linear term that its runtime takes.
+    bounded
+        Its engines take neither empty tensors nor tensors of any length, see `Layout`.
+    parity, ranking_loss
+        The bounds that it is held to.
     """
 
     name: str
     summary: str
+    options: frozenset[str]
+    linear_form: LinearForm
+    bounded: bool
     parity: Bound
     ranking_loss: float
 
+    def __init__(self, options: TargetOptions | None = None) -> None: ...
+
     def missing(self) -> str | None:
-        """What this machine lacks to build the target, and how to get it; None if nothing."""
+        """What this machine lacks to build it, and how to get it; None if nothing."""
         ...
 
-    def build(self, onnx_file: Path, spec: ModelSpec, layout: Layout, directory: Path) -> None:
-        """Compile one graph into the version directory of its model.
+    def build(
+        self,
+        onnx_file: Path,
+        spec: ModelSpec,
+        layout: Layout,
+        directory: Path,
+        *,
+        progress: Progress = silent,
+    ) -> Built:
+        """Compile one FP32 graph into `directory`, the version directory of its model.
 
         Raises
         ------
@@ -37,6 +98,14 @@ class Target(Protocol):
             The graph does not compile; the message has the compiler's reason.
         """
         ...
+
+    def describe(self) -> dict[str, Any]:
+        """What the manifest should know: engine, precision, versions."""
+        ...
+
+
+class Target(Compiler, Protocol):
+    """One way to run the graphs in Triton."""
 
     def load(self, spec: ModelSpec, directory: Path) -> Engine:
         """Load what `build` wrote, from where Triton will read it."""
@@ -46,6 +115,10 @@ class Target(Protocol):
         """Triton's configuration of the model."""
         ...
 
-    def describe(self) -> dict[str, Any]:
-        """What the manifest should know: engine, precision, versions."""
+
+class Check(Compiler, Protocol):
+    """One way to see that the graphs compile, on a machine that cannot run the result."""
+
+    def stand_in(self, spec: ModelSpec, directory: Path) -> Engine:
+        """Run the very graph that was compiled, in another runtime, for the gates."""
         ...

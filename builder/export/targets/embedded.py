@@ -11,8 +11,12 @@ from typing import Any, Final
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from builder.export.graphs import LinearForm
 from builder.export.layout import Layout
 from builder.export.parity import Bound, Engine
+from builder.export.targets.base import Built
+from builder.export.targets.options import TargetOptions
+from builder.progress import Progress, silent
 from builder.repository import DynamicBatching, step_config
 from client._contract import ModelSpec
 from model_repository.steps import install_step
@@ -25,19 +29,34 @@ class Embedded:
 
     name = "embedded"
     summary = "ONNX Runtime in Triton's Python backend; any machine, no GPU, no container"
+    options: frozenset[str] = frozenset()
+    linear_form: LinearForm = "scatter_add"
+    bounded = False
     parity = Bound()
     ranking_loss = 0.001
+
+    def __init__(self, options: TargetOptions | None = None) -> None:
+        pass
 
     def missing(self) -> str | None:
         if importlib.util.find_spec("onnxruntime") is None:
             return "the package onnxruntime: pip install 'tritonrec[embedded]'"
         return None
 
-    def build(self, onnx_file: Path, spec: ModelSpec, layout: Layout, directory: Path) -> None:
+    def build(
+        self,
+        onnx_file: Path,
+        spec: ModelSpec,
+        layout: Layout,  # noqa: ARG002
+        directory: Path,
+        *,
+        progress: Progress = silent,  # noqa: ARG002
+    ) -> Built:
         install_step(spec.name, directory)
         shutil.copyfile(onnx_file, directory / GRAPH)
         settings = {"threads": _threads(spec)}
         (directory / "settings.json").write_text(json.dumps(settings, indent=2), "utf-8")
+        return Built(directory / GRAPH)
 
     def load(self, spec: ModelSpec, directory: Path) -> Engine:
         from model_repository.engine import OnnxEngine
