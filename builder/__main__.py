@@ -9,6 +9,7 @@ import typer
 from builder import console
 from builder.data.commands import app as data
 from builder.demo.commands import demo
+from builder.doctor.commands import doctor
 from builder.errors import BuilderError
 from builder.evaluation.commands import evaluate
 from builder.export.commands import export
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data)
-for command in (train, evaluate, export, serve, versions, activate, demo):
+for command in (train, evaluate, export, doctor, serve, versions, activate, demo):
     app.command()(command)
 
 

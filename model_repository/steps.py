@@ -39,6 +39,16 @@ STEP_FILES: Final[dict[str, tuple[str, ...]]] = {
         "batch.py",
         "errors.py",
     ),
+    "pair_tokenizer": (
+        "pair_tokenizer_step.py",
+        "triton_step.py",
+        "pair_tokenizer.py",
+        "text_tokenizer.py",
+        "wire.py",
+        "batch.py",
+        "errors.py",
+    ),
+    "classifier": _GRAPH,
 }
 """The source files of each model; the first becomes its ``model.py``."""
 
@@ -47,8 +57,9 @@ def install_step(name: str, destination: Path) -> None:
     """Copy the code of model ``name`` into ``destination``, its version directory.
 
     Beside it the models read, from the same directory: ``tokenizer`` ``settings.json``,
-    ``items.json`` and ``tokenizer.json``; ``policy`` ``settings.json`` and ``items.json``; the
-    others ``settings.json`` and ``model.onnx``.
+    ``items.json`` and ``tokenizer.json``; ``policy`` ``settings.json`` and ``items.json``;
+    ``pair_tokenizer`` ``settings.json`` and ``tokenizer.json``; the others ``settings.json`` and
+    ``model.onnx``.
     """
     model, *others = STEP_FILES[name]
     sources = Path(__file__).parent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -16,10 +16,15 @@ that a megabyte of text costs no more than a page of it."""
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """The tokens of one text, special tokens included."""
+    """The tokens of one text or pair, special tokens included.
+
+    ``types`` says of each token whether it belongs to the first (0) or the second text (1), as the
+    tokenizer's own template has it.
+    """
 
     tokens: list[int]
     truncated: bool = False
+    types: list[int] = field(default_factory=list)
 
 
 class TextTokenizer:
@@ -40,14 +45,25 @@ class TextTokenizer:
         self._tokenizer.enable_truncation(max_length)
         self.max_length = max_length
 
-    def __call__(self, texts: Sequence[str]) -> list[TokenRow]:
+    def __call__(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[TokenRow]:
+        """Tokenize texts, each alone or with its second text; an empty second text is none.
+
+        Of a pair that is too long, the longer text is cut first.
+        """
+        seconds = pairs or [""] * len(texts)
         limit = _CHARACTERS_PER_TOKEN * self.max_length
-        encodings = self._tokenizer.encode_batch_fast([text[:limit] for text in texts])
+        encodings = self._tokenizer.encode_batch_fast(
+            [
+                (text[:limit], second[:limit]) if second else text[:limit]
+                for text, second in zip(texts, seconds, strict=True)
+            ]
+        )
         return [
             TokenRow(
                 encoding.ids,
-                truncated=len(text) > limit
+                truncated=max(len(text), len(second)) > limit
                 or (len(encoding.ids) == self.max_length and bool(encoding.overflowing)),
+                types=encoding.type_ids,
             )
-            for text, encoding in zip(texts, encodings, strict=True)
+            for text, second, encoding in zip(texts, seconds, encodings, strict=True)
         ]

@@ -138,9 +138,7 @@ def _take_turns(
 
 def _ask_peer(peer: Any, history: Sequence[str], candidates: Sequence[str]) -> list[Any]:
     inputs = _inputs(history, candidates)
-    answer = peer.infer(
-        "rank", inputs, client_timeout=_TIMEOUT, parameters={"on_unknown": "error"}
-    )
+    answer = peer.infer("rank", inputs, client_timeout=_TIMEOUT, parameters={"on_unknown": "error"})
     return [answer.as_numpy(name) for name in ("INTEREST", "LOGIT", "SKIPPED", "TRUNCATED")]
 
 

@@ -38,21 +38,20 @@ def demo(
     backbone = fetch_minilm(cache / "minilm").absolute()
     typer.echo(f"  {data}\n  {backbone}")
 
+    console.quiet_transformers()
     typer.secho("2. Train: the adapter on frozen text, then BERT's upper layers with it", bold=True)
     config = TrainingConfig(DataConfig(data, min_rating=4, min_events=8), str(backbone))
     if run.exists():
         typer.echo(f"  {run} is there already; remove it to train again")
-        rows = [
-            Row(**row) for row in json.loads((run / "metrics.json").read_text("utf-8"))["rows"]
-        ]
+        rows = [Row(**row) for row in json.loads((run / "metrics.json").read_text("utf-8"))["rows"]]
     else:
-        with console.progress() as progress:
+        with console.progress_bars() as progress:
             resume = (partial_directory(run) / "training.json").is_file()
             rows = train(config, run, resume=resume, progress=progress)
-    console.print_rows(rows, caption=PROTOCOL)
+    console.show_figures(rows, caption=PROTOCOL)
 
     typer.secho("3. Export: compile, hold against the gates, publish", bold=True)
-    with console.progress() as progress:
+    with console.progress_bars() as progress:
         published = export(run, repository, target_named("embedded"), progress=progress)
     typer.echo(
         f"  version {published.version} of {published.repository}; NDCG@10 of the compiled engine "

@@ -59,7 +59,9 @@ def _show_user(
     )
     for item in items[-SHOWN:]:
         console.print(f"  {catalogue.texts[item]}", markup=False)
-    table = Table("place", "interest", "recommended", title="Recommended next", title_justify="left")
+    table = Table(
+        "place", "interest", "recommended", title="Recommended next", title_justify="left"
+    )
     target = catalogue.item_ids[int(test.targets[user])]
     for place, best in enumerate(client.recommend(history, top_k=10), 1):
         mark = "  <- met next, held out" if best.id == target else ""

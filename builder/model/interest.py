@@ -87,7 +87,8 @@ class Block(nn.Module):
         )
         attended = attended.transpose(1, 2).reshape(batch, length, width)
         states = states + self.dropout(self.out(attended))
-        return states + self.dropout(self.feed(self.norm_feed(states)))
+        fed: Tensor = states + self.dropout(self.feed(self.norm_feed(states)))
+        return fed
 
 
 class InterestAdapter(nn.Module):

@@ -42,18 +42,19 @@ class TextEncoder(nn.Module):
     def forward(self, input_ids: Tensor) -> Tensor:
         """INT [R, L] → FP [R, h]."""
         mask = input_ids != self.pad_id
-        return self.pool(self.backbone(input_ids, attention_mask=mask).last_hidden_state, mask)
+        states: Tensor = self.backbone(input_ids, attention_mask=mask).last_hidden_state
+        return self.pool(states, mask)
 
     def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Token states FP [R, L, h] and mask BOOL [R, L] → FP [R, h]."""
         if self.pooling == "cls":
             return hidden[:, 0]
-        if self.query is not None:
-            # A finite mask value: -inf has no FP16 softmax that survives a row of padding.
-            score = self.query(hidden).squeeze(-1).masked_fill(~mask, -1e4)
-            return (score.softmax(-1).unsqueeze(1) @ hidden).squeeze(1)
         weight = mask.to(hidden.dtype)
-        weight = weight / weight.sum(-1, keepdim=True).clamp(min=1)
+        if self.query is None:
+            weight = weight / weight.sum(-1, keepdim=True).clamp(min=1)
+        else:
+            # A finite mask value: -inf has no FP16 softmax that survives a row of padding.
+            weight = self.query(hidden).squeeze(-1).masked_fill(~mask, -1e4).softmax(-1)
         return (weight.unsqueeze(1) @ hidden).squeeze(1)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainingArguments
-from transformers.integrations import TensorBoardCallback
+from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_utils import SchedulerType, get_last_checkpoint
 
 from builder.data.sequences import Sequences
@@ -49,7 +49,7 @@ class NextItemTrainer(Trainer):
             args=args,
             train_dataset=windows,
             eval_dataset=windows,  # asked for; `evaluate` ranks `validation` instead
-            data_collator=collate,
+            data_collator=collate,  # type: ignore[arg-type]
         )
         self.remove_callback(ProgressCallback)
         self.add_callback(_QuietProgress)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.classifier.contract import classify_ensemble as classifier_contract
 from client import _contract as contract
 from model_repository.steps import STEP_FILES, install_step
 
@@ -21,7 +22,8 @@ def imports(source: Path) -> list[tuple[int, str]]:
 
 
 def test_there_is_code_for_every_step_of_the_contract() -> None:
-    assert STEP_FILES.keys() == {step.name for step in contract.STEPS}
+    steps = (*contract.STEPS, *classifier_contract(token_types=True).steps)
+    assert STEP_FILES.keys() == {step.name for step in steps}
 
 
 @pytest.mark.parametrize("name", STEP_FILES)

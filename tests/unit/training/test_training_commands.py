@@ -131,7 +131,7 @@ def test_the_table_fits_a_terminal_and_shows_names_as_they_are() -> None:
         "0.0200",
         "network [b]al",
         "how",
-    ):  # noqa: E501
+    ):
         assert text in output
     assert "…" not in output
 

@@ -1,0 +1,130 @@
+"""``python -m builder train-classifier``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from builder import console
+from builder.classifier.config import ClassifierConfig
+from builder.training.config import partial_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from builder.classifier.training import Row
+
+_DEFAULT = ClassifierConfig
+_HEADINGS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "roc_auc": "ROC-AUC"}
+
+
+def train_classifier(
+    data: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="text[,text_pair],label[,split] as .csv, .tsv, .jsonl or .parquet; split is "
+            "train, validation or test.",
+        ),
+    ],
+    backbone: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME_OR_PATH",
+            help="The pretrained BERT to fine-tune: a Hugging Face directory or hub name.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option(metavar="RUN", help="The checkpoint to write; must not exist.")
+    ],
+    *,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted run, with its own options.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write the figures as JSON, and no progress.")
+    ] = False,
+    max_length: Annotated[
+        int, typer.Option(metavar="TOKENS", help="Longest text or pair; what lies beyond is cut.")
+    ] = _DEFAULT.max_length,
+    tune_layers: Annotated[
+        int | None,
+        typer.Option(
+            help="Upper BERT layers that learn, with the head; all if left out. Fewer cost less."
+        ),
+    ] = _DEFAULT.tune_layers,
+    epochs: Annotated[
+        int, typer.Option(help="At most this many passes over the examples.")
+    ] = _DEFAULT.epochs,
+    learning_rate: Annotated[
+        float, typer.Option(help="Its height after the warm-up; it then falls to 0.")
+    ] = _DEFAULT.learning_rate,
+    batch_size: Annotated[int, typer.Option(help="Examples in a step.")] = _DEFAULT.batch_size,
+    weight_decay: Annotated[
+        float, typer.Option(help="Of AdamW; biases and norms have none.")
+    ] = _DEFAULT.weight_decay,
+    patience: Annotated[
+        int,
+        typer.Option(
+            metavar="EPOCHS",
+            help="Training ends after this many without a better validation ROC-AUC.",
+        ),
+    ] = _DEFAULT.patience,
+    seed: Annotated[
+        int, typer.Option(help="The same seed gives the same splits and metrics.")
+    ] = _DEFAULT.seed,
+) -> None:
+    """Fine-tune a BERT to label texts, or pairs of texts.
+
+    The result is a plain Hugging Face checkpoint, to be exported with `export --classifier`.
+    """
+    config = ClassifierConfig(
+        data=data,
+        backbone=backbone,
+        max_length=max_length,
+        tune_layers=tune_layers,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        weight_decay=weight_decay,
+        patience=patience,
+        seed=seed,
+    )
+    # Imported here: it takes seconds, and --help needs none of it.
+    from builder.classifier.training import PROTOCOL
+    from builder.classifier.training import train_classifier as run
+
+    try:
+        with console.progress_bars(shown=not as_json) as progress:
+            rows = run(config, output, resume=resume, progress=progress)
+    except KeyboardInterrupt:
+        if partial_directory(output).is_dir():
+            console.show_note("Interrupted. To continue, repeat the command with --resume.")
+        raise typer.Exit(130) from None
+    if as_json:
+        figures = [row.to_dict() for row in rows]
+        typer.echo(json.dumps({"output": str(output), "protocol": PROTOCOL, "rows": figures}))
+        return
+    Console().print(_table(rows, PROTOCOL))
+    console.show_note(f"Next: python -m builder export --classifier {output}")
+
+
+def _table(rows: Sequence[Row], caption: str) -> Table:
+    table = Table(
+        title=f"{rows[0].examples:,} test examples",
+        caption=caption,
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("", no_wrap=True)
+    for heading in _HEADINGS.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(row.name, *(f"{row.metrics[name]:.4f}" for name in _HEADINGS))
+    return table

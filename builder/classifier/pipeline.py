@@ -1,0 +1,180 @@
+"""Sequence classifier → model repository: export, compile, hold against the gates, publish."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import platform
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any, Final
+
+from builder.classifier.checkpoint import Classifier, load_classifier, load_examples
+from builder.classifier.contract import ACTIVATION, LABELS, classify_ensemble
+from builder.classifier.family import check_family
+from builder.classifier.gates import Figure, check_shapes, check_texts, samples
+from builder.classifier.graph import ClassifierGraph
+from builder.classifier.layout import ClassifierLayout
+from builder.export.onnx import OPSET, export_onnx
+from builder.export.pipeline import Limits
+from builder.export.targets import Target
+from builder.progress import Progress, silent
+from builder.repository import DynamicBatching, ensemble_config, stage, step_config
+from builder.repository.publish import Staging
+from client._contract import ModelSpec
+from model_repository.pair_tokenizer import PairTokenizer
+from model_repository.steps import install_step
+
+log = logging.getLogger(__name__)
+
+_PACKAGES: Final = ("torch", "transformers", "tokenizers", "onnx", "numpy")
+_EXAMPLES: Final = 100
+"""Texts of the checkpoint's own validation data that the gate goes through, at most."""
+_BOUND: Final = {"fp32": 1e-5}
+_REDUCED_PRECISION_BOUND: Final = 1e-2
+
+
+@dataclass(frozen=True)
+class ExportedClassifier:
+    """What an export published, and the figures of its gates."""
+
+    repository: Path
+    version: int
+    target: str
+    labels: tuple[str, ...]
+    activation: str
+    parity: list[Figure]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "repository": str(self.repository)}
+
+
+def export_classifier(
+    source: str,
+    repository: Path,
+    target: Target,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    *,
+    progress: Progress = silent,
+) -> ExportedClassifier:
+    """Publish the classifier `source` as the next version of `repository`.
+
+    Of `limits` only ``max_rows`` matters, the texts of one request. The repository changes only
+    when everything is built and every gate has passed, and then all at once.
+
+    Parameters
+    ----------
+    source
+        An ``AutoModelForSequenceClassification``, by directory or hub name.
+
+    Raises
+    ------
+    CheckpointError
+        `source` is no classifier that can be served.
+    ExportError, GateError
+        The graph does not export or compile, or an answer is not that of ``transformers``.
+    RepositoryError
+        The repository holds a recommender, or cannot be written.
+    """
+    check_family(repository, "classifier")
+    classifier = load_classifier(source)
+    layout = ClassifierLayout.of_classifier(classifier, limits.max_rows)
+    ensemble = classify_ensemble(token_types=classifier.token_types)
+    tokenizer, spec = ensemble.steps
+    graph = ClassifierGraph(classifier)
+    with stage(repository) as staging, tempfile.TemporaryDirectory() as scratch:
+        progress("export graphs", 0, 1)
+        onnx_file = Path(scratch) / f"{spec.name}.onnx"
+        export_onnx(graph, spec, layout.sizes, onnx_file)
+        target.build(onnx_file, spec, layout, staging.model_dir(spec.name))
+        staging.write_config(target.config(spec, layout, staging.version))
+        progress("export graphs", 1, 1)
+        _write_tokenizer(staging, tokenizer, classifier, layout)
+        _write_ensemble(staging, classifier, layout)
+        engine = target.load(spec, staging.model_dir(spec.name))
+        bound = _BOUND.get(target.describe()["precision"], _REDUCED_PRECISION_BOUND)
+        parity = check_shapes(engine, graph, spec, classifier, layout, bound, progress=progress)
+        parity.append(
+            check_texts(
+                engine,
+                PairTokenizer(staging.model_dir(tokenizer.name)),
+                classifier,
+                [*samples(classifier.max_length), *load_examples(source)[:_EXAMPLES]],
+                bound,
+                progress=progress,
+            )
+        )
+        staging.target = target.name
+        staging.checkpoint = _origin(source)
+        staging.details = {
+            "family": "classifier",
+            LABELS: list(classifier.labels),
+            ACTIVATION: classifier.activation,
+            "parity": [figure.to_dict() for figure in parity],
+            "layout": asdict(layout),
+            "engine": target.describe(),
+            "opset": OPSET,
+            "versions": {"python": platform.python_version()}
+            | {name: installed(name) for name in _PACKAGES},
+            "sha256": _hashes(staging, ensemble.steps),
+        }
+    return ExportedClassifier(
+        repository, staging.version, target.name, classifier.labels, classifier.activation, parity
+    )
+
+
+def _write_tokenizer(
+    staging: Staging, spec: ModelSpec, classifier: Classifier, layout: ClassifierLayout
+) -> None:
+    directory = staging.model_dir(spec.name)
+    install_step(spec.name, directory)
+    classifier.tokenizer.backend_tokenizer.save(str(directory / "tokenizer.json"))
+    settings = {
+        "length_buckets": layout.length_buckets,
+        "pad_id": classifier.pad_id,
+        "token_types": classifier.token_types,
+    }
+    (directory / "settings.json").write_text(json.dumps(settings, indent=2), "utf-8")
+    staging.write_config(
+        step_config(
+            spec,
+            backend="python",
+            version=staging.version,
+            sizes=layout.sizes,
+            max_batch_size=layout.max_rows,
+            batching=DynamicBatching(),
+        )
+    )
+
+
+def _write_ensemble(staging: Staging, classifier: Classifier, layout: ClassifierLayout) -> None:
+    ensemble = classify_ensemble(token_types=classifier.token_types)
+    config = ensemble_config(
+        ensemble,
+        version=staging.version,
+        sizes=layout.sizes,
+        max_batch_size=layout.max_rows,
+    )
+    labels = json.dumps(classifier.labels, ensure_ascii=False)
+    config.parameters[LABELS].string_value = labels
+    config.parameters[ACTIVATION].string_value = classifier.activation
+    staging.write_config(config)
+
+
+def _origin(source: str) -> str:
+    path = Path(source)
+    return str(path.resolve()) if path.exists() else source
+
+
+def _hashes(staging: Staging, steps: tuple[ModelSpec, ...]) -> dict[str, str]:
+    return {
+        f"{step.name}/{file.relative_to(staging.model_dir(step.name))}": hashlib.sha256(
+            file.read_bytes()
+        ).hexdigest()
+        for step in steps
+        for file in sorted(staging.model_dir(step.name).rglob("*"))
+        if file.is_file()
+    }

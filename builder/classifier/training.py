@@ -1,0 +1,345 @@
+"""Fine-tunes a pretrained encoder into a classifier; the result is a plain Hugging Face checkpoint.
+
+Beside it lie ``metrics.json`` and ``examples.jsonl``, validation texts that an export is held
+against.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    EarlyStoppingCallback,
+    ProgressCallback,
+    Trainer,
+    TrainingArguments,
+)
+from transformers.trainer_utils import EvalPrediction, SchedulerType, get_last_checkpoint
+
+from builder.classifier.checkpoint import (
+    check_tokenizer,
+    longest_row,
+    save_examples,
+    uses_token_types,
+)
+from builder.classifier.config import ClassifierConfig
+from builder.classifier.data import Examples, LabelledTexts, read_labelled_texts
+from builder.classifier.metrics import classification_metrics
+from builder.errors import CheckpointError, ConfigError
+from builder.model.recommender import length_batches, pad_rows
+from builder.model.text_encoder import _layer_list
+from builder.progress import Progress, silent
+from builder.training.config import partial_directory
+from model_repository.text_tokenizer import TextTokenizer, TokenRow
+
+log = logging.getLogger(__name__)
+
+PROTOCOL: Final = (
+    "figures on the test split, which nothing was chosen on; the epoch is the one with the best "
+    "validation ROC-AUC; before: the pretrained encoder under a random head"
+)
+_OPTIONS: Final = "training.json"
+_TRAINER: Final = "trainer"
+_EVALUATION_BATCH: Final = 128
+_WARMUP: Final = 0.1
+_SAVED_EXAMPLES: Final = 200
+
+
+@dataclass(frozen=True)
+class Row:
+    """Figures of one classifier on `examples` test examples, see `classification_metrics`."""
+
+    name: str
+    examples: int
+    metrics: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def train_classifier(
+    config: ClassifierConfig, output: Path, *, resume: bool = False, progress: Progress = silent
+) -> list[Row]:
+    """Train and write the checkpoint `output`; the table that it ends with is returned.
+
+    Until the run is complete it lives in ``output.partial``, so `output` exists only as a whole.
+
+    Raises
+    ------
+    ConfigError
+        `output` exists, or `resume` finds a run with other options, or none.
+    DataError, CheckpointError
+        The data or the backbone cannot be read.
+    """
+    data = read_labelled_texts(config.data, config.seed)
+    partial = _open(config, output, resume=resume)
+    transformers.set_seed(config.seed)
+    model, hub_tokenizer = _load_backbone(config, data.labels)
+    if config.tune_layers is not None:
+        _freeze_below(model, config.tune_layers)
+    hub_tokenizer.model_max_length = min(config.max_length, longest_row(model))
+    hub_tokenizer.save_pretrained(partial)
+    tokenize = TextTokenizer(partial / "tokenizer.json", hub_tokenizer.model_max_length)
+    batches = _Batches(hub_tokenizer.pad_token_id, types=uses_token_types(model, hub_tokenizer))
+    train, validation, test = (
+        _TokenizedExamples(part, tokenize) for part in (data.train, data.validation, data.test)
+    )
+    log.info(
+        "%d labels; %d examples for training, %d for validation, %d for the test",
+        *(len(data.labels), len(train), len(validation), len(test)),
+    )
+    if repeated := data.repeated():
+        log.warning(
+            "the texts of %d of %d test examples are in the training split too", repeated, len(test)
+        )
+    rows = [_row("majority class", _majority(data), data.test)]
+    found = predict(model, test.rows, batches, progress=progress)
+    rows.append(_row("before fine-tuning", found, data.test))
+    _fit(config, model, train, validation, batches, partial)
+    found = predict(model, test.rows, batches, progress=progress)
+    rows.append(_row("after fine-tuning", found, data.test))
+    model.save_pretrained(partial)  # type: ignore[operator]
+    save_examples(partial, list(data.validation.pairs[:_SAVED_EXAMPLES]))
+    _write_metrics(config, data, rows, partial)
+    _finish(partial, output)
+    return rows
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, rows: Sequence[TokenRow], batches: _Batches, *, progress: Progress = silent
+) -> NDArray[np.float32]:
+    """Probabilities FP32 [n, labels] of token rows."""
+    model.eval()
+    device = next(model.parameters()).device
+    found: NDArray[np.float32] | None = None
+    done = 0
+    for part in length_batches([len(row.tokens) for row in rows], _EVALUATION_BATCH):
+        inputs = batches.inputs([rows[index] for index in part])
+        logits = model(**{name: value.to(device) for name, value in inputs.items()}).logits
+        answers = logits.float().softmax(-1).cpu().numpy()
+        if found is None:
+            found = np.empty((len(rows), answers.shape[1]), np.float32)
+        found[part] = answers
+        done += len(part)
+        progress("evaluate", done, len(rows))
+    assert found is not None  # no split is empty
+    return found
+
+
+class _Batches:
+    """Puts token rows together as the network takes them, padded to the longest."""
+
+    def __init__(self, pad_id: int, *, types: bool) -> None:
+        self._pad_id = pad_id
+        self._types = types
+
+    def inputs(self, rows: Sequence[TokenRow]) -> dict[str, Tensor]:
+        ids = pad_rows([row.tokens for row in rows], self._pad_id)
+        inputs = {"input_ids": ids, "attention_mask": (ids != self._pad_id).long()}
+        if self._types:
+            inputs["token_type_ids"] = pad_rows([row.types for row in rows], 0)
+        return inputs
+
+    def __call__(self, examples: Sequence[tuple[TokenRow, int]]) -> dict[str, Tensor]:
+        rows, labels = zip(*examples, strict=True)
+        return {**self.inputs(rows), "labels": torch.tensor(labels)}
+
+
+class _TokenizedExamples(Dataset[tuple[TokenRow, int]]):
+    def __init__(self, examples: Examples, tokenize: TextTokenizer) -> None:
+        self.rows = tokenize(
+            [text for text, _ in examples.pairs], [second for _, second in examples.pairs]
+        )
+        self.labels = examples.labels.tolist()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[TokenRow, int]:
+        return self.rows[index], self.labels[index]
+
+
+class _QuietProgress(ProgressCallback):
+    """The progress bar without the dictionaries that are printed through it."""
+
+    def on_log(self, *_: Any, **__: Any) -> None: ...
+
+
+def _fit(
+    config: ClassifierConfig,
+    model: nn.Module,
+    train: _TokenizedExamples,
+    validation: _TokenizedExamples,
+    batches: _Batches,
+    partial: Path,
+) -> None:
+    """Train to the end or until patience; `model` is left at its best epoch."""
+    steps = config.epochs * -(-len(train) // config.batch_size)
+    args = TrainingArguments(
+        output_dir=str(partial / _TRAINER),
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=_EVALUATION_BATCH,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        lr_scheduler_type=SchedulerType.LINEAR,
+        warmup_steps=int(_WARMUP * steps),
+        max_grad_norm=1.0,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,
+        logging_strategy="epoch",
+        load_best_model_at_end=True,
+        metric_for_best_model="roc_auc",
+        greater_is_better=True,
+        report_to=[],
+        remove_unused_columns=False,
+        label_names=["labels"],
+        seed=config.seed,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    trainer = Trainer(
+        model=model,
+        args=args,
+        train_dataset=train,
+        eval_dataset=validation,
+        data_collator=batches,
+        compute_metrics=_validation_figures,
+        callbacks=[EarlyStoppingCallback(early_stopping_patience=config.patience)],
+    )
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(_QuietProgress)
+    directory = partial / _TRAINER
+    last = get_last_checkpoint(str(directory)) if directory.is_dir() else None
+    trainer.train(resume_from_checkpoint=last)
+    model.eval()
+
+
+def _validation_figures(prediction: EvalPrediction) -> dict[str, float]:
+    logits, labels = torch.from_numpy(prediction.predictions), np.asarray(prediction.label_ids)
+    figures = classification_metrics(logits.softmax(-1).numpy(), labels)
+    log.info("validation ROC-AUC %.4f, accuracy %.4f", figures["roc_auc"], figures["accuracy"])
+    return figures
+
+
+def _load_backbone(config: ClassifierConfig, labels: Sequence[str]) -> tuple[nn.Module, Any]:
+    where = f"--backbone {config.backbone}"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(config.backbone, use_fast=True)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            config.backbone,
+            dtype=torch.float32,
+            num_labels=len(labels),
+            id2label=dict(enumerate(labels)),
+            label2id={label: index for index, label in enumerate(labels)},
+            problem_type="single_label_classification",
+            # The head of another classifier is replaced where it has another number of labels.
+            ignore_mismatched_sizes=True,
+        )
+    except Exception as error:  # whatever a file of somebody else's leads to
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f"{where}: it cannot be loaded as a classifier ({reason}); give a directory with "
+            "config.json, model.safetensors and tokenizer.json, or a hub name where the hub can "
+            "be reached"
+        ) from error
+    check_tokenizer(tokenizer, where)
+    return model, tokenizer
+
+
+def _freeze_below(model: nn.Module, trainable: int) -> None:
+    """Let only the last `trainable` layers of the encoder learn, and what is above."""
+    encoder = model.base_model
+    assert isinstance(encoder, nn.Module)
+    _, _, layers = _layer_list(encoder)
+    if trainable > len(layers):
+        raise ConfigError(
+            f"tune_layers {trainable}: the backbone has {len(layers)} layers; choose 1 to "
+            f"{len(layers)}"
+        )
+    embeddings = [
+        module
+        for name in ("embeddings", "embeddings_project")
+        if isinstance(module := getattr(encoder, name, None), nn.Module)
+    ]
+    for module in (*embeddings, *layers[: len(layers) - trainable]):
+        module.requires_grad_(requires_grad=False)
+
+
+def _majority(data: LabelledTexts) -> NDArray[np.float32]:
+    counts = np.bincount(data.train.labels, minlength=len(data.labels))
+    shares = (counts / counts.sum()).astype(np.float32)
+    return np.tile(shares, (len(data.test), 1))
+
+
+def _row(name: str, probabilities: NDArray[np.float32], test: Examples) -> Row:
+    return Row(name, len(test), classification_metrics(probabilities, test.labels))
+
+
+def _open(config: ClassifierConfig, output: Path, *, resume: bool) -> Path:
+    partial = partial_directory(output)
+    options = partial / _OPTIONS
+    if output.exists():
+        raise ConfigError(f"--output {output} exists; choose another, or remove it to train again")
+    if resume:
+        if not options.is_file():
+            raise ConfigError(
+                f"--resume: there is no interrupted run at {partial}; leave --resume out"
+            )
+        begun, asked = json.loads(options.read_text("utf-8")), config.to_dict()
+        if different := [name for name in asked if asked[name] != begun.get(name)]:
+            raise ConfigError(
+                f"--resume: the interrupted run had other options for {', '.join(different)}; "
+                "repeat its options, or leave --resume out to begin again"
+            )
+        return partial
+    if partial.exists():
+        log.warning("an interrupted run at %s begins again; --resume would continue it", partial)
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    options.write_text(json.dumps(config.to_dict(), indent=2), "utf-8")
+    return partial
+
+
+def _write_metrics(
+    config: ClassifierConfig, data: LabelledTexts, rows: Sequence[Row], partial: Path
+) -> None:
+    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    metrics = {
+        "protocol": PROTOCOL,
+        "labels": list(data.labels),
+        "examples": {name: len(part) for name, part in parts.items()},
+        "test_texts_also_in_training": data.repeated(),
+        "rows": [row.to_dict() for row in rows],
+        "training": config.to_dict(),
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+    }
+    text = json.dumps(metrics, indent=2, ensure_ascii=False) + "\n"
+    (partial / "metrics.json").write_text(text, "utf-8")
+
+
+def _finish(partial: Path, output: Path) -> None:
+    shutil.rmtree(partial / _TRAINER, ignore_errors=True)
+    (partial / _OPTIONS).unlink()
+    try:
+        os.rename(partial, output)  # noqa: PTH104 - Path.rename on Windows replaces; this must not
+    except OSError as error:
+        raise CheckpointError(
+            f"the run is complete at {partial} but could not be renamed to {output}: {error}"
+        ) from error
