@@ -110,7 +110,7 @@ def imported_packages(directory: Path) -> set[str]:
     for path in sorted(directory.glob("*.py")):
         try:
             tree = ast.parse(path.read_bytes())
-        except SyntaxError:  # a damaged file, which its hash tells
+        except (SyntaxError, ValueError, OSError):  # damaged, which its hash tells
             continue
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
