@@ -24,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -77,8 +78,8 @@ def measure(
         for count in CANDIDATES:
             candidates = [ids[i % len(ids)] for i in range(count)]
             ways: dict[str, Callable[[], Any]] = {
-                "client": lambda c=candidates: client.rank(history, c),
-                "tritonclient": lambda c=candidates: _ask_peer(peer, history, c),
+                "client": partial(client.rank, history, candidates),
+                "tritonclient": partial(_ask_peer, peer, history, candidates),
                 "gRPC alone": _bare(channel, history, candidates),
             }
             for way, times in _take_turns(ways, blocks, calls).items():
@@ -151,9 +152,7 @@ def _inputs(history: Sequence[str], candidates: Sequence[str]) -> list[Any]:
     return inputs
 
 
-def _bare(
-    channel: grpc.Channel, history: Sequence[str], candidates: Sequence[str]
-) -> Callable[[], Any]:
+def _bare(channel: Any, history: Sequence[str], candidates: Sequence[str]) -> Callable[[], Any]:
     from tritonclient.grpc._utils import _get_inference_request
 
     request = _get_inference_request(

@@ -85,14 +85,12 @@ def test_the_servers_push_back_is_honoured(server, connect):
     assert len(server.requests) == 4
 
 
-def test_the_deadline_covers_retries_and_the_time_left_goes_along(server, connect):
-    server.fail(CODE.UNAVAILABLE, times=9, trailing=[("grpc-retry-pushback-ms", "40")])
-    with connect(server.address, retry=Retry(attempts=9)) as client, pytest.raises(Unavailable):
-        client.recommend([], timeout=0.1)
-    times = [each.options["timeout"] for each in server.requests]
-    assert 2 <= len(times) <= 3
-    assert times == sorted(times, reverse=True)
-    assert all(0 < each <= 100_000 for each in times)
+def test_the_time_left_goes_along_with_each_attempt(server, connect):
+    server.fail(CODE.UNAVAILABLE, times=2, trailing=[("grpc-retry-pushback-ms", "40")])
+    with connect(server.address) as client:
+        client.recommend([], timeout=PATIENT)
+    first, second, third = (each.options["timeout"] for each in server.requests)
+    assert PATIENT * 1e6 >= first >= second + 39_000 >= third + 78_000 > 0
 
 
 def test_no_deadline_is_no_timeout_for_the_queue(server, connect):
