@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import onnx
+
 from builder.errors import ExportError
 from builder.export.profiles import Profile
 from builder.export.targets.options import TargetOptions
@@ -91,13 +93,24 @@ def _parse(trt: Module, network: Any, logger: Any, graph: Path) -> None:
     parser = trt.OnnxParser(network, logger)
     if parser.parse_from_file(str(graph)):
         return
-    found = [parser.get_error(index) for index in range(parser.num_errors)]
-    reasons = [
-        f"node {error.node_name()!r} ({error.node_operator()}): {error.desc()}" for error in found
-    ]
+    reasons = [_reason(parser.get_error(at), graph) for at in range(parser.num_errors)]
     raise ExportError(
         f"{trt.__name__} does not accept the graph of {graph.stem!r}:\n  " + "\n  ".join(reasons)
     )
+
+
+def _reason(error: Any, graph: Path) -> str:
+    """A parser's error with the node that it is about.
+
+    Where the parser refuses an attribute, it tells the importing function alone, such as
+    ``importScatterElements``: then every node of that operator is named.
+    """
+    if error.node_name():
+        return f"node {error.node_name()!r} ({error.node_operator()}): {error.desc()}"
+    operator = error.node_operator() or error.func().removeprefix("import")
+    nodes = onnx.load(str(graph), load_external_data=False).graph.node
+    named = ", ".join(repr(node.name) for node in nodes if node.op_type == operator)
+    return f"node {named or 'unknown'} ({operator}): {error.desc()}"
 
 
 def _add_profile(builder: Any, config: Any, profile: Profile, graph: Path) -> None:

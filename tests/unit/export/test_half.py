@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from builder.errors import ExportError
+from builder.export.half import MASK, convert_to_half
+from client._contract import ENCODER, RETRIEVER, STEPS, ModelSpec
+from model_repository.engine import OnnxEngine
+
+GRAPHS = [spec for spec in STEPS if spec.name in {"encoder", "adapter", "retriever"}]
+FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16}
+PATH = "['', 'network', 'add']"
+
+
+@pytest.fixture(scope="module")
+def halves(
+    onnx_files: dict[ModelSpec, Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[ModelSpec, onnx.ModelProto]:
+    found = {}
+    for spec, file in onnx_files.items():
+        half = tmp_path_factory.mktemp("half") / file.name
+        convert_to_half(file, half)
+        found[spec] = onnx.load(half)
+    return found
+
+
+def types(model: onnx.ModelProto) -> dict[str, int]:
+    """Type of every tensor; those of the casts that were put in are inferred."""
+    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    return {
+        value.name: value.type.tensor_type.elem_type
+        for value in (*graph.value_info, *graph.input, *graph.output)
+    } | {tensor.name: tensor.data_type for tensor in graph.initializer}
+
+
+@pytest.mark.parametrize("spec", GRAPHS, ids=lambda spec: spec.name)
+def test_the_types_of_every_node_agree(
+    halves: dict[ModelSpec, onnx.ModelProto], spec: ModelSpec
+) -> None:
+    onnx.checker.check_model(halves[spec], full_check=True)
+    known = types(halves[spec])
+    for node in halves[spec].graph.node:
+        used = {known[name] for name in node.input if known.get(name) in FLOATS}
+        assert len(used) <= 1, f"{node.name} ({node.op_type}) mixes precisions"
+
+
+@pytest.mark.parametrize("spec", GRAPHS, ids=lambda spec: spec.name)
+def test_the_client_sees_fp32_and_the_networks_compute_in_fp16(
+    halves: dict[ModelSpec, onnx.ModelProto], spec: ModelSpec
+) -> None:
+    graph = halves[spec].graph
+    for value in (*graph.input, *graph.output):
+        assert value.type.tensor_type.elem_type != TensorProto.FLOAT16, value.name
+    known = types(halves[spec])
+    products = [node for node in graph.node if node.op_type in {"MatMul", "Gemm"}]
+    assert any(known[node.output[0]] == TensorProto.FLOAT16 for node in products)
+    for node in graph.node:
+        if node.op_type == "LayerNormalization":
+            assert {known[name] for name in (*node.input, *node.output)} == {TensorProto.FLOAT}
+
+
+def test_scores_are_fp32(halves: dict[ModelSpec, onnx.ModelProto]) -> None:
+    graph = halves[RETRIEVER].graph
+    known = types(halves[RETRIEVER])
+    for node in graph.node:
+        if node.op_type in {"TopK", "Sigmoid", "ScatterElements"}:
+            floats = {known[name] for name in (*node.input, *node.output)} & FLOATS
+            assert floats == {TensorProto.FLOAT}, node.name
+
+
+def test_masks_are_finite_and_no_guard_is_left(halves: dict[ModelSpec, onnx.ModelProto]) -> None:
+    graph = halves[ENCODER].graph
+    constants = [numpy_helper.to_array(tensor) for tensor in graph.initializer]
+    assert all(np.isfinite(values).all() for values in constants)
+    assert any(values.dtype == np.float16 and (values == MASK).any() for values in constants)
+    assert "IsNaN" not in {node.op_type for node in graph.node}
+
+
+def write(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    constants: dict[str, np.ndarray],  # type: ignore[type-arg]
+) -> Path:
+    """A graph X FP32 [n] → Y FP32 [n] whose nodes stem from a submodule."""
+    for node in nodes:
+        node.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=PATH)
+    tensor = helper.make_tensor_value_info
+    inner = {name for node in nodes for name in node.output} - {"Y"}
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [tensor("X", TensorProto.FLOAT, ["n"])],
+        [tensor("Y", TensorProto.FLOAT, ["n"])],
+        [numpy_helper.from_array(values, name) for name, values in constants.items()],
+        value_info=[tensor(name, TensorProto.FLOAT, ["n"]) for name in sorted(inner)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.save(model, path)
+    return path
+
+
+def test_a_node_whose_constant_fp16_would_lose_stays_fp32(tmp_path: Path) -> None:
+    source = write(
+        tmp_path / "in.onnx",
+        [
+            helper.make_node("Max", ["X", "tiny"], ["positive"], name="clamp"),
+            helper.make_node("Div", ["one", "positive"], ["Y"], name="divide"),
+        ],
+        {"tiny": np.float32(1e-9), "one": np.float32(1)},
+    )
+    precision = convert_to_half(source, tmp_path / "out.onnx")
+    assert precision.single == ("clamp",)
+    # 1e-9 became 0 in the division alone, which is in FP16; the clamp kept it.
+    found = OnnxEngine(tmp_path / "out.onnx", 1).run({"X": np.array([4.0], np.float32)})["Y"]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, 0.25)
+
+
+def test_a_weight_beyond_fp16_is_refused_by_name(tmp_path: Path) -> None:
+    source = write(
+        tmp_path / "in.onnx",
+        [helper.make_node("Mul", ["X", "huge"], ["Y"], name="scale")],
+        {"huge": np.array([1.0, 70_000.0], np.float32)},
+    )
+    with pytest.raises(ExportError, match=r"weight 'huge' reaches 7e\+04"):
+        convert_to_half(source, tmp_path / "out.onnx")
+
+
+def test_a_graph_within_a_graph_is_refused(tmp_path: Path) -> None:
+    tensor = helper.make_tensor_value_info
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["X"], ["B"])],
+        "branch",
+        [],
+        [tensor("B", TensorProto.FLOAT, ["n"])],
+    )
+    source = write(
+        tmp_path / "in.onnx",
+        [helper.make_node("If", ["yes"], ["Y"], name="either", then_branch=branch,
+                          else_branch=branch)],
+        {"yes": np.array(True)},
+    )  # fmt: skip
+    with pytest.raises(ExportError, match=r"node 'either' \(If\)"):
+        convert_to_half(source, tmp_path / "out.onnx")

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
+
+from builder.errors import ConfigError, ExportError
+from builder.export.layout import Layout
+from builder.export.pipeline import check_named, target_named
+from builder.export.targets import CHECKS, TARGETS, Target, TargetOptions
+from builder.export.targets.onnxruntime import OnnxRuntime
+from builder.export.targets.options import DEVICES
+from builder.export.targets.tensorrt import TensorRT
+from builder.repository import check_graph, ensemble_config, from_text, step_config, to_text
+from client import _contract as contract
+from client._contract import ADAPTER, ENCODER, RETRIEVER
+
+GRAPHS = [ENCODER, ADAPTER, RETRIEVER]
+MADE: dict[str, Target] = {
+    "tensorrt": TensorRT(),
+    **{f"onnxruntime {each}": OnnxRuntime(TargetOptions(each)) for each in DEVICES},
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_the_models_of_a_target_fit_the_rest_of_the_repository(name: str, layout: Layout) -> None:
+    configs = [MADE[name].config(spec, layout, 1) for spec in GRAPHS]
+    sizes, rows = layout.sizes, layout.max_rows
+    for spec in (contract.TOKENIZER, contract.POLICY):
+        batch = rows if spec.batched else 0
+        configs.append(
+            step_config(spec, backend="python", version=1, sizes=sizes, max_batch_size=batch)
+        )
+    for ensemble in contract.ENSEMBLES:
+        batch = rows if ensemble.model.batched else 0
+        configs.append(ensemble_config(ensemble, version=1, sizes=sizes, max_batch_size=batch))
+    check_graph(configs)
+    for config in configs:
+        assert from_text(to_text(config), config.name) == config
+        # The C++ backends take tensors of equal shape: the batcher must not mix lengths.
+        if config.backend in {"tensorrt", "onnxruntime"}:
+            assert not any(tensor.allow_ragged_batch for tensor in config.input)
+
+
+@pytest.fixture
+def encoder(layout: Layout) -> ModelConfig:
+    layout = dataclasses.replace(layout, length_buckets=(8, 16), max_rows=6)
+    return TensorRT().config(ENCODER, layout, 3)
+
+
+def test_a_tensorrt_model_loads_all_of_its_profiles(encoder: ModelConfig) -> None:
+    assert (encoder.backend, encoder.platform) == ("tensorrt", "tensorrt_plan")
+    (group,) = encoder.instance_group
+    assert (group.kind, list(group.profile)) == (ModelInstanceGroup.KIND_GPU, ["0", "1"])
+
+
+def test_cuda_graphs_cover_every_batch_of_every_length(encoder: ModelConfig) -> None:
+    covered = {
+        (rows, length)
+        for graph in encoder.optimization.cuda.graph_spec
+        for length in graph.input["INPUT_IDS"].dim
+        for rows in range(graph.graph_lower_bound.batch_size, graph.batch_size + 1)
+    }
+    assert covered == {(rows, length) for rows in range(1, 7) for length in (8, 16)}
+    for graph in encoder.optimization.cuda.graph_spec:
+        assert graph.graph_lower_bound.input["INPUT_IDS"] == graph.input["INPUT_IDS"]
+    batching = encoder.dynamic_batching
+    graphs = {graph.batch_size for graph in encoder.optimization.cuda.graph_spec}
+    assert set(batching.preferred_batch_size) == graphs == {1, 2, 4, 6}
+    assert batching.default_queue_policy.max_queue_size > 0
+
+
+def test_a_model_of_free_shapes_has_neither_graphs_nor_batching(layout: Layout) -> None:
+    for spec in (ADAPTER, RETRIEVER):
+        config = TensorRT().config(spec, layout, 3)
+        assert not config.HasField("optimization")
+        assert not config.HasField("dynamic_batching")
+        assert list(config.instance_group[0].profile) == ["0"]
+
+
+def test_onnxruntime_runs_on_the_chosen_device(layout: Layout) -> None:
+    found = {each: OnnxRuntime(TargetOptions(each)).config(ENCODER, layout, 1) for each in DEVICES}
+    kinds = {each: config.instance_group[0].kind for each, config in found.items()}
+    assert kinds == {
+        "cpu": ModelInstanceGroup.KIND_CPU,
+        "cuda": ModelInstanceGroup.KIND_GPU,
+        "cuda+tensorrt": ModelInstanceGroup.KIND_GPU,
+    }
+    assert not found["cuda"].optimization.HasField("execution_accelerators")
+    (accelerator,) = found[
+        "cuda+tensorrt"
+    ].optimization.execution_accelerators.gpu_execution_accelerator
+    assert accelerator.name == "tensorrt"
+    longest = f"{layout.max_rows}x{layout.length_buckets[-1]}"
+    assert accelerator.parameters["trt_profile_max_shapes"] == f"INPUT_IDS:{longest}"
+
+
+def test_every_target_says_what_it_is_and_what_it_lacks() -> None:
+    for name, target in (*TARGETS.items(), *CHECKS.items()):
+        assert target().name == name
+        assert target.summary
+
+
+def test_what_cannot_be_chosen_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="there is none; the targets are embedded, onnxruntime"):
+        target_named("onnx")
+    with pytest.raises(ConfigError, match="tensorrt-rtx builds nothing that Triton can serve"):
+        target_named("tensorrt-rtx")
+    with pytest.raises(ConfigError, match="embedded is no check"):
+        check_named("embedded")
+    with pytest.raises(ConfigError, match="--device: --target embedded has no such option"):
+        target_named("embedded", TargetOptions(device="cuda"))
+    with pytest.raises(ConfigError, match=r"--optimization-level 9.*--workspace-mib 0"):
+        TargetOptions(optimization_level=9, workspace_mib=0)
+    monkeypatch.setattr(TensorRT, "module", "no_such_package")
+    with pytest.raises(ExportError, match=r"tensorrt==11\.2\.1\.2.*tensorrt-rtx shows"):
+        target_named("tensorrt")
+
+
+def test_tensorrt_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TensorRT, "module", "json")  # any package that is there
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ExportError, match=r"lacks an NVIDIA GPU.*tensorrt-rtx shows"):
+        target_named("tensorrt")
+
+
+def test_more_items_than_tensorrt_ranks_are_refused(layout: Layout, tmp_path: Path) -> None:
+    layout = dataclasses.replace(layout, retrieved=3841)
+    with pytest.raises(ConfigError, match=r"--max-top-k 3841: TensorRT ranks at most 3840"):
+        TensorRT().build(tmp_path / "none.onnx", RETRIEVER, layout, tmp_path)
