@@ -9,9 +9,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from builder.data import DataConfig
+from builder.data import Columns, DataConfig
 from builder.errors import CheckpointError, DataError
 from builder.evaluation.commands import evaluate
+from builder.model.checkpoint import load_checkpoint
 from builder.training.config import TrainingConfig
 from builder.training.run import train
 
@@ -107,11 +108,11 @@ def test_actions_are_numbered_as_in_training(tmp_path: Path, log: Path, backbone
     # "add" comes before the others in the alphabet, and would move their numbers.
     second = moved(log, tmp_path / "second", inter=with_actions("view", "buy"))
     file = second / "tiny.inter"
-    file.write_text(file.read_text() + "\nnew\ti0\t5\tadd")
+    file.write_text(file.read_text() + "\nnew\ti0\t5\tadd")  # too short to be tested on
     output = tmp_path / "run"
-    train(
-        TrainingConfig(DataConfig(first), str(backbone), width=8, epochs=2, tune_epochs=0), output
-    )
+    data = DataConfig(first, columns=Columns(action="action"))
+    train(TrainingConfig(data, str(backbone), width=8, epochs=2, tune_epochs=0), output)
+    assert load_checkpoint(output).actions == ["buy", "view"]
     one, other = (
         json.loads(call(output, "--data", data, "--json", "--no-baselines"))["rows"]
         for data in (first, second)

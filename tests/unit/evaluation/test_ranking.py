@@ -85,6 +85,9 @@ def test_infinite_scores_are_no_way_round() -> None:
 def test_equal_scores_keep_the_order_of_the_catalogue() -> None:
     scores = np.array([[1, 2, 1, 2, 1]], np.float32)
     assert best_items(scores, 5).tolist() == [[1, 3, 0, 2, 4]]
+    many = np.random.default_rng(0).integers(0, 3, (1, 500)).astype(np.float32)
+    best = best_items(many, 500)[0].tolist()
+    assert best == sorted(range(500), key=lambda item: -many[0, item])
 
 
 def test_a_target_that_was_met_before_still_counts() -> None:

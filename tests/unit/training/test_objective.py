@@ -122,6 +122,24 @@ def test_sampled_normalisers_are_right_on_average(monkeypatch: pytest.MonkeyPatc
 
 
 @torch.no_grad()
+def test_each_logit_is_corrected_by_the_chance_of_its_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FULL_SOFTMAX_LIMIT", 0)
+    monkeypatch.setattr(module, "SAMPLED_ITEMS", 2)
+    objective = made()
+    torch.manual_seed(0)
+    candidates, correction = objective._candidates(BATCH["targets"])
+    torch.manual_seed(0)
+    loss = objective(**BATCH)["loss"]
+    vectors, bias = item_vectors(objective)
+    asked = BATCH["targets"] != NO_TARGET
+    states = objective.adapter.states(vectors[BATCH["items"]], *inputs())[asked]
+    logits = states @ vectors[candidates].T + bias[candidates] - correction
+    assert 0 < len(candidates) < ITEMS
+    place = torch.searchsorted(candidates, BATCH["targets"][asked])
+    torch.testing.assert_close(loss, functional.cross_entropy(logits, place))
+
+
+@torch.no_grad()
 def test_a_history_reads_the_same_whatever_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first event of a later window is no target, so it may be missing from the sample."""
     objective = made()

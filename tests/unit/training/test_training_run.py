@@ -244,6 +244,35 @@ def test_a_state_that_was_being_written_is_not_resumed_from(
     assert figures(output) == figures(run)
 
 
+@pytest.mark.parametrize("file", ["training_args.bin", "optimizer.pt"])
+def test_interrupted_while_a_stage_that_has_ended_is_tidied_up(
+    run: Path, config: TrainingConfig, tmp_path: Path, file: str
+) -> None:
+    """Its last state is whole or half gone; in neither case may training go on from it."""
+    output = tmp_path / "run"
+    with interrupted_at(lambda event, arguments: event == "os.remove" and arguments[0] == file):
+        train(config, output)
+    train(config, output, resume=True)
+    assert figures(output) == figures(run)
+
+
+def test_a_stage_that_has_ended_is_not_trained_again(
+    config: TrainingConfig, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+
+    def interrupt(current: str, _done: int, _total: int) -> None:
+        if current == TASKS[3]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, output, progress=interrupt)
+    tasks: set[str] = set()
+    train(config, output, resume=True, progress=lambda task, _done, _total: tasks.add(task))
+    assert TASKS[1] not in tasks
+    assert TASKS[3] in tasks
+
+
 def test_resuming_twice(run: Path, config: TrainingConfig, tmp_path: Path) -> None:
     output = tmp_path / "run"
     for resume, task in ((False, TASKS[1]), (True, TASKS[3])):
