@@ -76,9 +76,12 @@ def network_scores(
     """The network's logits FP32 [U, n], given item vectors [n, d] and biases [n]."""
     adapter.eval()
     padded = pad_histories(histories, adapter.config.max_history)
-    states = adapter.states(vectors[padded.items], padded.actions, padded.gaps)
+    device = vectors.device
+    states = adapter.states(
+        vectors[padded.items.to(device)], padded.actions.to(device), padded.gaps.to(device)
+    )
     last = states[torch.arange(len(states)), padded.lengths]
-    scores: NDArray[np.float32] = (last @ vectors.T + bias).numpy()
+    scores: NDArray[np.float32] = (last @ vectors.T + bias).cpu().numpy()
     return scores
 
 

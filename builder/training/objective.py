@@ -67,16 +67,20 @@ class NextItemObjective(nn.Module):
             INT64 [B, S + 1]: what follows the first 0, 1, … S events, else `NO_TARGET`.
         """
         candidates, correction = self._candidates(targets)
-        vectors, bias, penalty = self._item_vectors(candidates)
+        # Events that are nobody's target need a vector too, behind those that compete.
+        read = torch.unique(items)
+        wanted = torch.cat([candidates, read[~torch.isin(read, candidates)]])
+        vectors, bias, penalty = self._item_vectors(wanted)
         place = torch.zeros(self.adapter.config.items, dtype=torch.long, device=items.device)
-        place[candidates] = torch.arange(len(candidates), device=items.device)
+        place[wanted] = torch.arange(len(wanted), device=items.device)
         if self.training:
             # An event whose action or time is not known must read well too.
             known = torch.rand(2, len(items), 1, device=items.device) >= self.feature_dropout
             actions, gaps = actions * known[0], gaps * known[1]
         states = self.adapter.states(vectors[place[items]], actions, gaps)
         asked = targets != NO_TARGET
-        logits = states[asked] @ vectors.T + bias - correction
+        competing = slice(len(candidates))
+        logits = states[asked] @ vectors[competing].T + bias[competing] - correction
         return {"loss": functional.cross_entropy(logits, place[targets[asked]]) + penalty}
 
     def settle(self, text_vectors: Tensor) -> None:

@@ -75,11 +75,14 @@ def train(
         The data or the backbone cannot be read.
     """
     partial = _open(config, output, resume=resume)
+    if (partial / "config.json").is_file():  # complete but for its name
+        return _publish(partial, output)
     transformers.set_seed(config.seed)
     data = _read(config)
     backbone, hub_tokenizer = load_backbone(config.backbone)
     hub_tokenizer.save_pretrained(partial / "encoder")
     tokenizer = TextTokenizer(partial / "encoder/tokenizer.json", _max_length(config, backbone))
+    _check_layers(config, backbone)
     encoder = TextEncoder(backbone, hub_tokenizer.pad_token_id, config.pooling)
     frozen_vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
     adapter = _new_adapter(config, data, frozen_vectors)
@@ -93,7 +96,16 @@ def train(
         id_dropout=config.id_dropout,
         feature_dropout=config.feature_dropout,
     )
-    run_stage("adapter", objective, windows, data.split.validation, config, partial, tuning=False)
+    run_stage(
+        "adapter",
+        objective,
+        windows,
+        data.split.validation,
+        config,
+        partial,
+        tuning=False,
+        progress=progress,
+    )
     terms = list(linear_terms(data.split.train, len(data.catalogue), config.linear_entries))
     frozen = _assemble(config, data, encoder, tokenizer, adapter, frozen_vectors, terms, progress)
     rows = _baseline_rows(data) + model_rows(
@@ -106,8 +118,8 @@ def train(
         vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
         model = _assemble(config, data, encoder, tokenizer, adapter, vectors, terms, progress)
         rows += model_rows("fine-tuned: ", model, data.split.test, progress=progress)
-    _finish(config, model, data.split, rows, partial, output)
-    return rows
+    _save(config, model, data.split, rows, partial)
+    return _publish(partial, output)
 
 
 def _open(config: TrainingConfig, output: Path, *, resume: bool) -> Path:
@@ -120,7 +132,12 @@ def _open(config: TrainingConfig, output: Path, *, resume: bool) -> Path:
             raise ConfigError(
                 f"--resume: there is no interrupted run at {partial}; leave --resume out"
             )
-        begun = json.loads(options.read_text("utf-8"))
+        try:
+            begun = json.loads(options.read_text("utf-8"))
+        except ValueError as error:
+            raise ConfigError(
+                f"--resume: {options} was not written to its end; leave --resume out"
+            ) from error
         asked = json.loads(json.dumps(config.to_dict()))
         different = [name for name in asked if asked[name] != begun.get(name)]
         if different:
@@ -150,6 +167,15 @@ def _read(config: TrainingConfig) -> _Data:
     if len(split.train.items) < 2:
         raise DataError("there are fewer than 2 training events; give a longer log")
     return _Data(catalogue, split, interactions.actions)
+
+
+def _check_layers(config: TrainingConfig, backbone: nn.Module) -> None:
+    layers = int(backbone.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
+    if config.tune_epochs and config.tune_layers > layers:
+        raise ConfigError(
+            f"tune_layers {config.tune_layers}: {config.backbone} has {layers} layers; give at "
+            "most that many"
+        )
 
 
 def _max_length(config: TrainingConfig, backbone: nn.Module) -> int:
@@ -213,7 +239,16 @@ def _tune(
             id_dropout=max(config.id_dropout, _TUNING_ID_DROPOUT),
             feature_dropout=config.feature_dropout,
         )
-        run_stage("tuning", objective, windows, data.split.validation, config, partial, tuning=True)
+        run_stage(
+            "tuning",
+            objective,
+            windows,
+            data.split.validation,
+            config,
+            partial,
+            tuning=True,
+            progress=progress,
+        )
     finally:
         lower.rejoin()
 
@@ -253,13 +288,8 @@ def _baseline_rows(data: _Data) -> list[Row]:
     return [row(name, scorer, data.split.test, items) for name, scorer in found.items()]
 
 
-def _finish(
-    config: TrainingConfig,
-    model: Recommender,
-    split: Split,
-    rows: list[Row],
-    partial: Path,
-    output: Path,
+def _save(
+    config: TrainingConfig, model: Recommender, split: Split, rows: list[Row], partial: Path
 ) -> None:
     metrics: dict[str, Any] = {
         "protocol": PROTOCOL,
@@ -275,12 +305,18 @@ def _finish(
         config={"training": config.to_dict(), "versions": versions},
         metrics=metrics,
     )
+
+
+def _publish(partial: Path, output: Path) -> list[Row]:
+    """Give the complete run its own name; return its table."""
     for name in ("adapter", "tuning"):
         shutil.rmtree(partial / name, ignore_errors=True)
-    (partial / _OPTIONS).unlink()
+    metrics = json.loads((partial / "metrics.json").read_text("utf-8"))
     try:
         os.rename(partial, output)  # noqa: PTH104 - Path.rename on Windows replaces; this must not
     except OSError as error:
         raise CheckpointError(
             f"the run is complete at {partial} but could not be renamed to {output}: {error}"
         ) from error
+    (output / _OPTIONS).unlink()
+    return [Row(**row) for row in metrics["rows"]]

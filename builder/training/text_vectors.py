@@ -79,13 +79,13 @@ class TunedTextVectors(nn.Module):
             vectors = self._compute(items)
             self.latest[items] = vectors.detach()
             return vectors
-        drawn = torch.randperm(len(items))[: self.learning]
+        drawn = torch.randperm(len(items))[: self.learning].to(items.device)
         learnt = self._compute(items[drawn])
         self.latest[items[drawn]] = learnt.detach()
         return self.latest[items].index_copy(0, drawn, learnt)
 
     def _compute(self, items: Tensor) -> Tensor:
-        order = torch.argsort(self._lengths[items], stable=True)
+        order = torch.argsort(self._lengths[items.cpu()], stable=True).to(items.device)
         parts = [
             self._lower.upper(*self._padded(items[order[start : start + self._batch]]))
             for start in range(0, len(items), self._batch)
@@ -96,7 +96,7 @@ class TunedTextVectors(nn.Module):
     def _padded(self, items: Tensor) -> tuple[Tensor, Tensor]:
         states = [self._states[item] for item in items.tolist()]
         hidden = nn.utils.rnn.pad_sequence(states, batch_first=True)
-        lengths = self._lengths[items]
+        lengths = self._lengths[items.cpu()]
         mask = torch.arange(hidden.shape[1]) < lengths.unsqueeze(-1)
         device = next(self.encoder.parameters()).device
         return hidden.to(device), mask.to(device)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
-from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_utils import SchedulerType, get_last_checkpoint
 
@@ -19,6 +28,7 @@ from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
 from builder.evaluation.ranking import rank_holdout
 from builder.model.recommender import item_vectors, network_scores
+from builder.progress import Progress, silent
 from builder.training.config import TrainingConfig
 from builder.training.objective import NextItemObjective
 from builder.training.windows import Windows, collate
@@ -51,8 +61,7 @@ class NextItemTrainer(Trainer):
             eval_dataset=windows,  # asked for; `evaluate` ranks `validation` instead
             data_collator=collate,  # type: ignore[arg-type]
         )
-        self.remove_callback(ProgressCallback)
-        self.add_callback(_QuietProgress)
+        self.remove_callback(PrinterCallback)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Rank the validation users with the network, with and without the items' ids."""
@@ -114,10 +123,45 @@ class _NetworkScorer:
         return network_scores(self._adapter, *self._items, histories)
 
 
-class _QuietProgress(ProgressCallback):
-    """The progress bar without the dictionaries that are printed through it."""
+class _Report(TrainerCallback):
+    """Tells how many steps are done."""
 
-    def on_log(self, *_: Any, **__: Any) -> None: ...
+    def __init__(self, task: str, progress: Progress) -> None:
+        self._task = task
+        self._progress = progress
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **_: Any,
+    ) -> None:
+        self._progress(self._task, state.global_step, state.max_steps)
+
+
+class _Patience(TrainerCallback):
+    """Ends a stage some epochs after its best one.
+
+    Unlike transformers' `EarlyStoppingCallback` it counts from the saved state alone, so that a
+    resumed run ends where it would have ended.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+
+    def on_save(
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,
+        control: TrainerControl,
+        **_: Any,
+    ) -> None:
+        control.should_training_stop |= self.has_run_out(state)
+
+    def has_run_out(self, state: TrainerState) -> bool:
+        epoch = state.max_steps / state.num_train_epochs
+        return state.global_step - (state.best_global_step or 0) >= self._epochs * epoch
 
 
 def run_stage(
@@ -129,11 +173,18 @@ def run_stage(
     directory: Path,
     *,
     tuning: bool,
+    progress: Progress = silent,
 ) -> None:
     """Train until `config.patience`; `objective` is left at its best epoch.
 
-    Continues from the stage's last checkpoint where there is one.
+    Continues from the stage's last checkpoint where there is one, and does not train again what
+    has been trained to its end.
     """
+    trained = directory / name / "trained.safetensors"
+    if trained.is_file():
+        load_model(objective, trained)
+        objective.eval()
+        return
     warmup_epochs = min(config.warmup_epochs, 0.1 * config.tune_epochs if tuning else np.inf)
     args = TrainingArguments(
         output_dir=str(directory / name),
@@ -155,6 +206,7 @@ def run_stage(
         metric_for_best_model=SELECTION,
         greater_is_better=True,
         report_to=[],
+        disable_tqdm=True,  # `progress` is told instead
         remove_unused_columns=False,
         label_names=[],
         seed=config.seed,
@@ -167,8 +219,50 @@ def run_stage(
         validation,
         encoder_learning_rate=config.tune_learning_rate if tuning else None,
     )
-    trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=config.patience))
-    trainer.add_callback(TensorBoardCallback(SummaryWriter(str(directory / "tensorboard" / name))))
-    last = get_last_checkpoint(args.output_dir) if (directory / name).is_dir() else None
-    trainer.train(resume_from_checkpoint=last)
+    patience = _Patience(config.patience)
+    trainer.add_callback(patience)
+    task = "train BERT along" if tuning else "train the network"
+    trainer.add_callback(_Report(task, progress))
+    with SummaryWriter(str(directory / "tensorboard" / name)) as writer:
+        trainer.add_callback(TensorBoardCallback(writer))  # type: ignore[no-untyped-call]
+        trainer.train(resume_from_checkpoint=_last_state(directory / name, patience))
     objective.eval()
+    unfinished = trained.with_name(f"{trained.name}.unfinished")
+    save_model(objective.cpu(), str(unfinished))
+    unfinished.replace(trained)
+    for state in trained.parent.glob("checkpoint-*"):
+        shutil.rmtree(state)
+
+
+_STATE_FILES: Final = (
+    "model.safetensors",
+    "optimizer.pt",
+    "scheduler.pt",
+    "rng_state.pth",
+    "trainer_state.json",
+)
+
+
+def _last_state(directory: Path, patience: _Patience) -> str | None:
+    """The newest state to continue from; those that are none are removed.
+
+    That is what was cut short while it was written or removed, and a state at which the stage
+    had ended: training would go on from it. From the one before, it ends there again.
+    """
+    while directory.is_dir() and (
+        state := get_last_checkpoint(str(directory))  # type: ignore[no-untyped-call]
+    ):
+        if _can_continue(Path(state), patience):
+            return str(state)
+        shutil.rmtree(state)
+    return None
+
+
+def _can_continue(directory: Path, patience: _Patience) -> bool:
+    if not all((directory / name).is_file() for name in _STATE_FILES):
+        return False
+    try:  # the last to be written
+        state = TrainerState.load_from_json(str(directory / "trainer_state.json"))
+    except (ValueError, TypeError):
+        return False
+    return not patience.has_run_out(state)
