@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import platform
-import tempfile
 from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -18,9 +17,10 @@ from builder.classifier.family import check_family
 from builder.classifier.gates import Figure, check_shapes, check_texts, samples
 from builder.classifier.graph import ClassifierGraph
 from builder.classifier.layout import ClassifierLayout
-from builder.export.onnx import OPSET, export_onnx
-from builder.export.pipeline import Limits
-from builder.export.targets import Target
+from builder.export.onnx import OPSET
+from builder.export.parity import Engine
+from builder.export.pipeline import Limits, compile_graphs
+from builder.export.targets import Compiler, Target
 from builder.progress import Progress, silent
 from builder.repository import DynamicBatching, ensemble_config, stage, step_config
 from builder.repository.publish import Staging
@@ -85,27 +85,19 @@ def export_classifier(
     ensemble = classify_ensemble(token_types=classifier.token_types)
     tokenizer, spec = ensemble.steps
     graph = ClassifierGraph(classifier)
-    with stage(repository) as staging, tempfile.TemporaryDirectory() as scratch:
-        progress("export graphs", 0, 1)
-        onnx_file = Path(scratch) / f"{spec.name}.onnx"
-        export_onnx(graph, spec, layout.sizes, onnx_file)
-        target.build(onnx_file, spec, layout, staging.model_dir(spec.name))
+    with stage(repository) as staging:
+        check_family(repository, "classifier")  # nobody else publishes from here on
+        built = compile_graphs(target, {spec: graph}, layout, staging.model_dir, progress=progress)
         staging.write_config(target.config(spec, layout, staging.version))
-        progress("export graphs", 1, 1)
         _write_tokenizer(staging, tokenizer, classifier, layout)
         _write_ensemble(staging, classifier, layout)
-        engine = target.load(spec, staging.model_dir(spec.name))
-        bound = _BOUND.get(target.describe()["precision"], _REDUCED_PRECISION_BOUND)
-        parity = check_shapes(engine, graph, spec, classifier, layout, bound, progress=progress)
-        parity.append(
-            check_texts(
-                engine,
-                PairTokenizer(staging.model_dir(tokenizer.name)),
-                classifier,
-                [*samples(classifier.max_length), *load_examples(source)[:_EXAMPLES]],
-                bound,
-                progress=progress,
-            )
+        parity = hold_classifier(
+            target.load(spec, staging.model_dir(spec.name)),
+            target,
+            classifier,
+            layout,
+            staging.model_dir(tokenizer.name),
+            progress=progress,
         )
         staging.target = target.name
         staging.checkpoint = _origin(source)
@@ -115,7 +107,10 @@ def export_classifier(
             ACTIVATION: classifier.activation,
             "parity": [figure.to_dict() for figure in parity],
             "layout": asdict(layout),
-            "engine": target.describe(),
+            "engine": {
+                **target.describe(),
+                "graphs": {name: each.to_dict() for name, each in built.items()},
+            },
             "opset": OPSET,
             "versions": {"python": platform.python_version()}
             | {name: installed(name) for name in _PACKAGES},
@@ -126,11 +121,36 @@ def export_classifier(
     )
 
 
-def _write_tokenizer(
-    staging: Staging, spec: ModelSpec, classifier: Classifier, layout: ClassifierLayout
+def hold_classifier(
+    engine: Engine,
+    compiler: Compiler,
+    classifier: Classifier,
+    layout: ClassifierLayout,
+    tokenizer: Path,
+    *,
+    progress: Progress = silent,
+) -> list[Figure]:
+    """Hold an engine, and the serving code in the directory `tokenizer`, against the gates.
+
+    Raises
+    ------
+    GateError
+        A figure is outside the bound of the compiler's precision.
+    """
+    bound = _BOUND.get(compiler.describe()["precision"], _REDUCED_PRECISION_BOUND)
+    spec = classify_ensemble(token_types=classifier.token_types).steps[-1]
+    graph = ClassifierGraph(classifier)
+    texts = [*samples(classifier.max_length), *load_examples(classifier.source)[:_EXAMPLES]]
+    return [
+        *check_shapes(engine, graph, spec, classifier, layout, bound, progress=progress),
+        check_texts(engine, PairTokenizer(tokenizer), classifier, texts, bound, progress=progress),
+    ]
+
+
+def write_tokenizer_files(
+    directory: Path, classifier: Classifier, layout: ClassifierLayout
 ) -> None:
-    directory = staging.model_dir(spec.name)
-    install_step(spec.name, directory)
+    """Write what the step ``pair_tokenizer`` reads."""
     classifier.tokenizer.backend_tokenizer.save(str(directory / "tokenizer.json"))
     settings = {
         "length_buckets": layout.length_buckets,
@@ -138,6 +158,13 @@ def _write_tokenizer(
         "token_types": classifier.token_types,
     }
     (directory / "settings.json").write_text(json.dumps(settings, indent=2), "utf-8")
+
+
+def _write_tokenizer(
+    staging: Staging, spec: ModelSpec, classifier: Classifier, layout: ClassifierLayout
+) -> None:
+    install_step(spec.name, staging.model_dir(spec.name))
+    write_tokenizer_files(staging.model_dir(spec.name), classifier, layout)
     staging.write_config(
         step_config(
             spec,
