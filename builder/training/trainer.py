@@ -224,7 +224,7 @@ def run_stage(
     task = "train BERT along" if tuning else "train the network"
     trainer.add_callback(_Report(task, progress))
     with SummaryWriter(str(directory / "tensorboard" / name)) as writer:
-        trainer.add_callback(TensorBoardCallback(writer))  # type: ignore[no-untyped-call]
+        trainer.add_callback(TensorBoardCallback(writer))
         trainer.train(resume_from_checkpoint=_last_state(directory / name, patience))
     objective.eval()
     unfinished = trained.with_name(f"{trained.name}.unfinished")
@@ -249,9 +249,7 @@ def _last_state(directory: Path, patience: _Patience) -> str | None:
     That is what was cut short while it was written or removed, and a state at which the stage
     had ended: training would go on from it. From the one before, it ends there again.
     """
-    while directory.is_dir() and (
-        state := get_last_checkpoint(str(directory))  # type: ignore[no-untyped-call]
-    ):
+    while directory.is_dir() and (state := get_last_checkpoint(str(directory))):
         if _can_continue(Path(state), patience):
             return str(state)
         shutil.rmtree(state)
