@@ -30,6 +30,7 @@ _logger = logging.getLogger(__name__)
 _GUARD: Final = Path(__file__).with_name("_guard.py")
 _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _CALL_TIMEOUT: Final = 5.0
+_WAIT_SLICE: Final = 0.5
 # Triton looks once a second whether its models are unloaded.
 _UNLOAD_MARGIN: Final = 2.0
 
@@ -186,7 +187,11 @@ class TritonServer:
         """Wait until the server ends, whoever ends it; return its exit code."""
         if self._process is None:
             raise ServingError("the server is not running")
-        return self._process.wait()
+        # A signal that arrives just before a wait without an end begins does not interrupt it, and
+        # its handler would then run only when the server ends by itself.
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self._process.wait(timeout=_WAIT_SLICE)
 
     def reason(self) -> str:
         """Return the errors that the server printed, else the end of its output."""

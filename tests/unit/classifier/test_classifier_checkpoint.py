@@ -58,7 +58,7 @@ def test_what_is_no_classifier(tmp_path: Path, minilm: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no trained classifier\.bias.*train-classifier"):
         load_classifier(str(minilm))
     (tmp_path / "run.partial").mkdir()
-    with pytest.raises(CheckpointError, match="interrupted; continue with .* --resume"):
+    with pytest.raises(CheckpointError, match=r"interrupted; continue with .* --resume"):
         load_classifier(str(tmp_path / "run"))
     left = write_classifier(tmp_path / "left")
     source = edited(left, "tokenizer_config.json", padding_side="left", truncation_side="left")

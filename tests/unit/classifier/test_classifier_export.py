@@ -163,10 +163,10 @@ def test_the_families_do_not_mix(tiny: Callable[[str], Path], tmp_path: Path) ->
     models = tmp_path / "models"
     models.mkdir()
     (models / "manifest.json").write_text(manifest_text(Manifest(1, {1: record})))
-    with pytest.raises(RepositoryError, match="holds a recommender, .* cannot be a classifier"):
+    with pytest.raises(RepositoryError, match=r"holds a recommender, .* cannot be a classifier"):
         published(tiny("bert"), models)
     published(tiny("bert"), tmp_path / "other")
-    with pytest.raises(RepositoryError, match="holds a classifier, .* cannot be a recommender"):
+    with pytest.raises(RepositoryError, match=r"holds a classifier, .* cannot be a recommender"):
         check_family(tmp_path / "other", "recommender")
     check_family(tmp_path / "new", "recommender")
 
