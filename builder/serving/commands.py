@@ -61,6 +61,9 @@ def serve(
         server.stop()
     if not asked_to_stop:
         raise ServingError(f"tritonserver ended by itself (exit code {code}):\n  {server.reason()}")
+    # A second Ctrl-C that comes too late would otherwise kill the interpreter as it ends.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     typer.echo("Stopped.")
 
 
