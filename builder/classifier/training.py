@@ -224,7 +224,7 @@ def _fit(
         callbacks=[EarlyStoppingCallback(early_stopping_patience=config.patience)],
     )
     trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(_QuietProgress)
+    trainer.add_callback(_QuietProgress())
     directory = partial / _TRAINER
     last = get_last_checkpoint(str(directory)) if directory.is_dir() else None
     trainer.train(resume_from_checkpoint=last)

@@ -111,9 +111,16 @@ def test_only_the_upper_layers_learn(
         train_classifier(replace(config, tune_layers=3), tmp_path / "other")
 
 
-class Interrupt(TrainerCallback):
+class Epochs(TrainerCallback):
+    """Notes the epochs that begin, and interrupts one."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.begun: list[int] = []
+        self._stop_at = stop_at
+
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-        if state.epoch and state.epoch >= 1:
+        self.begun.append(round(state.epoch or 0))
+        if self.begun[-1] == self._stop_at:
             raise KeyboardInterrupt
 
 
@@ -126,19 +133,18 @@ def test_an_interrupted_run_is_resumed_to_the_same_figures(
     output = tmp_path / "run"
     with pytest.raises(ConfigError, match="no interrupted run"):
         train_classifier(config, output, resume=True)
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            training, "_QuietProgress", type("Both", (Interrupt, training._QuietProgress), {})
-        )
-        with pytest.raises(KeyboardInterrupt):
-            train_classifier(config, output)
+    first, second = Epochs(stop_at=1), Epochs()
+    monkeypatch.setattr(training, "_QuietProgress", lambda: first)
+    with pytest.raises(KeyboardInterrupt):
+        train_classifier(config, output)
     assert not output.exists()
-    assert list((tmp_path / "run.partial/trainer").glob("checkpoint-*"))
     with pytest.raises(CheckpointError, match="interrupted"):
         load_classifier(str(output))
     with pytest.raises(ConfigError, match="other options for epochs"):
         train_classifier(replace(config, epochs=9), output, resume=True)
+    monkeypatch.setattr(training, "_QuietProgress", lambda: second)
     assert train_classifier(config, output, resume=True) == trained[1]
+    assert (first.begun, second.begun) == ([0, 1], [1, 2])
     with pytest.raises(ConfigError, match="exists"):
         train_classifier(config, output)
 
