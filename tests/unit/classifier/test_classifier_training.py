@@ -92,7 +92,9 @@ def test_learns_what_can_be_learnt(tmp_path: Path, tiny: Callable[[str], Path]) 
     rows = [f"film {words[label][n % 2]} {n % 7},cat,{label}" for n in range(80) for label in words]
     file = tmp_path / "easy.csv"
     file.write_text("\n".join(["text,text_pair,label", *rows]))
-    config = ClassifierConfig(file, str(tiny("distilbert")), epochs=6, learning_rate=3e-3)
+    config = ClassifierConfig(
+        file, str(tiny("distilbert")), epochs=8, patience=8, learning_rate=3e-3, batch_size=8
+    )
     after = train_classifier(config, tmp_path / "run")[-1]
     assert after.metrics["roc_auc"] > 0.95
 

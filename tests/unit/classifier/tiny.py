@@ -10,7 +10,6 @@ import torch
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import BPE, WordPiece
 from tokenizers.normalizers import BertNormalizer
-from tokenizers.trainers import BpeTrainer, WordPieceTrainer
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -19,12 +18,18 @@ from transformers import (
 
 ARCHITECTURES: Final = ("bert", "roberta", "distilbert", "electra")
 MAX_LENGTH: Final = 24
-_TEXTS: Final = [
-    "Toy Story (1995) Animation Children's Comedy",
-    "GoldenEye (1995) Action Adventure Thriller",
-    "The Matrix (1999): a hacker learns that the world is a simulation.",
-    "Would you watch it again? A short film about a cat, and a longer one about a dog.",
-]
+_WORDS: Final = (
+    "toy",
+    "story",
+    "the",
+    "matrix",
+    "film",
+    "cat",
+    "dog",
+    "comedy",
+    "action",
+    "thriller",
+)
 _SHAPE: Final[dict[str, Any]] = {
     "hidden_size": 16,
     "num_hidden_layers": 2,
@@ -75,12 +80,15 @@ def write_classifier(
 
 
 def _word_pieces(*, types: bool) -> PreTrainedTokenizerFast:
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    tokenizer = Tokenizer(WordPiece(unk_token="[UNK]"))
+    # Listed, not trained: the trainer breaks ties differently each time.
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)] + list("0123456789")
+    pieces = [*letters, *(f"##{letter}" for letter in letters), *_WORDS, *".,:()?!'"]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *dict.fromkeys(pieces)]
+    tokenizer = Tokenizer(
+        WordPiece({piece: place for place, piece in enumerate(vocabulary)}, unk_token="[UNK]")
+    )
     tokenizer.normalizer = BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = WordPieceTrainer(vocab_size=150, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(_TEXTS, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
@@ -98,17 +106,14 @@ def _word_pieces(*, types: bool) -> PreTrainedTokenizerFast:
 
 
 def _byte_pairs() -> PreTrainedTokenizerFast:
-    special = ["<s>", "<pad>", "</s>", "<unk>"]
-    tokenizer = Tokenizer(BPE(unk_token="<unk>"))
+    merges = [("t", "h"), ("th", "e"), ("t", "o"), ("to", "y"), ("Ġ", "the"), ("o", "r")]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = ["<s>", "<pad>", "</s>", "<unk>", *alphabet, *map("".join, merges)]
+    tokenizer = Tokenizer(
+        BPE({piece: place for place, piece in enumerate(vocabulary)}, merges, unk_token="<unk>")
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = BpeTrainer(
-        vocab_size=400,
-        special_tokens=special,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_TEXTS, trainer)
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
