@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from builder.errors import ConfigError
 
 if TYPE_CHECKING:
+    from builder.classifier.pipeline import ExportedClassifier
+    from builder.classifier.proof import ClassifierProof
     from builder.export.pipeline import Exported, Limits
     from builder.export.proof import Proof
     from builder.export.targets import TargetOptions
     from builder.progress import Progress
+
+    _Done = Exported | ExportedClassifier | Proof | ClassifierProof
 
 _MIB = 1 << 20
 
@@ -22,6 +26,14 @@ _MIB = 1 << 20
 def export(
     checkpoint: Annotated[
         Path | None, typer.Option(help="A finished run of `python -m builder train`.")
+    ] = None,
+    classifier: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH_OR_NAME",
+            help="Instead of a checkpoint: a Hugging Face sequence classifier, such as one of "
+            "`python -m builder train-classifier`.",
+        ),
     ] = None,
     repository: Annotated[
         Path, typer.Option(help="Model repository; made, or given its next version.")
@@ -79,13 +91,17 @@ def export(
     """Compile a checkpoint and publish it as the next version of a model repository.
 
     The compiled engines are held against PyTorch over a grid of shapes, and must recommend as well
-    as the checkpoint on the validation users. If they do not, nothing is published.
+    as the checkpoint on the validation users. If they do not, nothing is published. A classifier
+    is held against transformers, on texts and over a grid of shapes.
     """
     if list_targets:
         _list_targets(as_json=as_json)
         return
-    if checkpoint is None:
-        raise ConfigError("--checkpoint is missing: name a run of `python -m builder train`")
+    if (checkpoint is None) == (classifier is None):
+        raise ConfigError(
+            "name one thing to export: --checkpoint, a run of `python -m builder train`, or "
+            "--classifier, a Hugging Face sequence classifier"
+        )
     from builder import console
     from builder.export.pipeline import Limits
     from builder.export.targets import CHECKS, TargetOptions
@@ -99,76 +115,101 @@ def export(
         hardware_compatibility=hardware_compatibility,  # type: ignore[arg-type]
     )
     limits = Limits(max_top_k, max_rows, max_users)
+    source = checkpoint if classifier is None else classifier
+    assert source is not None
     with console.progress_bars(shown=not as_json) as progress:
-        done: Exported | Proof
+        done: _Done
         if target in CHECKS:
-            done = _prove(checkpoint, proof, target, options, limits, progress)
+            where = proof or Path("build") / target
+            done = _prove(source, where, target, options, limits, progress)
         else:
-            done = _export(checkpoint, repository, target, options, limits, progress)
+            done = _publish(source, repository, target, options, limits, progress)
     typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else _told(done))
 
 
-def _export(
-    checkpoint: Path,
+def _publish(
+    source: Path | str,
     repository: Path,
     target: str,
     options: TargetOptions,
     limits: Limits,
     progress: Progress,
-) -> Exported:
-    from builder.export.pipeline import export as run
+) -> Exported | ExportedClassifier:
+    """Export a checkpoint (a path) or a classifier (a name)."""
+    from builder.export.pipeline import export as export_checkpoint
     from builder.export.pipeline import target_named
 
-    return run(checkpoint, repository, target_named(target, options), limits, progress=progress)
+    chosen = target_named(target, options)
+    if isinstance(source, Path):
+        return export_checkpoint(source, repository, chosen, limits, progress=progress)
+    from builder.classifier.pipeline import export_classifier
+
+    return export_classifier(source, repository, chosen, limits, progress=progress)
 
 
 def _prove(
-    checkpoint: Path,
-    directory: Path | None,
+    source: Path | str,
+    directory: Path,
     target: str,
     options: TargetOptions,
     limits: Limits,
     progress: Progress,
-) -> Proof:
+) -> Proof | ClassifierProof:
+    """Check a checkpoint (a path) or a classifier (a name)."""
     from builder.export.pipeline import check_named
     from builder.export.proof import prove
 
-    where = directory or Path("build") / target
-    return prove(checkpoint, where, check_named(target, options), limits, progress=progress)
+    check = check_named(target, options)
+    if isinstance(source, Path):
+        return prove(source, directory, check, limits, progress=progress)
+    from builder.classifier.proof import prove_classifier
+
+    return prove_classifier(source, directory, check, limits, progress=progress)
 
 
-def _told(done: Exported | Proof) -> str:
+def _told(done: _Done) -> str:
+    from builder.classifier.pipeline import ExportedClassifier
     from builder.export.pipeline import Exported
 
-    return _told_export(done) if isinstance(done, Exported) else _told_proof(done)
+    if isinstance(done, Exported | ExportedClassifier):
+        return (
+            f"Published version {done.version} of {done.repository} (target {done.target})\n"
+            f"{_told_figures(done)}\n"
+            f"Serve it: python -m builder serve --repository {done.repository}"
+        )
+    return _told_proof(done)
 
 
-def _told_export(done: Exported) -> str:
-    return (
-        f"Published version {done.version} of {done.repository} (target {done.target})\n"
-        f"{_told_figures(done)}\n"
-        f"Serve it: python -m builder serve --repository {done.repository}"
-    )
-
-
-def _told_proof(done: Proof) -> str:
+def _told_proof(done: Proof | ClassifierProof) -> str:
     built = "\n".join(
         f"  {name:<10}{built.file.stat().st_size / _MIB:7.1f} MiB in {built.seconds:.1f} s  "
         f"{built.file}"
         for name, built in done.built.items()
     )
+    plural = "s" * (len(done.built) > 1)
     return (
-        f"Built {len(done.built)} FP16 engines with {done.engine['engine']} "
+        f"Built {len(done.built)} FP16 engine{plural} with {done.engine['engine']} "
         f"{done.engine['version']} for {done.engine['compute_capability']}\n{built}\n"
-        "This is a proof and no repository: NVIDIA's parser and builder accept the graphs. The "
-        "engines\nwere not executed, since that takes a GPU; Triton cannot load them; nothing was "
+        "This is a proof and no repository: NVIDIA's parser and builder accept the graphs. No "
+        "engine\nwas executed, since that takes a GPU; Triton cannot load them; nothing was "
         "published.\n"
-        "The FP16 graphs that they were built from, in ONNX Runtime on the CPU:\n"
-        f"{_told_figures(done.figures)}"
+        "The FP16 graphs that were compiled, in ONNX Runtime on the CPU:\n"
+        f"{_told_figures(done)}"
     )
 
 
-def _told_figures(figures: Any) -> str:
+def _told_figures(done: _Done) -> str:
+    from builder.classifier.pipeline import ExportedClassifier
+    from builder.classifier.proof import ClassifierProof
+    from builder.export.proof import Proof
+
+    if isinstance(done, ExportedClassifier | ClassifierProof):
+        farthest = max(done.parity, key=lambda figure: figure.difference / figure.bound)
+        return (
+            f"  parity   the farthest probability from transformers', in {farthest.check}, by "
+            f"{farthest.difference:.1e} ({farthest.bound:.0e} allowed)"
+        )
+    figures = done.figures if isinstance(done, Proof) else done
     worst = max(figures.parity, key=lambda figure: figure.difference / figure.bound)
     ranking = figures.ranking
     return (

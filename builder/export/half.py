@@ -6,7 +6,11 @@ What is computed where:
   There lie the weights and nearly all of the arithmetic.
 * FP32, inside the networks: `SINGLE_OPS`. The mean and the variance of a LayerNormalization are
   sums over the width of BERT of squares of activations, which FP16 holds neither in range (65504)
-  nor in precision.
+  nor in precision. On the texts of MovieLens-100K this halves the error of MiniLM's vectors: the
+  largest 1 - cosine to FP32 is 2.6e-7, and 7.2e-7 without.
+* FP16 at the borders of Softmax. Casts to FP32 there would gain nothing on the same texts (2.8e-7,
+  where ONNX Runtime's kernel computes in FP32 inside), and stand in the middle of the pattern that
+  TensorRT fuses into one attention kernel. The gate on the GPU judges what that kernel does.
 * FP32, around the networks: the graph's own arithmetic, such as item scores, the linear term and
   the calibration. It is a thousandth of the work, and it is where a rounding would swap two items.
 * FP32 inputs and outputs, as the contract declares them; the casts are inside the graph.

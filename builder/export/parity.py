@@ -47,7 +47,8 @@ class Bound:
 
 
 HALF: Final = Bound(0.05)
-"""For FP16 engines."""
+"""For FP16 engines: ten times what FP16 graphs of MovieLens-100K were found to differ (0.005), as a
+GPU's kernels sum in an order of their own; and far below what would reorder a list."""
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def _read_timings(config: Any, file: Path) -> None:
     """Use what earlier builds measured; a cache of another GPU or version is left out."""
     kept = file.read_bytes() if file.is_file() else b""
     cache = config.create_timing_cache(kept)
-    if not config.set_timing_cache(cache, ignore_mismatch=False):
+    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
         log.warning(
             "%s was measured on another GPU or by another version of TensorRT, and is made anew",
             file,

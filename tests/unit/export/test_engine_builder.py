@@ -128,3 +128,16 @@ def test_an_interruption_ends_the_build_and_arrives(product: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         build(product, progress=interrupt)
+
+
+@pytest.mark.filterwarnings("ignore:Use Deprecated in TensorRT-RTX")
+def test_measured_kernel_times_are_written_and_read_again(product: Path, tmp_path: Path) -> None:
+    """TensorRT-RTX measures nothing, but it has the calls."""
+    cache = tmp_path / "not there yet" / "kernels.timing"
+    for _ in range(2):
+        build_engine(
+            trt, product, (SHAPES,), TargetOptions(), configure=ampere, timing_cache=cache,
+            progress=silent, task="build",
+        )  # fmt: skip
+        assert cache.read_bytes()
+    assert [path.name for path in cache.parent.iterdir()] == ["kernels.timing"]
