@@ -151,9 +151,10 @@ class _Converter:
             if not self._is_float(name):
                 continue
             if name in self._outputs and precision != TensorProto.FLOAT:
-                node.output[place] = f"{name}_half"
-                self._types[node.output[place]] = precision
-                self._cast(node.output[place], name, TensorProto.FLOAT)
+                inner = node.output[place] = f"{name}_half"
+                self._types[inner] = precision
+                self._cast(inner, name, TensorProto.FLOAT)
+                self._casts[name, precision] = inner  # what else reads it in FP16 needs no cast
             else:
                 self._types[name] = precision
 

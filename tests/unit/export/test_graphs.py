@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from builder.export.graphs import AdapterGraph, RetrieverGraph
+from builder.model.linear import LinearTerm
 from builder.model.recommender import Recommender
 from model_repository.slots import NO_ITEM
 from tests.unit.model.tiny import ITEMS
@@ -51,6 +54,17 @@ def test_an_event_that_repeats_counts_each_time(model: Recommender) -> None:
     for age, item in enumerate(reversed([3, 1, 3])):
         expected += model.linear.weight * model.linear.decay**age * matrix[item]
     torch.testing.assert_close(graph.linear(torch.tensor([[3, 1, 3]])), expected)
+
+
+def test_unused_places_of_a_row_do_not_overwrite_the_first_item(model: Recommender) -> None:
+    # A row of neighbours may be short: its unused places have index 0 and value 0.
+    index = np.zeros((ITEMS, 3), np.int32)
+    value = np.zeros((ITEMS, 3), np.float32)
+    value[:, 0] = 0.5
+    short = dataclasses.replace(model, linear=LinearTerm(index, value, decay=1.0, weight=1.0))
+    for form in ("scatter_add", "rows"):
+        found = AdapterGraph(short, form).linear(torch.tensor([[4, 7]]))  # type: ignore[arg-type]
+        torch.testing.assert_close(found, torch.eye(1, ITEMS))
 
 
 @pytest.mark.parametrize("form", ["scatter_add", "rows"])

@@ -121,6 +121,26 @@ def test_a_node_whose_constant_fp16_would_lose_stays_fp32(tmp_path: Path) -> Non
     np.testing.assert_allclose(found, 0.25)
 
 
+def test_an_output_that_the_networks_read_on_is_cast_once(tmp_path: Path) -> None:
+    source = write(
+        tmp_path / "in.onnx",
+        [
+            helper.make_node("Mul", ["X", "two"], ["Y"], name="double"),
+            helper.make_node("Add", ["Y", "two"], ["Z"], name="add"),
+        ],
+        {"two": np.array([2.0], np.float32)},
+    )
+    model = onnx.load(source)
+    model.graph.output.append(helper.make_tensor_value_info("Z", TensorProto.FLOAT, ["n"]))
+    onnx.save(model, source)
+    convert_to_half(source, tmp_path / "out.onnx")
+    half = onnx.load(tmp_path / "out.onnx")
+    onnx.checker.check_model(half, full_check=True)
+    assert [node.op_type for node in half.graph.node] == ["Cast", "Mul", "Cast", "Add", "Cast"]
+    found = OnnxEngine(tmp_path / "out.onnx", 1).run({"X": np.array([3.0], np.float32)})
+    assert {name: value.tolist() for name, value in found.items()} == {"Y": [6.0], "Z": [8.0]}
+
+
 def test_a_weight_beyond_fp16_is_refused_by_name(tmp_path: Path) -> None:
     source = write(
         tmp_path / "in.onnx",
