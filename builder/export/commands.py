@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     _Done = Exported | ExportedClassifier | Proof | ClassifierProof
 
 _MIB = 1 << 20
+_CONTAINER = "\n(in Triton's container: the server that comes with pip has only the Python backend)"
 
 
 def export(
@@ -176,6 +177,7 @@ def _told(done: _Done) -> str:
             f"Published version {done.version} of {done.repository} (target {done.target})\n"
             f"{_told_figures(done)}\n"
             f"Serve it: python -m builder serve --repository {done.repository}"
+            f"{'' if done.target == 'embedded' else _CONTAINER}"
         )
     return _told_proof(done)
 
