@@ -1,5 +1,6 @@
 # make demo    from nothing to real recommendations: environment, training, export, server
 # make test    lint, unit and integration tests (the real tritonserver)
+# make test-gpu  what needs an NVIDIA GPU and the package tensorrt; skips elsewhere, saying why
 # make lint    ruff and mypy alone
 # make clean   removes everything that the other targets made, but the fetched data
 
@@ -7,13 +8,16 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-gpu lint clean
 
 demo: $(VENV)/installed
 	$(RUN) builder demo
 
 test: lint
 	$(RUN) pytest
+
+test-gpu: $(VENV)/installed
+	$(RUN) pytest -m gpu tests/gpu
 
 lint: $(VENV)/installed
 	$(RUN) ruff check .
@@ -26,5 +30,5 @@ clean:
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[builder,embedded,dev]'
+	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[builder,embedded,tensorrt-rtx,dev]'
 	touch $@

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from builder import console
+from builder.classifier.commands import train_classifier
 from builder.data.commands import app as data
 from builder.demo.commands import demo
 from builder.doctor.commands import doctor
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data)
-for command in (train, evaluate, export, doctor, serve, versions, activate, demo):
+for command in (train, train_classifier, evaluate, export, doctor, serve, versions, activate, demo):
     app.command()(command)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from builder.classifier.checkpoint import Classifier, load_classifier, load_examples
 from builder.classifier.contract import ACTIVATION, LABELS, classify_ensemble
-from builder.classifier.family import check_family
+from builder.repository.family import check_family
 from builder.classifier.gates import Figure, check_shapes, check_texts, samples
 from builder.classifier.graph import ClassifierGraph
 from builder.classifier.layout import ClassifierLayout

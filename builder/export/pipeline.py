@@ -28,6 +28,7 @@ from builder.model.checkpoint import load_checkpoint, load_validation
 from builder.model.recommender import Recommender
 from builder.progress import Progress, silent
 from builder.repository import DynamicBatching, ensemble_config, stage, step_config
+from builder.repository.family import check_family
 from builder.repository.publish import Staging
 from client._contract import ADAPTER, ENCODER, ENSEMBLES, POLICY, RETRIEVER, TOKENIZER, ModelSpec
 from model_repository.steps import install_step
@@ -212,8 +213,9 @@ def export(
     ExportError, GateError
         A graph does not export or compile; an engine is not within its bounds.
     RepositoryError
-        The repository cannot be written.
+        The repository cannot be written, or holds a classifier.
     """
+    check_family(repository, "recommender")
     model = load_checkpoint(checkpoint)
     validation = load_validation(checkpoint)
     layout = recommender_layout(model, limits, target)

@@ -5,10 +5,6 @@ import pytest
 from builder.export.targets.tensorrt import TensorRT
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "gpu: needs an NVIDIA GPU and the package tensorrt")
-
-
 @pytest.fixture(scope="session", autouse=True)
 def machine() -> None:
     """Skips where there is no TensorRT or no GPU, with the reason that the target itself gives."""

@@ -13,7 +13,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from builder.errors import ExportError, GateError
+from builder.errors import ExportError, GateError, RepositoryError
 from builder.evaluation.ranking import best_items
 from builder.export.parity import Bound
 from builder.export.pipeline import Limits, export, target_named
@@ -22,6 +22,7 @@ from builder.model.checkpoint import load_checkpoint, load_validation
 from builder.model.histories import pad_histories
 from builder.model.recommender import Recommender, encode_texts
 from builder.repository import activate, read_manifest
+from builder.repository.manifest import Manifest, VersionRecord, manifest_text
 from builder.serving import TritonServer
 from builder.training.run import train
 from client import Event, InvalidInput, Item, RecommenderClient
@@ -250,6 +251,14 @@ def test_an_engine_that_ranks_worse_is_not_published(
     with pytest.raises(GateError, match=r"NDCG@10 on .* validation users"):
         export(run, tmp_path / "models", Embedded(), LIMITS)
     assert not (tmp_path / "models").exists()
+
+
+def test_a_recommender_does_not_replace_a_classifier(run: Path, tmp_path: Path) -> None:
+    record = VersionRecord(created="", target="embedded", checkpoint="", models=("classify",))
+    (tmp_path / "manifest.json").write_text(manifest_text(Manifest(1, {1: record})))
+    with pytest.raises(RepositoryError, match="holds a classifier"):
+        export(run, tmp_path, target_named("embedded"), LIMITS)
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
 
 
 def test_a_target_that_cannot_be_built_names_what_it_lacks(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from builder.classifier import gates, pipeline
 from builder.classifier.checkpoint import Classifier
-from builder.classifier.family import check_family
+from builder.repository.family import check_family
 from builder.classifier.graph import ClassifierGraph
 from builder.classifier.pipeline import ExportedClassifier, export_classifier
 from builder.classifier.proof import prove_classifier

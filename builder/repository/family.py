@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from builder.errors import RepositoryError
-from builder.repository import MANIFEST, read_manifest
+from builder.repository.manifest import MANIFEST, read_manifest
 from client._contract import CLASSIFY
 
 Family = Literal["recommender", "classifier"]
