@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from builder.classifier.checkpoint import Classifier, load_classifier, load_examples
 from builder.classifier.contract import ACTIVATION, LABELS, classify_ensemble
-from builder.repository.family import check_family
 from builder.classifier.gates import Figure, check_shapes, check_texts, samples
 from builder.classifier.graph import ClassifierGraph
 from builder.classifier.layout import ClassifierLayout
@@ -23,6 +22,7 @@ from builder.export.pipeline import Limits, compile_graphs
 from builder.export.targets import Compiler, Target
 from builder.progress import Progress, silent
 from builder.repository import DynamicBatching, ensemble_config, stage, step_config
+from builder.repository.family import check_family
 from builder.repository.publish import Staging
 from client._contract import ModelSpec
 from model_repository.pair_tokenizer import PairTokenizer

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from builder.classifier import gates, pipeline
 from builder.classifier.checkpoint import Classifier
-from builder.repository.family import check_family
 from builder.classifier.graph import ClassifierGraph
 from builder.classifier.pipeline import ExportedClassifier, export_classifier
 from builder.classifier.proof import prove_classifier
@@ -21,6 +20,7 @@ from builder.errors import ConfigError, GateError, RepositoryError
 from builder.export.pipeline import Limits
 from builder.export.targets import CHECKS, TARGETS, Target, TargetOptions
 from builder.repository import from_text, read_manifest
+from builder.repository.family import check_family
 from builder.repository.manifest import Manifest, VersionRecord, manifest_text
 from model_repository.engine import OnnxEngine
 from tests.unit.classifier.tiny import ARCHITECTURES, write_classifier
