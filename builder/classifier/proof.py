@@ -15,7 +15,7 @@ from builder.classifier.graph import ClassifierGraph
 from builder.classifier.layout import ClassifierLayout
 from builder.classifier.pipeline import hold_classifier, write_tokenizer_files
 from builder.export.pipeline import Limits, compile_graphs
-from builder.export.proof import REPORT, _clear
+from builder.export.proof import REPORT, clear_proof
 from builder.export.targets import Built, Check
 from builder.progress import Progress, silent
 
@@ -69,7 +69,7 @@ def prove_classifier(
     classifier = load_classifier(source)
     layout = ClassifierLayout.of_classifier(classifier, limits.max_rows)
     spec = classify_ensemble(token_types=classifier.token_types).steps[-1]
-    _clear(directory)
+    clear_proof(directory)
 
     def directory_of(name: str) -> Path:
         found = directory / name

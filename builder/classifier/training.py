@@ -25,7 +25,6 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     EarlyStoppingCallback,
-    ProgressCallback,
     Trainer,
     TrainingArguments,
 )
@@ -42,9 +41,10 @@ from builder.classifier.data import Examples, LabelledTexts, read_labelled_texts
 from builder.classifier.metrics import classification_metrics
 from builder.errors import CheckpointError, ConfigError
 from builder.model.recommender import length_batches, pad_rows
-from builder.model.text_encoder import _layer_list
+from builder.model.text_encoder import layer_list
 from builder.progress import Progress, silent
 from builder.training.config import partial_directory
+from builder.training.progress import ReportProgress
 from model_repository.text_tokenizer import TextTokenizer, TokenRow
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ def train_classifier(
     rows = [_row("majority class", _majority(data), data.test)]
     found = predict(model, test.rows, batches, progress=progress)
     rows.append(_row("before fine-tuning", found, data.test))
-    _fit(config, model, train, validation, batches, partial)
+    _fit(config, model, train, validation, batches, partial, progress)
     found = predict(model, test.rows, batches, progress=progress)
     rows.append(_row("after fine-tuning", found, data.test))
     model.save_pretrained(partial)  # type: ignore[operator]
@@ -175,12 +175,6 @@ class _TokenizedExamples(Dataset[tuple[TokenRow, int]]):
         return self.rows[index], self.labels[index]
 
 
-class _QuietProgress(ProgressCallback):
-    """The progress bar without the dictionaries that are printed through it."""
-
-    def on_log(self, *_: Any, **__: Any) -> None: ...
-
-
 def _fit(
     config: ClassifierConfig,
     model: nn.Module,
@@ -188,6 +182,7 @@ def _fit(
     validation: _TokenizedExamples,
     batches: _Batches,
     partial: Path,
+    progress: Progress,
 ) -> None:
     """Train to the end or until patience; `model` is left at its best epoch."""
     steps = config.epochs * -(-len(train) // config.batch_size)
@@ -209,6 +204,7 @@ def _fit(
         metric_for_best_model="roc_auc",
         greater_is_better=True,
         report_to=[],
+        disable_tqdm=True,  # `progress` is told instead
         remove_unused_columns=False,
         label_names=["labels"],
         seed=config.seed,
@@ -223,8 +219,7 @@ def _fit(
         compute_metrics=_validation_figures,
         callbacks=[EarlyStoppingCallback(early_stopping_patience=config.patience)],
     )
-    trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(_QuietProgress())
+    trainer.add_callback(ReportProgress("train the classifier", progress))
     directory = partial / _TRAINER
     last = get_last_checkpoint(str(directory)) if directory.is_dir() else None
     trainer.train(resume_from_checkpoint=last)
@@ -267,7 +262,7 @@ def _freeze_below(model: nn.Module, trainable: int) -> None:
     """Let only the last `trainable` layers of the encoder learn, and what is above."""
     encoder = model.base_model
     assert isinstance(encoder, nn.Module)
-    _, _, layers = _layer_list(encoder)
+    _, _, layers = layer_list(encoder)
     if trainable > len(layers):
         raise ConfigError(
             f"tune_layers {trainable}: the backbone has {len(layers)} layers; choose 1 to "

@@ -89,7 +89,7 @@ def prove(
     validation = load_validation(checkpoint)
     layout = recommender_layout(model, limits or Limits(), check)
     graphs = recommender_graphs(model, layout, check.linear_form)
-    _clear(directory)
+    clear_proof(directory)
 
     def directory_of(name: str) -> Path:
         found = directory / name
@@ -113,7 +113,7 @@ def prove(
     return proof
 
 
-def _clear(directory: Path) -> None:
+def clear_proof(directory: Path) -> None:
     """Make `directory`, without what an earlier check left there.
 
     The report is written at the start too, so that an interrupted check can be told from a

@@ -75,7 +75,7 @@ class LowerLayers:
 
     def __init__(self, encoder: TextEncoder, trainable: int) -> None:
         self._encoder = encoder
-        self._owner, self._name, layers = _layer_list(encoder.backbone)
+        self._owner, self._name, layers = layer_list(encoder.backbone)
         if not 1 <= trainable <= len(layers):
             raise ValueError(f"trainable layers must be 1 to {len(layers)}, not {trainable}")
         self._layers = layers
@@ -126,7 +126,14 @@ class _Passthrough(nn.Module):
         return states[0]
 
 
-def _layer_list(backbone: nn.Module) -> tuple[nn.Module, str, nn.ModuleList]:
+def layer_list(backbone: nn.Module) -> tuple[nn.Module, str, nn.ModuleList]:
+    """Find the layers of a BERT-like network: the module that holds them, their name in it, they.
+
+    Raises
+    ------
+    ValueError
+        No ``ModuleList`` is as long as the configuration says that the network is deep.
+    """
     depth = backbone.config.num_hidden_layers  # type: ignore[union-attr]
     for owner in backbone.modules():
         for name, child in owner.named_children():

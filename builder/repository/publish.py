@@ -20,9 +20,10 @@ import contextlib
 import dataclasses
 import datetime as dt
 import errno
+import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,6 +78,17 @@ class Staging:
             )
         (self.model_dir(config.name) / CONFIG).write_text(to_text(config), "utf-8")
         self._configs[config.name] = config
+
+    def hashes(self, models: Iterable[str]) -> dict[str, str]:
+        """Return the SHA-256 of every file of this version of `models`, by ``model/path``."""
+        return {
+            f"{model}/{file.relative_to(self.model_dir(model))}": hashlib.sha256(
+                file.read_bytes()
+            ).hexdigest()
+            for model in models
+            for file in sorted(self.model_dir(model).rglob("*"))
+            if file.is_file()
+        }
 
     def finish(self) -> VersionRecord:
         """Check the version as a whole and describe it; RepositoryError lists what is wrong."""

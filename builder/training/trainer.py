@@ -31,6 +31,7 @@ from builder.model.recommender import item_vectors, network_scores
 from builder.progress import Progress, silent
 from builder.training.config import TrainingConfig
 from builder.training.objective import NextItemObjective
+from builder.training.progress import ReportProgress
 from builder.training.windows import Windows, collate
 
 log = logging.getLogger(__name__)
@@ -123,23 +124,6 @@ class _NetworkScorer:
         return network_scores(self._adapter, *self._items, histories)
 
 
-class _Report(TrainerCallback):
-    """Tells how many steps are done."""
-
-    def __init__(self, task: str, progress: Progress) -> None:
-        self._task = task
-        self._progress = progress
-
-    def on_step_end(
-        self,
-        args: TrainingArguments,  # noqa: ARG002
-        state: TrainerState,
-        control: TrainerControl,  # noqa: ARG002
-        **_: Any,
-    ) -> None:
-        self._progress(self._task, state.global_step, state.max_steps)
-
-
 class _Patience(TrainerCallback):
     """Ends a stage some epochs after its best one.
 
@@ -222,7 +206,7 @@ def run_stage(
     patience = _Patience(config.patience)
     trainer.add_callback(patience)
     task = "train BERT along" if tuning else "train the network"
-    trainer.add_callback(_Report(task, progress))
+    trainer.add_callback(ReportProgress(task, progress))
     with SummaryWriter(str(directory / "tensorboard" / name)) as writer:
         trainer.add_callback(TensorBoardCallback(writer))
         trainer.train(resume_from_checkpoint=_last_state(directory / name, patience))

@@ -136,7 +136,7 @@ def test_an_interrupted_run_is_resumed_to_the_same_figures(
     with pytest.raises(ConfigError, match="no interrupted run"):
         train_classifier(config, output, resume=True)
     first, second = Epochs(stop_at=1), Epochs()
-    monkeypatch.setattr(training, "_QuietProgress", lambda: first)
+    monkeypatch.setattr(training, "ReportProgress", lambda *_: first)
     with pytest.raises(KeyboardInterrupt):
         train_classifier(config, output)
     assert not output.exists()
@@ -144,7 +144,7 @@ def test_an_interrupted_run_is_resumed_to_the_same_figures(
         load_classifier(str(output))
     with pytest.raises(ConfigError, match="other options for epochs"):
         train_classifier(replace(config, epochs=9), output, resume=True)
-    monkeypatch.setattr(training, "_QuietProgress", lambda: second)
+    monkeypatch.setattr(training, "ReportProgress", lambda *_: second)
     assert train_classifier(config, output, resume=True) == trained[1]
     assert (first.begun, second.begun) == ([0, 1], [1, 2])
     with pytest.raises(ConfigError, match="exists"):
