@@ -21,6 +21,7 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from builder.errors import ServingError
+from builder.serving.access import ServerTls, open_channel
 from builder.serving.installation import Installation, find_tritonserver
 from builder.serving.output import OutputReader
 from builder.serving.ports import claim_ports
@@ -56,6 +57,11 @@ class TritonServer:
         0: any free port; None (HTTP and metrics): not served.
     host
         Address to listen on; 0.0.0.0 for every network.
+    tls
+        None: gRPC in the clear.
+    trace_url
+        Where the spans of every request go, as OTLP over HTTP (``http://…:4318/v1/traces``); they
+        continue the W3C trace context that a request brings along. None: there are none.
     start_timeout
         Seconds for all models to load.
     stop_timeout
@@ -70,6 +76,8 @@ class TritonServer:
         http_port: int | None = None,
         metrics_port: int | None = None,
         host: str = "127.0.0.1",
+        tls: ServerTls | None = None,
+        trace_url: str | None = None,
         start_timeout: float = 60.0,
         stop_timeout: float = 5.0,
         installation: Installation | None = None,
@@ -77,6 +85,8 @@ class TritonServer:
         self.repository = repository.resolve()
         self.host = host
         self.identity = ""
+        self._tls = tls
+        self._trace_url = trace_url
         self._wanted = {
             purpose: port
             for purpose, port in (
@@ -199,7 +209,7 @@ class TritonServer:
 
     def models(self) -> list[ModelStatus]:
         """Ask the server for its models, sorted by name and version."""
-        with grpc.insecure_channel(self.grpc_address) as channel:
+        with open_channel(self.grpc_address, self._tls) as channel:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             try:
                 index = stub.RepositoryIndex(
@@ -269,14 +279,23 @@ class TritonServer:
         backends = installation.backend_directory(scratch)
         if backends is not None:
             options["backend-directory"] = backends
+        if self._tls is not None:
+            options |= self._tls.options()
         arguments = [f"--{name}={value}" for name, value in options.items()]
+        if self._trace_url is not None:
+            arguments += [
+                "--trace-config=mode=opentelemetry",
+                f"--trace-config=opentelemetry,url={self._trace_url}",
+                "--trace-config=level=TIMESTAMPS",
+                "--trace-config=rate=1",
+            ]
         arguments.append("--disable-auto-complete-config")
         return [*guard, str(installation.binary), *arguments]
 
     def _wait_until_ready(self) -> None:
         assert self._process is not None
         deadline = time.monotonic() + self._start_timeout
-        with grpc.insecure_channel(self.grpc_address) as channel:
+        with open_channel(self.grpc_address, self._tls) as channel:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             while not _is_ready(stub, self.identity):
                 if self._process.poll() is not None:
