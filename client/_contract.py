@@ -172,6 +172,11 @@ CLASSIFY: Final = ModelSpec(
     "classify", inputs=(TEXT, TEXT_PAIR), outputs=(PROBABILITY, TEXT_TRUNCATED), batched=True
 )
 
+# What a model's configuration tells of it, as string parameters.
+LABELS: Final = "labels"  # of classify: a JSON list, in the order of PROBABILITY
+ACTIVATION: Final = "activation"  # of classify: "softmax", "sigmoid" or "none"
+MAX_CANDIDATES: Final = "max_candidates"  # of rank, where its engines take a limited number
+
 # Options travel as typed request parameters; Triton hands them to every step of an ensemble.
 TOP_K: Final = "top_k"  # int, how many items to recommend
 ON_UNKNOWN: Final = "on_unknown"  # "error" or "skip": a candidate that is neither known nor text

@@ -1,4 +1,4 @@
-"""The inside of ``classify``: its steps, and where its configuration tells the labels.
+"""The inside of ``classify``: its steps.
 
 The public tensors are ``client._contract.CLASSIFY``.
 """
@@ -20,13 +20,6 @@ from client._contract import (
 )
 
 TOKEN_TYPE_IDS: Final = TensorSpec("TOKEN_TYPE_IDS", "INT32", INPUT_IDS.dims)
-
-LABELS: Final = "labels"
-"""Parameter of ``classify``'s configuration: the labels as a JSON list, in PROBABILITY's order."""
-
-ACTIVATION: Final = "activation"
-"""Parameter of ``classify``'s configuration: ``softmax`` (one label applies, a row sums to 1),
-``sigmoid`` (each label applies or not by itself) or ``none`` (a regression, no probability)."""
 
 
 def classify_ensemble(*, token_types: bool) -> EnsembleSpec:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import platform
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from builder.classifier.checkpoint import Classifier, load_classifier, load_examples
-from builder.classifier.contract import ACTIVATION, LABELS, classify_ensemble
+from builder.classifier.contract import classify_ensemble
 from builder.classifier.gates import Figure, check_shapes, check_texts, samples
 from builder.classifier.graph import ClassifierGraph
 from builder.classifier.layout import ClassifierLayout
@@ -24,7 +23,7 @@ from builder.progress import Progress, silent
 from builder.repository import DynamicBatching, ensemble_config, stage, step_config
 from builder.repository.family import check_family
 from builder.repository.publish import Staging
-from client._contract import ModelSpec
+from client._contract import ACTIVATION, LABELS, ModelSpec
 from model_repository.pair_tokenizer import PairTokenizer
 from model_repository.steps import install_step
 
@@ -114,7 +113,7 @@ def export_classifier(
             "opset": OPSET,
             "versions": {"python": platform.python_version()}
             | {name: installed(name) for name in _PACKAGES},
-            "sha256": _hashes(staging, ensemble.steps),
+            "sha256": staging.hashes(step.name for step in ensemble.steps),
         }
     return ExportedClassifier(
         repository, staging.version, target.name, classifier.labels, classifier.activation, parity
@@ -184,24 +183,14 @@ def _write_ensemble(staging: Staging, classifier: Classifier, layout: Classifier
         version=staging.version,
         sizes=layout.sizes,
         max_batch_size=layout.max_rows,
+        parameters={
+            LABELS: json.dumps(classifier.labels, ensure_ascii=False),
+            ACTIVATION: classifier.activation,
+        },
     )
-    labels = json.dumps(classifier.labels, ensure_ascii=False)
-    config.parameters[LABELS].string_value = labels
-    config.parameters[ACTIVATION].string_value = classifier.activation
     staging.write_config(config)
 
 
 def _origin(source: str) -> str:
     path = Path(source)
     return str(path.resolve()) if path.exists() else source
-
-
-def _hashes(staging: Staging, steps: tuple[ModelSpec, ...]) -> dict[str, str]:
-    return {
-        f"{step.name}/{file.relative_to(staging.model_dir(step.name))}": hashlib.sha256(
-            file.read_bytes()
-        ).hexdigest()
-        for step in steps
-        for file in sorted(staging.model_dir(step.name).rglob("*"))
-        if file.is_file()
-    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import platform
@@ -30,7 +29,17 @@ from builder.progress import Progress, silent
 from builder.repository import DynamicBatching, ensemble_config, stage, step_config
 from builder.repository.family import check_family
 from builder.repository.publish import Staging
-from client._contract import ADAPTER, ENCODER, ENSEMBLES, POLICY, RETRIEVER, TOKENIZER, ModelSpec
+from client._contract import (
+    ADAPTER,
+    ENCODER,
+    ENSEMBLES,
+    MAX_CANDIDATES,
+    POLICY,
+    RANK,
+    RETRIEVER,
+    TOKENIZER,
+    ModelSpec,
+)
 from model_repository.steps import install_step
 
 log = logging.getLogger(__name__)
@@ -246,7 +255,7 @@ def export(
             "opset": OPSET,
             "versions": {"python": platform.python_version()}
             | {name: installed(name) for name in _PACKAGES},
-            "sha256": _hashes(staging, [*(spec.name for spec in graphs), "tokenizer", "policy"]),
+            "sha256": staging.hashes(spec.name for spec in (*graphs, TOKENIZER, POLICY)),
         }
         version = staging.version
     return Exported(repository, version, target.name, figures.parity, figures.ranking)
@@ -289,21 +298,22 @@ def _write_python_steps(
     )
     staging.write_config(step_config(POLICY, backend="python", version=version, sizes=sizes))
     for ensemble in ENSEMBLES:
-        rows = layout.max_rows if ensemble.model.batched else 0
         staging.write_config(
-            ensemble_config(ensemble, version=version, sizes=sizes, max_batch_size=rows)
+            ensemble_config(
+                ensemble,
+                version=version,
+                sizes=sizes,
+                max_batch_size=layout.max_rows if ensemble.model.batched else 0,
+                parameters=_limits_told(layout) if ensemble is RANK else None,
+            )
         )
         staging.model_dir(ensemble.model.name)
 
 
-def _hashes(staging: Staging, models: list[str]) -> dict[str, str]:
-    found = {}
-    for model in models:
-        directory = staging.model_dir(model)
-        for file in sorted(path for path in directory.rglob("*") if path.is_file()):
-            name = f"{model}/{file.relative_to(directory)}"
-            found[name] = hashlib.sha256(file.read_bytes()).hexdigest()
-    return found
+def _limits_told(layout: Layout) -> dict[str, str]:
+    """What the client splits rankings by, beside the texts that ``encode`` takes."""
+    most = layout.max_candidates
+    return {} if most is None else {MAX_CANDIDATES: str(most)}
 
 
 def _write_json(file: Path, value: Any) -> None:

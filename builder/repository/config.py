@@ -32,12 +32,13 @@ _TYPES: Final[Mapping[Dtype, str]] = {
 class QueuePolicy:
     """When a waiting request is refused (UNAVAILABLE) instead of answered late.
 
-    ``max_requests`` wait at most; ``timeout_microseconds`` is the longest wait of one, unless the
-    request brings a shorter limit of its own.
+    ``max_requests`` wait at most, 0 for any number; ``timeout_microseconds`` is the longest wait
+    of one, unless the request brings a shorter limit of its own. The default is there for that
+    limit alone: Triton pays no heed to it where the configuration has none.
     """
 
-    max_requests: int
-    timeout_microseconds: int
+    max_requests: int = 0
+    timeout_microseconds: int = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class DynamicBatching:
     max_queue_delay_microseconds: int = 0
     preferred_batch_sizes: tuple[int, ...] = ()
     ragged: bool = False
-    queue: QueuePolicy | None = None
+    queue: QueuePolicy = QueuePolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +125,13 @@ def step_config(
     RepositoryError
         The batching options do not fit the specification.
     """
-    config = _model_config(spec, version, max_batch_size, sizes)
+    config = _model_config(spec, version, max_batch_size, sizes, parameters)
     config.backend = backend
     config.default_model_filename = default_model_filename
     if gpu is None:
         config.instance_group.add(kind=ModelInstanceGroup.KIND_CPU, count=instances)
     else:
         _place_on_gpu(config, gpu, instances)
-    for key, value in (parameters or {}).items():
-        config.parameters[key].string_value = value
     if batching is not None:
         if not spec.batched:
             raise RepositoryError(
@@ -141,19 +140,23 @@ def step_config(
             )
         config.dynamic_batching.max_queue_delay_microseconds = batching.max_queue_delay_microseconds
         config.dynamic_batching.preferred_batch_size.extend(batching.preferred_batch_sizes)
-        if batching.queue is not None:
-            policy = config.dynamic_batching.default_queue_policy
-            policy.timeout_action = ModelQueuePolicy.REJECT
-            policy.default_timeout_microseconds = batching.queue.timeout_microseconds
-            policy.allow_timeout_override = True
-            policy.max_queue_size = batching.queue.max_requests
+        policy = config.dynamic_batching.default_queue_policy
+        policy.timeout_action = ModelQueuePolicy.REJECT
+        policy.default_timeout_microseconds = batching.queue.timeout_microseconds
+        policy.allow_timeout_override = True
+        policy.max_queue_size = batching.queue.max_requests
         for tensor in config.input:
             tensor.allow_ragged_batch = batching.ragged
     return config
 
 
 def ensemble_config(
-    spec: EnsembleSpec, *, version: int, sizes: Mapping[str, int], max_batch_size: int = 0
+    spec: EnsembleSpec,
+    *,
+    version: int,
+    sizes: Mapping[str, int],
+    max_batch_size: int = 0,
+    parameters: Mapping[str, str] | None = None,
 ) -> ModelConfig:
     """Configure an ensemble; the maps of its steps follow from the tensors' names.
 
@@ -165,7 +168,7 @@ def ensemble_config(
     RepositoryError
         The batch size does not fit the specification.
     """
-    config = _model_config(spec.model, version, max_batch_size, sizes)
+    config = _model_config(spec.model, version, max_batch_size, sizes, parameters)
     config.platform = "ensemble"
     available = _names(spec.model.inputs)
     for position, step in enumerate(spec.steps):
@@ -201,7 +204,11 @@ def from_text(text: str, where: str) -> ModelConfig:
 
 
 def _model_config(
-    spec: ModelSpec, version: int, max_batch_size: int, sizes: Mapping[str, int]
+    spec: ModelSpec,
+    version: int,
+    max_batch_size: int,
+    sizes: Mapping[str, int],
+    parameters: Mapping[str, str] | None,
 ) -> ModelConfig:
     if (max_batch_size > 0) != spec.batched:
         wanted = "above 0" if spec.batched else "0"
@@ -224,6 +231,8 @@ def _model_config(
             data_type=_TYPES[tensor.dtype],
             dims=_dims(tensor, sizes, batched=spec.batched),
         )
+    for key, value in (parameters or {}).items():
+        config.parameters[key].string_value = value
     return config
 
 

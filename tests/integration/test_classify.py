@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tritonclient.grpc as grpc
+from grpc import RpcError, StatusCode
 
 from builder.classifier.checkpoint import Classifier, load_classifier
 from builder.classifier.gates import reference
@@ -17,6 +19,8 @@ from builder.export.pipeline import Limits, target_named
 from builder.repository import from_text, to_text
 from builder.serving import TritonServer
 from client import RecommenderClient
+from client._protocol import addressed
+from client._requests import StableInputs, classify_message
 from tests.integration.test_steps import Answer, send, strings
 from tests.unit.classifier.tiny import MAX_LENGTH, write_classifier
 
@@ -83,12 +87,38 @@ def test_real_pairs_some_without_a_second_text(
     assert np.abs(swapped - found.probabilities[1:3]).max() > 1e-3
 
 
-def test_the_labels_are_in_the_configuration(client: RecommenderClient, repository: Path) -> None:
-    del client  # it has loaded
-    with TritonServer(repository) as server, grpc.InferenceServerClient(server.grpc_address) as raw:
-        parameters = raw.get_model_config("classify").config.parameters
-        assert parameters["labels"].string_value == '["no", "perhaps", "yes"]'
-        assert parameters["activation"].string_value == "softmax"
+def test_the_labels_are_those_of_the_checkpoint(
+    client: RecommenderClient, classifier: Classifier, films: list[str]
+) -> None:
+    found = client.classify(films[:20])
+    assert found.labels == LABELS
+    assert found.activation == "softmax"
+    best = expected(classifier, films[:20], [""] * 20).argmax(1)
+    id2label = classifier.model.config.id2label
+    assert found.predicted() == [(id2label[label],) for label in best]
+
+
+def test_an_export_with_other_labels_is_read_with_them(repository: Path, tmp_path: Path) -> None:
+    """A client outlives versions: the names are those of the version that answered."""
+    models = tmp_path / "models"
+    shutil.copytree(repository, models)
+    other = write_classifier(
+        tmp_path / "bert", labels=("news", "sport"), problem_type="multi_label_classification"
+    )
+    with TritonServer(models) as server:
+        address = server.grpc_address
+        lasting = RecommenderClient(address, timeout=TIMEOUT)
+        assert lasting.classify(["Toy Story"]).labels == LABELS
+    export_classifier(str(other), models, target_named("embedded"), Limits(max_rows=BATCH))
+    with TritonServer(models, grpc_port=int(address.rpartition(":")[2])), lasting:
+        found = lasting.classify(["Toy Story", "GoldenEye"])
+        assert found.labels == ("news", "sport")
+        assert found.activation == "sigmoid"
+        applies = found.probabilities >= 0.5
+        assert found.predicted() == [
+            tuple(name for name, yes in zip(found.labels, row, strict=True) if yes)
+            for row in applies
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +219,26 @@ def test_an_empty_text_is_a_text(
     right = expected(classifier, [""], [""])
     np.testing.assert_allclose(answer["PROBABILITY"], right, atol=1e-5)
     assert answer["TRUNCATED"].tolist() == [[0]]
+
+
+def test_the_queue_drops_what_nobody_waits_for(triton: grpc.InferenceServerClient) -> None:
+    """By the client's own timeout: the queue of this server would hold it for 20 seconds.
+
+    Sent without a deadline of gRPC's own, whose end Triton would take for a cancellation.
+    """
+
+    def counted() -> tuple[int, int]:
+        found = triton.get_inference_statistics("pair_tokenizer").model_stats[0]
+        return found.inference_stats.fail.count, found.execution_count
+
+    failed, executed = counted()
+    message = classify_message(["Toy Story"], None, StableInputs())
+    infer = triton._channel.unary_unary(message.procedure.path)
+    with pytest.raises(RpcError) as dropped:
+        infer(addressed(message, "late", 0.2), timeout=TIMEOUT)
+    assert dropped.value.code() is StatusCode.UNAVAILABLE
+    assert "Request timeout expired" in dropped.value.details()
+    assert counted() == (failed + 1, executed)
 
 
 def test_more_texts_than_fit(triton: grpc.InferenceServerClient) -> None:

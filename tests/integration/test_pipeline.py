@@ -5,9 +5,12 @@ from __future__ import annotations
 import filecmp
 import json
 import shutil
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 import torch
@@ -26,6 +29,8 @@ from builder.repository.manifest import Manifest, VersionRecord, manifest_text
 from builder.serving import TritonServer
 from builder.training.run import train
 from client import Event, InvalidInput, Item, RecommenderClient
+from client._protocol import INFER, addressed
+from client._requests import encode_message
 from tests.integration.small_run import FILMS, reduce_movielens, small_config
 
 LIMITS = Limits(max_top_k=50, max_rows=16)
@@ -165,6 +170,37 @@ def test_bad_requests_are_refused_and_good_ones_are_not_harmed(
     assert client.rank(known, [Item("long", "word " * 200_000)]).truncated == 1
     many = model.catalogue.item_ids * (10_000 // FILMS)
     assert len(client.rank(known, many)) == len(many)
+
+
+def test_a_busy_encoder_drops_what_nobody_waits_for(client: RecommenderClient) -> None:
+    """By the client's own timeout, and Triton counts it.
+
+    Sent without a deadline of gRPC's own, whose end Triton would take for a cancellation.
+    """
+
+    def counted(model: str) -> tuple[int, int]:
+        (found,) = client.statistics(model=model)
+        return found.success.count, found.fail.count
+
+    before = {model: counted(model) for model in ("tokenizer", "encoder")}
+    texts = ["word " * 200] * LIMITS.max_rows
+    late = addressed(encode_message(["late"]), "late", 0.001)
+    with (
+        ThreadPoolExecutor(6) as pool,
+        grpc.insecure_channel(client._settings.named[0]) as channel,
+    ):
+        large = [pool.submit(client.encode, texts) for _ in range(6)]
+        while counted("tokenizer")[0] < before["tokenizer"][0] + len(large):
+            time.sleep(0.001)
+        with pytest.raises(grpc.RpcError) as dropped:  # the encoder has some of them before it
+            channel.unary_unary(INFER.path)(late, timeout=60)
+        for each in large:
+            each.result()
+    assert dropped.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "Request timeout expired" in dropped.value.details()
+    assert counted("encoder")[0] == before["encoder"][0] + len(large)
+    failed = sum(counted(model)[1] - before[model][1] for model in before)
+    assert failed == 1
 
 
 def test_a_second_export_is_the_next_version_and_the_first_can_come_back(

@@ -194,3 +194,5 @@ def test_onnxruntime_publishes_what_it_has_held_against_the_gates(
         assert from_text(text, name).backend == "onnxruntime"
     settings = json.loads((tmp_path / "models/tokenizer/1/settings.json").read_text())
     assert (settings["min_slots"], settings["max_candidates"]) == (1, 10_000)
+    told = from_text((tmp_path / "models/rank/config.pbtxt").read_text(), "rank").parameters
+    assert told["max_candidates"].string_value == "10000"

@@ -143,9 +143,16 @@ def test_a_queue_policy_refuses_what_waits_too_long() -> None:
     assert policy.timeout_action == ModelQueuePolicy.REJECT
     assert (policy.max_queue_size, policy.default_timeout_microseconds) == (64, 2_000_000)
     assert policy.allow_timeout_override
-    assert not step(contract.ENCODER, batching=DynamicBatching()).dynamic_batching.HasField(
-        "default_queue_policy"
-    )
+
+
+def test_every_queue_heeds_the_time_that_a_request_brings_along() -> None:
+    """Triton ignores it where the configuration has no limit of its own."""
+    config = step(contract.ENCODER, batching=DynamicBatching())
+    policy = config.dynamic_batching.default_queue_policy
+    assert policy.timeout_action == ModelQueuePolicy.REJECT
+    assert policy.allow_timeout_override
+    assert policy.default_timeout_microseconds > 60_000_000
+    assert policy.max_queue_size == 0
 
 
 @pytest.mark.parametrize(
