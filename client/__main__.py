@@ -143,14 +143,20 @@ def _scored(item: ScoredItem) -> dict[str, Any]:
 
 def _classify(client: RecommenderClient, options: argparse.Namespace) -> tuple[Any, str]:
     found = client.classify(options.texts, options.pair)
-    rows = [
-        {"text": text, "label": int(label), "probabilities": row.tolist()}
-        for text, label, row in zip(options.texts, found.labels, found.probabilities, strict=True)
-    ]
-    lines = [
-        f"label {row['label']}  {max(row['probabilities']):.4f}  {row['text']}" for row in rows
-    ]
-    return rows, "\n".join(lines)
+    told = found.activation in ("softmax", "sigmoid")  # else there are values, and no label applies
+    predicted = found.predicted() if told else [()] * len(options.texts)
+    rows, lines = [], []
+    for text, labels, values in zip(
+        options.texts, predicted, found.probabilities.tolist(), strict=True
+    ):
+        by_label = dict(zip(found.labels, values, strict=True))
+        rows.append({"text": text, "labels": labels, "probabilities": by_label})
+        lines.append(text)
+        lines += [
+            f"{'*' if label in labels else ' '} {value:7.4f}  {label}"
+            for label, value in sorted(by_label.items(), key=lambda pair: -pair[1])
+        ]
+    return {"activation": found.activation, "texts": rows}, "\n".join(lines)
 
 
 def _status(client: RecommenderClient, options: argparse.Namespace) -> tuple[Any, str]:  # noqa: ARG001

@@ -21,12 +21,13 @@ from client._async_driver import AsyncDriver
 from client._async_many import answers
 from client._balancing import Endpoint
 from client._calls import Call, classify_call, encode_call, rank_call, recommend_call
+from client._configuration import Labels, Limits, labels_plan, limits_plan
 from client._connections import Connections
 from client._core import Context, Plan, perform
 from client._deadlines import DEFAULT_TIMEOUT, NOT_GIVEN, Deadline, Timeout
 from client._inputs import OnUnknown
-from client._limits import Limits, limits_plan
 from client._many import ManyOptions, OnError, read_many_options
+from client._responses import name_labels
 from client._settings import Settings, Token
 from client._status import (
     RECOMMENDER_MODELS,
@@ -178,7 +179,9 @@ class AsyncRecommenderClient:
     ) -> Classification:
         """Label texts or pairs; see ``RecommenderClient.classify``."""
         call = classify_call(texts, pairs, self._settings.stable)
-        return await self._infer(call, self._context(timeout, request_id, metadata))
+        context = self._context(timeout, request_id, metadata)
+        scores = await self._infer(call, context)
+        return name_labels(scores, await self._labels(scores.version, context))
 
     def rank_many(
         self,
@@ -369,6 +372,13 @@ class AsyncRecommenderClient:
             asking = context.part(0)
             known[call.model] = await self._run(limits_plan(self._core, call.model, asking), asking)
         return known[call.model]
+
+    async def _labels(self, version: str, context: Context) -> Labels:
+        known = self._settings.labels
+        if version not in known:
+            asking = context.part(0)
+            known[version] = await self._run(labels_plan(self._core, version, asking), asking)
+        return known[version]
 
     async def _side_by_side(self, plans: Sequence[Plan[_Result]]) -> list[_Result]:
         """Run ``plans``, bounded; the first error gives the others up."""

@@ -13,10 +13,10 @@ import numpy as np
 
 from client import _contract as contract
 from client import _inputs
+from client._configuration import FEW_CANDIDATES, Limits
 from client._core import Job
 from client._decoding import InferResponse
 from client._inputs import HistoryColumns, ItemColumns, OnUnknown
-from client._limits import FEW_CANDIDATES, Limits
 from client._requests import (
     StableInputs,
     classify_message,
@@ -26,19 +26,22 @@ from client._requests import (
     recommend_message,
 )
 from client._responses import (
+    LabelScores,
     parse_classify_response,
     parse_encode_response,
     parse_rank_response,
     parse_recommend_response,
 )
-from client.errors import InvalidInput, RecommenderError
+from client.errors import InvalidInput, MalformedResponse, RecommenderError
 from client.items import Event, Item
-from client.results import Classification, Encoding, Ranking, Recommendations
+from client.results import Encoding, Ranking, Recommendations
 
 _Result = TypeVar("_Result")
-_Rows = TypeVar("_Rows", Encoding, Classification)
 
 Part = Job[InferResponse, _Result]
+
+_NO_SCORES: Final = np.empty(0, np.float32)
+_NO_SCORES.flags.writeable = False
 
 
 @dataclass(slots=True, eq=False)
@@ -52,9 +55,9 @@ class Call(Generic[_Result]):
     large
         Whether the limits matter; a small call is one request whatever they are.
     split
-        Makes the requests that keep within the limits.
+        Makes the requests that keep within the limits; none where there is nothing to ask.
     join
-        Makes one result of those of several requests, in their order.
+        Makes one result of those of any other number of requests than one, in their order.
     """
 
     model: str
@@ -81,6 +84,8 @@ def rank_call(
         return Job(message, parse, partial(_locate, partial(_rank_columns, past, items), start))
 
     def split(limits: Limits) -> Sequence[Part[Ranking]]:
+        if not items.ids:
+            return ()  # no engine needs to be asked, and some cannot be
         bounds = _cut(items.texts or [""] * len(items.ids), known_of_user, limits)
         if len(bounds) == 1:
             return [part(0, items)]
@@ -138,14 +143,14 @@ def encode_call(texts: Iterable[str]) -> Call[Encoding]:
 
 def classify_call(
     texts: Iterable[str], pairs: Iterable[str] | None, stable: StableInputs
-) -> Call[Classification]:
+) -> Call[LabelScores]:
     checked = _inputs.read_texts(texts)
     seconds = _inputs.read_pairs(pairs, checked)
 
     def columns() -> _Columns:
         return {"TEXT": ("texts[{}]", checked), "TEXT_PAIR": ("pairs[{}]", seconds or ())}
 
-    def part(start: int, stop: int) -> Part[Classification]:
+    def part(start: int, stop: int) -> Part[LabelScores]:
         return Job(
             classify_message(
                 checked[start:stop], None if seconds is None else seconds[start:stop], stable
@@ -155,7 +160,7 @@ def classify_call(
         )
 
     return Call(
-        contract.CLASSIFY.name, len(checked) > 1, partial(_rows, part, len(checked)), _join_classes
+        contract.CLASSIFY.name, len(checked) > 1, partial(_rows, part, len(checked)), _join_scores
     )
 
 
@@ -195,6 +200,8 @@ def _cut(texts: Sequence[str], always: set[str], limits: Limits) -> list[tuple[i
 
 
 def _join_rankings(parts: Sequence[Ranking], texts_of_user: int) -> Ranking:
+    if not parts:
+        return Ranking((), _NO_SCORES, _NO_SCORES, skipped=0, truncated=0)
     # Every part counts the history's own texts that were cut; how many, none tells.
     of_user = min(texts_of_user, *(part.truncated for part in parts))
     return Ranking(
@@ -212,10 +219,17 @@ def _join_encodings(results: Sequence[Encoding]) -> Encoding:
     )
 
 
-def _join_classes(results: Sequence[Classification]) -> Classification:
-    return Classification(
+def _join_scores(results: Sequence[LabelScores]) -> LabelScores:
+    versions = sorted({part.version for part in results})
+    if len(versions) > 1:  # their labels may have other names, or another number
+        raise MalformedResponse(
+            f"{contract.CLASSIFY.name}: versions {', '.join(versions)} answered parts of one call; "
+            "call again when the servers have been updated"
+        )
+    return LabelScores(
         _joined([part.probabilities for part in results]),
         _joined([part.truncated for part in results]),
+        versions[0],
     )
 
 

@@ -14,7 +14,8 @@ from typing import Any, Final, NamedTuple, cast
 from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
-_OUTPUTS: Final = 0x2A  # field 5, length-delimited
+_VERSION: Final = 0x12  # field 2, length-delimited
+_OUTPUTS: Final = 0x2A  # field 5
 _CONTENTS: Final = 0x32  # field 6
 
 
@@ -28,16 +29,18 @@ class OutputTensor(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class InferResponse:
-    """``ModelInferResponse``: its tensors, and the raw contents in the same order."""
+    """``ModelInferResponse``: its tensors, the raw contents in the same order, who answered."""
 
     outputs: list[OutputTensor]
     contents: list[bytes]
+    version: str = ""
 
 
 def decode_response(raw: bytes) -> InferResponse:
     """Read a response. Raises DecodeError for what is none."""
     outputs: list[OutputTensor] = []
     contents: list[bytes] = []
+    version = ""
     position, end = 0, len(raw)
     while position < end:
         tag = raw[position]
@@ -54,8 +57,10 @@ def decode_response(raw: bytes) -> InferResponse:
             contents.append(raw[position:stop])
         elif tag == _OUTPUTS:
             outputs.append(_output(raw[position:stop]))
+        elif tag == _VERSION:
+            version = raw[position:stop].decode("utf-8", "replace")
         position = stop
-    return InferResponse(outputs, contents)
+    return InferResponse(outputs, contents, version)
 
 
 def response_parameters(raw: bytes) -> dict[str, object]:
@@ -92,4 +97,5 @@ def _decode_by_class(raw: bytes) -> InferResponse:
     return InferResponse(
         [OutputTensor(each.name, each.datatype, tuple(each.shape)) for each in message.outputs],
         cast("list[bytes]", list(message.raw_output_contents)),
+        message.model_version,
     )

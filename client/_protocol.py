@@ -113,8 +113,9 @@ def metadata_message(model: str | None) -> Message[Any]:
     return Message(_MODEL, service_pb2.ModelMetadataRequest(name=model).SerializeToString(), model)
 
 
-def config_message(model: str) -> Message[Any]:
-    return Message(_CONFIG, service_pb2.ModelConfigRequest(name=model).SerializeToString(), model)
+def config_message(model: str, version: str = "") -> Message[Any]:
+    request = service_pb2.ModelConfigRequest(name=model, version=version)
+    return Message(_CONFIG, request.SerializeToString(), model)
 
 
 def statistics_message(model: str | None) -> Message[Any]:

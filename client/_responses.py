@@ -6,12 +6,26 @@ Every function raises :class:`MalformedResponse` for an answer that breaks the c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from client import _contract as contract
+from client._configuration import Labels
 from client._decoding import InferResponse
 from client._tensors import Outputs
 from client.errors import MalformedResponse
 from client.results import Classification, Encoding, Ranking, Recommendations
+
+
+@dataclass(slots=True, eq=False)
+class LabelScores:
+    """The answer of ``classify``, as yet without names, and which version of the model gave it."""
+
+    probabilities: NDArray[np.float32]
+    truncated: NDArray[np.bool_]
+    version: str
 
 
 def parse_rank_response(response: InferResponse, candidates: Sequence[str]) -> Ranking:
@@ -55,10 +69,24 @@ def parse_encode_response(response: InferResponse, texts: int) -> Encoding:
     )
 
 
-def parse_classify_response(response: InferResponse, texts: int) -> Classification:
+def parse_classify_response(response: InferResponse, texts: int) -> LabelScores:
     """Read the probabilities of that many texts."""
     outputs = Outputs(contract.CLASSIFY, response, B=texts)
-    return Classification(
+    return LabelScores(
         probabilities=outputs.floats(contract.PROBABILITY),
         truncated=outputs.counts(contract.TEXT_TRUNCATED)[:, 0] > 0,
+        version=response.version,
     )
+
+
+def name_labels(scores: LabelScores, labels: Labels) -> Classification:
+    """Put names to the probabilities."""
+    count = scores.probabilities.shape[1]
+    names = labels.names or tuple(f"LABEL_{number}" for number in range(count))
+    if len(names) != count:
+        problem = f"there are {count} probabilities a text and {len(names)} labels"
+        raise MalformedResponse(
+            f"{contract.CLASSIFY.name}: {problem}; export the model repository anew",
+            details=problem,
+        )
+    return Classification(scores.probabilities, scores.truncated, names, labels.activation)

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from client import _inputs
 from client._channel import ChannelFactory
+from client._configuration import Labels, Limits
 from client._core import Context, Core, Metadata
 from client._deadlines import Deadline, Timeout
 from client._discovery import Discovery
-from client._limits import Limits
 from client._requests import StableInputs
 from client._targets import read_targets
 from client.errors import ClientClosed, InvalidInput
@@ -53,6 +53,7 @@ class Settings:
         )
         self.stable = StableInputs()
         self.limits: dict[str, Limits] = {}
+        self.labels: dict[str, Labels] = {}  # by the version of the classifier
         self._metadata = _inputs.read_metadata(metadata)
         self._token = token
         if token is not None and not callable(token):

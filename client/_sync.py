@@ -13,12 +13,13 @@ from typing import TypeVar
 from client import _inputs
 from client._balancing import Endpoint
 from client._calls import Call, classify_call, encode_call, rank_call, recommend_call
+from client._configuration import Labels, Limits, labels_plan, limits_plan
 from client._connections import Connections
 from client._core import Context, Plan, perform
 from client._deadlines import DEFAULT_TIMEOUT, NOT_GIVEN, Deadline, Timeout
 from client._inputs import OnUnknown
-from client._limits import Limits, limits_plan
 from client._many import ManyOptions, OnError, read_many_options
+from client._responses import name_labels
 from client._settings import Settings, Token
 from client._status import (
     RECOMMENDER_MODELS,
@@ -167,7 +168,8 @@ class RecommenderClient:
             by its text, and left out (see ``Ranking.skipped``) if it has none.
         candidates
             What to score, as many as wanted. With more texts than one request may hold, the call
-            is split into several that run side by side.
+            is split into several that run side by side. None at all are answered without asking a
+            server, and ``Ranking.skipped`` is 0 then.
         on_unknown
             What to do with a candidate that is neither in the catalogue nor has a text: refuse
             the request, or ``"skip"`` it, which scores it NaN.
@@ -237,7 +239,9 @@ class RecommenderClient:
         For a server that holds an exported classifier.
         """
         call = classify_call(texts, pairs, self._settings.stable)
-        return self._infer(call, self._context(timeout, request_id, metadata))
+        context = self._context(timeout, request_id, metadata)
+        scores = self._infer(call, context)
+        return name_labels(scores, self._labels(scores.version, context))
 
     def rank_many(
         self,
@@ -433,6 +437,9 @@ class RecommenderClient:
         parts = call.split(limits)
         if len(parts) == 1:
             return self._run(perform(self._core, parts[0], context), context, scope)
+        if not parts:
+            self._prepare(context.deadline)
+            return call.join(())
         return call.join(
             self._side_by_side(
                 [
@@ -453,6 +460,13 @@ class RecommenderClient:
                 limits_plan(self._core, call.model, asking), asking, scope
             )
         return known[call.model]
+
+    def _labels(self, version: str, context: Context) -> Labels:
+        known = self._settings.labels
+        if version not in known:
+            asking = context.part(0)
+            known[version] = self._run(labels_plan(self._core, version, asking), asking)
+        return known[version]
 
     def _side_by_side(
         self, plans: Sequence[Plan[_Result]], context: Context, scope: Scope | None

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar, overload
+from typing import Generic, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from client.errors import RecommenderError
+from client.errors import RecommenderError, Unsupported
 
 User = TypeVar("User")
 Result = TypeVar("Result")
+
+Activation = Literal["softmax", "sigmoid", "none"]
+"""What made a classifier's probabilities: one label applies to a text (``softmax``), each label
+applies or not by itself (``sigmoid``), or they are values of a regression (``none``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +122,45 @@ class Classification:
     Attributes
     ----------
     probabilities
-        FP32 [B, labels], read-only; row i belongs to text i. It sums to 1 where one label applies
-        to a text; the model's configuration says what the labels are.
+        FP32 [B, labels], read-only; row i belongs to text i, column j to label j. A row sums to 1
+        with the activation ``softmax`` only; with ``none`` its values are no probabilities.
     truncated
         bool [B]: the text, or pair, was cut to the longest length that the classifier reads.
+    labels
+        Names of the labels [labels]; ``LABEL_0`` and so on where the server tells nobody.
+    activation
+        How the probabilities are to be read; None where the server tells nobody.
     """
 
     probabilities: NDArray[np.float32]
     truncated: NDArray[np.bool_]
+    labels: tuple[str, ...]
+    activation: Activation | None
 
-    @property
-    def labels(self) -> NDArray[np.intp]:
-        """The most probable label of each text, [B]."""
-        labels: NDArray[np.intp] = self.probabilities.argmax(axis=1)
-        return labels
+    def predicted(self) -> list[tuple[str, ...]]:
+        """Return the labels that apply to each text, [B].
+
+        With ``softmax`` the most probable one, with ``sigmoid`` all that are as likely as not
+        (0.5) or more, which may be none.
+
+        Raises
+        ------
+        Unsupported
+            The values are those of a regression, or the server does not tell what they are.
+        """
+        if self.activation == "softmax":
+            return [(self.labels[best],) for best in self.probabilities.argmax(axis=1)]
+        if self.activation == "sigmoid":
+            return [
+                tuple(label for label, applies in zip(self.labels, row, strict=True) if applies)
+                for row in self.probabilities >= 0.5
+            ]
+        raise Unsupported(
+            "a regression predicts values and no labels; read probabilities"
+            if self.activation == "none"
+            else "the server does not tell how its probabilities are to be read; let this client "
+            "see the configuration of model 'classify', or read probabilities"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

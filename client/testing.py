@@ -13,6 +13,7 @@ is encoded, travels, and is decoded again, with deadlines, errors and cancellati
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 import time
@@ -36,6 +37,7 @@ Score = Callable[[Sequence[str], str], float]
 
 _WIDTH: Final = 8
 _MAX_BATCH: Final = 64
+_LABELS: Final = ("no", "yes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ def _default_score(history: Sequence[str], item: str) -> float:
 
 class FakeServer:
     """Answers ``rank``, ``recommend``, ``encode`` and ``classify``; use it as a context manager.
+
+    ``classify`` has the labels "no" and "yes".
 
     Parameters
     ----------
@@ -228,9 +232,13 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
         return service_pb2.ModelMetadataResponse(name=request.name, versions=["1"])
 
     def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
-        return service_pb2.ModelConfigResponse(
+        response = service_pb2.ModelConfigResponse(
             config={"name": request.name, "max_batch_size": _MAX_BATCH}
         )
+        if request.name == contract.CLASSIFY.name:
+            response.config.parameters[contract.LABELS].string_value = json.dumps(_LABELS)
+            response.config.parameters[contract.ACTIVATION].string_value = "softmax"
+        return response
 
     def ModelStatistics(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
         counts: dict[str, int] = {}
@@ -272,7 +280,9 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
             contract.CLASSIFY.name: self._classify,
         }
         tensors = answers[request.model](request)
-        response = service_pb2.ModelInferResponse(model_name=request.model, id=request.id)
+        response = service_pb2.ModelInferResponse(
+            model_name=request.model, model_version="1", id=request.id
+        )
         for name, values in tensors.items():
             _add(response, name, values)
         return response

@@ -22,6 +22,9 @@ MAX_TOP_K = 20
 BATCH = 4
 """Texts that one request may hold, and requests that the tokenizer takes at once."""
 
+LABELS = ("short", "long")
+"""Of the model ``classify``."""
+
 VOCABULARY = {
     word: index
     for index, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "toy", "story", "bomb"])
@@ -154,6 +157,11 @@ def ensemble_config(ensemble: EnsembleSpec, batch: int) -> str:
     )
 
 
+def string_parameter(key: str, value: str) -> str:
+    written = f"string_value: {json.dumps(value)}"
+    return f"parameters {{ key: {json.dumps(key)} value {{ {written} }} }}\n"
+
+
 def used(ensemble: EnsembleSpec, step: ModelSpec, tensor: TensorSpec) -> bool:
     later = ensemble.steps[ensemble.steps.index(step) + 1 :]
     readers = [ensemble.model.outputs, *(other.inputs for other in later)]
@@ -212,4 +220,6 @@ def write_tiny_repository(
             + tensors_config("input", contract.CLASSIFY.inputs, batched=True, ragged=True)
             + tensors_config("output", contract.CLASSIFY.outputs, batched=True, ragged=False)
             + "instance_group [ { kind: KIND_CPU } ]\n"
+            + string_parameter(contract.LABELS, json.dumps(LABELS))
+            + string_parameter(contract.ACTIVATION, "softmax")
         )

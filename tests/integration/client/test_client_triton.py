@@ -30,7 +30,7 @@ from client import (
 )
 from client._protocol import addressed
 from client._requests import StableInputs, history_tensors, rank_message
-from tests.integration.tiny_repository import BATCH, CATALOGUE
+from tests.integration.tiny_repository import BATCH, CATALOGUE, LABELS
 
 PATIENT = 60
 KNOWN = [f"i{index}" for index in range(CATALOGUE)]
@@ -63,6 +63,9 @@ async def check(call: Callable[..., Any]) -> None:
     classification = await call("classify", ["a" * 10] * 6, ["", "b" * 10] * 3)
     np.testing.assert_allclose(classification.probabilities[:2, 1], [1 / 2, 2 / 3], rtol=1e-6)
     assert classification.probabilities.shape == (6, 2)
+    assert classification.labels == LABELS
+    assert classification.activation == "softmax"
+    assert (await call("classify", ["a" * 30, "a"])).predicted() == [("long",), ("short",)]
 
     assert await call("ready") is True
     assert await call("ready", models=["classify"]) is True
@@ -124,7 +127,7 @@ def test_the_inputs_become_stable(triton: TritonServer) -> None:
         before = client.rank(["i1"], ["i7", "i2"]).logits
         client.rank([Event(Item("x", "toy"), "buy")], [Item("y", "story")])
         np.testing.assert_array_equal(client.rank(["i1"], ["i7", "i2"]).logits, before)
-        assert client.rank([], []).items == ()
+        assert client.rank(["i1"], []).items == ()
         client.recommend([], exclude=["i29"])
         assert client.recommend([], top_k=1).items == ("i29",)
 

@@ -56,6 +56,16 @@ def answer_well(request: service_pb2.ModelInferRequest) -> service_pb2.ModelInfe
             VECTOR=np.arange(rows * 4, dtype=np.float32).reshape(rows, 4),
             TRUNCATED=np.arange(rows, dtype=np.int32).reshape(rows, 1) % 2,
         )
+    if request.model_name == "classify":
+        rows = shapes["TEXT"][0]
+        answer = respond(
+            PROBABILITY=np.array([[0.2, 0.8], [0.6, 0.4], [0.4, 0.3]], np.float32)[
+                np.arange(rows) % 3
+            ],
+            TRUNCATED=np.zeros((rows, 1), np.int32),
+        )
+        answer.model_version = "7"
+        return answer
     if request.model_name == "rank":
         logits = np.arange(shapes["CANDIDATE"][1], dtype=np.float32)[None]
         return respond(INTEREST=1 / (1 + np.exp(-logits)), LOGIT=logits, **counts)
@@ -74,6 +84,9 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
     limit: int = 64
     max_candidates: int | None = None
     config_abort: grpc.StatusCode | None = None
+    parameters: dict[str, str] = field(default_factory=dict)
+    """Of the configuration of ``classify``."""
+    config_requests: list[service_pb2.ModelConfigRequest] = field(default_factory=list)
     not_ready: set[str] = field(default_factory=set)
     requests: list[service_pb2.ModelInferRequest] = field(default_factory=list)
     time_remaining: list[float | None] = field(default_factory=list)
@@ -104,6 +117,7 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
         return service_pb2.ModelReadyResponse(ready=request.name not in self.not_ready)
 
     def ModelConfig(self, request, context):  # noqa: N802
+        self.config_requests.append(request)
         if self.config_abort is not None:
             context.abort(self.config_abort, "not for you")
         ranks = request.name == "rank"
@@ -112,6 +126,8 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
         response.config.max_batch_size = 0 if ranks else self.limit
         if ranks and self.max_candidates:
             response.config.parameters["max_candidates"].string_value = str(self.max_candidates)
+        for name, value in self.parameters.items():
+            response.config.parameters[name].string_value = value
         return response
 
     def ServerLive(self, request, context):  # noqa: N802, ARG002

@@ -48,7 +48,7 @@ def test_a_slow_answer_ends_at_the_deadline(client, triton, call):
 @pytest.mark.parametrize("timeout", [-1, -0.5])
 def test_a_deadline_that_passed_already(client, triton, timeout):
     with pytest.raises(DeadlineExceeded):
-        client.rank([], [], timeout=timeout)
+        client.rank([], ["a"], timeout=timeout)
     assert not triton.requests
 
 
@@ -87,7 +87,7 @@ def test_a_timeout_is_the_calls_own_else_the_clients_and_none_is_none(triton, ca
 
 def test_a_client_may_have_no_deadline(triton):
     with RecommenderClient(triton.address, timeout=None) as client:
-        client.rank([], [])
+        client.rank([], ["a"])
     assert unlimited(triton.time_remaining[0])
 
 
@@ -145,7 +145,7 @@ def test_closing_ends_a_call_under_way(triton):
     triton.hang = True
     client = RecommenderClient(triton.address, timeout=60)
     with ThreadPoolExecutor(1) as pool:
-        call = pool.submit(client.rank, [], [])
+        call = pool.submit(client.rank, [], ["a"])
         assert triton.arrived.wait(60)
         client.close()
         with pytest.raises(ClientClosed):

@@ -61,7 +61,7 @@ OUTPUTS = st.tuples(
 
 @given(TEXT, st.lists(OUTPUTS, max_size=4), st.dictionaries(IDS, NUMBERS, max_size=3))
 def test_responses(text, outputs, parameters):
-    response = service_pb2.ModelInferResponse(model_name=text, id=text)
+    response = service_pb2.ModelInferResponse(model_name=text, model_version=text, id=text)
     for name, datatype, shape, raw in outputs:
         response.outputs.add(name=name, datatype=datatype, shape=shape)
         response.raw_output_contents.append(raw)
@@ -73,6 +73,7 @@ def test_responses(text, outputs, parameters):
         (name, datatype, shape) for name, datatype, shape, _ in outputs
     ]
     assert read.contents == [raw for *_, raw in outputs]
+    assert read.version == text
     assert response_parameters(raw) == parameters
 
 

@@ -110,7 +110,7 @@ def test_invalid_input_keeps_field_and_value_across_processes():
 
 def test_nothing_listens(nowhere):
     with pytest.raises(Unavailable, match="check the target") as caught:
-        nowhere.rank([], [])
+        nowhere.rank([], ["a"])
     assert caught.value.code is grpc.StatusCode.UNAVAILABLE
 
 
@@ -134,7 +134,7 @@ def test_a_model_that_crashes(client, triton):
 
     triton.answer = crash
     with pytest.raises(InferenceFailed, match=r"no answer to rank.*server's log"):
-        client.rank([], [])
+        client.rank([], ["a"])
 
 
 def test_an_answer_that_is_no_message_at_all(connect):
@@ -154,7 +154,7 @@ def test_an_answer_that_is_no_message_at_all(connect):
             connect(f"127.0.0.1:{port}", timeout=60) as client,
             pytest.raises(MalformedResponse, match="check that the target is a Triton server"),
         ):
-            client.rank([], [])
+            client.rank([], ["a"])
         with (
             connect(f"127.0.0.1:{port}", timeout=60) as client,
             pytest.raises(Unsupported, match="gRPC port of a Triton server"),

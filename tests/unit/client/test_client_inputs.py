@@ -99,7 +99,7 @@ def test_include_seen(nowhere, flag):
 @pytest.mark.parametrize("on_unknown", ["Skip", "", None, True])
 def test_on_unknown(nowhere, on_unknown):
     with pytest.raises(InvalidInput, match="'error' or 'skip'"):
-        nowhere.rank([], [], on_unknown=on_unknown)
+        nowhere.rank([], ["a"], on_unknown=on_unknown)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_texts(nowhere, texts, field):
 )
 def test_timeout(nowhere, timeout):
     calls = (
-        lambda: nowhere.rank([], [], timeout=timeout),
+        lambda: nowhere.rank([], ["a"], timeout=timeout),
         lambda: nowhere.recommend([], timeout=timeout),
         lambda: nowhere.encode(["a"], timeout=timeout),
         lambda: nowhere.ready(timeout=timeout),

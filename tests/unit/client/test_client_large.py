@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from client import InvalidInput, Item, Overloaded, Unavailable
 from client._calls import _cut
-from client._limits import Limits
+from client._configuration import Limits
 from client.testing import FakeServer
 
 PATIENT = 60
@@ -321,4 +321,4 @@ class TestMany:
 
     def test_nothing_listens(self, nowhere):
         with pytest.raises(Unavailable):
-            list(nowhere.rank_many([([], [])]))
+            list(nowhere.rank_many([([], ["a"])]))

@@ -159,7 +159,8 @@ class TestFakeServer:
             np.testing.assert_array_equal(one, two)
             classification = client.classify(["a", "b"], ["c", ""])
             np.testing.assert_allclose(classification.probabilities.sum(1), 1, rtol=1e-6)
-            assert classification.labels.shape == (2,)
+            assert classification.labels == ("no", "yes")
+            assert len(classification.predicted()) == 2
             assert client.ready() is True
             assert client.metadata(models=["rank"]).models["rank"].versions == ("1",)
 
@@ -225,8 +226,17 @@ class TestCommandLine:
     def test_classify(self, capsys, server):
         code, out, _ = self.run(capsys, server, "classify", "a text", "another", "--json")
         assert code == 0
-        assert [each["text"] for each in json.loads(out)] == ["a text", "another"]
-        assert self.run(capsys, server, "classify", "a text")[1].startswith("label ")
+        found = json.loads(out)
+        assert found["activation"] == "softmax"
+        assert [each["text"] for each in found["texts"]] == ["a text", "another"]
+        for each in found["texts"]:
+            of_label = each["probabilities"]
+            assert of_label.keys() == {"no", "yes"}
+            assert each["labels"] == [max(of_label, key=of_label.get)]
+        lines = self.run(capsys, server, "classify", "a text")[1].splitlines()
+        assert lines[0] == "a text"
+        assert lines[1].split()[0] == "*"
+        assert {line.split()[-1] for line in lines[1:]} == {"no", "yes"}
 
     def test_status(self, capsys, server):
         self.run(capsys, server, "recommend")

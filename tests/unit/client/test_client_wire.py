@@ -9,7 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from client import Encoding, Event, Item, Ranking, Recommendations, ScoredItem
+from client import (
+    ClientClosed,
+    Encoding,
+    Event,
+    InvalidInput,
+    Item,
+    Ranking,
+    Recommendations,
+    ScoredItem,
+)
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 IDS = TEXT.filter(bool)
@@ -56,7 +65,7 @@ def test_columns_without_a_value_stay_at_home(client, triton):
 
 
 def test_zero_is_a_time(client, triton):
-    client.rank([Event("50", time=0)], [])
+    client.rank([Event("50", time=0)], ["a"])
     assert triton.inputs()["HISTORY_TIME"] == ("INT64", [1, 1], [0])
 
 
@@ -71,17 +80,29 @@ def test_zero_is_a_time(client, triton):
     ],
 )
 def test_times_become_unix_seconds(client, triton, time, seconds):
-    client.rank([Event("50", time=time)], [])
+    client.rank([Event("50", time=time)], ["a"])
     assert triton.inputs()["HISTORY_TIME"] == ("INT64", [1, 1], [seconds])
 
 
-def test_a_new_user_and_no_candidates_are_asked_too(client, triton):
-    ranking = client.rank([], [])
-    assert triton.inputs() == {"HISTORY": ("BYTES", [1, 0], []), "CANDIDATE": ("BYTES", [1, 0], [])}
-    assert list(triton.requests[0].raw_input_contents) == [b"", b""]
-    assert list(ranking) == []
-    assert ranking.sorted() == []
-    assert ranking.interests.shape == (0,)
+def test_a_new_user_is_asked_about_too(client, triton):
+    client.rank([], ["a"])
+    assert triton.inputs()["HISTORY"] == ("BYTES", [1, 0], [])
+    assert triton.requests[0].raw_input_contents[0] == b""
+
+
+def test_no_candidates_need_no_answer(client, triton):
+    """Some engines take no empty tensor: the same comes back whatever the target."""
+    ranking = client.rank(["50", Item("new", "a text")], [])
+    assert not triton.requests
+    assert list(ranking) == ranking.sorted() == []
+    assert ranking.interests.shape == ranking.logits.shape == (0,)
+    assert ranking.logits.dtype == np.float32
+    assert (ranking.skipped, ranking.truncated) == (0, 0)
+    with pytest.raises(InvalidInput, match="history"):
+        client.rank([""], [])
+    client.close()
+    with pytest.raises(ClientClosed):
+        client.rank([], [])
 
 
 def test_recommend_sends_typed_options(client, triton):
@@ -118,6 +139,9 @@ def test_encode_sends_one_text_a_row(client, triton):
 def test_any_text_survives(client, triton, history, candidates):
     triton.requests.clear()
     ranking = client.rank(history, candidates)
+    if not candidates:
+        assert not triton.requests
+        return
     sent = triton.inputs()
     assert sent["HISTORY"][2] == history
     assert sent["CANDIDATE"][2] == [item.id for item in candidates] == list(ranking.items)
