@@ -3,8 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from builder.data.samples import fetch_minilm, fetch_movielens_100k
+
+# How long an example takes says more about what else the machine does than about the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 CACHE = Path(__file__).parents[1] / ".data"
 

@@ -82,6 +82,17 @@ class Sequences:
             None if self.actions is None else self.actions[events],
         )
 
+    def where(self, events: NDArray[np.bool_]) -> Sequences:
+        """Take the events marked in BOOL [E]; a user without any stays, with an empty history."""
+        before = np.concatenate([[0], np.cumsum(events)])
+        return Sequences(
+            self.user_ids,
+            before[self.offsets].astype(np.int64),
+            self.items[events],
+            None if self.times is None else self.times[events],
+            None if self.actions is None else self.actions[events],
+        )
+
     def part(
         self, starts: NDArray[np.int64], stops: NDArray[np.int64], users: NDArray[np.bool_]
     ) -> Sequences:

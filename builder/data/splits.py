@@ -1,5 +1,7 @@
 """What to learn from, what to choose on, what to report: two ways to split a log in time.
 
+Beside either, a share of the items can be held out altogether (`split_log`).
+
 Both go by the order of ``Sequences``, where equal times keep the order of the log, so a split
 depends on nothing but the log.
 """
@@ -7,13 +9,16 @@ depends on nothing but the log.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from builder.data.sequences import Sequences
 from builder.errors import ConfigError, DataError
+
+METHODS: Final = ("leave-one-out", "temporal")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +51,69 @@ class Holdout:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Training histories, and the events to choose on and to report on."""
+    """Training histories, and the events to choose on and to report on.
+
+    Attributes
+    ----------
+    cold_items
+        INT32 [C], ascending: catalogue indices of the items that were held out altogether. None of
+        the other parts has an event of them.
+    cold
+        Each user's last event on one of them, behind the whole history before it, cold items
+        included, as a service would send it. Empty without cold items.
+    """
 
     train: Sequences
     validation: Holdout
     test: Holdout
+    cold_items: NDArray[np.int32]
+    cold: Holdout
+
+
+def split_log(
+    sequences: Sequences, items: int, *, method: str, hold_out_items: float = 0.0, seed: int = 0
+) -> Split:
+    """Split by one of `METHODS`, with a share of the catalogue's `items` held out altogether.
+
+    The items are drawn from those that have events; `seed` decides which.
+
+    Raises
+    ------
+    ConfigError
+        An unknown method.
+    DataError
+        The log cannot be split that way, or no user has met an item that is held out.
+    """
+    if method not in METHODS:
+        raise ConfigError(f"split {method!r}: must be one of {', '.join(METHODS)}")
+    split = leave_one_out if method == "leave-one-out" else temporal_split
+    if not hold_out_items:
+        return split(sequences)
+    met = np.unique(sequences.items)
+    count = max(1, round(hold_out_items * len(met)))
+    drawn = np.random.default_rng(seed).choice(met, count, replace=False)
+    cold_items = np.sort(drawn).astype(np.int32)
+    is_cold = np.zeros(items, bool)
+    is_cold[cold_items] = True
+    return replace(
+        split(sequences.where(~is_cold[sequences.items])),
+        cold_items=cold_items,
+        cold=_last_cold(sequences, is_cold[sequences.items]),
+    )
+
+
+def _last_cold(sequences: Sequences, cold: NDArray[np.bool_]) -> Holdout:
+    """Hold out each user's last event of those marked in BOOL [E], if anything came before it."""
+    place = np.where(cold, np.arange(len(cold)), -1)
+    # A user whose last mark lies before their own events has none.
+    last = np.concatenate([[-1], np.maximum.accumulate(place)])[sequences.offsets[1:]]
+    asked = last > sequences.offsets[:-1]
+    if not asked.any():
+        raise DataError(
+            "hold_out_items: nobody has met an item that is held out after another one; hold out "
+            "a larger share, or give a longer log"
+        )
+    return _hold_out(sequences, last, asked)
 
 
 def leave_one_out(sequences: Sequences) -> Split:
@@ -75,6 +138,8 @@ def leave_one_out(sequences: Sequences) -> Split:
         train=sequences.part(starts, np.where(enough, stops - 2, stops), sequences.lengths > 0),
         validation=_hold_out(sequences, stops - 2, enough),
         test=_hold_out(sequences, stops - 1, enough),
+        cold_items=np.empty(0, np.int32),
+        cold=_nobody(sequences),
     )
 
 
@@ -126,6 +191,8 @@ def temporal_split(
         train=sequences.part(starts, validation, validation > starts),
         validation=_hold_out(sequences, validation, validation < test),
         test=_hold_out(sequences, test, test < stops),
+        cold_items=np.empty(0, np.int32),
+        cold=_nobody(sequences),
     )
     sizes = {
         "training": len(split.train),
@@ -140,6 +207,10 @@ def temporal_split(
             "moments inside it"
         )
     return split
+
+
+def _nobody(sequences: Sequences) -> Holdout:
+    return Holdout(sequences.rows(0, 0), np.empty(0, np.int32))
 
 
 def _first_at(sequences: Sequences, times: NDArray[np.int64], moment: int) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from builder import console
-from builder.data import Interactions, Sequences, Split, leave_one_out, read
+from builder.data import Interactions, Sequences, Split, read, split_log
 from builder.errors import CheckpointError, ConfigError
 from builder.training.config import TrainingConfig
 
@@ -69,17 +69,24 @@ def _read_split(run: Path, model: Recommender, directory: Path | None) -> Split:
     from builder.model.checkpoint import read_config
 
     try:
-        config = TrainingConfig.from_dict(read_config(run)["training"]).data
+        training = TrainingConfig.from_dict(read_config(run)["training"])
     except (KeyError, TypeError, ConfigError) as error:
         raise CheckpointError(
             f"{run / 'config.json'}: its training options are damaged ({error}); train again"
         ) from error
+    config = training.data
     if directory is not None:
         config = replace(config, directory=directory.absolute())
     interactions, catalogue = read(config)
     _check_items(run, config.directory, model.catalogue.item_ids, catalogue.item_ids)
     interactions = _with_actions_of(model, interactions)
-    return leave_one_out(Sequences.from_interactions(interactions, config.min_events))
+    return split_log(
+        Sequences.from_interactions(interactions, config.min_events),
+        len(catalogue),
+        method=training.split,
+        hold_out_items=training.hold_out_items,
+        seed=training.seed,
+    )
 
 
 def _check_items(run: Path, directory: Path, trained: list[str], found: list[str]) -> None:

@@ -18,6 +18,9 @@ from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
 
 CUTOFFS: Final = (5, 10, 20)
+_SCORES: Final = 2**23
+"""Scores held at once (32 MB); a chunk of users is as many as that allows."""
+_MOST_USERS: Final = 512
 
 
 class Scorer(Protocol):
@@ -60,6 +63,21 @@ class Ranking:
     def mrr(self) -> float:
         return float(np.mean(1.0 / self.rank))
 
+    def per_user(self) -> dict[str, NDArray[np.float64]]:
+        """Every metric of accuracy for each user, FP64 [U]; its figure is the mean.
+
+        With one relevant item, recall at k is the hit rate at k.
+        """
+        within = {k: (self.rank <= k).astype(np.float64) for k in CUTOFFS}
+        reciprocal = 1.0 / self.rank
+        return (
+            {f"hr@{k}": hit for k, hit in within.items()}
+            | {f"recall@{k}": hit for k, hit in within.items()}
+            | {f"ndcg@{k}": self.ndcg_per_user(k) for k in CUTOFFS}
+            | {f"mrr@{k}": hit * reciprocal for k, hit in within.items()}
+            | {"mrr": reciprocal}
+        )
+
     def coverage(self, k: int) -> float:
         """Share of the catalogue that appears in at least one user's first k."""
         shown = np.unique(self.top[:, :k])
@@ -71,10 +89,29 @@ class Ranking:
         return figures | {"mrr": self.mrr(), "coverage@10": self.coverage(10)}
 
 
-def rank_holdout(scorer: Scorer, holdout: Holdout, items: int, *, chunk: int = 512) -> Ranking:
+def user_chunk(items: int) -> int:
+    """How many users to score at once, so that their scores fit into a fixed memory."""
+    return max(1, min(_MOST_USERS, _SCORES // items))
+
+
+def rank_holdout(
+    scorer: Scorer,
+    holdout: Holdout,
+    items: int,
+    *,
+    among: NDArray[np.bool_] | None = None,
+    chunk: int | None = None,
+) -> Ranking:
     """Rank the whole catalogue for every user of `holdout`, seen items masked.
 
     A target that the user has met before is not masked: it is what happened next.
+
+    Parameters
+    ----------
+    among
+        BOOL [n]: only these items compete, and the target. None: all do.
+    chunk
+        Users at a time; None for as many as a fixed memory allows.
 
     Raises
     ------
@@ -82,11 +119,23 @@ def rank_holdout(scorer: Scorer, holdout: Holdout, items: int, *, chunk: int = 5
         A score is NaN.
     """
     ranks, tops = [], []
-    for part in holdout.chunks(chunk):
+    for part in holdout.chunks(chunk or user_chunk(items)):
         scores = np.array(scorer.scores(part.histories), np.float32)
+        if among is not None:
+            leave_in(scores, among, part.targets)
         ranks.append(rank_scores(scores, part.histories, part.targets))
         tops.append(best_items(scores, max(CUTOFFS)))
     return Ranking(np.concatenate(ranks), np.concatenate(tops), items)
+
+
+def leave_in(
+    scores: NDArray[np.float32], among: NDArray[np.bool_], targets: NDArray[np.int32]
+) -> None:
+    """Make scores FP32 [U, n] of what does not compete -inf, in place."""
+    users = np.arange(len(targets))
+    target_scores = scores[users, targets]
+    scores[:, ~among] = -np.inf
+    scores[users, targets] = target_scores
 
 
 def rank_scores(
@@ -110,7 +159,21 @@ def rank_scores(
 
 
 def best_items(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
-    """Catalogue indices INT32 [U, k] of the best scores, best first; -1 where they are -inf."""
-    top = np.argsort(-scores, axis=1, kind="stable")[:, :k].astype(np.int32)
+    """Catalogue indices INT32 [U, k] of the best scores, best first; -1 where they are -inf.
+
+    Of equal scores the first in the catalogue comes first. ``k`` is at most the catalogue's size
+    n in what is returned.
+    """
+    users, items = scores.shape
+    k = min(k, items)
+    # The k-th best splits the items, so that only k of them are sorted.
+    last = np.partition(scores, items - k, axis=1)[:, items - k, None]
+    chosen = scores > last
+    ties = scores == last
+    ties &= np.cumsum(ties, axis=1) <= k - np.count_nonzero(chosen, axis=1)[:, None]
+    chosen |= ties
+    kept = np.nonzero(chosen)[1].reshape(users, k)
+    order = np.argsort(-np.take_along_axis(scores, kept, axis=1), axis=1, kind="stable")
+    top = np.take_along_axis(kept, order, axis=1).astype(np.int32)
     top[np.isneginf(np.take_along_axis(scores, top, axis=1))] = -1
     return top

@@ -28,7 +28,7 @@ PARTS: Final[dict[str, Part]] = {
     "network alone": "network",
     "text alone": "text",
 }
-_CALIBRATION_SEED: Final = 0
+CALIBRATION_SEED: Final = 0
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,17 @@ def model_rows(
 
 def calibration_error(scorer: Scorer, calibration: Calibration, holdout: Holdout) -> float:
     """ECE on the held-out events against as much weight of random unseen items."""
-    pairs = labelled_logits(scorer, holdout, seed=_CALIBRATION_SEED)
+    pairs = labelled_logits(scorer, holdout, seed=CALIBRATION_SEED)
     return expected_calibration_error(calibration, pairs)
 
 
-def labelled_logits(scorer: Scorer, holdout: Holdout, *, seed: int) -> LabelledLogits:
+def labelled_logits(
+    scorer: Scorer, holdout: Holdout, *, seed: int, chunk: int = 512
+) -> LabelledLogits:
     """Logits of the held-out items and of random unseen ones, see `draw_pairs`."""
     random = np.random.default_rng(seed)
     return joined(
-        [draw_pairs(scorer.scores(part.histories), part, random) for part in holdout.chunks(512)]
+        [draw_pairs(scorer.scores(part.histories), part, random) for part in holdout.chunks(chunk)]
     )
 
 

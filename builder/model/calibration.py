@@ -113,17 +113,41 @@ def fit_platt(pairs: LabelledLogits) -> Calibration:
     return Calibration(float(found[0] / spread), float(found[1]))
 
 
+@dataclass(frozen=True)
+class Reliability:
+    """Promised against found, in bins of equal width over interest 0 to 1.
+
+    Attributes
+    ----------
+    weight
+        FP64 [bins], the share of all pairs; they sum to 1.
+    interest, met
+        FP64 [bins], the mean interest of a bin and the share that was met; 0 where it is empty.
+    """
+
+    weight: Array
+    interest: Array
+    met: Array
+
+    @property
+    def error(self) -> float:
+        """ECE (Naeini et al. 2015): 0 is perfect, 1 the worst."""
+        return float(np.dot(self.weight, np.abs(self.met - self.interest)))
+
+
+def reliability(calibration: Calibration, pairs: LabelledLogits, *, bins: int = 10) -> Reliability:
+    interest = calibration.interest(pairs.logits)
+    place = np.minimum((interest * bins).astype(int), bins - 1)
+    weight, promised, found = (
+        np.bincount(place, pairs.weights * value, minlength=bins)
+        for value in (1.0, interest, pairs.met)
+    )
+    mean = np.divide(promised, weight, out=np.zeros(bins), where=weight > 0)
+    share = np.divide(found, weight, out=np.zeros(bins), where=weight > 0)
+    return Reliability(weight / weight.sum(), mean, share)
+
+
 def expected_calibration_error(
     calibration: Calibration, pairs: LabelledLogits, *, bins: int = 10
 ) -> float:
-    """ECE (Naeini et al. 2015) over bins of equal width: 0 is perfect, 1 the worst."""
-    interest = calibration.interest(pairs.logits)
-    place = np.minimum((interest * bins).astype(int), bins - 1)
-    error = 0.0
-    for each in range(bins):
-        inside = place == each
-        weights = pairs.weights[inside]
-        if weights.sum():
-            gap = np.dot(weights, pairs.met[inside]) - np.dot(weights, interest[inside])
-            error += abs(float(gap))
-    return error / float(pairs.weights.sum())
+    return reliability(calibration, pairs, bins=bins).error

@@ -53,6 +53,8 @@ def train(
     text: TextTemplate = None,
     min_rating: MinRating = None,
     min_events: MinEvents = 1,
+    split: options.SplitMethod = _DEFAULT.split,
+    hold_out_items: options.HoldOutItems = _DEFAULT.hold_out_items,
     pooling: options.Pooling = _DEFAULT.pooling,
     max_length: options.MaxLength = _DEFAULT.max_length,
     width: options.Width = _DEFAULT.width,
@@ -78,7 +80,7 @@ def train(
     """Fine-tune a BERT and the network on top of it for a log of events.
 
     First the network learns on the text vectors of the BERT as it is, then both learn together.
-    Everything is chosen on each user's last event but one, and reported on the last.
+    Everything is chosen on validation events, and reported on test events (see --split).
     """
     data_set = data_config(
         data,
@@ -94,6 +96,8 @@ def train(
     config = TrainingConfig(
         data=data_set,
         backbone=backbone,
+        split=split,
+        hold_out_items=hold_out_items,
         pooling=pooling,  # type: ignore[arg-type] # checked there
         max_length=max_length,
         width=width,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from builder.data.config import DataConfig
+from builder.data.splits import METHODS
 from builder.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _AT_LEAST: Final[Mapping[str, float]] = {
     "seed": 0,
 }
 _POSITIVE: Final = ("learning_rate", "tune_learning_rate")
-_SHARES: Final = ("dropout", "id_dropout", "feature_dropout")
+_SHARES: Final = ("dropout", "id_dropout", "feature_dropout", "hold_out_items")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class TrainingConfig:
     ----------
     data, backbone
         The data set, and a Hugging Face encoder by directory or hub name.
+    split, hold_out_items
+        What is learnt from and what is held out, see `split_log`; the seed decides which items.
     pooling, max_length
         Tokens → text vector, and the longest text in tokens.
     width, layers, heads, dropout, max_history
@@ -66,6 +69,8 @@ class TrainingConfig:
 
     data: DataConfig
     backbone: str
+    split: str = "leave-one-out"
+    hold_out_items: float = 0.0
     pooling: Pooling = "mean"
     max_length: int = 64
     width: int = 64
@@ -117,6 +122,8 @@ class TrainingConfig:
             problems.append(f"seed {self.seed}: must be below 2^32, which numpy's generator asks")
         if self.heads > 0 and self.width % self.heads:
             problems.append(f"width {self.width}: must be a multiple of heads, {self.heads}")
+        if self.split not in METHODS:
+            problems.append(f"split {self.split!r}: must be one of {', '.join(METHODS)}")
         if self.pooling not in POOLINGS:
             problems.append(f"pooling {self.pooling!r}: must be one of {', '.join(POOLINGS)}")
         if problems:

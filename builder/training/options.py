@@ -9,12 +9,33 @@ from typing import Annotated
 
 import typer
 
+_PROTOCOL = "What is held out"
 _TEXT = "Text"
 _NETWORK = "Network"
 _FIRST = "First stage: the network on frozen text vectors"
 _SECOND = "Second stage: BERT and the network together"
 _BOTH = "Both stages"
 
+SplitMethod = Annotated[
+    str,
+    typer.Option(
+        "--split",
+        metavar="METHOD",
+        help="leave-one-out: each user's last event is the test and the one before it validation. "
+        "temporal: two moments in time, the same for everyone, before which 80 % and 90 % of the "
+        "events lie; nothing is learnt from what came later.",
+        rich_help_panel=_PROTOCOL,
+    ),
+]
+HoldOutItems = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        help="Items of which training sees no event, so that `evaluate` can tell how well items "
+        "are recommended from their text alone; 0.1 is usual. Not for a model that is to serve.",
+        rich_help_panel=_PROTOCOL,
+    ),
+]
 Pooling = Annotated[
     str,
     typer.Option(

@@ -16,7 +16,7 @@ import torch
 import transformers
 from torch import nn
 
-from builder.data import Catalogue, Sequences, Split, leave_one_out, read
+from builder.data import Catalogue, Sequences, Split, read, split_log
 from builder.errors import CheckpointError, ConfigError, DataError
 from builder.evaluation.baselines import baselines
 from builder.evaluation.report import PROTOCOL, Row, labelled_logits, model_rows, row
@@ -156,14 +156,23 @@ def _open(config: TrainingConfig, output: Path, *, resume: bool) -> Path:
 
 def _read(config: TrainingConfig) -> _Data:
     interactions, catalogue = read(config.data)
-    split = leave_one_out(Sequences.from_interactions(interactions, config.data.min_events))
+    split = split_log(
+        Sequences.from_interactions(interactions, config.data.min_events),
+        len(catalogue),
+        method=config.split,
+        hold_out_items=config.hold_out_items,
+        seed=config.seed,
+    )
     log.info(
-        "%d users, %d items, %d training events; %d users for validation and test",
+        "%d users, %d items, %d training events; %d users for validation, %d for test",
         len(split.train),
         len(catalogue),
         len(split.train.items),
+        len(split.validation),
         len(split.test),
     )
+    if config.hold_out_items:
+        log.info("%d items are held out of training altogether", len(split.cold_items))
     if len(split.train.items) < 2:
         raise DataError("there are fewer than 2 training events; give a longer log")
     return _Data(catalogue, split, interactions.actions)
@@ -293,7 +302,7 @@ def _save(
 ) -> None:
     metrics: dict[str, Any] = {
         "protocol": PROTOCOL,
-        "split": "leave-one-out in time: last event test, the one before validation",
+        "split": config.split,
         "rows": [each.to_dict() for each in rows],
     }
     gate_users = split.validation.rows(0, min(MOST_USERS, len(split.validation)))

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from builder.data import DataConfig, Holdout, Sequences, Split, leave_one_out, read, temporal_split
+from builder.data import (
+    DataConfig,
+    Holdout,
+    Sequences,
+    Split,
+    leave_one_out,
+    read,
+    split_log,
+    temporal_split,
+)
 from builder.errors import ConfigError, DataError
 
 Event = tuple[str, int, int]  # user, item, time
@@ -178,3 +187,80 @@ def test_sequences_views_and_filter() -> None:
     assert only.times_of(0) is None
     assert only.items.dtype == np.int32
     assert only.offsets.dtype == np.int64
+
+
+many_events = st.lists(
+    st.tuples(st.sampled_from("ab"), st.integers(0, 5), st.integers(0, 12)),
+    min_size=20,
+    max_size=40,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(many_events, st.sampled_from([0.2, 0.5]), st.integers(0, 3))
+def test_cold_items_are_in_no_other_part(log: list[Event], share: float, seed: int) -> None:
+    sequences = sequences_of(log)
+    try:
+        split = split_log(sequences, 6, method="leave-one-out", hold_out_items=share, seed=seed)
+    except DataError:
+        assume(False)
+    cold = set(split.cold_items.tolist())
+    assert len(cold) == max(1, round(share * len(set(sequences.items.tolist()))))
+    assert cold <= set(sequences.items.tolist())
+    for part in (split.train, split.validation.histories, split.test.histories):
+        assert not cold & set(part.items.tolist())
+    assert not cold & {*split.validation.targets.tolist(), *split.test.targets.tolist()}
+    expected = {}
+    for user, events in by_user(log).items():
+        items = [item for item, _ in events]
+        places = [place for place, item in enumerate(items) if item in cold and place]
+        if places:
+            expected[user] = (items[: places[-1]], items[places[-1]])
+    found = targets(split.cold)
+    assert {
+        user: (history, found[user]) for user, history in histories(split.cold.histories).items()
+    } == expected
+
+
+def test_the_seed_decides_which_items_are_cold() -> None:
+    log = [(user, item, item) for user in "abcd" for item in range(6)]
+
+    def cold(seed: int) -> list[int]:
+        sequences = sequences_of(log)
+        split = split_log(sequences, 6, method="leave-one-out", hold_out_items=0.3, seed=seed)
+        return split.cold_items.tolist()
+
+    assert cold(0) == cold(0)
+    assert len({tuple(cold(seed)) for seed in range(5)}) > 1
+
+
+def test_without_cold_items_a_split_is_the_method_alone() -> None:
+    sequences = sequences_of([(user, item, item) for user in "abcd" for item in range(6)])
+    for method, split in (("leave-one-out", leave_one_out), ("temporal", temporal_split)):
+        found = split_log(sequences, 6, method=method)
+        assert contents(found) == contents(split(sequences))
+        assert len(found.cold) == len(found.cold_items) == 0
+    with pytest.raises(ConfigError, match="leave-one-out, temporal"):
+        split_log(sequences, 6, method="random")
+
+
+def test_nobody_has_met_a_cold_item_after_another() -> None:
+    sequences = sequences_of(
+        [(user, item, 0) for item, user in enumerate("abc")]
+        + [("d", 3, 1), ("d", 3, 2), ("d", 3, 3)]
+    )
+    with pytest.raises(DataError, match="nobody has met an item that is held out"):
+        split_log(
+            sequences,
+            6,
+            method="leave-one-out",
+            hold_out_items=0.1,
+            seed=_seed_without(3, sequences),
+        )
+
+
+def _seed_without(item: int, sequences: Sequences) -> int:
+    met = np.unique(sequences.items)
+    return next(
+        s for s in range(20) if np.random.default_rng(s).choice(met, 1, replace=False)[0] != item
+    )
