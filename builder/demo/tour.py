@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,8 @@ NEW_ITEM: Final = Item("new", "The Matrix (1999) Action Sci-Fi Thriller")
 def tour(run: Path, repository: Path) -> None:
     """Serve `repository` and print recommendations for users of the run's test set."""
     console = Console(highlight=False)
+    # The answers are what this shows; what Triton says of its starting and stopping is not.
+    logging.getLogger("builder.serving").setLevel(logging.WARNING)
     catalogue = load_checkpoint(run).catalogue
     interactions, _ = read(DataConfig.from_dict(read_config(run)["training"]["data"]))
     minimum = int(read_config(run)["training"]["data"]["min_events"])
@@ -73,7 +76,8 @@ def _show_user(
     ranking = client.rank(history, [*unseen, NEW_ITEM]).sorted()
     place = next(place for place, each in enumerate(ranking, 1) if each.id == NEW_ITEM.id)
     console.print(
-        f"New, given only as text: {NEW_ITEM.text!r} comes {place}. of {len(ranking)}, interest "
-        f"{ranking[place - 1].interest:.3f}",
+        f"New, given only as text: {NEW_ITEM.text}\n"
+        f"  place {place} of {len(ranking)} unseen films, "
+        f"interest {ranking[place - 1].interest:.3f}",
         markup=False,
     )
