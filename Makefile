@@ -30,5 +30,5 @@ clean:
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[builder,embedded,tensorrt-rtx,dev]'
+	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[builder,evaluation,embedded,tensorrt-rtx,dev]'
 	touch $@

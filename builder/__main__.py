@@ -12,7 +12,7 @@ from builder.data.commands import app as data
 from builder.demo.commands import demo
 from builder.doctor.commands import doctor
 from builder.errors import BuilderError
-from builder.evaluation.commands import evaluate
+from builder.evaluation.commands import compare, evaluate
 from builder.export.commands import export
 from builder.repository.commands import activate, versions
 from builder.serving.commands import serve
@@ -26,7 +26,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data)
-for command in (train, train_classifier, evaluate, export, doctor, serve, versions, activate, demo):
+for command in (
+    train,
+    train_classifier,
+    evaluate,
+    compare,
+    export,
+    doctor,
+    serve,
+    versions,
+    activate,
+    demo,
+):
     app.command()(command)
 
 

@@ -89,6 +89,12 @@ def show_figures(rows: Sequence[Row], *, caption: str = "") -> None:
     Console(soft_wrap=False).print(figures_table(rows, caption=caption))
 
 
+def show(*tables: Table) -> None:
+    """Print tables to stdout, one below the other."""
+    for table in tables:
+        Console(soft_wrap=False).print(table, "")
+
+
 def figures_table(rows: Sequence[Row], *, caption: str = "") -> Table:
     """Figures of each row; NDCG@10 with its standard error over users."""
     users = sorted({row.users for row in rows})

@@ -1,25 +1,29 @@
-"""``python -m builder evaluate``."""
+"""``python -m builder evaluate`` and ``compare``."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated
 
-import numpy as np
 import typer
 
 from builder import console
-from builder.data import Interactions, Sequences, Split, read, split_log
-from builder.errors import CheckpointError, ConfigError
-from builder.training.config import TrainingConfig
 
-if TYPE_CHECKING:
-    from builder.model.recommender import Recommender
-
-_NAMED: Final = 5
-"""Item ids that an error names; the rest are counted."""
+AsJson = Annotated[bool, typer.Option("--json", help="Write the figures as JSON, and no progress.")]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html", metavar="FILE", help="Write a page with plots too, one file for everything."
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Where the data is now. Default: where training read it. It is read the same way.",
+    ),
+]
 
 
 def evaluate(
@@ -27,93 +31,62 @@ def evaluate(
         Path, typer.Argument(metavar="RUN", help="Checkpoint made by `python -m builder train`.")
     ],
     *,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Where the data is now. Default: where training read it. It is read the same way.",
-        ),
-    ] = None,
+    data: Data = None,
     with_baselines: Annotated[
         bool, typer.Option("--baselines/--no-baselines", help="Popularity, ItemKNN and EASE too.")
     ] = True,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Write the figures as JSON, and no progress.")
-    ] = False,
+    html: Html = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Rank the whole catalogue for every test user and print the figures."""
+    """Rank the whole catalogue for every test user and print the figures.
+
+    With 95 % bootstrap intervals over users, by length of history and popularity of the item, and
+    with what was recommended: how much of the catalogue, how novel, how diverse, how popular. A
+    run trained with --hold-out-items has figures for the items that it never saw.
+    """
     # Imported here: it takes seconds, and --help needs none of it.
-    from builder.evaluation.baselines import baselines
-    from builder.evaluation.report import PROTOCOL, model_rows, row
-    from builder.model.checkpoint import load_checkpoint
+    from builder.evaluation.figures import run_figures
+    from builder.evaluation.page import run_page, write_page
+    from builder.evaluation.tables import run_tables
+    from builder.evaluation.trained import load_run
 
     console.quiet_transformers()
-    model = load_checkpoint(run)
-    split = _read_split(run, model, data)
-    items = len(model.catalogue)
-    rows = []
     with console.progress_bars(shown=not as_json) as progress:
-        if with_baselines:
-            found = baselines(split.train, split.validation, items)
-            rows += [row(name, scorer, split.test, items) for name, scorer in found.items()]
-        rows += model_rows("", model, split.test, progress=progress)
+        figures = run_figures(load_run(run, data), with_baselines=with_baselines, progress=progress)
+    if html is not None:
+        write_page(html, run_page(figures))
     if as_json:
-        figures = [each.to_dict() for each in rows]
-        typer.echo(json.dumps({"checkpoint": str(run), "protocol": PROTOCOL, "rows": figures}))
+        typer.echo(json.dumps(figures))
         return
-    console.show_figures(rows, caption=PROTOCOL)
+    console.show(*run_tables(figures))
 
 
-def _read_split(run: Path, model: Recommender, directory: Path | None) -> Split:
-    """Read the data as training did and split it the same way."""
-    from builder.model.checkpoint import read_config
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="RUN_A", help="A checkpoint.")],
+    second: Annotated[
+        Path, typer.Argument(metavar="RUN_B", help="Another, tested on the same users.")
+    ],
+    *,
+    data: Data = None,
+    html: Html = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell whether RUN_B is better than RUN_A, or only luckier.
 
-    try:
-        training = TrainingConfig.from_dict(read_config(run)["training"])
-    except (KeyError, TypeError, ConfigError) as error:
-        raise CheckpointError(
-            f"{run / 'config.json'}: its training options are damaged ({error}); train again"
-        ) from error
-    config = training.data
-    if directory is not None:
-        config = replace(config, directory=directory.absolute())
-    interactions, catalogue = read(config)
-    _check_items(run, config.directory, model.catalogue.item_ids, catalogue.item_ids)
-    interactions = _with_actions_of(model, interactions)
-    return split_log(
-        Sequences.from_interactions(interactions, config.min_events),
-        len(catalogue),
-        method=training.split,
-        hold_out_items=training.hold_out_items,
-        seed=training.seed,
-    )
+    Both rank for the same test users. The difference has a 95 % paired bootstrap interval and the
+    p-value of a paired randomisation test. Decide on NDCG@10: of many metrics, one will look
+    significant by chance.
+    """
+    from builder.evaluation.figures import compared_figures
+    from builder.evaluation.page import comparison_page, write_page
+    from builder.evaluation.tables import comparison_tables
+    from builder.evaluation.trained import load_run
 
-
-def _check_items(run: Path, directory: Path, trained: list[str], found: list[str]) -> None:
-    if trained == found:
+    console.quiet_transformers()
+    figures = compared_figures(load_run(first, data), load_run(second, data))
+    if html is not None:
+        write_page(html, comparison_page(figures))
+    if as_json:
+        typer.echo(json.dumps(figures))
         return
-    known, given = set(trained), set(found)
-    problems = [
-        f"{len(names):,} {problem} ({', '.join(names[:_NAMED])}{' …' * (len(names) > _NAMED)})"
-        for names, problem in (
-            ([name for name in trained if name not in given], "that it was trained on are missing"),
-            ([name for name in found if name not in known], "are not in it"),
-        )
-        if names
-    ]
-    raise CheckpointError(
-        f"{directory} does not have the items of {run}: "
-        + (" and ".join(problems) or "they are in another order")
-        + "; give the --data that it was trained on, or train again"
-    )
-
-
-def _with_actions_of(model: Recommender, interactions: Interactions) -> Interactions:
-    """Number the actions as the model does; those that it does not know become 0."""
-    if interactions.action is None:
-        return interactions
-    numbers = {name: number for number, name in enumerate(model.actions, 1)}
-    renumbered = np.array([0, *(numbers.get(name, 0) for name in interactions.actions)], np.int32)
-    return replace(
-        interactions, action=renumbered[interactions.action], actions=list(model.actions)
-    )
+    console.show(*comparison_tables(figures))

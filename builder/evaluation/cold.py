@@ -1,0 +1,90 @@
+"""Items that training never saw: how well they are recommended from their text alone."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from builder.data.sequences import Sequences
+from builder.data.splits import Holdout
+from builder.errors import CheckpointError
+from builder.evaluation.lists import ListJudge
+from builder.evaluation.ranking import Scorer
+from builder.evaluation.report import PARTS
+from builder.evaluation.results import Result, result
+from builder.evaluation.trained import TrainedRun
+from builder.model.checkpoint import load_backbone
+from builder.model.linear import recency_weights
+from builder.model.recommender import encode_texts
+from builder.model.text_encoder import TextEncoder
+from builder.progress import Progress, silent
+
+log = logging.getLogger(__name__)
+
+NEIGHBOURS = "frozen-text neighbours"
+
+
+class TextNeighbours:
+    """Cosine of an item's text vector with the mean text vector of the history.
+
+    Parameters
+    ----------
+    vectors
+        FP32 [n, h], of an encoder that was not trained for the log.
+    """
+
+    def __init__(self, vectors: NDArray[np.float32]) -> None:
+        self._vectors = vectors
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        self._directions = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+
+    def scores(self, histories: Sequences) -> NDArray[np.float32]:
+        longest = int(histories.lengths.max(initial=0))
+        items = len(self._vectors)
+        # Its length does not matter to the order, so the sum does as well as the mean.
+        profile = recency_weights(histories, items, decay=1.0, max_history=longest) @ self._vectors
+        scores: NDArray[np.float32] = profile @ self._directions.T
+        return scores
+
+
+def cold_results(
+    run: TrainedRun, judge: ListJudge, *, progress: Progress = silent
+) -> dict[str, list[Result]]:
+    """Results on the cold items, ranked in the whole catalogue and among each other.
+
+    The run's parts, and `TextNeighbours` over the backbone that it was trained from. Where that
+    backbone cannot be loaded any more, the neighbours are left out and the log says so.
+    """
+    holdout: Holdout = run.split.cold
+    frozen = _frozen_vectors(run, progress)
+    scorers: dict[str, Scorer] = {} if frozen is None else {NEIGHBOURS: TextNeighbours(frozen)}
+    scorers |= {name: run.model.scorer(part) for name, part in PARTS.items()}
+    among = np.zeros(len(judge.counts), bool)
+    among[run.split.cold_items] = True
+    competitors = {"among_all": None, "among_cold": among}
+    return {
+        place: [
+            result(name, scorer, holdout, judge, among=competing)
+            for name, scorer in scorers.items()
+        ]
+        for place, competing in competitors.items()
+    }
+
+
+def _frozen_vectors(run: TrainedRun, progress: Progress) -> NDArray[np.float32] | None:
+    try:
+        backbone, _ = load_backbone(run.training.backbone)
+    except CheckpointError as error:
+        log.warning("%s are left out: %s", NEIGHBOURS, error)
+        return None
+    own = run.model.encoder
+    # Learnt attention pooling starts as the mean, so the mean is what there was before training.
+    pooling = "mean" if own.pooling == "attention" else own.pooling
+    encoder = TextEncoder(backbone, own.pad_id, pooling)
+    texts = run.model.catalogue.texts
+    vectors: NDArray[np.float32] = encode_texts(
+        encoder, run.model.tokenizer, texts, progress=progress
+    ).numpy()
+    return vectors

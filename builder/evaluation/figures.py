@@ -1,0 +1,174 @@
+"""The figures of a run as plain JSON values; the terminal and the page show these."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from builder.data.sequences import Sequences
+from builder.data.splits import Holdout
+from builder.errors import CheckpointError
+from builder.evaluation.baselines import baselines
+from builder.evaluation.cold import cold_results
+from builder.evaluation.groups import by_history_length, by_item_popularity
+from builder.evaluation.lists import ListJudge
+from builder.evaluation.ranking import CUTOFFS
+from builder.evaluation.report import PARTS, PROTOCOL
+from builder.evaluation.results import Result, result
+from builder.evaluation.trained import TrainedRun
+from builder.model.linear import LinearTerm
+from builder.model.recommender import linear_scores
+from builder.progress import Progress, silent
+
+Figures = dict[str, Any]
+
+WHOLE: Final = "whole model"
+LINEAR: Final = "linear term alone"
+
+
+class LinearAlone:
+    """The linear term of a model without its network."""
+
+    def __init__(self, linear: LinearTerm, max_history: int) -> None:
+        self._linear = linear
+        self._max_history = max_history
+
+    def scores(self, histories: Sequences) -> NDArray[np.float32]:
+        return linear_scores(self._linear, histories, self._max_history)
+
+
+def run_figures(
+    run: TrainedRun, *, with_baselines: bool = True, progress: Progress = silent
+) -> Figures:
+    """Figures of baselines and of a run's parts on the test users, and on cold items if any.
+
+    ``rows`` are described by `figures_of`. ``cold``, there if the run held items out, has the
+    number of ``items`` and rows for each item ranked ``among_all`` and ``among_cold``.
+    """
+    model, split = run.model, run.split
+    judge = judge_of(run)
+    scorers = baselines(split.train, split.validation, len(judge.counts)) if with_baselines else {}
+    scorers |= {name: model.scorer(part) for name, part in PARTS.items()}
+    scorers[LINEAR] = LinearAlone(model.linear, model.adapter.config.max_history)
+    results = []
+    for done, (name, scorer) in enumerate(scorers.items(), 1):
+        calibration = model.calibration if name == WHOLE else None
+        results.append(result(name, scorer, split.test, judge, calibration=calibration))
+        progress("evaluate", done, len(scorers))
+    figures: Figures = {
+        "checkpoint": str(run.directory),
+        "protocol": PROTOCOL,
+        "split": run.training.split,
+        "rows": rows(results, split.test, judge, main=WHOLE),
+    }
+    if len(split.cold):
+        cold = cold_results(run, judge, progress=progress)
+        figures["cold"] = {"items": len(split.cold_items)} | {
+            place: rows(each, split.cold, judge, main=WHOLE) for place, each in cold.items()
+        }
+    return figures
+
+
+def judge_of(run: TrainedRun) -> ListJudge:
+    return ListJudge.of(run.split.train, run.model.text_vectors.numpy())
+
+
+def rows(results: list[Result], holdout: Holdout, judge: ListJudge, *, main: str) -> list[Figures]:
+    """`figures_of` each result, tested against the one called `main`."""
+    against = next(each for each in results if each.name == main)
+    return [figures_of(each, holdout, judge, against) for each in results]
+
+
+def figures_of(found: Result, holdout: Holdout, judge: ListJudge, main: Result) -> Figures:
+    """Metrics with intervals, breakdowns, and what `main` is better by.
+
+    ``metrics`` has a mean over users for each metric, ``intervals`` its 95 % bootstrap interval;
+    ``main_less_this`` a `Difference` for each metric in `COMPARED`; ``reliability`` the bins of
+    `builder.model.calibration.Reliability`, where a scorer promises an interest.
+    """
+    values: Figures = {
+        "name": found.name,
+        "users": found.users,
+        "metrics": found.metrics(),
+        "intervals": found.intervals(),
+        "by_history_length": found.in_groups(by_history_length(holdout)),
+        "by_item_popularity": found.in_groups(by_item_popularity(holdout, judge.counts)),
+    }
+    if found is not main:
+        compared = main.against(found)
+        values["main_less_this"] = {name: each.to_dict() for name, each in compared.items()}
+    if found.reliability is not None:
+        bins = found.reliability
+        values["ece"] = bins.error
+        values["reliability"] = {
+            "weight": bins.weight.tolist(),
+            "interest": bins.interest.tolist(),
+            "met": bins.met.tolist(),
+        }
+    return values
+
+
+def compared_figures(first: TrainedRun, second: TrainedRun) -> Figures:
+    """Both runs' whole models on the same test users, and `Difference` of each metric.
+
+    Lists are judged by the first run's training events and text vectors.
+
+    Raises
+    ------
+    CheckpointError
+        The runs were not tested on the same events, or not against the same items.
+    """
+    _check_same(first, second)
+    judge = judge_of(first)
+    one, other = (
+        result(WHOLE, run.model.scorer(), run.split.test, judge, calibration=run.model.calibration)
+        for run in (first, second)
+    )
+    compared = other.against(one)
+    return {
+        "first": str(first.directory),
+        "second": str(second.directory),
+        "protocol": PROTOCOL,
+        "users": one.users,
+        "metrics": {
+            name: {"first": one.mean(name), "second": other.mean(name)} | compared[name].to_dict()
+            for name in compared
+        },
+        "ece": {
+            name: None if each.reliability is None else each.reliability.error
+            for name, each in (("first", one), ("second", other))
+        },
+        "coverage": {
+            f"coverage@{k}": {"first": one.coverage[k], "second": other.coverage[k]}
+            for k in CUTOFFS
+        },
+    }
+
+
+def _check_same(first: TrainedRun, second: TrainedRun) -> None:
+    names = f"{first.directory} and {second.directory}"
+    if first.model.catalogue.item_ids != second.model.catalogue.item_ids:
+        raise CheckpointError(
+            f"{names} rank different items ({len(first.model.catalogue):,} and "
+            f"{len(second.model.catalogue):,}); train both on the same data"
+        )
+    one, other = first.split.test, second.split.test
+    users, others = one.histories.user_ids, other.histories.user_ids
+    if users != others:
+        apart = len(set(users) ^ set(others))
+        found = f"{apart:,} users are in one alone" if apart else "their order differs"
+        raise CheckpointError(
+            f"{names} were not tested on the same users ({len(users):,} and {len(others):,}; "
+            f"{found}); train both on the same data with the same --split, --hold-out-items, "
+            "--min-rating and --min-events, and with the same --seed where items are held out"
+        )
+    same = np.array_equal(one.targets, other.targets) and np.array_equal(
+        one.histories.items, other.histories.items
+    )
+    if not same:
+        raise CheckpointError(
+            f"{names} were not tested on the same events of their users; train both on the same "
+            "data with the same --split and --hold-out-items"
+        )

@@ -1,0 +1,130 @@
+"""The figures of `builder.evaluation.figures` as tables for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from builder.evaluation.figures import Figures
+
+NAMES: Final = {
+    "by_history_length": "history length",
+    "by_item_popularity": "popularity of the held-out item",
+}
+COLD: Final = {
+    "among_all": "against the whole catalogue",
+    "among_cold": "against each other",
+}
+
+
+def run_tables(figures: Figures) -> list[Table]:
+    """Tables of `run_figures`."""
+    rows = figures["rows"]
+    found = [
+        accuracy(rows, f"{rows[0]['users']:,} users, {figures['split']}", figures["protocol"]),
+        lists(rows),
+    ]
+    found += [groups(rows, kind) for kind in NAMES]
+    if cold := figures.get("cold"):
+        for place, against in COLD.items():
+            title = f"{cold['items']:,} items never seen in training, {against}"
+            found.append(accuracy(cold[place], title, f"{cold[place][0]['users']:,} users"))
+    return found
+
+
+def comparison_tables(figures: Figures) -> list[Table]:
+    """Tables of `compared_figures`."""
+    table = _table(
+        f"{figures['users']:,} users; difference: second less first",
+        ("", "first", "second", "difference", "95 % interval", "p"),
+        f"first: {figures['first']}\nsecond: {figures['second']}\n{figures['protocol']}",
+    )
+    for name, each in figures["metrics"].items():
+        low, high = each["interval"]
+        table.add_row(
+            Text(name),
+            f"{each['first']:.4f}",
+            f"{each['second']:.4f}",
+            f"{each['difference']:+.4f}",
+            f"{low:+.4f} … {high:+.4f}",
+            f"{each['p']:.4f}",
+        )
+    for name, each in (*figures["coverage"].items(), ("calibration error", figures["ece"])):
+        table.add_row(Text(name), f"{each['first']:.4f}", f"{each['second']:.4f}", "", "", "")
+    return [table]
+
+
+def accuracy(rows: Sequence[Figures], title: str, caption: str) -> Table:
+    table = _table(
+        title,
+        ("", "NDCG@10", "95 % interval", "HR@10", "MRR", "to the model", "p"),
+        f"{caption}\np: paired randomisation test of the difference in NDCG@10",
+    )
+    for row in rows:
+        low, high = row["intervals"]["ndcg@10"]
+        difference = row.get("main_less_this", {}).get("ndcg@10")
+        table.add_row(
+            Text(row["name"]),
+            f"{row['metrics']['ndcg@10']:.4f}",
+            f"{low:.4f}–{high:.4f}",
+            f"{row['metrics']['hr@10']:.4f}",
+            f"{row['metrics']['mrr']:.4f}",
+            "" if difference is None else f"{-difference['difference']:+.4f}",
+            "" if difference is None else f"{difference['p']:.4f}",
+        )
+    return table
+
+
+def lists(rows: Sequence[Figures]) -> Table:
+    table = _table(
+        "What the first 10 are like",
+        ("", "coverage", "novelty", "diversity", "popularity", "calibration error"),
+        "coverage: share of the catalogue shown to anyone; novelty in bits; popularity: mean "
+        "percentile, 0.5 for random items",
+    )
+    for row in rows:
+        metrics = row["metrics"]
+        table.add_row(
+            Text(row["name"]),
+            f"{metrics['coverage@10']:.1%}",
+            f"{metrics['novelty@10']:.2f}",
+            f"{metrics['diversity@10']:.3f}",
+            f"{metrics['popularity@10']:.3f}",
+            "" if row.get("ece") is None else f"{row['ece']:.4f}",
+        )
+    return table
+
+
+def groups(rows: Sequence[Figures], kind: str) -> Table:
+    """NDCG@10 in each group of users; empty groups are left out."""
+    sizes = {name: each["users"] for name, each in rows[0][kind].items() if each["users"]}
+    headings = [f"{name} ({users:,})" for name, users in sizes.items()]
+    table = _table(f"NDCG@10 by {NAMES[kind]} (users)", ("", *headings), "")
+    for row in rows:
+        cells = []
+        for name in sizes:
+            low, high = row[kind][name]["intervals"]["ndcg@10"]
+            value = row[kind][name]["metrics"]["ndcg@10"]
+            cells.append(f"{value:.4f} ±{(high - low) / 2:.3f}")
+        table.add_row(Text(row["name"]), *cells)
+    return table
+
+
+def _table(title: str, headings: Sequence[str], caption: str) -> Table:
+    table = Table(
+        title=title,
+        caption=caption or None,
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    first, *others = headings
+    table.add_column(first, no_wrap=True)
+    for heading in others:
+        table.add_column(heading, justify="right", no_wrap=")" in heading)
+    return table

@@ -1,0 +1,91 @@
+"""A checkpoint together with the data that it was trained on, split as training split it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from builder.data import Interactions, Sequences, Split, read, split_log
+from builder.errors import CheckpointError, ConfigError
+from builder.model.checkpoint import load_checkpoint, read_config
+from builder.model.recommender import Recommender
+from builder.training.config import TrainingConfig
+
+_NAMED: Final = 5
+"""Item ids that an error names; the rest are counted."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """What `evaluate` and `compare` work on."""
+
+    directory: Path
+    model: Recommender
+    training: TrainingConfig
+    split: Split
+
+
+def load_run(directory: Path, data: Path | None = None) -> TrainedRun:
+    """Load a checkpoint and read its data as training did, from `data` if it has moved.
+
+    Raises
+    ------
+    CheckpointError
+        The checkpoint is missing or damaged, or the data does not have its items.
+    DataError
+        The data cannot be read or split.
+    """
+    model = load_checkpoint(directory)
+    try:
+        training = TrainingConfig.from_dict(read_config(directory)["training"])
+    except (KeyError, TypeError, ConfigError) as error:
+        raise CheckpointError(
+            f"{directory / 'config.json'}: its training options are damaged ({error}); train again"
+        ) from error
+    config = training.data
+    if data is not None:
+        config = replace(config, directory=data.absolute())
+    interactions, catalogue = read(config)
+    _check_items(directory, config.directory, model.catalogue.item_ids, catalogue.item_ids)
+    interactions = _with_actions_of(model, interactions)
+    split = split_log(
+        Sequences.from_interactions(interactions, config.min_events),
+        len(catalogue),
+        method=training.split,
+        hold_out_items=training.hold_out_items,
+        seed=training.seed,
+    )
+    return TrainedRun(directory, model, training, split)
+
+
+def _check_items(run: Path, directory: Path, trained: list[str], found: list[str]) -> None:
+    if trained == found:
+        return
+    known, given = set(trained), set(found)
+    problems = [
+        f"{len(names):,} {problem} ({', '.join(names[:_NAMED])}{' …' * (len(names) > _NAMED)})"
+        for names, problem in (
+            ([name for name in trained if name not in given], "that it was trained on are missing"),
+            ([name for name in found if name not in known], "are not in it"),
+        )
+        if names
+    ]
+    raise CheckpointError(
+        f"{directory} does not have the items of {run}: "
+        + (" and ".join(problems) or "they are in another order")
+        + "; give the --data that it was trained on, or train again"
+    )
+
+
+def _with_actions_of(model: Recommender, interactions: Interactions) -> Interactions:
+    """Number the actions as the model does; those that it does not know become 0."""
+    if interactions.action is None:
+        return interactions
+    numbers = {name: number for number, name in enumerate(model.actions, 1)}
+    renumbered = np.array([0, *(numbers.get(name, 0) for name in interactions.actions)], np.int32)
+    return replace(
+        interactions, action=renumbered[interactions.action], actions=list(model.actions)
+    )
