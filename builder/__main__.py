@@ -12,7 +12,7 @@ from builder.data.commands import app as data
 from builder.demo.commands import demo
 from builder.doctor.commands import doctor
 from builder.errors import BuilderError
-from builder.evaluation.commands import compare, evaluate
+from builder.evaluation.commands import baselines, compare, evaluate
 from builder.export.commands import export
 from builder.repository.commands import activate, versions
 from builder.serving.commands import serve
@@ -31,6 +31,7 @@ for command in (
     train_classifier,
     evaluate,
     compare,
+    baselines,
     export,
     doctor,
     serve,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
 from builder.errors import CheckpointError
-from builder.evaluation.lists import ListJudge
+from builder.evaluation.lists import ListJudge, directions
 from builder.evaluation.ranking import Scorer
 from builder.evaluation.report import PARTS
 from builder.evaluation.results import Result, result
@@ -23,7 +24,7 @@ from builder.progress import Progress, silent
 
 log = logging.getLogger(__name__)
 
-NEIGHBOURS = "frozen-text neighbours"
+NEIGHBOURS: Final = "frozen neighbours"
 
 
 class TextNeighbours:
@@ -37,8 +38,7 @@ class TextNeighbours:
 
     def __init__(self, vectors: NDArray[np.float32]) -> None:
         self._vectors = vectors
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        self._directions = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+        self._directions = directions(vectors)
 
     def scores(self, histories: Sequences) -> NDArray[np.float32]:
         longest = int(histories.lengths.max(initial=0))

@@ -1,4 +1,4 @@
-"""``python -m builder evaluate`` and ``compare``."""
+"""``python -m builder evaluate``, ``compare`` and ``baselines``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,20 @@ from typing import Annotated
 import typer
 
 from builder import console
+from builder.data.options import (
+    ColumnMap,
+    DataFormat,
+    InteractionsFile,
+    ItemsFile,
+    MinEvents,
+    MinRating,
+    TextTemplate,
+    UsersFile,
+    data_config,
+)
+from builder.errors import ConfigError
+from builder.training import options
+from builder.training.config import TrainingConfig
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write the figures as JSON, and no progress.")]
 Html = Annotated[
@@ -90,3 +104,84 @@ def compare(
         typer.echo(json.dumps(figures))
         return
     console.show(*comparison_tables(figures))
+
+
+def baselines(
+    *,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The log and the items; or give --against.")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="A checkpoint to test them against, on its own data and split; --data then only "
+            "says where that is now.",
+        ),
+    ] = None,
+    scores: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Scores that another program wrote: an .npz with user_ids, item_ids and scores "
+            "[users, items] after each test history. Repeatable.",
+        ),
+    ] = None,
+    with_sasrec: Annotated[
+        bool, typer.Option("--sasrec/--no-sasrec", help="SASRec takes minutes to train.")
+    ] = True,
+    as_json: AsJson = False,
+    data_format: DataFormat = "auto",
+    interactions: InteractionsFile = None,
+    items: ItemsFile = None,
+    users: UsersFile = None,
+    column: ColumnMap = None,
+    text: TextTemplate = None,
+    min_rating: MinRating = None,
+    min_events: MinEvents = 1,
+    split: options.SplitMethod = TrainingConfig.split,
+    seed: options.Seed = TrainingConfig.seed,
+) -> None:
+    """Train and test what a model has to beat, under the protocol of `evaluate`.
+
+    Popularity, ItemKNN, EASE with and without weights for recency, ALS where the package implicit
+    is installed, and SASRec: the network of the model without text. Their parameters are chosen on
+    validation.
+    """
+    recorded = dict(_name_and_file(each) for each in scores or ())
+    if against is None and data is None:
+        raise ConfigError("give --data DIR, or --against RUN to use the data of a checkpoint")
+    # Imported here: it takes seconds, and --help needs none of it.
+    from builder.evaluation.contest import Contest, contest_figures
+    from builder.evaluation.tables import rows_tables
+    from builder.evaluation.trained import load_run
+
+    console.quiet_transformers()
+    if against is not None:
+        contest = Contest.against(load_run(against, data))
+    elif data is not None:
+        config = data_config(
+            data,
+            data_format=data_format,
+            interactions=interactions,
+            items=items,
+            users=users,
+            column=column,
+            text=text,
+            min_rating=min_rating,
+            min_events=min_events,
+        )
+        contest = Contest.of_data(TrainingConfig(config, backbone="", split=split, seed=seed))
+    with console.progress_bars(shown=not as_json) as progress:
+        figures = contest_figures(contest, recorded, with_sasrec=with_sasrec, progress=progress)
+    if as_json:
+        typer.echo(json.dumps(figures))
+        return
+    console.show(*rows_tables(figures))
+
+
+def _name_and_file(entry: str) -> tuple[str, Path]:
+    name, equals, file = entry.partition("=")
+    if not (name and equals and file):
+        raise ConfigError(f"--scores {entry!r}: write NAME=FILE, as in RecBole=scores.npz")
+    return name, Path(file)

@@ -72,16 +72,19 @@ def run_figures(
 
 
 def judge_of(run: TrainedRun) -> ListJudge:
-    return ListJudge.of(run.split.train, run.model.text_vectors.numpy())
+    vectors = run.model.text_vectors.numpy()
+    return ListJudge.of(run.split.train, len(vectors), vectors)
 
 
-def rows(results: list[Result], holdout: Holdout, judge: ListJudge, *, main: str) -> list[Figures]:
-    """`figures_of` each result, tested against the one called `main`."""
-    against = next(each for each in results if each.name == main)
+def rows(
+    results: list[Result], holdout: Holdout, judge: ListJudge, *, main: str | None
+) -> list[Figures]:
+    """`figures_of` each result, tested against the one called `main`, if any is."""
+    against = next((each for each in results if each.name == main), None)
     return [figures_of(each, holdout, judge, against) for each in results]
 
 
-def figures_of(found: Result, holdout: Holdout, judge: ListJudge, main: Result) -> Figures:
+def figures_of(found: Result, holdout: Holdout, judge: ListJudge, main: Result | None) -> Figures:
     """Metrics with intervals, breakdowns, and what `main` is better by.
 
     ``metrics`` has a mean over users for each metric, ``intervals`` its 95 % bootstrap interval;
@@ -96,7 +99,7 @@ def figures_of(found: Result, holdout: Holdout, judge: ListJudge, main: Result) 
         "by_history_length": found.in_groups(by_history_length(holdout)),
         "by_item_popularity": found.in_groups(by_item_popularity(holdout, judge.counts)),
     }
-    if found is not main:
+    if main is not None and found is not main:
         compared = main.against(found)
         values["main_less_this"] = {name: each.to_dict() for name, each in compared.items()}
     if found.reliability is not None:

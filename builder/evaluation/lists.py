@@ -39,28 +39,28 @@ class ListJudge:
     surprise, percentile
         FP64 [n], self-information and popularity percentile of each item.
     directions
-        FP32 [n, h], text vectors of length 1.
+        FP32 [n, h], text vectors of length 1; None where there are none, and no diversity then.
     """
 
     counts: NDArray[np.int64]
     surprise: NDArray[np.float64]
     percentile: NDArray[np.float64]
-    directions: NDArray[np.float32]
+    directions: NDArray[np.float32] | None
 
     @classmethod
-    def of(cls, train: Sequences, text_vectors: NDArray[np.float32]) -> ListJudge:
+    def of(
+        cls, train: Sequences, items: int, text_vectors: NDArray[np.float32] | None = None
+    ) -> ListJudge:
         """Learn popularity from `train`; ``text_vectors`` is FP32 [n, h]."""
-        items = len(text_vectors)
         counts = np.bincount(train.items, minlength=items)
         users = np.repeat(np.arange(len(train)), train.lengths)
         pairs = np.unique(users * items + train.items)
         met = np.bincount(pairs % items, minlength=items)
-        norms = np.linalg.norm(text_vectors, axis=1, keepdims=True)
         return cls(
             counts=counts,
             surprise=-np.log2((met + 1) / (len(train) + 1)),
             percentile=(stats.rankdata(counts) - 0.5) / items,
-            directions=text_vectors / np.maximum(norms, np.finfo(np.float32).tiny),
+            directions=None if text_vectors is None else directions(text_vectors),
         )
 
     def per_user(self, top: NDArray[np.int32]) -> dict[str, NDArray[np.float64]]:
@@ -69,21 +69,34 @@ class ListJudge:
         An empty list has none of anything, and a list of one no diversity.
         """
         top = top[:, :LENGTH]
-        chunks = [top[start : start + _CHUNK] for start in range(0, len(top), _CHUNK)]
-        return {
+        found = {
             f"novelty@{LENGTH}": _mean(self.surprise, top),
-            f"diversity@{LENGTH}": np.concatenate([self._diversity(part) for part in chunks]),
             f"popularity@{LENGTH}": _mean(self.percentile, top),
         }
+        if self.directions is not None:
+            found[f"diversity@{LENGTH}"] = _diversity(self.directions, top)
+        return found
 
-    def _diversity(self, top: NDArray[np.int32]) -> NDArray[np.float64]:
-        there = top >= 0
-        vectors = self.directions[top] * there[..., None]
+
+def directions(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Vectors FP32 [n, h] at length 1; a vector of zeros stays one."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: NDArray[np.float32] = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+    return scaled
+
+
+def _diversity(directions: NDArray[np.float32], top: NDArray[np.int32]) -> NDArray[np.float64]:
+    parts = []
+    for start in range(0, len(top), _CHUNK):
+        part = top[start : start + _CHUNK]
+        there = part >= 0
+        vectors = directions[part] * there[..., None]
         size = there.sum(axis=1)
         own = np.square(vectors, dtype=np.float64).sum(axis=(1, 2))
         alike = np.square(vectors.sum(axis=1, dtype=np.float64)).sum(axis=1) - own
         pairs = size * (size - 1)
-        return np.where(pairs > 0, 1 - alike / np.maximum(pairs, 1), 0.0)
+        parts.append(np.where(pairs > 0, 1 - alike / np.maximum(pairs, 1), 0.0))
+    return np.concatenate(parts)
 
 
 def _mean(values: NDArray[np.float64], top: NDArray[np.int32]) -> NDArray[np.float64]:

@@ -76,7 +76,9 @@ class Result:
     def against(self, other: Result) -> dict[str, Difference]:
         """Figures less those of `other` on the same users, for the metrics in `COMPARED`."""
         return {
-            name: paired_difference(other.per_user[name], self.per_user[name]) for name in COMPARED
+            name: paired_difference(other.per_user[name], self.per_user[name])
+            for name in COMPARED
+            if name in self.per_user
         }
 
 

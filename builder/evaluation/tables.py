@@ -23,17 +23,23 @@ COLD: Final = {
 
 def run_tables(figures: Figures) -> list[Table]:
     """Tables of `run_figures`."""
-    rows = figures["rows"]
-    found = [
-        accuracy(rows, f"{rows[0]['users']:,} users, {figures['split']}", figures["protocol"]),
-        lists(rows),
-    ]
-    found += [groups(rows, kind) for kind in NAMES]
+    found = rows_tables(figures)
     if cold := figures.get("cold"):
         for place, against in COLD.items():
             title = f"{cold['items']:,} items never seen in training, {against}"
             found.append(accuracy(cold[place], title, f"{cold[place][0]['users']:,} users"))
     return found
+
+
+def rows_tables(figures: Figures) -> list[Table]:
+    """Tables of the ``rows``, on the test users."""
+    rows = figures["rows"]
+    title = f"{rows[0]['users']:,} users, {figures['split']}"
+    return [
+        accuracy(rows, title, figures["protocol"]),
+        lists(rows),
+        *(groups(rows, kind) for kind in NAMES),
+    ]
 
 
 def comparison_tables(figures: Figures) -> list[Table]:
@@ -59,32 +65,36 @@ def comparison_tables(figures: Figures) -> list[Table]:
 
 
 def accuracy(rows: Sequence[Figures], title: str, caption: str) -> Table:
+    tested = any("main_less_this" in row for row in rows)
     table = _table(
         title,
-        ("", "NDCG@10", "95 % interval", "HR@10", "MRR", "to the model", "p"),
-        f"{caption}\np: paired randomisation test of the difference in NDCG@10",
+        (
+            *("", "NDCG@10", "95 % interval", "HR@10", "MRR"),
+            *(("to model", "p") if tested else ()),
+        ),
+        caption + "\np: paired randomisation test of the difference in NDCG@10" * tested,
     )
     for row in rows:
         low, high = row["intervals"]["ndcg@10"]
         difference = row.get("main_less_this", {}).get("ndcg@10")
-        table.add_row(
-            Text(row["name"]),
+        cells = [
             f"{row['metrics']['ndcg@10']:.4f}",
             f"{low:.4f}–{high:.4f}",
             f"{row['metrics']['hr@10']:.4f}",
             f"{row['metrics']['mrr']:.4f}",
-            "" if difference is None else f"{-difference['difference']:+.4f}",
-            "" if difference is None else f"{difference['p']:.4f}",
-        )
+        ]
+        if difference is not None:
+            cells += [f"{-difference['difference']:+.4f}", f"{difference['p']:.4f}"]
+        table.add_row(Text(row["name"]), *cells)
     return table
 
 
 def lists(rows: Sequence[Figures]) -> Table:
     table = _table(
         "What the first 10 are like",
-        ("", "coverage", "novelty", "diversity", "popularity", "calibration error"),
+        ("", "coverage", "novelty", "diversity", "popularity", "ECE"),
         "coverage: share of the catalogue shown to anyone; novelty in bits; popularity: mean "
-        "percentile, 0.5 for random items",
+        "percentile, 0.5 for random items; ECE: calibration error",
     )
     for row in rows:
         metrics = row["metrics"]
@@ -92,7 +102,7 @@ def lists(rows: Sequence[Figures]) -> Table:
             Text(row["name"]),
             f"{metrics['coverage@10']:.1%}",
             f"{metrics['novelty@10']:.2f}",
-            f"{metrics['diversity@10']:.3f}",
+            f"{metrics['diversity@10']:.3f}" if "diversity@10" in metrics else "",
             f"{metrics['popularity@10']:.3f}",
             "" if row.get("ece") is None else f"{row['ece']:.4f}",
         )
@@ -126,5 +136,5 @@ def _table(title: str, headings: Sequence[str], caption: str) -> Table:
     first, *others = headings
     table.add_column(first, no_wrap=True)
     for heading in others:
-        table.add_column(heading, justify="right", no_wrap=")" in heading)
+        table.add_column(heading, justify="right", no_wrap=True)
     return table

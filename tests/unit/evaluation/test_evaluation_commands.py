@@ -70,7 +70,7 @@ def test_for_people(run: Path) -> None:
         "HR@10",
         "MRR",
         "coverage",
-        "calibration",
+        "ECE",
         "±",
         "text alone",
         "30 users",
@@ -267,7 +267,7 @@ def test_items_that_were_held_out(log: Path, backbone: Path, tmp_path: Path) -> 
     figures = json.loads(call(tmp_path / "run", "--json", "--html", file))
     cold = figures["cold"]
     assert cold["items"] == 2
-    names = ["frozen-text neighbours", "whole model", "network alone", "text alone"]
+    names = ["frozen neighbours", "whole model", "network alone", "text alone"]
     for place in ("among_all", "among_cold"):
         assert [row["name"] for row in cold[place]] == names
         assert all(

@@ -44,7 +44,7 @@ def held_out() -> Holdout:
 def judge() -> ListJudge:
     random = np.random.default_rng(2)
     train = sequences(*(random.integers(0, ITEMS - 5, 6).tolist() for _ in range(20)))
-    return ListJudge.of(train, random.normal(size=(ITEMS, 7)).astype(np.float32))
+    return ListJudge.of(train, ITEMS, random.normal(size=(ITEMS, 7)).astype(np.float32))
 
 
 def test_accuracy_is_torchmetrics_own(
@@ -89,7 +89,7 @@ def test_calibration_error_is_torchmetrics_own() -> None:
 
 def test_lists_are_judged_as_worked_out_by_hand() -> None:
     train = sequences([0, 0, 1], [0], [0, 2])  # 0 is met by 3 of 3 users, 1 and 2 by one
-    judge = ListJudge.of(train, np.float32([[1, 0], [0, 2], [1, 1], [-3, 0]]))
+    judge = ListJudge.of(train, 4, np.float32([[1, 0], [0, 2], [1, 1], [-3, 0]]))
     found = judge.per_user(np.array([[0, 1], [3, -1], [-1, -1], [0, 3]], np.int32))
     assert found["novelty@10"] == pytest.approx([0.5, 2, 0, 1])  # log2(4/4), log2(4/2), log2(4/1)
     assert found["diversity@10"] == pytest.approx([1, 0, 0, 2])
@@ -101,6 +101,7 @@ def test_lists_are_judged_as_worked_out_by_hand() -> None:
 
 def test_diversity_is_the_mean_over_pairs(judge: ListJudge) -> None:
     top = np.array([[4, 9, 0, 17]], np.int32)
+    assert judge.directions is not None
     cosine = judge.directions[top[0]] @ judge.directions[top[0]].T
     pairs = 1 - cosine[np.triu_indices(4, 1)]
     assert judge.per_user(top)["diversity@10"] == pytest.approx([pairs.mean()], abs=1e-6)

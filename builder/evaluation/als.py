@@ -1,0 +1,97 @@
+"""Implicit ALS as a baseline."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib.util import find_spec
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from builder.data.sequences import Sequences
+from builder.data.splits import Holdout
+from builder.evaluation.baselines import best_on
+from builder.evaluation.ranking import Scorer
+
+ALS_FACTORS: Final = (32, 64, 128)
+ALS_REGULARISATION: Final = (1.0, 10.0, 50.0)
+ALS_WEIGHT: Final = (1.0, 10.0)
+
+
+def als_is_installed() -> bool:
+    return find_spec("implicit") is not None
+
+
+class ImplicitALS:
+    """Matrix factorisation of what was met (Hu, Koren & Volinsky 2008), by the package implicit.
+
+    A history is folded in: its user factors are solved for, so that users need not be known.
+    """
+
+    def __init__(
+        self,
+        train: Sequences,
+        items: int,
+        *,
+        factors: int,
+        regularisation: float,
+        weight: float,
+        seed: int = 0,
+    ) -> None:
+        # Imported here: an extra that few need.
+        from implicit.als import AlternatingLeastSquares
+        from threadpoolctl import threadpool_limits
+
+        self._one_thread = partial(threadpool_limits, 1, "blas")  # implicit warns of more
+        self._items = items
+        with self._one_thread():
+            self._model = AlternatingLeastSquares(
+                factors=factors,
+                regularization=regularisation,
+                alpha=weight,
+                iterations=15,
+                random_state=seed,
+                num_threads=1,
+            )
+            self._model.fit(_met(train, items), show_progress=False)
+
+    def scores(self, histories: Sequences) -> NDArray[np.float32]:
+        with self._one_thread():
+            users = self._model.recalculate_user(
+                np.arange(len(histories)), _met(histories, self._items)
+            )
+        scores: NDArray[np.float32] = users @ self._model.item_factors.T
+        return scores
+
+
+def implicit_als(train: Sequences, validation: Holdout, items: int, *, seed: int = 0) -> Scorer:
+    """ALS with factors, regularisation and weight of a meeting chosen on `validation`."""
+    return best_on(
+        (
+            ImplicitALS(
+                train,
+                items,
+                factors=factors,
+                regularisation=regularisation,
+                weight=weight,
+                seed=seed,
+            )
+            for factors in ALS_FACTORS
+            for regularisation in ALS_REGULARISATION
+            for weight in ALS_WEIGHT
+        ),
+        validation,
+        items,
+    )
+
+
+def _met(sequences: Sequences, items: int) -> sparse.csr_matrix:
+    """Whether each user met each item, FP32 [U, n]."""
+    rows = np.repeat(np.arange(len(sequences)), sequences.lengths)
+    ones = np.ones(len(rows), np.float32)
+    shape = (len(sequences), items)
+    met = sparse.csr_matrix((ones, (rows, sequences.items)), shape=shape)
+    met.data[:] = 1
+    return met
