@@ -41,6 +41,8 @@ MASK: Final = -1e4
 """What a mask of -inf or of the lowest FP32 becomes: finite, so that no FP16 sum overflows."""
 
 _SCOPES: Final = "pkg.torch.onnx.name_scopes"
+_MASK_FROM: Final = -1e9
+"""A constant as low as this is a mask; above it, what FP16 does not hold is a weight too large."""
 _LARGEST: Final = float(np.finfo(np.float16).max)
 _SMALLEST: Final = float(np.finfo(np.float16).smallest_subnormal)
 
@@ -246,10 +248,10 @@ def _as_type(tensor: TensorProto, name: str, precision: int) -> TensorProto:
     values = _array(tensor)
     if precision != TensorProto.FLOAT16:
         return numpy_helper.from_array(values.astype(np.float32), name)
-    values = np.where(values < -_LARGEST, MASK, values)
-    if (values > _LARGEST).any():
+    values = np.where(values <= _MASK_FROM, MASK, values)
+    if (farthest := np.abs(values).max(initial=0)) > _LARGEST:
         raise ExportError(
-            f"weight {tensor.name!r} reaches {values.max():.3g}, and FP16 ends at {_LARGEST:.0f}; "
-            "export with --target onnxruntime or embedded, which compute in FP32"
+            f"weight {tensor.name!r} reaches {farthest:.3g}, and FP16 ends at {_LARGEST:.0f}; "
+            "export with --target embedded, or onnxruntime on the CPU, which compute in FP32"
         )
     return numpy_helper.from_array(values.astype(np.float16), name)

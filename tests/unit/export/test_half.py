@@ -141,11 +141,12 @@ def test_an_output_that_the_networks_read_on_is_cast_once(tmp_path: Path) -> Non
     assert {name: value.tolist() for name, value in found.items()} == {"Y": [6.0], "Z": [8.0]}
 
 
-def test_a_weight_beyond_fp16_is_refused_by_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_weight_beyond_fp16_is_refused_by_name(tmp_path: Path, sign: int) -> None:
     source = write(
         tmp_path / "in.onnx",
         [helper.make_node("Mul", ["X", "huge"], ["Y"], name="scale")],
-        {"huge": np.array([1.0, 70_000.0], np.float32)},
+        {"huge": np.array([1.0, sign * 70_000.0], np.float32)},
     )
     with pytest.raises(ExportError, match=r"weight 'huge' reaches 7e\+04"):
         convert_to_half(source, tmp_path / "out.onnx")
