@@ -1,8 +1,9 @@
-# make demo    from nothing to real recommendations: environment, training, export, server
-# make test    lint, unit and integration tests (the real tritonserver)
-# make test-gpu  what needs an NVIDIA GPU and the package tensorrt; skips elsewhere, saying why
-# make lint    ruff and mypy alone
-# make clean   removes everything that the other targets made, but the fetched data
+# make demo      from nothing to real recommendations: environment, training, export, server
+# make test      lint, unit and integration tests (the real tritonserver)
+# make test-gpu  tests and a benchmark that need an NVIDIA GPU and the package tensorrt; both skip
+#                elsewhere, saying why
+# make lint      ruff and mypy alone
+# make clean     removes everything that the other targets made, but the fetched data
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,6 +19,7 @@ test: lint
 
 test-gpu: $(VENV)/installed
 	$(RUN) pytest -m gpu tests/gpu
+	$(RUN) perf engines --target tensorrt
 
 lint: $(VENV)/installed
 	$(RUN) ruff check .

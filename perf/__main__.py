@@ -8,6 +8,7 @@ import json
 import sys
 from contextlib import nullcontext
 
+from perf import engines
 from perf.client_overhead import footprint, measure, small_server
 
 
@@ -22,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     overhead.add_argument("--blocks", type=int, default=40)
     overhead.add_argument("--json", action="store_true")
     overhead.set_defaults(run=_client_overhead)
+    engines.add_command(commands)
     options = parser.parse_args(arguments)
     return int(options.run(options))
 

@@ -31,6 +31,7 @@ from builder.training.run import train
 from client import Event, InvalidInput, Item, RecommenderClient
 from client._protocol import INFER, addressed
 from client._requests import encode_message
+from perf.engines import measure_engines
 from tests.integration.small_run import FILMS, reduce_movielens, small_config
 
 LIMITS = Limits(max_top_k=50, max_rows=16)
@@ -170,6 +171,13 @@ def test_bad_requests_are_refused_and_good_ones_are_not_harmed(
     assert client.rank(known, [Item("long", "word " * 200_000)]).truncated == 1
     many = model.catalogue.item_ids * (10_000 // FILMS)
     assert len(client.rank(known, many)) == len(many)
+
+
+def test_the_benchmark_of_engines_runs_every_model(repository: Path) -> None:
+    found = list(measure_engines(repository, seconds=0.0))
+    assert {each.model for each in found} == {"encoder", "adapter", "retriever"}
+    assert {each.size for each in found} == {"smallest", "usual", "largest"}
+    assert all(0 < each.p50 <= each.p99 and each.per_second > 0 for each in found)
 
 
 def test_a_busy_encoder_drops_what_nobody_waits_for(client: RecommenderClient) -> None:

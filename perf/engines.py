@@ -1,0 +1,202 @@
+"""Latency and throughput of the engines of a repository, one execution at a time.
+
+Each engine is loaded in this process as an export's gates load it, and runs the smallest, the usual
+and the largest shape of each optimisation profile. From NumPy to NumPy: on a GPU the copies there
+and back count. Triton, its queues and its batcher do not: ask a server for those.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from builder.errors import BuilderError, ConfigError, RepositoryError
+from client._contract import ADAPTER, ENCODER, RETRIEVER
+
+if TYPE_CHECKING:  # they import torch, which the other measurements do without
+    from builder.export.layout import Layout
+    from builder.export.profiles import Profile, Shape
+
+_CACHE: Final = Path(__file__).parents[1] / ".data"
+_WARM_UP: Final = 2
+_FEWEST: Final = 5
+"""Executions of a shape, however long they take."""
+
+Tensors = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EngineTime:
+    """Milliseconds of one execution with these shapes.
+
+    ``executions`` were timed; ``per_second`` counts rows of text, and of the models that take one
+    user at a time users.
+    """
+
+    model: str
+    size: str
+    shapes: Mapping[str, Shape]
+    executions: int
+    p50: float
+    p99: float
+    per_second: float
+
+
+def measure_engines(repository: Path, *, seconds: float = 1.0) -> Iterator[EngineTime]:
+    """Run each shape for that long.
+
+    Raises
+    ------
+    RepositoryError
+        There is none, or it holds a classifier.
+    ExportError
+        This machine cannot run its engines.
+    """
+    from builder.export.layout import Layout
+    from builder.export.pipeline import target_named
+    from builder.export.profiles import profiles
+    from builder.repository import read_manifest
+
+    manifest = read_manifest(repository)
+    record = manifest.versions[manifest.active]
+    if record.details.get("family") == "classifier":
+        raise RepositoryError(f"{repository} holds a classifier; only recommenders are measured")
+    target = target_named(record.target)
+    layout = Layout(**record.details["layout"])
+    for spec in (ENCODER, ADAPTER, RETRIEVER):
+        engine = target.load(spec, repository / spec.name / str(manifest.active))
+        for profile in profiles(spec, layout):
+            for size in ("smallest", "usual", "largest"):
+                shapes = {name: getattr(bounds, size) for name, bounds in profile.items()}
+                times = _time(engine, _inputs(shapes, profile, layout), seconds)
+                p50, p99 = np.percentile(times, (50, 99))
+                rows = shapes["INPUT_IDS"][0] if spec.batched else 1
+                yield EngineTime(
+                    spec.name,
+                    size,
+                    shapes,
+                    len(times),
+                    float(p50) * 1e3,
+                    float(p99) * 1e3,
+                    rows / float(np.mean(times)),
+                )
+
+
+def add_command(commands: Any) -> None:
+    parser = commands.add_parser(
+        "engines",
+        help="time of each engine for each shape",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        help="of a recommender; else a small one is trained on MovieLens and exported",
+    )
+    parser.add_argument("--target", default="tensorrt", help="of the small one (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each shape (%(default)s)")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    small = options.repository is None
+    try:
+        name = options.target if small else _target_of(options.repository)
+        if missing := _missing(name):
+            sys.stdout.write(
+                f"skipped: this machine runs no engines of {name}; it lacks {missing}\n"
+            )
+            return 0
+        with _small_repository(name) if small else nullcontext(options.repository) as repository:
+            found = []
+            for each in measure_engines(repository, seconds=options.seconds):
+                found.append(each)
+                if not options.json:
+                    sys.stdout.write(_line(each, heading=len(found) == 1))
+                    sys.stdout.flush()
+    except BuilderError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    if options.json:
+        report = {"target": name, "engines": [dataclasses.asdict(each) for each in found]}
+        sys.stdout.write(json.dumps(report, indent=2) + "\n")
+    return 0
+
+
+def _line(time_: EngineTime, *, heading: bool) -> str:
+    shapes = " ".join(f"{name}{list(shape)}" for name, shape in time_.shapes.items())
+    line = (
+        f"{time_.model:10} {time_.size:9} {time_.p50:9.3f} {time_.p99:9.3f} "
+        f"{time_.per_second:10.0f}  {shapes}\n"
+    )
+    titles = f"{'model':10} {'size':9} {'p50 ms':>9} {'p99 ms':>9} {'rows/s':>10}  shapes\n"
+    return titles + line if heading else line
+
+
+def _missing(target: str) -> str | None:
+    from builder.export.targets import TARGETS
+
+    if target not in TARGETS:
+        raise ConfigError(f"--target {target}: choose one of {', '.join(TARGETS)}")
+    return TARGETS[target]().missing()
+
+
+def _target_of(repository: Path) -> str:
+    from builder.repository import read_manifest
+
+    manifest = read_manifest(repository)
+    return manifest.versions[manifest.active].target
+
+
+@contextmanager
+def _small_repository(target: str) -> Iterator[Path]:
+    from builder.data.samples import fetch_minilm, fetch_movielens_100k
+    from builder.export.pipeline import Limits, export, target_named
+    from builder.training.run import train
+    from tests.integration.small_run import reduce_movielens, small_config
+
+    with TemporaryDirectory() as directory:
+        root = Path(directory)
+        data = reduce_movielens(fetch_movielens_100k(_CACHE / "ml-100k"), root / "data")
+        train(small_config(data, fetch_minilm(_CACHE / "minilm")), root / "checkpoint")
+        limits = Limits(max_top_k=50, max_rows=64)
+        export(root / "checkpoint", root / "models", target_named(target), limits)
+        yield root / "models"
+
+
+def _inputs(shapes: Mapping[str, Shape], profile: Profile, layout: Layout) -> Tensors:
+    rng = np.random.default_rng(0)
+    found: Tensors = {}
+    for name in profile:
+        if name == "VECTOR":
+            found[name] = rng.standard_normal(shapes[name]).astype(np.float32)
+        elif name.endswith("_SLOT"):
+            found[name] = rng.integers(0, layout.items, shapes[name], np.int32)
+        elif name == "INPUT_IDS":
+            found[name] = rng.integers(5, 100, shapes[name], np.int32)  # in any vocabulary, no pad
+        else:  # action and time gap, which nobody knows
+            found[name] = np.zeros(shapes[name], np.int32)
+    return found
+
+
+def _time(engine: Any, inputs: Tensors, seconds: float) -> list[float]:
+    for _ in range(_WARM_UP):
+        engine.run(inputs)
+    times: list[float] = []
+    while len(times) < _FEWEST or sum(times) < seconds:
+        started = time.perf_counter()
+        engine.run(inputs)
+        times.append(time.perf_counter() - started)
+    return times
