@@ -1,6 +1,6 @@
 """CPU time of a call in the client, beside tritonclient's for the same request to one server.
 
-Three ways to send one ranking request take turns, in blocks of calls, so that whatever else the
+Four ways to send one ranking request take turns, in blocks of calls, so that whatever else the
 machine does hits all alike:
 
 ``client``
@@ -10,6 +10,9 @@ machine does hits all alike:
 ``gRPC alone``
     The finished bytes through a bare ``grpc`` channel, nothing read: what no client in Python can
     go below.
+``client alone``
+    As ``client``, with the server's answer handed in from memory at once. Less than ``client`` has
+    above ``gRPC alone``: code that runs just after a wait finds nothing of its own in the caches.
 
 CPU time is the whole process's, gRPC's own threads included, the server's not.
 """
@@ -28,6 +31,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
+from unittest import mock
 
 import grpc
 import numpy as np
@@ -80,11 +84,13 @@ def measure(
             ways: dict[str, Callable[[], Any]] = {
                 "client": partial(client.rank, history, candidates),
                 "tritonclient": partial(_ask_peer, peer, history, candidates),
-                "gRPC alone": _bare(channel, history, candidates),
+                "gRPC alone": (bare := _bare(channel, history, candidates)),
             }
-            for way, times in _take_turns(ways, blocks, calls).items():
-                cpu, wall = (statistics.median(each) * 1e6 for each in zip(*times, strict=True))
-                results.append(Overhead(count, way, cpu, wall))
+            with _alone(bare(), history, candidates) as alone:
+                ways["client alone"] = alone
+                for way, times in _take_turns(ways, blocks, calls).items():
+                    cpu, wall = (statistics.median(each) * 1e6 for each in zip(*times, strict=True))
+                    results.append(Overhead(count, way, cpu, wall))
     return results
 
 
@@ -117,6 +123,29 @@ def small_server() -> Iterator[tuple[str, list[str]]]:
         write_tiny_repository(Path(directory))
         with TritonServer(Path(directory)) as server:
             yield server.grpc_address, [f"i{index}" for index in range(CATALOGUE)]
+
+
+class _Memory:
+    """A channel that gives one answer to everything."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+
+    def unary_unary(self, _path: str) -> Callable[..., bytes]:
+        return lambda _request, **_options: self._answer
+
+    def close(self) -> None: ...
+
+
+@contextmanager
+def _alone(
+    answer: bytes, history: Sequence[str], candidates: Sequence[str]
+) -> Iterator[Callable[[], Any]]:
+    with RecommenderClient(timeout=_TIMEOUT) as client:
+        call = partial(client.rank, history, candidates)
+        with mock.patch.object(grpc, "insecure_channel", return_value=_Memory(answer)):
+            call()  # connects
+        yield call
 
 
 def _take_turns(
