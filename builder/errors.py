@@ -6,6 +6,7 @@
     ├── DataError            the log, the items or their column mapping
     ├── ConfigError          an option or a configuration file
     ├── CheckpointError      a training run that is missing, unfinished or not ours
+    ├── TrainingError        a training that diverged
     ├── ExportError          a target that cannot be built here, a graph that does not export
     │   └── GateError        parity or ranking outside its bound; nothing was published
     ├── RepositoryError      a model repository that is inconsistent or cannot be written
@@ -29,6 +30,10 @@ class ConfigError(BuilderError):
 
 class CheckpointError(BuilderError):
     """A training run that is missing, unfinished or not in our format."""
+
+
+class TrainingError(BuilderError):
+    """A training that diverged: what it computes is no number any more."""
 
 
 class ExportError(BuilderError):

@@ -8,6 +8,7 @@ depends on nothing but the log.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -19,6 +20,8 @@ from builder.data.sequences import Sequences
 from builder.errors import ConfigError, DataError
 
 METHODS: Final = ("leave-one-out", "temporal")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +45,15 @@ class Holdout:
     def rows(self, start: int, stop: int) -> Holdout:
         """Users ``start`` to ``stop``."""
         return Holdout(self.histories.rows(start, stop), self.targets[start:stop])
+
+    def spread(self, most: int) -> Holdout:
+        """At most `most` users, evenly spread over all."""
+        if len(self) <= most:
+            return self
+        users = np.zeros(len(self), np.bool_)
+        users[np.linspace(0, len(self) - 1, most).astype(np.int64)] = True
+        offsets = self.histories.offsets
+        return Holdout(self.histories.part(offsets[:-1], offsets[1:], users), self.targets[users])
 
     def chunks(self, size: int) -> Iterator[Holdout]:
         """All users, `size` at a time."""
@@ -120,24 +132,43 @@ def leave_one_out(sequences: Sequences) -> Split:
     """Hold out each user's last event for test and the one before it for validation.
 
     The validation event belongs to the test history. Users with fewer than 3 events are for
-    training only.
+    training only. Where no user has 3, those with 2 are dealt out: of every ten one's last event
+    is for validation and another's for test, and from the other eight both are learnt from.
 
     Raises
     ------
     DataError
-        No user has 3 events.
+        There are not even two users with 2 events.
     """
     starts, stops = sequences.offsets[:-1], sequences.offsets[1:]
     enough = sequences.lengths >= 3
     if not enough.any():
-        raise DataError(
-            "leave-one-out: no user has 3 events (one to learn from, one for validation, one for "
-            "test); give a longer log or a lower minimum rating"
-        )
+        return _deal_out(sequences)
     return Split(
         train=sequences.part(starts, np.where(enough, stops - 2, stops), sequences.lengths > 0),
         validation=_hold_out(sequences, stops - 2, enough),
         test=_hold_out(sequences, stops - 1, enough),
+        cold_items=np.empty(0, np.int32),
+        cold=_nobody(sequences),
+    )
+
+
+def _deal_out(sequences: Sequences) -> Split:
+    starts, stops = sequences.offsets[:-1], sequences.offsets[1:]
+    pairs = np.flatnonzero(sequences.lengths == 2)
+    if len(pairs) < 2:
+        raise DataError(
+            "leave-one-out: no user has 3 events (one to learn from, one for validation, one for "
+            "test), and fewer than two have 2; give a longer log or a lower minimum rating"
+        )
+    log.warning("no user has 3 events: a tenth of the users are for validation, a tenth for test")
+    place = np.full(len(sequences), -1)
+    place[pairs] = np.arange(len(pairs)) % 10
+    validation, test = place == 0, place == 1
+    return Split(
+        train=sequences.part(starts, stops - (validation | test), sequences.lengths > 0),
+        validation=_hold_out(sequences, stops - 1, validation),
+        test=_hold_out(sequences, stops - 1, test),
         cold_items=np.empty(0, np.int32),
         cold=_nobody(sequences),
     )

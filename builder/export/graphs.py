@@ -69,6 +69,7 @@ class _Interest(nn.Module):
             self.register_buffer(name, tensor.detach().clone())
         self.scale = model.calibration.scale
         self.shift = model.calibration.shift
+        self.ceiling = model.calibration.ceiling
 
     def vectors(self, slots: Tensor, fresh: Tensor) -> Tensor:
         """Item vectors FP [1, T, d] of slots INT64 [1, T]; `fresh` are the rows FP [R, d]."""
@@ -98,7 +99,7 @@ class _Interest(nn.Module):
         return total.scatter_add(1, self.linear_index[row].reshape(1, -1), added.reshape(1, -1))
 
     def interest(self, logit: Tensor) -> Tensor:
-        return torch.sigmoid(self.scale * logit + self.shift)
+        return self.ceiling * torch.sigmoid(self.scale * logit + self.shift)
 
 
 class AdapterGraph(_Interest):

@@ -142,7 +142,8 @@ class InterestAdapter(nn.Module):
         centred = (text_vectors - mean).double()
         variance, axes = torch.linalg.eigh(centred.T @ centred / len(text_vectors))
         ridge = WHITENING_RIDGE * variance.mean()
-        scale = WHITENED_DEVIATION / (variance.clamp(min=0) + ridge).sqrt()
+        # Texts that are all alike have no direction, and stay at 0.
+        scale = WHITENED_DEVIATION / (variance.clamp(min=0) + ridge).clamp(min=1e-12).sqrt()
         self.text_mean.copy_(mean)
         self.text_whitening.copy_(axes * scale)
 

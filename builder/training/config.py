@@ -40,7 +40,8 @@ _SHARES: Final = ("dropout", "id_dropout", "feature_dropout", "hold_out_items")
 class TrainingConfig:
     """One training run.
 
-    Raises `ConfigError` for values that make no sense, all of them in one message.
+    None leaves an option to `builder.training.adapt`, which goes by the size of the data. Raises
+    `ConfigError` for values that make no sense, all of them in one message.
 
     Attributes
     ----------
@@ -60,7 +61,7 @@ class TrainingConfig:
         Second stage: that many of the last BERT layers learn along, on so many texts a step. 0
         epochs leaves it out.
     patience
-        Epochs without a better validation figure after which a stage ends.
+        Validations without a better figure after which a stage ends.
     batch_size, weight_decay, warmup_epochs, seed
         As in any training; a batch is of histories.
     linear_entries
@@ -77,17 +78,17 @@ class TrainingConfig:
     layers: int = 2
     heads: int = 2
     dropout: float = 0.4
-    max_history: int = 100
+    max_history: int | None = None
     id_dropout: float = 0.2
     feature_dropout: float = 0.2
     epochs: int = 40
     learning_rate: float = 1e-3
     tune_layers: int = 2
-    tune_epochs: int = 6
+    tune_epochs: int | None = None
     tune_learning_rate: float = 2e-4
-    tune_texts: int = 512
+    tune_texts: int | None = None
     patience: int = 5
-    batch_size: int = 64
+    batch_size: int | None = None
     weight_decay: float = 0.01
     warmup_epochs: float = 2.0
     linear_entries: int = 256
@@ -101,12 +102,12 @@ class TrainingConfig:
         problems = [
             f"{name} {value}: must be a finite number"
             for name in numbers
-            if not math.isfinite(value := getattr(self, name))
+            if (value := getattr(self, name)) is not None and not math.isfinite(value)
         ]
         problems += [
             f"{name} {value}: must be at least {least}"
             for name, least in _AT_LEAST.items()
-            if (value := getattr(self, name)) < least
+            if (value := getattr(self, name)) is not None and value < least
         ]
         problems += [
             f"{name} {value}: must be above 0"

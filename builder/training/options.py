@@ -78,9 +78,12 @@ Dropout = Annotated[
     ),
 ]
 MaxHistory = Annotated[
-    int,
+    int | None,
     typer.Option(
-        metavar="EVENTS", help="Of a longer history the last ones count.", rich_help_panel=_NETWORK
+        metavar="EVENTS",
+        help="Of a longer history the last ones count. Default: what 95 % of the users have, 20 to "
+        "100.",
+        rich_help_panel=_NETWORK,
     ),
 ]
 LinearEntries = Annotated[
@@ -105,9 +108,10 @@ TuneLayers = Annotated[
     ),
 ]
 TuneEpochs = Annotated[
-    int,
+    int | None,
     typer.Option(
-        help="At most this many passes over the log; 0 leaves the stage out.",
+        help="At most this many passes over the log; 0 leaves the stage out. Default: as many as "
+        "make 100 steps.",
         rich_help_panel=_SECOND,
     ),
 ]
@@ -119,10 +123,10 @@ TuneLearningRate = Annotated[
     ),
 ]
 TuneTexts = Annotated[
-    int,
+    int | None,
     typer.Option(
         help="Texts that learn in a step; the others are taken as they last came out. Fewer cost "
-        "less.",
+        "less. Default: 64 to 512, the fewer the longer they are.",
         rich_help_panel=_SECOND,
     ),
 ]
@@ -147,13 +151,19 @@ FeatureDropout = Annotated[
 Patience = Annotated[
     int,
     typer.Option(
-        metavar="EPOCHS",
-        help="A stage ends after this many without a better validation NDCG@10, and its best "
-        "epoch is kept.",
+        metavar="TIMES",
+        help="A stage ends after this many validations, one an epoch or every 200 steps, without a "
+        "better NDCG@10, and its best state is kept.",
         rich_help_panel=_BOTH,
     ),
 ]
-BatchSize = Annotated[int, typer.Option(help="Histories in a step.", rich_help_panel=_FIRST)]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        help="Histories in a step. Default: about 3,000 events, and at least 16 steps an epoch.",
+        rich_help_panel=_BOTH,
+    ),
+]
 WeightDecay = Annotated[
     float, typer.Option(help="Of AdamW; biases and norms have none.", rich_help_panel=_BOTH)
 ]

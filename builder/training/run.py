@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,25 +18,25 @@ import torch
 import transformers
 from torch import nn
 
-from builder.data import Catalogue, Sequences, Split, read, split_log
+from builder.data import Catalogue, Holdout, Sequences, Split, read, split_log
 from builder.errors import CheckpointError, ConfigError, DataError
 from builder.evaluation.baselines import baselines
+from builder.evaluation.ranking import rank_holdout
 from builder.evaluation.report import PROTOCOL, Row, labelled_logits, model_rows, row
-from builder.model.calibration import Calibration, fit_platt
+from builder.model.calibration import Calibration, fit_calibration
 from builder.model.checkpoint import load_backbone, save_checkpoint
 from builder.model.interest import AdapterConfig, InterestAdapter
-from builder.model.linear import LinearTerm
 from builder.model.recommender import (
     Recommender,
     encode_texts,
     length_batches,
-    network_scores,
     pad_rows,
 )
 from builder.model.text_encoder import LowerLayers, TextEncoder
 from builder.progress import Progress, silent
+from builder.training.adapt import Plan, choose_max_history, plan_stages
 from builder.training.config import TrainingConfig, partial_directory
-from builder.training.linear_choice import MOST_USERS, choose_linear, linear_terms
+from builder.training.linear_choice import Terms, choose_companions, linear_terms
 from builder.training.objective import NextItemObjective, TuningObjective
 from builder.training.text_vectors import FrozenTextVectors, TunedTextVectors
 from builder.training.trainer import run_stage
@@ -44,6 +46,12 @@ from model_repository.text_tokenizer import TextTokenizer
 log = logging.getLogger(__name__)
 
 _OPTIONS: Final = "training.json"
+MOST_USERS: Final = 2_000
+"""Validation users that a choice is made on, and that the ranking gate of an export gets."""
+SCORED_ON: Final = 20_000_000
+"""Scores, users times items, that a choice is made on: fewer users where the catalogue is large."""
+_CALIBRATION_SEED: Final = 1
+"""Not the one that the table's calibration error is measured with."""
 _TUNING_ID_DROPOUT: Final = 0.5
 """Tuning is for what the text says, so in half of the cases an item stands as its text alone."""
 
@@ -53,6 +61,12 @@ class _Data:
     catalogue: Catalogue
     split: Split
     actions: Sequence[str]
+
+    @cached_property
+    def chosen_on(self) -> Holdout:
+        """The validation users that everything is chosen on; more would cost time alone."""
+        most = max(SCORED_ON // len(self.catalogue), MOST_USERS // 4)
+        return self.split.validation.spread(min(most, MOST_USERS))
 
     @property
     def popularity(self) -> torch.Tensor:
@@ -73,21 +87,26 @@ def train(
         `output` exists, or `resume` finds a run with other options, or none.
     DataError, CheckpointError
         The data or the backbone cannot be read.
+    TrainingError
+        The training diverged.
     """
-    partial = _open(config, output, resume=resume)
-    if (partial / "config.json").is_file():  # complete but for its name
-        return _publish(partial, output)
+    directory = _open(config, output, resume=resume)
+    if (directory / "config.json").is_file():  # complete but for its name
+        return _publish(directory, output)
     transformers.set_seed(config.seed)
     data = _read(config)
     backbone, hub_tokenizer = load_backbone(config.backbone)
-    hub_tokenizer.save_pretrained(partial / "encoder")
-    tokenizer = TextTokenizer(partial / "encoder/tokenizer.json", _max_length(config, backbone))
+    hub_tokenizer.save_pretrained(directory / "encoder")
+    tokenizer = TextTokenizer(directory / "encoder/tokenizer.json", _max_length(config, backbone))
     _check_layers(config, backbone)
     encoder = TextEncoder(backbone, hub_tokenizer.pad_token_id, config.pooling)
     frozen_vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
-    adapter = _new_adapter(config, data, frozen_vectors)
+    max_history = choose_max_history(config, data.split)
+    windows = Windows(data.split.train, max_history)
+    tokens = [len(row.tokens) for row in tokenizer(data.catalogue.texts)]
+    plan = plan_stages(config, max_history, len(windows), len(data.split.train.items), tokens)
+    adapter = _new_adapter(config, plan, data, frozen_vectors)
 
-    windows = Windows(data.split.train, config.max_history)
     log.info("stage 1: the adapter on frozen text vectors")
     objective = NextItemObjective(
         adapter,
@@ -96,30 +115,34 @@ def train(
         id_dropout=config.id_dropout,
         feature_dropout=config.feature_dropout,
     )
-    run_stage(
-        "adapter",
-        objective,
-        windows,
-        data.split.validation,
-        config,
-        partial,
-        tuning=False,
+    stage = partial(
+        run_stage,
+        windows=windows,
+        validation=data.chosen_on,
+        config=config,
+        plan=plan,
+        directory=directory,
         progress=progress,
     )
-    terms = list(linear_terms(data.split.train, len(data.catalogue), config.linear_entries))
-    frozen = _assemble(config, data, encoder, tokenizer, adapter, frozen_vectors, terms, progress)
-    rows = _baseline_rows(data) + model_rows(
-        "frozen BERT: ", frozen, data.split.test, progress=progress
+    stage("adapter", objective, tuning=False)
+    terms = linear_terms(
+        data.split.train, frozen_vectors.numpy(), config.linear_entries, progress=progress
     )
-    model = frozen
-    if config.tune_epochs and config.tune_layers:
+    frozen = _assemble(data, encoder, tokenizer, adapter, frozen_vectors, terms, progress)
+    rows = _baseline_rows(data) + model_rows(
+        "frozen BERT: ", frozen.model, data.split.test, progress=progress
+    )
+    chosen = frozen
+    if plan.tuning.total and config.tune_layers:
         log.info("stage 2: the last %d BERT layers with the adapter", config.tune_layers)
-        _tune(config, data, frozen, windows, partial, progress)
+        encoder, adapter = copy.deepcopy(encoder), copy.deepcopy(adapter)
+        _tune(config, plan, data, encoder, tokenizer, adapter, frozen_vectors, stage, progress)
         vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
-        model = _assemble(config, data, encoder, tokenizer, adapter, vectors, terms, progress)
-        rows += model_rows("fine-tuned: ", model, data.split.test, progress=progress)
-    _save(config, model, data.split, rows, partial)
-    return _publish(partial, output)
+        tuned = _assemble(data, encoder, tokenizer, adapter, vectors, terms, progress)
+        rows += model_rows("fine-tuned: ", tuned.model, data.split.test, progress=progress)
+        chosen = better(frozen, tuned)
+    _save(config, chosen.model, data.split, rows, directory)
+    return _publish(directory, output)
 
 
 def _open(config: TrainingConfig, output: Path, *, resume: bool) -> Path:
@@ -173,6 +196,8 @@ def _read(config: TrainingConfig) -> _Data:
     )
     if config.hold_out_items:
         log.info("%d items are held out of training altogether", len(split.cold_items))
+    if interactions.time is None:
+        log.info("the log has no times: the order of the file is taken for the order of events")
     if len(split.train.items) < 2:
         raise DataError("there are fewer than 2 training events; give a longer log")
     return _Data(catalogue, split, interactions.actions)
@@ -194,7 +219,7 @@ def _max_length(config: TrainingConfig, backbone: nn.Module) -> int:
 
 
 def _new_adapter(
-    config: TrainingConfig, data: _Data, text_vectors: torch.Tensor
+    config: TrainingConfig, plan: Plan, data: _Data, text_vectors: torch.Tensor
 ) -> InterestAdapter:
     adapter = InterestAdapter(
         AdapterConfig(
@@ -205,7 +230,7 @@ def _new_adapter(
             layers=config.layers,
             heads=config.heads,
             dropout=config.dropout,
-            max_history=config.max_history,
+            max_history=plan.max_history,
         )
     )
     adapter.fit_whitening(text_vectors)
@@ -216,16 +241,18 @@ def _new_adapter(
 
 def _tune(
     config: TrainingConfig,
+    plan: Plan,
     data: _Data,
-    model: Recommender,
-    windows: Windows,
-    partial: Path,
+    encoder: TextEncoder,
+    tokenizer: TextTokenizer,
+    adapter: InterestAdapter,
+    text_vectors: torch.Tensor,
+    stage: Callable[..., None],
     progress: Progress,
 ) -> None:
-    """Train the last layers of the model's encoder and its adapter, in place."""
-    encoder = model.encoder
+    """Train the last layers of the encoder and the adapter, in place."""
     lower = LowerLayers(encoder, config.tune_layers)
-    rows = [each.tokens for each in model.tokenizer(data.catalogue.texts)]
+    rows = [each.tokens for each in tokenizer(data.catalogue.texts)]
     states: list[torch.Tensor] = [torch.empty(0)] * len(rows)
     encoder.eval()
     done = 0
@@ -237,58 +264,79 @@ def _tune(
         progress("cache the lower layers", done, len(rows))
     lower.take_off()
     try:
-        text = TunedTextVectors(
-            encoder, lower, states, model.text_vectors, learning=config.tune_texts
-        )
+        text = TunedTextVectors(encoder, lower, states, text_vectors, learning=plan.tune_texts)
         objective = TuningObjective(
-            model.adapter,
+            adapter,
             text,
             data.popularity,
-            model.text_vectors,
+            text_vectors,
             id_dropout=max(config.id_dropout, _TUNING_ID_DROPOUT),
             feature_dropout=config.feature_dropout,
         )
-        run_stage(
-            "tuning",
-            objective,
-            windows,
-            data.split.validation,
-            config,
-            partial,
-            tuning=True,
-            progress=progress,
-        )
+        stage("tuning", objective, tuning=True)
     finally:
         lower.rejoin()
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """A model, and its validation NDCG@10: of the whole, and by text alone."""
+
+    model: Recommender
+    whole: float
+    text: float
+
+
 def _assemble(
-    config: TrainingConfig,
     data: _Data,
     encoder: TextEncoder,
     tokenizer: TextTokenizer,
     adapter: InterestAdapter,
     text_vectors: torch.Tensor,
-    terms: list[LinearTerm],
+    terms: Terms,
     progress: Progress,
-) -> Recommender:
-    """Choose the linear term and the calibration on validation, and put the model together."""
-    network = Recommender(
+) -> Candidate:
+    """Choose what stands beside the network, and the calibration, and put the model together."""
+    model = Recommender(
         encoder=encoder,
         tokenizer=tokenizer,
-        adapter=adapter,
-        linear=terms[0],
+        adapter=copy.deepcopy(adapter),
+        linear=terms.text,
         calibration=Calibration(),
         catalogue=data.catalogue,
         text_vectors=text_vectors,
         actions=data.actions,
     )
-    chosen_on = data.split.validation.rows(0, min(MOST_USERS, len(data.split.validation)))
-    logits = network_scores(adapter, *network.item_vectors(), chosen_on.histories)
-    linear = choose_linear(terms, logits, chosen_on, config.max_history, progress=progress)
-    whole = replace(network, linear=linear)
-    pairs = labelled_logits(whole.scorer(), chosen_on, seed=config.seed)
-    return replace(whole, calibration=fit_platt(pairs))
+    users = data.chosen_on
+    companions = choose_companions(
+        terms,
+        model.scorer("network").scores(users.histories),
+        users,
+        data.split.train,
+        adapter.config.max_history,
+        progress=progress,
+    )
+    with torch.no_grad():
+        model.adapter.bias.add_(torch.from_numpy(companions.prior))
+    model = replace(model, linear=companions.linear)
+    pairs = labelled_logits(model.scorer(), users, seed=_CALIBRATION_SEED)
+    text = rank_holdout(model.scorer("text"), users, len(data.catalogue)).ndcg(10)
+    return Candidate(replace(model, calibration=fit_calibration(pairs)), companions.ndcg, text)
+
+
+def better(frozen: Candidate, tuned: Candidate) -> Candidate:
+    """Which of the two has the higher mean of NDCG@10 of the whole and by text alone."""
+    keep = tuned if tuned.whole + tuned.text >= frozen.whole + frozen.text else frozen
+    log.info(
+        "validation NDCG@10, frozen and fine-tuned: whole model %.4f and %.4f, by text alone %.4f "
+        "and %.4f; the %s one is kept",
+        frozen.whole,
+        tuned.whole,
+        frozen.text,
+        tuned.text,
+        "fine-tuned" if keep is tuned else "frozen",
+    )
+    return keep
 
 
 def _baseline_rows(data: _Data) -> list[Row]:
@@ -298,34 +346,33 @@ def _baseline_rows(data: _Data) -> list[Row]:
 
 
 def _save(
-    config: TrainingConfig, model: Recommender, split: Split, rows: list[Row], partial: Path
+    config: TrainingConfig, model: Recommender, split: Split, rows: list[Row], directory: Path
 ) -> None:
     metrics: dict[str, Any] = {
         "protocol": PROTOCOL,
         "split": config.split,
         "rows": [each.to_dict() for each in rows],
     }
-    gate_users = split.validation.rows(0, min(MOST_USERS, len(split.validation)))
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
     save_checkpoint(
-        partial,
+        directory,
         model,
-        gate_users,
+        split.validation.spread(MOST_USERS),
         config={"training": config.to_dict(), "versions": versions},
         metrics=metrics,
     )
 
 
-def _publish(partial: Path, output: Path) -> list[Row]:
+def _publish(directory: Path, output: Path) -> list[Row]:
     """Give the complete run its own name; return its table."""
     for name in ("adapter", "tuning"):
-        shutil.rmtree(partial / name, ignore_errors=True)
-    metrics = json.loads((partial / "metrics.json").read_text("utf-8"))
+        shutil.rmtree(directory / name, ignore_errors=True)
+    metrics = json.loads((directory / "metrics.json").read_text("utf-8"))
     try:
-        os.rename(partial, output)  # noqa: PTH104 - Path.rename on Windows replaces; this must not
+        os.rename(directory, output)  # noqa: PTH104 - Path.rename on Windows replaces; this must not
     except OSError as error:
         raise CheckpointError(
-            f"the run is complete at {partial} but could not be renamed to {output}: {error}"
+            f"the run is complete at {directory} but could not be renamed to {output}: {error}"
         ) from error
     (output / _OPTIONS).unlink()
     return [Row(**row) for row in metrics["rows"]]

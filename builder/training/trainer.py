@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
@@ -24,11 +23,12 @@ from transformers import (
 from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_utils import SchedulerType, get_last_checkpoint
 
-from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
-from builder.evaluation.ranking import rank_holdout
+from builder.errors import TrainingError
+from builder.evaluation.ranking import rank_scores, user_chunk
 from builder.model.recommender import item_vectors, network_scores
 from builder.progress import Progress, silent
+from builder.training.adapt import Plan
 from builder.training.config import TrainingConfig
 from builder.training.objective import NextItemObjective
 from builder.training.progress import ReportProgress
@@ -71,19 +71,14 @@ class NextItemTrainer(Trainer):
         with torch.no_grad():
             text_vectors = model.text(torch.arange(model.adapter.config.items))
         model.settle(text_vectors)
-        scorers = {
-            name: _NetworkScorer(model, text_vectors, text_only=text_only)
-            for name, text_only in (("ndcg@10", False), ("ndcg@10_text", True))
-        }
-        items = model.adapter.config.items
         figures = {
-            f"eval_{name}": rank_holdout(scorer, self._validation, items).ndcg(10)
-            for name, scorer in scorers.items()
+            f"eval_{name}": self._ndcg(model, text_vectors, text_only=text_only)
+            for name, text_only in (("ndcg@10", False), ("ndcg@10_text", True))
         }
         figures[f"eval_{SELECTION}"] = sum(figures.values()) / len(figures)
         self.log(figures)
         log.info(
-            "epoch %g: validation NDCG@10 %.4f, by text alone %.4f",
+            "epoch %.3g: validation NDCG@10 %.4f, by text alone %.4f",
             self.state.epoch or 0,
             figures["eval_ndcg@10"],
             figures["eval_ndcg@10_text"],
@@ -92,6 +87,22 @@ class NextItemTrainer(Trainer):
             self.args, self.state, self.control, figures
         )
         return figures
+
+    def _ndcg(self, model: NextItemObjective, text_vectors: Tensor, *, text_only: bool) -> float:
+        with torch.no_grad():
+            items = item_vectors(model.adapter, text_vectors, text_only=text_only)
+        gains = []
+        for part in self._validation.chunks(user_chunk(model.adapter.config.items)):
+            scores = network_scores(model.adapter, *items, part.histories)
+            if not np.isfinite(scores).all():
+                option = "tune-learning-rate" if self._encoder_learning_rate else "learning-rate"
+                raise TrainingError(
+                    f"training diverged by epoch {self.state.epoch or 0:.3g}: the network's logits "
+                    f"are no finite numbers any more; give a lower --{option}"
+                )
+            rank = rank_scores(scores, part.histories, part.targets)
+            gains.append(np.where(rank <= 10, 1 / np.log2(1.0 + rank), 0.0))
+        return float(np.concatenate(gains).mean())
 
     def create_optimizer(self, *_: Any, **__: Any) -> torch.optim.Optimizer:
         """AdamW; no decay for biases and norms; the encoder learns at its own rate."""
@@ -114,25 +125,15 @@ class NextItemTrainer(Trainer):
         return self.optimizer
 
 
-class _NetworkScorer:
-    def __init__(self, model: NextItemObjective, text_vectors: Tensor, *, text_only: bool) -> None:
-        self._adapter = model.adapter
-        with torch.no_grad():
-            self._items = item_vectors(model.adapter, text_vectors, text_only=text_only)
-
-    def scores(self, histories: Sequences) -> NDArray[np.float32]:
-        return network_scores(self._adapter, *self._items, histories)
-
-
 class _Patience(TrainerCallback):
-    """Ends a stage some epochs after its best one.
+    """Ends a stage some validations after its best one.
 
     Unlike transformers' `EarlyStoppingCallback` it counts from the saved state alone, so that a
     resumed run ends where it would have ended.
     """
 
-    def __init__(self, epochs: int) -> None:
-        self._epochs = epochs
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
 
     def on_save(
         self,
@@ -144,8 +145,7 @@ class _Patience(TrainerCallback):
         control.should_training_stop |= self.has_run_out(state)
 
     def has_run_out(self, state: TrainerState) -> bool:
-        epoch = state.max_steps / state.num_train_epochs
-        return state.global_step - (state.best_global_step or 0) >= self._epochs * epoch
+        return state.global_step - (state.best_global_step or 0) >= self._steps
 
 
 def run_stage(
@@ -154,6 +154,7 @@ def run_stage(
     windows: Windows,
     validation: Holdout,
     config: TrainingConfig,
+    plan: Plan,
     directory: Path,
     *,
     tuning: bool,
@@ -169,23 +170,26 @@ def run_stage(
         load_model(objective, trained)
         objective.eval()
         return
-    warmup_epochs = min(config.warmup_epochs, 0.1 * config.tune_epochs if tuning else np.inf)
+    schedule = plan.tuning if tuning else plan.adapter
     args = TrainingArguments(
         output_dir=str(directory / name),
-        num_train_epochs=config.tune_epochs if tuning else config.epochs,
-        per_device_train_batch_size=config.batch_size,
+        max_steps=schedule.total,
+        per_device_train_batch_size=plan.batch_size,
         # What the first stage learnt is refined here, not learnt again.
         learning_rate=config.learning_rate * (0.5 if tuning else 1.0),
         weight_decay=config.weight_decay,
         # Tuning has few epochs, and ends on the plateau that the decay brings; the first stage
         # ends by patience, at a horizon that nobody knows beforehand.
         lr_scheduler_type=(SchedulerType.LINEAR if tuning else SchedulerType.CONSTANT_WITH_WARMUP),
-        warmup_steps=int(warmup_epochs * -(-len(windows) // config.batch_size)),
+        warmup_steps=schedule.warmup,
         max_grad_norm=1.0,
-        eval_strategy="epoch",
-        save_strategy="epoch",
+        eval_strategy="steps",
+        eval_steps=schedule.steps,
+        save_strategy="steps",
+        save_steps=schedule.steps,
         save_total_limit=1,
-        logging_strategy="epoch",
+        logging_strategy="steps",
+        logging_steps=schedule.steps,
         load_best_model_at_end=True,
         metric_for_best_model=SELECTION,
         greater_is_better=True,
@@ -203,7 +207,7 @@ def run_stage(
         validation,
         encoder_learning_rate=config.tune_learning_rate if tuning else None,
     )
-    patience = _Patience(config.patience)
+    patience = _Patience(config.patience * schedule.steps)
     trainer.add_callback(patience)
     task = "train BERT along" if tuning else "train the network"
     trainer.add_callback(ReportProgress(task, progress))

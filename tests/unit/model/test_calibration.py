@@ -12,16 +12,18 @@ from builder.model.calibration import (
     LabelledLogits,
     draw_pairs,
     expected_calibration_error,
-    fit_platt,
+    fit_calibration,
     joined,
 )
 from tests.unit.model.tiny import sequences
 
 
-def simulated(scale: float, shift: float, count: int = 20_000) -> LabelledLogits:
+def simulated(
+    scale: float, shift: float, count: int = 20_000, ceiling: float = 1.0
+) -> LabelledLogits:
     random = np.random.default_rng(0)
     logits = random.normal(0, 3, count)
-    met = random.random(count) < Calibration(scale, shift).interest(logits)
+    met = random.random(count) < Calibration(scale, shift, ceiling).interest(logits)
     return LabelledLogits(logits, met, np.ones(count))
 
 
@@ -30,11 +32,20 @@ def simulated(scale: float, shift: float, count: int = 20_000) -> LabelledLogits
 def test_platt_recovers_what_made_the_data(scale: float, shift: float, unit: float) -> None:
     pairs = simulated(scale, shift)
     scaled = LabelledLogits(unit * pairs.logits, pairs.met, pairs.weights)
-    found = fit_platt(scaled)
+    found = fit_calibration(scaled)
     assert found.scale * unit == pytest.approx(scale, rel=0.1)
     assert found.shift == pytest.approx(shift, abs=0.1)
     assert expected_calibration_error(found, scaled) < 0.01
     assert expected_calibration_error(Calibration(scale / unit / 5, shift + 2), scaled) > 0.1
+
+
+def test_where_the_largest_logits_are_not_certain_the_ceiling_says_so() -> None:
+    pairs = simulated(1.0, 0.5, ceiling=0.9)
+    found = fit_calibration(pairs)
+    assert found.ceiling == pytest.approx(0.9, abs=0.01)
+    assert (found.scale, found.shift) == (pytest.approx(1, rel=0.1), pytest.approx(0.5, abs=0.1))
+    assert expected_calibration_error(found, pairs) < 0.01
+    assert fit_calibration(simulated(1.0, 0.5)).ceiling > 0.99
 
 
 def test_weights_count_as_copies() -> None:
@@ -44,7 +55,7 @@ def test_weights_count_as_copies() -> None:
         np.repeat(pairs.logits, copies), np.repeat(pairs.met, copies), np.ones(copies.sum())
     )
     weighted = LabelledLogits(pairs.logits, pairs.met, copies.astype(float))
-    one, other = fit_platt(weighted), fit_platt(repeated)
+    one, other = fit_calibration(weighted), fit_calibration(repeated)
     assert one.scale == pytest.approx(other.scale, rel=1e-3)
     assert one.shift == pytest.approx(other.shift, rel=1e-2, abs=1e-3)
     assert expected_calibration_error(one, weighted) == pytest.approx(
@@ -72,9 +83,10 @@ def test_calibration_error_by_hand() -> None:
 def test_interest_never_turns_the_order_of_logits_round(pairs: list[tuple[float, bool]]) -> None:
     logits = np.array([logit for logit, _ in pairs])
     met = np.array([met for _, met in pairs])
-    found = fit_platt(LabelledLogits(logits, met, np.ones(len(pairs))))
+    found = fit_calibration(LabelledLogits(logits, met, np.ones(len(pairs))))
     assert found.scale >= 0
     assert np.isfinite([found.scale, found.shift]).all()
+    assert 0.8 <= found.ceiling <= 1
     assert (np.diff(found.interest(np.sort(logits))) >= 0).all()
 
 
@@ -95,4 +107,4 @@ def test_users_who_have_met_everything_leave_nothing_to_calibrate() -> None:
     holdout = Holdout(sequences([0, 1]), np.array([2], np.int32))
     pairs = draw_pairs(np.ones((1, 3), np.float32), holdout, np.random.default_rng(0))
     assert pairs.met.tolist() == [True]
-    assert fit_platt(pairs) == Calibration()
+    assert fit_calibration(pairs) == Calibration()

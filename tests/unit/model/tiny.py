@@ -113,7 +113,7 @@ def recommender(backbone: Path, pooling: Pooling = "mean") -> Recommender:
         tokenizer=tokenizer,
         adapter=network,
         linear=linear.weighted(decay=0.9, weight=2.0),
-        calibration=Calibration(0.7, -0.3),
+        calibration=Calibration(0.7, -0.3, 0.95),
         catalogue=Catalogue(
             [f"i{index}" for index in range(ITEMS)], TEXTS, pd.DataFrame({"title": TEXTS})
         ),

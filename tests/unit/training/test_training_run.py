@@ -20,7 +20,7 @@ import torch
 from transformers import AutoModel
 
 from builder.data import DataConfig
-from builder.errors import CheckpointError, ConfigError, DataError
+from builder.errors import CheckpointError, ConfigError, DataError, TrainingError
 from builder.evaluation.report import Row
 from builder.model.checkpoint import load_checkpoint, load_validation, read_config
 from builder.model.recommender import encode_texts
@@ -51,7 +51,10 @@ def config(log: Path, backbone: Path) -> TrainingConfig:
 @pytest.fixture(scope="session")
 def run(config: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("runs") / "run"
-    train(config, output)
+    with pytest.MonkeyPatch.context() as patch:
+        # So small a BERT may not get better by tuning; what is tuned is looked at all the same.
+        patch.setattr("builder.training.run.better", lambda _, tuned: tuned)
+        train(config, output)
     return output
 
 
@@ -159,6 +162,32 @@ def test_without_tuning_bert_stays_as_it_is(
     before = AutoModel.from_pretrained(backbone).state_dict()
     for name, value in AutoModel.from_pretrained(tmp_path / "run/encoder").state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def test_the_frozen_model_is_kept_where_tuning_did_not_help(
+    config: TrainingConfig, backbone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "builder"):
+        train(replace(config, tune_learning_rate=0.5), tmp_path / "run")
+    assert "the frozen one is kept" in caplog.text
+    before = AutoModel.from_pretrained(backbone).state_dict()
+    for name, value in AutoModel.from_pretrained(tmp_path / "run/encoder").state_dict().items():
+        assert torch.equal(value, before[name])
+    model = load_checkpoint(tmp_path / "run")
+    vectors = encode_texts(model.encoder, model.tokenizer, TEXTS)
+    torch.testing.assert_close(vectors, model.text_vectors, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rate", "option"),
+    [("learning_rate", "--learning-rate"), ("tune_learning_rate", "--tune-learning-rate")],
+)
+def test_a_training_that_diverges_names_the_rate_to_lower(
+    config: TrainingConfig, tmp_path: Path, rate: str, option: str
+) -> None:
+    diverging = replace(config, **{rate: 1e30})
+    with pytest.raises(TrainingError, match=f"give a lower {option}$"):
+        train(diverging, tmp_path / "run")
 
 
 # Three steps are in the second epoch, after the first state was saved.

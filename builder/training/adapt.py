@@ -1,0 +1,115 @@
+"""Fills in the options that a run leaves open, from the size of its data.
+
+The aim is a training that takes about as many steps, of about as much work, whatever the log: a
+step of some thousand events, a validation after so many steps, a second stage of a fixed number
+of them. Otherwise a log of 20,000 short histories would be tuned for hours, and one of 900 users
+with a single event each learn from one step an epoch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Final
+
+import numpy as np
+
+from builder.data.splits import Split
+from builder.training.config import TrainingConfig
+
+log = logging.getLogger(__name__)
+
+EVENTS_PER_STEP: Final = 3_000
+STEPS_PER_EPOCH: Final = 16
+BATCH: Final = (16, 2_048)
+ROUND: Final = 200
+"""Most steps between two validations."""
+HISTORY: Final = (20, 100)
+TUNE_STEPS: Final = 100
+TUNE_ROUNDS: Final = 6
+TUNE_TOKENS: Final = 6_000
+"""Tokens that go through the learning layers in a step: a second on two cores with MiniLM."""
+TUNE_TEXTS: Final = (64, 512)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps of one stage: ``rounds`` of ``steps`` each, with a validation after every round.
+
+    The learning rate has its full height after ``warmup`` steps.
+    """
+
+    rounds: int
+    steps: int
+    warmup: int
+
+    @property
+    def total(self) -> int:
+        return self.rounds * self.steps
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was chosen. See `TrainingConfig` for the names."""
+
+    max_history: int
+    batch_size: int
+    tune_texts: int
+    adapter: Schedule
+    tuning: Schedule
+
+
+def choose_max_history(config: TrainingConfig, split: Split) -> int:
+    """As long as 95 % of the histories that a recommendation is made from."""
+    if config.max_history is not None:
+        return config.max_history
+    longest = int(np.quantile(split.test.histories.lengths, 0.95, method="higher"))
+    chosen = int(np.clip(longest, *HISTORY))
+    log.info("max history: %d events; 95 %% of the users have at most %d", chosen, longest)
+    return chosen
+
+
+def plan_stages(
+    config: TrainingConfig, max_history: int, windows: int, events: int, tokens: Sequence[int]
+) -> Plan:
+    """Batch, rounds and steps for so many windows with so many events in all.
+
+    ``tokens`` are the lengths of the items' texts.
+    """
+    batch = config.batch_size or _batch_size(windows, events)
+    steps = ceil(windows / batch)
+    rounds = ceil(steps / ROUND)
+    warmup = min(int(config.warmup_epochs * steps), ROUND)
+    adapter = Schedule(config.epochs * rounds, ceil(steps / rounds), warmup)
+    if config.tune_epochs is None:
+        tune_rounds, tune_steps = TUNE_ROUNDS, ceil(TUNE_STEPS / TUNE_ROUNDS)
+    else:
+        tune_rounds, tune_steps = config.tune_epochs * rounds, adapter.steps
+    tuning = Schedule(tune_rounds, tune_steps, min(warmup, tune_rounds * tune_steps // 10))
+    texts = config.tune_texts or int(np.clip(TUNE_TOKENS / np.mean(tokens), *TUNE_TEXTS))
+    log.info(
+        "%d windows of history with %d events: %d in a step, %d steps an epoch; a validation every "
+        "%d steps, at most %d of them",
+        windows,
+        events,
+        batch,
+        steps,
+        adapter.steps,
+        adapter.rounds,
+    )
+    log.info(
+        "texts of %.0f tokens on average: %d of them learn in a step of the second stage, which "
+        "has %d steps",
+        np.mean(tokens),
+        texts,
+        tuning.total,
+    )
+    return Plan(max_history, batch, texts, adapter, tuning)
+
+
+def _batch_size(windows: int, events: int) -> int:
+    """About `EVENTS_PER_STEP` events, but `STEPS_PER_EPOCH` steps; a power of two."""
+    wanted = min(EVENTS_PER_STEP * windows / events, windows / STEPS_PER_EPOCH)
+    return int(2 ** round(np.log2(np.clip(wanted, *BATCH))))

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.data import DataConfig, leave_one_out
+from builder.training.adapt import Plan, choose_max_history, plan_stages
+from builder.training.config import TrainingConfig
+from tests.unit.model.tiny import sequences
+
+
+def config(**options: Any) -> TrainingConfig:
+    return TrainingConfig(data=DataConfig(Path("data")), backbone="bert", **options)
+
+
+def plan(windows: int, events: int, *, tokens: int = 10, **options: Any) -> Plan:
+    return plan_stages(config(**options), 100, windows, events, [tokens])
+
+
+@pytest.mark.parametrize(
+    ("windows", "events", "batch", "steps"),
+    [
+        (1_100, 53_000, 64, 18),  # long histories: some 3,000 events a step
+        (940, 940, 64, 15),  # a single event each: still some steps an epoch
+        (20_000, 20_000, 1_024, 20),  # many short ones: not hundreds of nearly empty steps
+        (100_000, 2_000_000, 128, 782),  # many: steps of the same size, more of them
+        (20, 60, 16, 2),
+    ],
+)
+def test_a_step_is_some_thousand_events(windows: int, events: int, batch: int, steps: int) -> None:
+    found = plan(windows, events)
+    assert found.batch_size == batch
+    rounds = found.adapter.rounds // TrainingConfig.epochs
+    assert rounds * found.adapter.steps == pytest.approx(steps, abs=rounds)
+    assert found.adapter.steps <= 200
+    assert found.adapter.warmup <= 200
+
+
+def test_tuning_costs_the_same_whatever_the_log() -> None:
+    small, large = plan(940, 940), plan(100_000, 2_000_000)
+    assert small.tuning.total == large.tuning.total
+    assert plan(940, 940, tokens=60).tune_texts == 100
+    assert plan(940, 940, tokens=2).tune_texts == 512
+    assert plan(940, 940, tokens=512).tune_texts == 64
+
+
+def test_what_was_asked_for_is_done() -> None:
+    found = plan(1_100, 53_000, batch_size=100, tune_epochs=3, tune_texts=7, epochs=2)
+    assert (found.batch_size, found.tune_texts) == (100, 7)
+    assert (found.adapter.total, found.tuning.total) == (22, 33)
+    assert plan(1_100, 53_000, tune_epochs=0).tuning.total == 0
+
+
+@pytest.mark.parametrize(("length", "expected"), [(4, 20), (50, 49), (300, 100)])
+def test_histories_are_as_long_as_those_that_will_be_asked_about(
+    length: int, expected: int
+) -> None:
+    split = leave_one_out(sequences(*[list(range(length))] * 20, list(range(1_000))))
+    assert choose_max_history(config(), split) == expected
+    assert choose_max_history(config(max_history=3), split) == 3
