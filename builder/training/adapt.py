@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from builder.data.splits import Split
+from builder.data.splits import Holdout, Split
 from builder.training.config import TrainingConfig
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,11 @@ TUNE_ROUNDS: Final = 6
 TUNE_TOKENS: Final = 6_000
 """Tokens that go through the learning layers in a step: a second on two cores with MiniLM."""
 TUNE_TEXTS: Final = (64, 512)
+
+MOST_USERS: Final = 2_000
+"""Validation users that a choice is made on, and that the ranking gate of an export gets."""
+SCORED_ON: Final = 20_000_000
+"""Scores, users times items, that a choice is made on: fewer users where the catalogue is large."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +57,16 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Plan:
-    """What was chosen. See `TrainingConfig` for the names."""
+    """What a step holds, and how many each stage has."""
 
-    max_history: int
     batch_size: int
-    tune_texts: int
     adapter: Schedule
     tuning: Schedule
+
+
+def chosen_on(validation: Holdout, items: int) -> Holdout:
+    """The validation users that choices are made on; more would cost time alone."""
+    return validation.spread(int(np.clip(SCORED_ON // items, MOST_USERS // 4, MOST_USERS)))
 
 
 def choose_max_history(config: TrainingConfig, split: Split) -> int:
@@ -71,13 +79,21 @@ def choose_max_history(config: TrainingConfig, split: Split) -> int:
     return chosen
 
 
-def plan_stages(
-    config: TrainingConfig, max_history: int, windows: int, events: int, tokens: Sequence[int]
-) -> Plan:
-    """Batch, rounds and steps for so many windows with so many events in all.
+def choose_tune_texts(config: TrainingConfig, tokens: Sequence[int]) -> int:
+    """Texts that learn in a step of the second stage, by the lengths of all texts in tokens."""
+    if config.tune_texts is not None:
+        return config.tune_texts
+    chosen = int(np.clip(TUNE_TOKENS / np.mean(tokens), *TUNE_TEXTS))
+    log.info(
+        "texts of %.0f tokens on average: %d of them learn in a step of the second stage",
+        np.mean(tokens),
+        chosen,
+    )
+    return chosen
 
-    ``tokens`` are the lengths of the items' texts.
-    """
+
+def plan_stages(config: TrainingConfig, windows: int, events: int) -> Plan:
+    """Batch, rounds and steps for so many windows with so many events in all."""
     batch = config.batch_size or _batch_size(windows, events)
     steps = ceil(windows / batch)
     rounds = ceil(steps / ROUND)
@@ -88,25 +104,18 @@ def plan_stages(
     else:
         tune_rounds, tune_steps = config.tune_epochs * rounds, adapter.steps
     tuning = Schedule(tune_rounds, tune_steps, min(warmup, tune_rounds * tune_steps // 10))
-    texts = config.tune_texts or int(np.clip(TUNE_TOKENS / np.mean(tokens), *TUNE_TEXTS))
     log.info(
-        "%d windows of history with %d events: %d in a step, %d steps an epoch; a validation every "
-        "%d steps, at most %d of them",
+        "%d histories, or parts of them, with %d events: %d in a step, %d steps an epoch; a "
+        "validation every %d steps, at most %d times; the second stage has %d steps",
         windows,
         events,
         batch,
         steps,
         adapter.steps,
         adapter.rounds,
-    )
-    log.info(
-        "texts of %.0f tokens on average: %d of them learn in a step of the second stage, which "
-        "has %d steps",
-        np.mean(tokens),
-        texts,
         tuning.total,
     )
-    return Plan(max_history, batch, texts, adapter, tuning)
+    return Plan(batch, adapter, tuning)
 
 
 def _batch_size(windows: int, events: int) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from builder import console
+from builder.config_file import ConfigFile, PrintConfig, config_text
 from builder.data.options import (
     ColumnMap,
     DataFormat,
@@ -20,6 +21,7 @@ from builder.data.options import (
     UsersFile,
     data_config,
 )
+from builder.errors import ConfigError
 from builder.training import options
 from builder.training.config import TrainingConfig, partial_directory
 
@@ -27,18 +29,25 @@ _DEFAULT = TrainingConfig
 
 
 def train(
-    data: Annotated[Path, typer.Option(metavar="DIR", help="The log and the items.")],
+    context: typer.Context,
+    *,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The log and the items. Required.")
+    ] = None,
     backbone: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAME_OR_PATH",
-            help="The pretrained BERT to fine-tune: a Hugging Face directory or hub name.",
+            help="The pretrained BERT to fine-tune: a Hugging Face directory or hub name. "
+            "Required.",
         ),
-    ],
+    ] = None,
     output: Annotated[
-        Path, typer.Option(metavar="RUN", help="The checkpoint to write; must not exist.")
-    ],
-    *,
+        Path | None,
+        typer.Option(metavar="RUN", help="The checkpoint to write; must not exist. Required."),
+    ] = None,
+    config_file: ConfigFile = None,  # noqa: ARG001 - it has set the defaults of the others
+    print_config: PrintConfig = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted run, with its own options.")
     ] = False,
@@ -82,6 +91,13 @@ def train(
     First the network learns on the text vectors of the BERT as it is, then both learn together.
     Everything is chosen on validation events, and reported on test events (see --split).
     """
+    if print_config:
+        typer.echo(config_text(context), nl=False)
+        return
+    if data is None or backbone is None or output is None:
+        raise ConfigError(
+            "train: --data, --backbone and --output must be given, here or in the --config file"
+        )
     data_set = data_config(
         data,
         data_format=data_format,

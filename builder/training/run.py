@@ -34,7 +34,13 @@ from builder.model.recommender import (
 )
 from builder.model.text_encoder import LowerLayers, TextEncoder
 from builder.progress import Progress, silent
-from builder.training.adapt import Plan, choose_max_history, plan_stages
+from builder.training.adapt import (
+    MOST_USERS,
+    choose_max_history,
+    choose_tune_texts,
+    chosen_on,
+    plan_stages,
+)
 from builder.training.config import TrainingConfig, partial_directory
 from builder.training.linear_choice import Terms, choose_companions, linear_terms
 from builder.training.objective import NextItemObjective, TuningObjective
@@ -46,10 +52,6 @@ from model_repository.text_tokenizer import TextTokenizer
 log = logging.getLogger(__name__)
 
 _OPTIONS: Final = "training.json"
-MOST_USERS: Final = 2_000
-"""Validation users that a choice is made on, and that the ranking gate of an export gets."""
-SCORED_ON: Final = 20_000_000
-"""Scores, users times items, that a choice is made on: fewer users where the catalogue is large."""
 _CALIBRATION_SEED: Final = 1
 """Not the one that the table's calibration error is measured with."""
 _TUNING_ID_DROPOUT: Final = 0.5
@@ -64,9 +66,8 @@ class _Data:
 
     @cached_property
     def chosen_on(self) -> Holdout:
-        """The validation users that everything is chosen on; more would cost time alone."""
-        most = max(SCORED_ON // len(self.catalogue), MOST_USERS // 4)
-        return self.split.validation.spread(min(most, MOST_USERS))
+        """The validation users that everything is chosen on."""
+        return chosen_on(self.split.validation, len(self.catalogue))
 
     @property
     def popularity(self) -> torch.Tensor:
@@ -103,9 +104,8 @@ def train(
     frozen_vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
     max_history = choose_max_history(config, data.split)
     windows = Windows(data.split.train, max_history)
-    tokens = [len(row.tokens) for row in tokenizer(data.catalogue.texts)]
-    plan = plan_stages(config, max_history, len(windows), len(data.split.train.items), tokens)
-    adapter = _new_adapter(config, plan, data, frozen_vectors)
+    plan = plan_stages(config, len(windows), len(data.split.train.items))
+    adapter = _new_adapter(config, max_history, data, frozen_vectors)
 
     log.info("stage 1: the adapter on frozen text vectors")
     objective = NextItemObjective(
@@ -136,7 +136,7 @@ def train(
     if plan.tuning.total and config.tune_layers:
         log.info("stage 2: the last %d BERT layers with the adapter", config.tune_layers)
         encoder, adapter = copy.deepcopy(encoder), copy.deepcopy(adapter)
-        _tune(config, plan, data, encoder, tokenizer, adapter, frozen_vectors, stage, progress)
+        _tune(config, data, encoder, tokenizer, adapter, frozen_vectors, stage, progress)
         vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
         tuned = _assemble(data, encoder, tokenizer, adapter, vectors, terms, progress)
         rows += model_rows("fine-tuned: ", tuned.model, data.split.test, progress=progress)
@@ -219,7 +219,7 @@ def _max_length(config: TrainingConfig, backbone: nn.Module) -> int:
 
 
 def _new_adapter(
-    config: TrainingConfig, plan: Plan, data: _Data, text_vectors: torch.Tensor
+    config: TrainingConfig, max_history: int, data: _Data, text_vectors: torch.Tensor
 ) -> InterestAdapter:
     adapter = InterestAdapter(
         AdapterConfig(
@@ -230,7 +230,7 @@ def _new_adapter(
             layers=config.layers,
             heads=config.heads,
             dropout=config.dropout,
-            max_history=plan.max_history,
+            max_history=max_history,
         )
     )
     adapter.fit_whitening(text_vectors)
@@ -241,7 +241,6 @@ def _new_adapter(
 
 def _tune(
     config: TrainingConfig,
-    plan: Plan,
     data: _Data,
     encoder: TextEncoder,
     tokenizer: TextTokenizer,
@@ -264,7 +263,8 @@ def _tune(
         progress("cache the lower layers", done, len(rows))
     lower.take_off()
     try:
-        text = TunedTextVectors(encoder, lower, states, text_vectors, learning=plan.tune_texts)
+        learning = choose_tune_texts(config, [len(tokens) for tokens in rows])
+        text = TunedTextVectors(encoder, lower, states, text_vectors, learning=learning)
         objective = TuningObjective(
             adapter,
             text,

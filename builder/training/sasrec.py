@@ -13,6 +13,7 @@ from builder.data.splits import Split
 from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.recommender import network_scores
 from builder.progress import Progress, silent
+from builder.training.adapt import choose_max_history, chosen_on, plan_stages
 from builder.training.config import TrainingConfig
 from builder.training.objective import NextItemObjective
 from builder.training.text_vectors import FrozenTextVectors
@@ -47,6 +48,8 @@ def train_sasrec(
     (Klenitskiy & Vasilev 2023). ``directory`` holds the state of the training.
     """
     torch.manual_seed(config.seed)
+    max_history = choose_max_history(config, split)
+    windows = Windows(split.train, max_history)
     adapter = InterestAdapter(
         AdapterConfig(
             items=items,
@@ -56,7 +59,7 @@ def train_sasrec(
             layers=config.layers,
             heads=config.heads,
             dropout=config.dropout,
-            max_history=config.max_history,
+            max_history=max_history,
         )
     )
     popularity = torch.from_numpy(np.bincount(split.train.items, minlength=items))
@@ -74,9 +77,10 @@ def train_sasrec(
     run_stage(
         "sasrec",
         objective,
-        Windows(split.train, config.max_history),
-        split.validation,
+        windows,
+        chosen_on(split.validation, items),
         config,
+        plan_stages(config, len(windows), len(split.train.items)),
         directory,
         tuning=False,
         progress=progress,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from builder.data import DataConfig, leave_one_out
-from builder.training.adapt import Plan, choose_max_history, plan_stages
+from builder.training.adapt import Plan, choose_max_history, choose_tune_texts, plan_stages
 from builder.training.config import TrainingConfig
 from tests.unit.model.tiny import sequences
 
@@ -15,8 +15,8 @@ def config(**options: Any) -> TrainingConfig:
     return TrainingConfig(data=DataConfig(Path("data")), backbone="bert", **options)
 
 
-def plan(windows: int, events: int, *, tokens: int = 10, **options: Any) -> Plan:
-    return plan_stages(config(**options), 100, windows, events, [tokens])
+def plan(windows: int, events: int, **options: Any) -> Plan:
+    return plan_stages(config(**options), windows, events)
 
 
 @pytest.mark.parametrize(
@@ -41,14 +41,15 @@ def test_a_step_is_some_thousand_events(windows: int, events: int, batch: int, s
 def test_tuning_costs_the_same_whatever_the_log() -> None:
     small, large = plan(940, 940), plan(100_000, 2_000_000)
     assert small.tuning.total == large.tuning.total
-    assert plan(940, 940, tokens=60).tune_texts == 100
-    assert plan(940, 940, tokens=2).tune_texts == 512
-    assert plan(940, 940, tokens=512).tune_texts == 64
+    assert choose_tune_texts(config(), [20, 100]) == 100
+    assert choose_tune_texts(config(), [2]) == 512
+    assert choose_tune_texts(config(), [512]) == 64
+    assert choose_tune_texts(config(tune_texts=7), [512]) == 7
 
 
 def test_what_was_asked_for_is_done() -> None:
-    found = plan(1_100, 53_000, batch_size=100, tune_epochs=3, tune_texts=7, epochs=2)
-    assert (found.batch_size, found.tune_texts) == (100, 7)
+    found = plan(1_100, 53_000, batch_size=100, tune_epochs=3, epochs=2)
+    assert found.batch_size == 100
     assert (found.adapter.total, found.tuning.total) == (22, 33)
     assert plan(1_100, 53_000, tune_epochs=0).tuning.total == 0
 
