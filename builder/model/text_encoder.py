@@ -126,6 +126,14 @@ class _Passthrough(nn.Module):
         return states[0]
 
 
+def layer_count(backbone: nn.Module) -> int:
+    """Layers that `LowerLayers` can choose from; 0 where they share their weights, as ALBERT's."""
+    try:
+        return len(layer_list(backbone)[2])
+    except ValueError:
+        return 0
+
+
 def layer_list(backbone: nn.Module) -> tuple[nn.Module, str, nn.ModuleList]:
     """Find the layers of a BERT-like network: the module that holds them, their name in it, they.
 

@@ -32,7 +32,7 @@ from builder.model.recommender import (
     length_batches,
     pad_rows,
 )
-from builder.model.text_encoder import LowerLayers, TextEncoder
+from builder.model.text_encoder import LowerLayers, TextEncoder, layer_count
 from builder.progress import Progress, silent
 from builder.training.adapt import (
     MOST_USERS,
@@ -99,7 +99,7 @@ def train(
     backbone, hub_tokenizer = load_backbone(config.backbone)
     hub_tokenizer.save_pretrained(directory / "encoder")
     tokenizer = TextTokenizer(directory / "encoder/tokenizer.json", _max_length(config, backbone))
-    _check_layers(config, backbone)
+    layers_to_tune = _layers_to_tune(config, backbone)
     encoder = TextEncoder(backbone, hub_tokenizer.pad_token_id, config.pooling)
     frozen_vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
     max_history = choose_max_history(config, data.split)
@@ -133,8 +133,8 @@ def train(
         "frozen BERT: ", frozen.model, data.split.test, progress=progress
     )
     chosen = frozen
-    if plan.tuning.total and config.tune_layers:
-        log.info("stage 2: the last %d BERT layers with the adapter", config.tune_layers)
+    if layers_to_tune:
+        log.info("stage 2: the last %d BERT layers with the adapter", layers_to_tune)
         encoder, adapter = copy.deepcopy(encoder), copy.deepcopy(adapter)
         _tune(config, data, encoder, tokenizer, adapter, frozen_vectors, stage, progress)
         vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
@@ -203,13 +203,20 @@ def _read(config: TrainingConfig) -> _Data:
     return _Data(catalogue, split, interactions.actions)
 
 
-def _check_layers(config: TrainingConfig, backbone: nn.Module) -> None:
-    layers = int(backbone.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
-    if config.tune_epochs and config.tune_layers > layers:
+def _layers_to_tune(config: TrainingConfig, backbone: nn.Module) -> int:
+    if config.tune_epochs == 0 or config.tune_layers == 0:
+        return 0
+    layers = layer_count(backbone)
+    if not layers:
+        log.warning(
+            "the layers of %s share their weights: the second stage is left out", config.backbone
+        )
+    elif config.tune_layers > layers:
         raise ConfigError(
             f"tune_layers {config.tune_layers}: {config.backbone} has {layers} layers; give at "
             "most that many"
         )
+    return min(config.tune_layers, layers)
 
 
 def _max_length(config: TrainingConfig, backbone: nn.Module) -> int:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import typer
 import yaml
-from click.testing import Result
 from typer.testing import CliRunner
 
 from builder.errors import ConfigError
@@ -16,7 +15,7 @@ app = typer.Typer()
 app.command()(train)
 
 
-def call(*arguments: object) -> Result:
+def call(*arguments: object) -> Any:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     if isinstance(result.exception, ConfigError):
         raise result.exception

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel
+from transformers import AlbertConfig, AlbertModel, AutoModel
 
 from builder.data import DataConfig
 from builder.errors import CheckpointError, ConfigError, DataError, TrainingError
@@ -26,7 +26,7 @@ from builder.model.checkpoint import load_checkpoint, load_validation, read_conf
 from builder.model.recommender import encode_texts
 from builder.training.config import TrainingConfig, partial_directory
 from builder.training.run import train
-from tests.unit.model.tiny import ITEMS, TEXTS, USERS
+from tests.unit.model.tiny import ITEMS, SHAPE, TEXTS, USERS
 
 NAMES = [
     "popularity", "ItemKNN", "EASE",
@@ -188,6 +188,19 @@ def test_a_training_that_diverges_names_the_rate_to_lower(
     diverging = replace(config, **{rate: 1e30})
     with pytest.raises(TrainingError, match=f"give a lower {option}$"):
         train(diverging, tmp_path / "run")
+
+
+def test_layers_that_share_their_weights_stay_as_they_are(
+    config: TrainingConfig, backbone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shape = {"vocab_size": SHAPE["vocab_size"], "hidden_size": 16, "embedding_size": 8}
+    albert = AlbertModel(AlbertConfig(**shape, num_attention_heads=2, intermediate_size=32))
+    shutil.copytree(backbone, tmp_path / "albert")
+    albert.save_pretrained(tmp_path / "albert")
+    rows = train(replace(config, backbone=str(tmp_path / "albert")), tmp_path / "run")
+    assert [row.name for row in rows] == NAMES[:6]
+    assert "share their weights: the second stage is left out" in caplog.text
+    assert load_checkpoint(tmp_path / "run").encoder.width == 16
 
 
 # Three steps are in the second epoch, after the first state was saved.
