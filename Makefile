@@ -2,6 +2,7 @@
 # make test      lint, unit and integration tests (the real tritonserver)
 # make test-gpu  tests and a benchmark that need an NVIDIA GPU and the package tensorrt; both skip
 #                elsewhere, saying why
+# make perf      the benchmark beside its peers, on what make demo made
 # make lint      ruff and mypy alone
 # make clean     removes everything that the other targets made, but the fetched data
 
@@ -9,13 +10,16 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 
-.PHONY: demo test test-gpu lint clean
+.PHONY: demo test test-gpu perf lint clean
 
 demo: $(VENV)/installed
 	$(RUN) builder demo
 
 test: lint
 	$(RUN) pytest
+
+perf: $(VENV)/installed
+	$(RUN) perf run
 
 test-gpu: $(VENV)/installed
 	$(RUN) pytest -m gpu tests/gpu
@@ -32,5 +36,5 @@ clean:
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[builder,evaluation,embedded,tensorrt-rtx,dev]'
+	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[builder,evaluation,embedded,perf,tensorrt-rtx,dev]'
 	touch $@

@@ -1,4 +1,8 @@
-"""``python -m perf``: the measurements, each a command of its own."""
+"""``python -m perf``: the measurements, each a command of its own.
+
+Start with ``run --quick``, which takes two minutes and shows what a full run does. ``COMMAND
+--help`` says what each needs.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,23 @@ import json
 import sys
 from contextlib import nullcontext
 
-from perf import engines
+from builder.errors import BuilderError
+from perf import analyze, engines, profile, run, soak
 from perf.client_overhead import footprint, measure, small_server
+from perf.errors import PerfError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m perf", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m perf",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run.add_commands(commands)
+    analyze.add_command(commands)
+    profile.add_command(commands)
+    soak.add_command(commands)
     overhead = commands.add_parser(
         "client-overhead", help="CPU time of a call in the client, beside tritonclient's"
     )
@@ -25,7 +39,11 @@ def main(arguments: list[str] | None = None) -> int:
     overhead.set_defaults(run=_client_overhead)
     engines.add_command(commands)
     options = parser.parse_args(arguments)
-    return int(options.run(options))
+    try:
+        return int(options.run(options))
+    except (PerfError, BuilderError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
 
 
 def _client_overhead(options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from builder.errors import BuilderError, ConfigError, RepositoryError
 from client._contract import ADAPTER, ENCODER, RETRIEVER
@@ -32,7 +33,7 @@ _WARM_UP: Final = 2
 _FEWEST: Final = 5
 """Executions of a shape, however long they take."""
 
-Tensors = dict[str, np.ndarray]
+Tensors = dict[str, NDArray[Any]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

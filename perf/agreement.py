@@ -1,0 +1,90 @@
+"""Whether the systems answer alike: what is faster at something else is not faster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client import Item, RecommenderClient
+from perf.errors import PerfError
+from perf.workload import Workload
+
+LEAST_COSINE: Final = 0.9999
+LEAST_COSINE_INT8: Final = 0.95
+_LOGIT: Final = 1e-3
+_USERS: Final = 20
+
+Encode = Callable[[Sequence[str]], NDArray[np.float32]]
+
+
+def check_vectors(
+    ours: Encode, others: Mapping[str, Encode], texts: Sequence[str], least: float = LEAST_COSINE
+) -> dict[str, float]:
+    """Return the smallest cosine over ``texts`` between our vectors and those of each other.
+
+    The cosine, since some normalise and others do not.
+
+    Raises
+    ------
+    PerfError
+        One is below ``least``, or there are not as many vectors as texts.
+    """
+    expected = ours(texts)
+    found = {}
+    for name, encode in others.items():
+        vectors = encode(texts)
+        if vectors.shape != expected.shape or not np.isfinite(vectors).all():
+            raise PerfError(f"{name} answers {vectors.shape} finite numbers, not {expected.shape}")
+        cosines = (vectors * expected).sum(1) / (
+            np.linalg.norm(vectors, axis=1) * np.linalg.norm(expected, axis=1)
+        )
+        found[name] = float(cosines.min())
+        if not found[name] >= least:
+            text = texts[int(cosines.argmin())]
+            raise PerfError(
+                f"{name} encodes {text!r} unlike us: cosine {found[name]:.6f}, below {least}; do "
+                "both serve the encoder of the same checkpoint?"
+            )
+    return found
+
+
+def check_recommendations(client: RecommenderClient, workload: Workload) -> int:
+    """Hold ``recommend`` against ``rank`` on real users; return how many.
+
+    Raises
+    ------
+    PerfError
+        A recommended item was seen, comes twice or is not in order, or ``rank`` scores it
+        otherwise.
+    """
+    users = workload.users[:_USERS]
+    for user in users:
+        best = client.recommend(user.history, top_k=10)
+        ids = [item.id for item in best]
+        if len(set(ids)) != len(ids) or set(ids) & set(user.history):
+            raise PerfError(f"recommend answers {ids}: one comes twice, or was in {user.history}")
+        logits = np.array([item.logit for item in best])
+        ranked = np.array([item.logit for item in client.rank(user.history, ids)])
+        if (np.diff(logits) > 0).any() or not np.allclose(logits, ranked, atol=_LOGIT):
+            raise PerfError(f"recommend and rank score {ids} as {logits} and {ranked}")
+    return len(users)
+
+
+def ndcg(ranks: Sequence[int], k: int = 10) -> float:
+    """NDCG@k of one relevant item each, from its rank (0: first)."""
+    return float(np.mean([1 / np.log2(rank + 2) if rank < k else 0.0 for rank in ranks]))
+
+
+def rank_of_target(scores: NDArray[np.float32], target: int) -> int:
+    """How many of the others score at least as high: ties count against the target."""
+    if np.isnan(scores).any():
+        raise PerfError("a score is not a number")
+    return int((scores >= scores[target]).sum()) - 1
+
+
+def unseen(items: Sequence[str], texts: Sequence[str]) -> list[Item]:
+    """The items under ids that no catalogue knows."""
+    return [Item(f"unseen-{item}", text) for item, text in zip(items, texts, strict=True)]

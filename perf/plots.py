@@ -1,0 +1,125 @@
+"""Plots of a report: latency against throughput, throughput against batch, cost of the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from perf.errors import PerfError
+
+
+def draw(report: Mapping[str, Any], directory: Path, stem: str) -> list[Path]:
+    """Write an SVG of each plot whose cases the report has; return the files.
+
+    Raises
+    ------
+    PerfError
+        matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise PerfError("plots need `pip install tritonrec[perf]`") from error
+    mpl.use("agg")
+    mpl.rcParams["svg.hashsalt"] = stem  # the same figures give the same file
+    plots: dict[str, Callable[[Any, Mapping[str, Any]], bool]] = {
+        "latency": _latency,
+        "batch": _batch,
+        "stages": _stages,
+        "catalogue": _catalogue,
+    }
+    files = []
+    for name, plot in plots.items():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7, 4.2), layout="constrained")
+        if plot(figure.subplots(), report):
+            files.append(directory / f"{stem}-{name}.svg")
+            figure.savefig(files[-1], metadata={"Date": None})
+    return files
+
+
+def _latency(axes: Any, report: Mapping[str, Any]) -> bool:
+    curves = _curves(report, "encode-curve-")
+    for name, points in curves.items():
+        ordered = sorted(points.items())
+        axes.plot(
+            [point["rate"] for _, point in ordered],
+            [point["p95"] for _, point in ordered],
+            marker="o", label=name,
+        )  # fmt: skip
+        for clients, point in ordered:
+            axes.annotate(str(clients), (point["rate"], point["p95"]), fontsize=7)
+    axes.set(
+        xlabel="single texts a second", ylabel="p95 latency, ms", yscale="log",
+        title="encode: latency against throughput (points: clients)",
+    )  # fmt: skip
+    return _finish(axes, shown=bool(curves))
+
+
+def _batch(axes: Any, report: Mapping[str, Any]) -> bool:
+    curves = _curves(report, "batch-curve-")
+    for name, points in curves.items():
+        ordered = sorted(points.items())
+        axes.plot(
+            [batch for batch, _ in ordered],
+            [batch * point["rate"] for batch, point in ordered],
+            marker="o", label=name,
+        )  # fmt: skip
+    axes.set(
+        xlabel="texts a request", ylabel="texts a second", xscale="log",
+        title="encode: throughput against batch, one client",
+    )  # fmt: skip
+    return _finish(axes, shown=bool(curves))
+
+
+def _stages(axes: Any, report: Mapping[str, Any]) -> bool:
+    stages = report["stages"]
+    rows = [
+        (f"{model}: {step['model']}", step)
+        for model, steps in stages.items()
+        for step in steps
+        if step["model"] != model or len(steps) == 1
+    ]
+    start = [0.0] * len(rows)
+    for part in ("queue", "transfer", "compute"):
+        widths = [step[part] for _, step in rows]
+        axes.barh([name for name, _ in rows], widths, left=start, label=part)
+        start = [left + width for left, width in zip(start, widths, strict=True)]
+    axes.invert_yaxis()
+    axes.set(xlabel="ms a request, one client", title="what each model of a request costs")
+    return _finish(axes, shown=bool(rows))
+
+
+def _catalogue(axes: Any, report: Mapping[str, Any]) -> bool:
+    points = report.get("catalogue", [])
+    for way in sorted({point["way"] for point in points}):
+        ordered = [point for point in points if point["way"] == way]
+        axes.plot(
+            [point["items"] for point in ordered],
+            [point["p50"] for point in ordered],
+            marker="o", label=way,
+        )  # fmt: skip
+    axes.set(
+        xlabel="items", ylabel="p50, ms", xscale="log", yscale="log",
+        title="finding the best items: catalogue against latency",
+    )  # fmt: skip
+    return _finish(axes, shown=bool(points))
+
+
+def _curves(report: Mapping[str, Any], prefix: str) -> dict[str, dict[int, dict[str, float]]]:
+    curves: dict[str, dict[int, dict[str, float]]] = {}
+    for case, contenders in report["cases"].items():
+        if case.startswith(prefix):
+            for name, summary in contenders.items():
+                point = int(case.removeprefix(prefix))
+                curves.setdefault(name, {})[point] = summary["median"]
+    return curves
+
+
+def _finish(axes: Any, *, shown: bool) -> bool:
+    if shown:
+        axes.grid(visible=True, alpha=0.3)
+        axes.legend(fontsize=8)
+    return shown

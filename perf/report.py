@@ -1,0 +1,149 @@
+"""A run as JSON, as a Markdown table, and the table's place in a document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Final
+
+from perf.errors import PerfError
+from perf.goals import GOALS, Goal, Results
+
+FORMAT: Final = "tritonrec-perf-1"
+BEGIN: Final = "<!-- perf: begin -->"
+END: Final = "<!-- perf: end -->"
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything that ``perf/results/*.json`` holds."""
+
+    machine: Mapping[str, Any]
+    versions: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    results: Results
+    agreement: Mapping[str, Any] = field(default_factory=dict)
+    cross_check: Mapping[str, float] = field(default_factory=dict)
+    stages: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    repeated: list[str] = field(default_factory=list)
+    """Systems that were given texts a second time, so that a cache may have helped them."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "machine": self.machine,
+            "versions": self.versions,
+            "settings": self.settings,
+            "agreement": self.agreement,
+            "cross_check": self.cross_check,
+            "goals": [_goal_dict(goal, value) for goal, value in values(self.results)],
+            "repeated": self.repeated,
+            "stages": self.stages,
+            "cases": {
+                case: {name: summary.to_dict() for name, summary in contenders.items()}
+                for case, contenders in self.results.items()
+            },
+        }
+
+
+def values(results: Results) -> list[tuple[Goal, float]]:
+    """The goals whose two sides were both measured, with their figures."""
+    found = ((goal, goal.value(results)) for goal in GOALS)
+    return [(goal, value) for goal, value in found if value is not None]
+
+
+def write_json(report: Report, file: Path) -> dict[str, Any]:
+    content = report.to_dict()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    return content
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read what `write_json` wrote.
+
+    Raises
+    ------
+    PerfError
+        It is something else.
+    """
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise PerfError(f"{file} cannot be read as a report: {error}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise PerfError(f"{file} is no report of `python -m perf run`")
+    return content
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The goals with what was measured, then every system in every case."""
+    lines = ["| | measured | goal | |", "|---|---:|---:|---|"]
+    for goal in report["goals"]:
+        sign = "≥" if goal["at_least"] else "≤"
+        lines.append(
+            f"| {goal['text']} | {_short(goal['value'])} | {sign} {_short(goal['bound'])} "
+            f"| {'reached' if goal['reached'] else 'missed'} |"
+        )
+    lines += [
+        "",
+        "| case | system | requests/s | p50 ms | p95 ms | p99 ms | spread |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for case, contenders in report["cases"].items():
+        if "curve" in case:
+            continue  # that is what the plots are for
+        for name, summary in contenders.items():
+            median = summary["median"]
+            lines.append(
+                f"| {case} | {name} | {_short(median['rate'])} | {_short(median['p50'])} "
+                f"| {_short(median['p95'])} | {_short(median['p99'])} "
+                f"| {summary['spread']['p50']:.0%} |"
+            )
+    machine, settings = report["machine"], report["settings"]
+    lines.append(
+        f"\n{machine['processor']}, {machine['cores']} cores, {machine['memory']:g} GiB; medians "
+        f"of {settings['repetitions']} blocks of {settings['seconds']:g} s in turns; spread: "
+        "largest less smallest p50, over the median."
+    )
+    return "\n".join(lines) + "\n"
+
+
+def put_into(document: Path, text: str) -> None:
+    """Replace what is between the two marks in a Markdown file.
+
+    Raises
+    ------
+    PerfError
+        It has not both marks, in order, once.
+    """
+    content = document.read_text("utf-8")
+    if (
+        content.count(BEGIN) != 1
+        or content.count(END) != 1
+        or content.index(BEGIN) > content.index(END)
+    ):
+        raise PerfError(f"{document} must hold the line {BEGIN} and then the line {END}, once each")
+    before, rest = content.split(BEGIN)
+    after = rest.split(END)[1]
+    document.write_text(f"{before}{BEGIN}\n{text}{END}{after}", "utf-8")
+
+
+def _goal_dict(goal: Goal, value: float) -> dict[str, Any]:
+    return {
+        "text": goal.text,
+        "value": value,
+        "bound": goal.bound,
+        "at_least": goal.at_least,
+        "reached": goal.reached(value),
+    }
+
+
+def _short(value: float) -> str:
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

@@ -1,0 +1,274 @@
+"""``python -m perf run``: all systems side by side; ``table`` and ``plot`` show a run again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Final
+
+from builder.serving import TritonServer
+from perf import environments, goals, systems
+from perf.analyzer import find_analyzer
+from perf.benchmark import (
+    CASES,
+    Run,
+    Systems,
+    check_agreement,
+    stage_costs,
+    start_times,
+)
+from perf.cross_check import cross_check
+from perf.errors import PerfError
+from perf.floor import write_floor
+from perf.machine import (
+    describe_machine,
+    describe_versions,
+    memory_bandwidth,
+    multiplication_rate,
+)
+from perf.options import add_server_options, note, scratch_directory, served
+from perf.plots import draw
+from perf.report import Report, markdown, put_into, read_json, write_json
+from perf.two_step import TwoStep
+from perf.workload import read_workload
+
+PEERS: Final = (
+    "infinity", "infinity-onnx", "textbook", "sentence-transformers", "cross-encoder", "two-step",
+    "engine",
+)  # fmt: skip
+_RESULTS: Final = Path(__file__).with_name("results")
+
+
+def add_commands(commands: Any) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="all systems side by side, in one run",
+        description=(
+            "Start our server, empty models and the peers, hold their answers against each other, "
+            "then let them take turns under each load. All serve the checkpoint's encoder. The "
+            "report goes to OUTPUT: one JSON file, the tables as Markdown, plots as SVG."
+        ),
+        epilog=(
+            "examples: python -m perf run --quick; python -m perf run --cases encode-128 --peers "
+            "infinity,engine; python -m perf run --cases none --into README.md"
+        ),
+    )
+    add_server_options(parser)
+    parser.add_argument("--int8", type=Path, help="a second repository, exported as INT8")
+    parser.add_argument(
+        "--cases", default="all", help=f"all, or some of: {', '.join(CASES)}, start"
+    )
+    parser.add_argument("--peers", default="all", help=f"all, none, or some of: {', '.join(PEERS)}")
+    parser.add_argument("--repetitions", type=int, help="blocks of each system (default: 5)")
+    parser.add_argument("--seconds", type=float, help="a block (default: 5)")
+    parser.add_argument("--cores", help="run everything on these alone, such as 0,1")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one short block each, only with peers that are installed: shows that all works, "
+        "measures nothing to rely on",
+    )
+    parser.add_argument("--output", type=Path, default=_RESULTS, help="(default: %(default)s)")
+    parser.add_argument("--name", help="of the report's files (default: the time)")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(run=_run)
+
+    table = commands.add_parser(
+        "table",
+        help="the tables of a report",
+        description="Print a report's tables as Markdown, or put them between the marks of a file.",
+    )
+    table.add_argument("report", type=Path)
+    table.add_argument("--into", type=Path, nargs="+", default=[], help="Markdown files")
+    table.set_defaults(run=_table)
+
+    plot = commands.add_parser("plot", help="the plots of a report, as SVG beside it")
+    plot.add_argument("report", type=Path)
+    plot.set_defaults(run=_plot)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    cases: list[str]
+    peers: list[str]
+    repetitions: int
+    seconds: float
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    if options.cores:
+        # Inherited by every server and peer.
+        os.sched_setaffinity(0, {int(core) for core in options.cores.split(",")})
+    workload = read_workload(options.checkpoint, options.seed)
+    analyzer = find_analyzer(options.environments)
+    machine = describe_machine()
+    if not options.quick:
+        machine["memory_bandwidth"] = memory_bandwidth()
+        machine["multiplication_rate"] = multiplication_rate()
+    with ExitStack() as stack:
+        scratch = stack.enter_context(scratch_directory())
+        floor = write_floor(scratch / "floor")
+        results: dict[str, Any] = {}
+        if "start" in settings.cases and not options.address:
+            note("start: servers, one after the other")
+            results["start"] = start_times(
+                {goals.OURS: options.repository, goals.FLOOR: floor}, settings.repetitions
+            )
+        note("starting the systems")
+        taking_part = Systems(stack.enter_context(served(options)))
+        if options.int8:
+            taking_part.int8 = stack.enter_context(TritonServer(options.int8)).grpc_address
+        taking_part.floor = stack.enter_context(TritonServer(floor)).grpc_address
+        versions: dict[str, Any] = {"ours": describe_versions()}
+        versions |= _start_peers(taking_part, settings.peers, options, scratch, stack)
+        run = Run(
+            taking_part, analyzer, workload, settings.repetitions, settings.seconds, note, scratch,
+            results,
+        )  # fmt: skip
+        if taking_part.infinity and "two-step" in settings.peers:
+            taking_part.two_step = TwoStep(taking_part.infinity, workload)
+        note("holding the answers against each other")
+        agreement = check_agreement(run)
+        for case in settings.cases:
+            if case != "start":
+                CASES[case](run)
+        note("holding the two load generators against each other, and what each step costs")
+        report = Report(
+            machine,
+            versions,
+            _settings_dict(options, settings),
+            run.results,
+            agreement,
+            cross_check(run, settings.seconds),
+            stage_costs(run, settings.seconds),
+            repeated=sorted(run.repeated),
+        )
+    stem = options.name or datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    content = write_json(report, options.output / f"{stem}.json")
+    text = markdown(content)
+    (options.output / f"{stem}.md").write_text(text, "utf-8")
+    draw(content, options.output, stem)
+    sys.stdout.write(json.dumps(content, indent=1) + "\n" if options.json else text)
+    note(f"written to {options.output / stem}.json, .md and -*.svg")
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> _Settings:
+    known = [*CASES, "start"]
+    cases = _chosen("--cases", options.cases, known)
+    peers = _chosen("--peers", options.peers, PEERS)
+    if options.quick and options.peers == "all":
+        installed = [name for name in PEERS if _is_installed(name, options.environments)]
+        note(f"peers that are installed: {', '.join(installed)}")
+        peers = installed
+    if "two-step" in peers and "infinity" not in peers:
+        raise PerfError("--peers two-step needs infinity too")
+    repetitions = options.repetitions or (1 if options.quick else 5)
+    seconds = options.seconds or (0.6 if options.quick else 5.0)
+    if repetitions < 1 or seconds <= 0:
+        raise PerfError("--repetitions and --seconds must be positive")
+    return _Settings(cases, peers, repetitions, seconds)
+
+
+def _chosen(option: str, text: str, known: Any) -> list[str]:
+    if text in ("all", "none"):
+        return list(known) if text == "all" else []
+    chosen = text.split(",")
+    if unknown := [name for name in chosen if name not in known]:
+        raise PerfError(f"{option} {','.join(unknown)}: there are {', '.join(known)}")
+    return [name for name in known if name in chosen]
+
+
+def _is_installed(peer: str, directory: Path) -> bool:
+    if peer == "engine":
+        return True
+    infinity = peer in ("infinity", "infinity-onnx", "two-step")
+    environment = environments.INFINITY if infinity else environments.TRANSFORMERS
+    return environments.is_made(environment, directory)
+
+
+def _start_peers(
+    taking_part: Systems,
+    peers: list[str],
+    options: argparse.Namespace,
+    scratch: Path,
+    stack: ExitStack,
+) -> dict[str, Any]:
+    """Start the peers; returns the versions of what they run."""
+    model = (options.checkpoint / "encoder").resolve()
+    versions: dict[str, Any] = {}
+    if {"infinity", "infinity-onnx"} & set(peers):
+        python = environments.python_of(environments.INFINITY, options.environments)
+        versions["infinity"] = environments.versions_of(
+            python, ("infinity-emb", "torch", "transformers", "sentence-transformers")
+        )
+        if "infinity" in peers:
+            taking_part.infinity = stack.enter_context(systems.infinity(python, model))
+        if "infinity-onnx" in peers:
+            try:
+                taking_part.infinity_onnx = stack.enter_context(
+                    systems.infinity(
+                        python, systems.export_onnx(python, model, scratch), engine="optimum"
+                    )
+                )
+            except PerfError as error:
+                note(f"left out: {error}")
+                versions["infinity-onnx"] = {"left out": str(error)}
+    if {"textbook", "sentence-transformers", "cross-encoder"} & set(peers):
+        python = environments.python_of(environments.TRANSFORMERS, options.environments)
+        versions["transformers"] = environments.versions_of(
+            python, ("sentence-transformers", "torch", "transformers", "fastapi", "uvicorn")
+        )
+        if "textbook" in peers:
+            taking_part.textbook = stack.enter_context(systems.textbook(python, model))
+        if "sentence-transformers" in peers:
+            taking_part.library = stack.enter_context(
+                systems.in_process(goals.LIBRARY, python, "sentence-transformers", model)
+            )
+        if "cross-encoder" in peers:
+            taking_part.cross_encoder = stack.enter_context(
+                systems.in_process(goals.CROSS_ENCODER, python, "cross-encoder", model)
+            )
+    if "engine" in peers and not options.address:
+        taking_part.engine = stack.enter_context(
+            systems.in_process(
+                goals.ENGINE, Path(sys.executable), "engine", options.repository.resolve()
+            )
+        )
+    return versions
+
+
+def _settings_dict(options: argparse.Namespace, settings: _Settings) -> dict[str, Any]:
+    return {
+        "cases": settings.cases,
+        "peers": settings.peers,
+        "repetitions": settings.repetitions,
+        "seconds": settings.seconds,
+        "seed": options.seed,
+        "cores": options.cores,
+        "quick": options.quick,
+        "int8": options.int8 is not None,
+    }
+
+
+def _table(options: argparse.Namespace) -> int:
+    text = markdown(read_json(options.report))
+    for document in options.into:
+        put_into(document, text)
+    if not options.into:
+        sys.stdout.write(text)
+    return 0
+
+
+def _plot(options: argparse.Namespace) -> int:
+    report = options.report
+    for file in draw(read_json(report), report.parent, report.stem):
+        sys.stdout.write(f"{file}\n")
+    return 0

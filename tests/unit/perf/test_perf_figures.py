@@ -1,0 +1,205 @@
+"""What is made of measurements: summaries, goals, reports."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perf.agreement import check_vectors, ndcg, rank_of_target
+from perf.analyzer import read_csv
+from perf.environments import Environment, is_made, python_of
+from perf.errors import PerfError
+from perf.goals import GOALS, INFINITY, OURS, Goal, Side
+from perf.load import closed_loop
+from perf.measurement import Contender, Measurement, Summary, from_latencies, take_turns
+from perf.report import BEGIN, END, Report, markdown, put_into, read_json, write_json
+from perf.soak import Sample, growth_of
+from perf.workload import User, Workload
+
+HEADER = (
+    "Concurrency,Inferences/Second,Client Send,p50 latency,p90 latency,p95 latency,p99 latency\n"
+)
+
+
+def block(rate: float, p50: float = 1.0) -> Measurement:
+    return Measurement(10, rate, p50, p50, p50)
+
+
+def test_latencies_become_rate_and_percentiles_in_milliseconds() -> None:
+    measured = from_latencies([0.001 * value for value in range(1, 101)], 2.0)
+    assert measured.rate == 50
+    assert measured.p50 == pytest.approx(50.5)
+    assert measured.p99 == pytest.approx(99.01)
+    with pytest.raises(PerfError, match="no request was answered"):
+        from_latencies([], 2.0)
+
+
+def test_every_contender_has_its_turn_in_every_round_and_the_order_is_reversed() -> None:
+    asked: list[str] = []
+
+    def contender(name: str) -> Contender:
+        return Contender(name, lambda seconds: asked.append(name) or block(seconds))  # type: ignore[func-returns-value]
+
+    found = take_turns([contender("a"), contender("b")], 3, 2.0)
+    assert asked == ["a", "b", "b", "a", "a", "b"]
+    assert [len(summary.blocks) for summary in found.values()] == [3, 3]
+
+
+def test_a_summary_has_median_and_spread() -> None:
+    summary = Summary((block(10), block(14), block(11)))
+    assert summary.median("rate") == 11
+    assert summary.spread("rate") == pytest.approx(4 / 11)
+
+
+def test_the_report_of_perf_analyzer_counts_rows_of_a_batch() -> None:
+    measured = read_csv(HEADER + "2,1280,13,7277,10459,12386,18548\n", 3.0, batch=128)
+    assert measured == Measurement(30, 10, 7.277, 12.386, 18.548)
+
+
+@pytest.mark.parametrize("text", ["", HEADER, HEADER + "2,0,0,0,0,0,0\n"])
+def test_perf_analyzer_without_figures_is_an_error(text: str) -> None:
+    with pytest.raises(PerfError, match="measured nothing"):
+        read_csv(text, 3.0)
+
+
+def test_a_closed_loop_sends_each_number_once_and_from_every_client() -> None:
+    lock, numbers, threads = threading.Lock(), list[int](), set[int]()
+
+    def connect():  # type: ignore[no-untyped-def]
+        def call(number: int) -> None:
+            with lock:
+                numbers.append(number)
+                threads.add(threading.get_ident())
+            threading.Event().wait(0.005)
+
+        return call
+
+    measured = closed_loop(connect, 3, 0.2)
+    assert sorted(numbers) == list(range(len(numbers)))
+    assert len(threads) == 3
+    assert 0 < measured.requests <= len(numbers)
+
+
+def test_a_call_slower_than_the_block_is_still_measured() -> None:
+    slow = threading.Event()
+    measured = closed_loop(lambda: lambda _number: slow.wait(0.1), 1, 0.01)
+    assert measured.requests == 1
+    assert measured.p50 >= 100
+
+
+def test_a_failing_call_ends_the_load_with_its_reason() -> None:
+    def connect():  # type: ignore[no-untyped-def]
+        def call(number: int) -> None:
+            if number > 5:
+                raise OSError("connection refused")
+
+        return call
+
+    with pytest.raises(PerfError, match="connection refused"):
+        closed_loop(connect, 2, 5.0)
+
+
+def test_goals_compare_the_medians_of_two_contenders() -> None:
+    results = {"case": {"a": Summary((block(30, 3.0),)), "b": Summary((block(10, 1.0),))}}
+    a, b = Side("case", "a", "rate"), Side("case", "b", "rate", items=2)
+    ratio = Goal("", a, b, 1.6)
+    assert ratio.value(results) == 1.5
+    assert not ratio.reached(1.5)
+    less = Goal("", Side("case", "a", "p50"), Side("case", "b", "p50"), 2.0, at_least=False,
+                difference=True)  # fmt: skip
+    assert less.value(results) == 2.0
+    assert less.reached(2.0)
+    assert Goal("", a, Side("case", "absent", "rate"), 1).value(results) is None
+
+
+def test_a_report_comes_back_from_its_file_and_goes_between_marks(tmp_path: Path) -> None:
+    results = {"encode-128": {OURS: Summary((block(20),)), INFINITY: Summary((block(10),))}}
+    machine = {"processor": "a", "cores": 2, "memory": 8.0}
+    settings = {"repetitions": 1, "seconds": 1.0}
+    file = tmp_path / "report.json"
+    write_json(Report(machine, {}, settings, results), file)
+    content = read_json(file)
+    (goal,) = content["goals"]
+    assert goal["value"] == 2
+    assert goal["reached"] is True
+    document = tmp_path / "README.md"
+    document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    put_into(document, markdown(content))
+    text = document.read_text()
+    assert text.startswith(f"before\n{BEGIN}\n|")
+    assert text.endswith(f"{END}\nafter\n")
+    assert "| encode-128 | infinity | 10.0 |" in text
+    assert "old" not in text
+
+
+def test_a_document_without_marks_and_a_file_that_is_no_report_are_refused(tmp_path: Path) -> None:
+    document = tmp_path / "README.md"
+    document.write_text(f"{END}\n{BEGIN}\n")
+    with pytest.raises(PerfError, match="must hold the line"):
+        put_into(document, "")
+    with pytest.raises(PerfError, match="cannot be read"):
+        read_json(document)
+    document.write_text("{}")
+    with pytest.raises(PerfError, match="is no report"):
+        read_json(document)
+
+
+def test_every_goal_names_a_figure_that_exists() -> None:
+    for goal, side in itertools.product(GOALS, ("ours", "other")):
+        assert getattr(goal, side).figure in ("rate", "p50")
+
+
+def test_vectors_that_disagree_are_refused_by_name() -> None:
+    ours = np.eye(3, 4, dtype=np.float32)
+
+    def same(_texts: object) -> np.ndarray:
+        return ours * 5
+
+    def other(_texts: object) -> np.ndarray:
+        turned = ours.copy()
+        turned[1, 2] = 0.1
+        return turned
+
+    texts = ["a", "b", "c"]
+    assert check_vectors(lambda _t: ours, {"same": same}, texts) == {"same": pytest.approx(1.0)}
+    with pytest.raises(PerfError, match=r"other encodes 'b' unlike us: cosine 0\.995"):
+        check_vectors(lambda _t: ours, {"other": other}, texts)
+    with pytest.raises(PerfError, match="finite"):
+        check_vectors(lambda _t: ours, {"few": lambda _t: ours[:2]}, texts)
+
+
+def test_ranks_count_ties_against_the_target() -> None:
+    scores = np.array([0.5, 0.9, 0.5, 0.1], np.float32)
+    assert rank_of_target(scores, 0) == 2
+    assert ndcg([0, 9, 10]) == pytest.approx((1 + 1 / np.log2(11)) / 3)
+    with pytest.raises(PerfError, match="not a number"):
+        rank_of_target(np.array([0.1, np.nan], np.float32), 0)
+
+
+def test_texts_never_come_twice_and_candidates_hold_the_target_once() -> None:
+    texts = [f"first{n} second{n} third{n}" for n in range(8)]
+    ids = [f"i{n}" for n in range(8)]
+    workload = Workload([User(ids[:3], "i7")], ids, texts, seed=1)
+    found = list(workload.endless_texts())
+    assert len(found) == 8 * 7 == len(set(found))
+    assert not set(found) & set(texts)
+    assert found == list(workload.endless_texts())
+    candidates = workload.candidates(0)
+    assert sorted(candidates) == ["i3", "i4", "i5", "i6", "i7"]
+
+
+def test_growth_is_the_rise_of_a_line_through_all_samples() -> None:
+    samples = [Sample(second, 100 + second, 5.0) for second in range(11)]
+    assert growth_of(samples, "memory") == pytest.approx(0.1)
+    assert growth_of(samples, "shared") == pytest.approx(0.0)
+
+
+def test_an_environment_that_pip_cannot_make_is_no_environment(tmp_path: Path) -> None:
+    missing = Environment("broken", (str(tmp_path / "no-such-package"),))
+    with pytest.raises(PerfError, match="broken could not be made"):
+        python_of(missing, tmp_path)
+    assert not is_made(missing, tmp_path)
