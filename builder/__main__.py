@@ -13,7 +13,7 @@ from builder.demo.commands import demo
 from builder.doctor.commands import doctor
 from builder.errors import BuilderError
 from builder.evaluation.commands import baselines, compare, evaluate
-from builder.export.commands import export
+from builder.export.commands import add_items, export
 from builder.repository.commands import activate, versions
 from builder.serving.commands import serve
 from builder.training.commands import train
@@ -33,6 +33,7 @@ for command in (
     compare,
     baselines,
     export,
+    add_items,
     doctor,
     serve,
     versions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final
 
@@ -73,11 +73,22 @@ def find_layout(config: DataConfig) -> Layout:
     interactions, items = found["interactions"], found["items"]
     if problems or interactions is None or items is None:
         raise DataError("\n".join(problems))
+    columns = _columns(config, kind)
+    return Layout(kind, interactions, items, found["users"], columns, config.columns)
+
+
+def layout_of_items(config: DataConfig, file: Path) -> Layout:
+    """For an item file that is read by itself, wherever it is; there is no log."""
+    alone = replace(config, directory=file.parent, items=file.name, interactions=None, users=None)
+    kind = _guess_format(alone) if config.format == "auto" else config.format
+    return Layout(kind, file, file, None, _columns(config, kind), config.columns)
+
+
+def _columns(config: DataConfig, kind: str) -> Columns:
     usual = _USUAL_COLUMNS[kind]
-    columns = Columns(
+    return Columns(
         *(getattr(config.columns, f.name) or getattr(usual, f.name) for f in fields(Columns))
     )
-    return Layout(kind, interactions, items, found["users"], columns, config.columns)
 
 
 def _guess_format(config: DataConfig) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from builder.data.config import DataConfig
 from builder.data.files import TextTable, load
-from builder.data.layouts import Layout, find_layout, tidy_items, usual_template
+from builder.data.layouts import Layout, find_layout, layout_of_items, tidy_items, usual_template
 from builder.data.problems import Problems
 from builder.data.tables import Catalogue, Interactions
 from builder.data.template import Template
@@ -34,7 +34,12 @@ def read(config: DataConfig) -> tuple[Interactions, Catalogue]:
     """
     layout = find_layout(config)
     problems = Problems()
-    catalogue = _read_items(config, layout, problems)
+    catalogue = _read_items(config, layout, None, problems)
+    if catalogue is not None and len(catalogue) < 2:
+        problems.add(
+            "too few items",
+            f"{layout.items}: {len(catalogue)} items where recommending needs at least 2; add some",
+        )
     if layout.users is not None:
         _check_users(layout.users, layout, problems)
     interactions = _read_log(config, layout, catalogue, problems)
@@ -44,7 +49,25 @@ def read(config: DataConfig) -> tuple[Interactions, Catalogue]:
     return interactions, catalogue
 
 
-def _read_items(config: DataConfig, layout: Layout, problems: Problems) -> Catalogue | None:
+def read_items(config: DataConfig, file: Path, template: Template) -> Catalogue:
+    """Read an item file by itself, and make its texts with this template.
+
+    Raises
+    ------
+    DataError
+        Every problem in one message, as from `read`.
+    """
+    problems = Problems()
+    catalogue = _read_items(config, layout_of_items(config, file), template, problems)
+    problems.raise_if_any()
+    if catalogue is None:  # reports why, so this is unreachable
+        raise DataError(f"{file}: cannot be read")
+    return catalogue
+
+
+def _read_items(
+    config: DataConfig, layout: Layout, template: Template | None, problems: Problems
+) -> Catalogue | None:
     table = load(layout.items, None, problems)
     if table is None:
         return None
@@ -55,26 +78,19 @@ def _read_items(config: DataConfig, layout: Layout, problems: Problems) -> Catal
     rows = pd.DataFrame({name: column.to_pandas() for name, column in table.columns.items()})
     rows = tidy_items(layout.format, rows)
     item_ids: list[str] = rows[key].tolist()
-    if len(item_ids) < 2:
-        problems.add(
-            "too few items",
-            f"{table.path}: {len(item_ids)} items where recommending needs at least 2; add some",
-        )
-    return Catalogue(item_ids, _texts(config, layout, table, rows, key, problems), rows)
+    if template is None and config.text is not None:
+        template = Template.parse(config.text)
+    template = template or usual_template(layout.format, rows, key)
+    return Catalogue(item_ids, _texts(template, table, rows, key, problems), rows)
 
 
 def _texts(
-    config: DataConfig,
-    layout: Layout,
+    template: Template,
     table: TextTable,
     rows: pd.DataFrame,
     key: str,
     problems: Problems,
 ) -> list[str]:
-    if config.text is None:
-        template = usual_template(layout.format, rows, key)
-    else:
-        template = Template.parse(config.text)
     names = ", ".join(template.columns)
     unknown = [name for name in template.columns if name not in rows.columns]
     for name in dict.fromkeys(unknown):

@@ -128,6 +128,39 @@ def export(
     typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else _told(done))
 
 
+def add_items(
+    items: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="Items in the format of the training's; those that it knew are left as they are.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ],
+    repository: Annotated[
+        Path, typer.Option(help="Model repository; given its next version.")
+    ] = Path("model_repository"),
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Where the run is that the active version was exported from, if moved."),
+    ] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Publish a version that can recommend new items, by their text, without training.
+
+    The file must hold all items that are newer than the training, those of earlier calls included.
+    """
+    from builder import console
+    from builder.export.add_items import add_items as add
+
+    console.quiet_transformers()
+    with console.progress_bars(shown=not as_json) as progress:
+        done = add(repository, items, checkpoint=checkpoint, progress=progress)
+    typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else _told(done))
+
+
 def _publish(
     source: Path | str,
     repository: Path,

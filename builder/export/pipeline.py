@@ -16,6 +16,7 @@ import numpy as np
 from torch import nn
 
 from builder.data.splits import Holdout
+from builder.data.tables import Catalogue
 from builder.errors import ConfigError, ExportError
 from builder.export.graphs import AdapterGraph, EncoderGraph, LinearForm, RetrieverGraph
 from builder.export.layout import Layout
@@ -24,6 +25,7 @@ from builder.export.parity import Engine, Grid, ParityFigure, check_batching, ch
 from builder.export.ranking_gate import RankingFigure, check_ranking
 from builder.export.targets import CHECKS, TARGETS, Built, Check, Compiler, Target, TargetOptions
 from builder.model.checkpoint import load_checkpoint, load_validation
+from builder.model.new_items import with_new_items
 from builder.model.recommender import Recommender
 from builder.progress import Progress, silent
 from builder.repository import DynamicBatching, ensemble_config, stage, step_config
@@ -208,9 +210,10 @@ def export(
     target: Target,
     limits: Limits = Limits(),
     *,
+    new_items: Catalogue | None = None,
     progress: Progress = silent,
 ) -> Exported:
-    """Publish `checkpoint` as the next version of `repository`.
+    """Publish `checkpoint` as the next version of `repository`, with new items if there are any.
 
     The repository changes only when everything is built and every gate has passed, and then all
     at once; see `builder.repository.stage`.
@@ -226,6 +229,8 @@ def export(
     """
     check_family(repository, "recommender")
     model = load_checkpoint(checkpoint)
+    if new_items is not None:
+        model = with_new_items(model, new_items, progress=progress)
     validation = load_validation(checkpoint)
     layout = recommender_layout(model, limits, target)
     graphs = recommender_graphs(model, layout, target.linear_form)

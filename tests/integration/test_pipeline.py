@@ -16,8 +16,9 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from builder.errors import ExportError, GateError, RepositoryError
+from builder.errors import ConfigError, ExportError, GateError, RepositoryError
 from builder.evaluation.ranking import best_items
+from builder.export.add_items import add_items
 from builder.export.parity import Bound
 from builder.export.pipeline import Limits, export, target_named
 from builder.export.targets.embedded import Embedded
@@ -229,6 +230,36 @@ def test_a_second_export_is_the_next_version_and_the_first_can_come_back(
             assert {status.version for status in server.models()} == {served}
             top_k = {1: 50, 2: 20}[served]
             assert len(client.recommend(model.catalogue.item_ids[:3], top_k=top_k, timeout=30))
+
+
+def test_new_items_are_served_without_training(
+    repository: Path, tmp_path: Path, model: Recommender, client: RecommenderClient
+) -> None:
+    served = tmp_path / "models"
+    shutil.copytree(repository, served)
+    file = tmp_path / "new.item"
+    header = "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
+    row = "new\tThe Matrix\t1999\tAction Sci-Fi Thriller\n"
+    file.write_text(f"{header}{row}")
+
+    done = add_items(served, file)
+
+    assert done.version == 2
+    known = model.catalogue.item_ids[:3]
+    with TritonServer(served) as server, RecommenderClient(server.grpc_address) as grown:
+        by_id = grown.rank(known, [known[0], "new"], timeout=30)
+        before = client.rank(known, [known[0], Item("new", NEW_TEXT)])
+        np.testing.assert_allclose(by_id.logits, before.logits, rtol=1e-4, atol=1e-4)
+        others = model.catalogue.item_ids[3:]
+        assert list(grown.recommend(known, exclude=others).items) == ["new"]
+        assert grown.recommend(["new"], top_k=5).skipped == 0
+
+    file.write_text(f"{header}{row.replace('new', 'newer', 1)}")
+    with pytest.raises(ConfigError, match="new would be lost"):
+        add_items(served, file)
+    file.write_text(f"{header}{known[0]}\tx\t1999\tDrama\n")
+    with pytest.raises(ConfigError, match="knows all of its 1 items"):
+        add_items(repository, file)
 
 
 def snapshot(directory: Path) -> dict[str, bytes]:

@@ -1,0 +1,109 @@
+"""New items into a repository that is served, without training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from builder.data.config import FORMATS, DataConfig
+from builder.data.layouts import layout_of_items, usual_template
+from builder.data.readers import read_items
+from builder.data.tables import Catalogue
+from builder.data.template import Template
+from builder.errors import CheckpointError, ConfigError
+from builder.export.pipeline import Exported, Limits, export, target_named
+from builder.model.checkpoint import load_checkpoint, read_config
+from builder.model.recommender import Recommender
+from builder.progress import Progress, silent
+from builder.repository.family import check_family
+from builder.repository.manifest import read_manifest
+from client._contract import TOKENIZER
+
+_NAMED: Final = 5
+"""Item ids that an error names; the rest are counted."""
+
+
+def add_items(
+    repository: Path,
+    items: Path,
+    *,
+    checkpoint: Path | None = None,
+    progress: Progress = silent,
+) -> Exported:
+    """Publish the next version, which knows the items of a file too.
+
+    The version is exported from the checkpoint that the active one was made from, with its target
+    and limits, through the same gates. Items of the file that the checkpoint knows stay as they
+    were trained.
+
+    Raises
+    ------
+    ConfigError
+        The file has no new item, or lacks some that an earlier call has added.
+    CheckpointError
+        The checkpoint is gone.
+    DataError, ExportError, GateError, RepositoryError
+        As in `read_items` and `export`.
+    """
+    check_family(repository, "recommender")
+    manifest = read_manifest(repository)
+    active = manifest.versions[manifest.active]
+    checkpoint = checkpoint or Path(active.checkpoint)
+    if not checkpoint.is_dir():
+        raise CheckpointError(
+            f"{checkpoint}, which version {manifest.active} of {repository} was made from, is not "
+            "there any more; give the place that it has now with --checkpoint"
+        )
+    model = load_checkpoint(checkpoint)
+    config = DataConfig.from_dict(read_config(checkpoint)["training"]["data"])
+    found = read_items(config, items, _template(model, config, items))
+    new = _unknown(model, found)
+    served = json.loads(
+        (repository / TOKENIZER.name / str(manifest.active) / "items.json").read_text("utf-8")
+    )
+    kept = {*model.catalogue.item_ids, *new.item_ids}
+    if lost := [item for item in served if item not in kept]:
+        raise ConfigError(
+            f"--items {items}: {_some(lost)} would be lost, which version {manifest.active} serves "
+            "and the checkpoint does not know; give a file with all items that are newer than the "
+            "training"
+        )
+    if not len(new):
+        raise ConfigError(f"--items {items}: the checkpoint knows all of its {len(found)} items")
+    layout = active.details["layout"]
+    limits = Limits(layout["retrieved"], layout["max_rows"], layout["max_users"])
+    target = target_named(active.target)
+    return export(checkpoint, repository, target, limits, new_items=new, progress=progress)
+
+
+def _template(model: Recommender, config: DataConfig, file: Path) -> Template:
+    """The template that made the texts of the checkpoint from its columns."""
+    if config.text is not None:
+        return Template.parse(config.text)
+    columns = model.catalogue.columns
+    layout = layout_of_items(config, file)
+    key = layout.columns.item_key or layout.columns.item or ""
+    usual = [usual_template(each, columns, key) for each in (layout.format, *FORMATS)]
+    for template in usual:
+        if template.columns and template.render(columns) == model.catalogue.texts:
+            return template
+    raise ConfigError(
+        f"--items {file}: its texts cannot be made as those of the checkpoint were; use files of "
+        "the format that it was trained on"
+    )
+
+
+def _unknown(model: Recommender, found: Catalogue) -> Catalogue:
+    rows = [row for row, item in enumerate(found.item_ids) if item not in model.catalogue.index]
+    return Catalogue(
+        [found.item_ids[row] for row in rows],
+        [found.texts[row] for row in rows],
+        found.columns.iloc[rows],
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,57 @@
+"""A catalogue that has grown: new items join a trained model by their text, without training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from builder.data.tables import Catalogue
+from builder.model.interest import InterestAdapter
+from builder.model.recommender import Recommender, encode_texts
+from builder.progress import Progress, silent
+
+
+def with_new_items(
+    model: Recommender, new: Catalogue, *, progress: Progress = silent
+) -> Recommender:
+    """Append the m items of `new` to the model's n; none of them may be known already.
+
+    Each is what its text says: its vector is the encoder's, its residual, bias and linear term
+    are 0, as they are for an item of the training's own catalogue that had no events.
+    """
+    vectors = encode_texts(model.encoder, model.tokenizer, new.texts, progress=progress)
+    known = model.catalogue
+    columns = pd.concat([known.columns, new.columns], ignore_index=True).fillna("")
+    below = ((0, len(new)), (0, 0))
+    return replace(
+        model,
+        adapter=_grown(model.adapter, len(new)),
+        linear=replace(
+            model.linear,
+            index=np.pad(model.linear.index, below),
+            value=np.pad(model.linear.value, below),
+        ),
+        catalogue=Catalogue(
+            [*known.item_ids, *new.item_ids],
+            [*known.texts, *new.texts],
+            columns[known.columns.columns],
+        ),
+        text_vectors=torch.cat([model.text_vectors, vectors]),
+    )
+
+
+def _grown(adapter: InterestAdapter, new: int) -> InterestAdapter:
+    grown = InterestAdapter(replace(adapter.config, items=adapter.config.items + new))
+    state = adapter.state_dict()
+    for name in ("residual.weight", "bias"):
+        state[name] = _zeros_below(state[name], new)
+    grown.load_state_dict(state)
+    return grown.eval()
+
+
+def _zeros_below(tensor: Tensor, rows: int) -> Tensor:
+    return torch.cat([tensor, tensor.new_zeros(rows, *tensor.shape[1:])])
