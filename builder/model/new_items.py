@@ -1,7 +1,8 @@
-"""A catalogue that has grown: new items join a trained model by their text, without training."""
+"""A catalogue that has grown: new items join a trained model by their text."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -42,6 +43,35 @@ def with_new_items(
         ),
         text_vectors=torch.cat([model.text_vectors, vectors]),
     )
+
+
+def with_catalogue(
+    model: Recommender, item_ids: Sequence[str], actions: Sequence[str]
+) -> InterestAdapter:
+    """The model's network for another catalogue and other actions, to be trained on.
+
+    What both know keeps what it has learnt, by id or name; what is new starts as its text alone,
+    or without effect.
+    """
+    adapter, state = model.adapter, model.adapter.state_dict()
+    known = model.catalogue.index
+    items = [known.get(item, -1) for item in item_ids]
+    names = ["", *model.actions]  # row 0 is "not known"
+    kinds = [names.index(name) if name in names else -1 for name in ["", *actions]]
+    for name, rows in (("residual.weight", items), ("bias", items), ("action.weight", kinds)):
+        state[name] = _rows(state[name], rows)
+    config = replace(adapter.config, items=len(items), actions=len(actions))
+    other = InterestAdapter(config)
+    other.load_state_dict(state)
+    return other
+
+
+def _rows(tensor: Tensor, rows: Sequence[int]) -> Tensor:
+    """Rows of a tensor in this order; -1 for one of zeros."""
+    chosen = torch.tensor(rows)
+    found = tensor[chosen.clamp(min=0)]
+    found[chosen < 0] = 0
+    return found
 
 
 def _grown(adapter: InterestAdapter, new: int) -> InterestAdapter:

@@ -84,6 +84,7 @@ def train(
     batch_size: options.BatchSize = _DEFAULT.batch_size,
     weight_decay: options.WeightDecay = _DEFAULT.weight_decay,
     warmup_epochs: options.WarmupEpochs = _DEFAULT.warmup_epochs,
+    warm_start: options.WarmStart = _DEFAULT.warm_start,
     seed: options.Seed = _DEFAULT.seed,
 ) -> None:
     """Fine-tune a BERT and the network on top of it for a log of events.
@@ -94,6 +95,8 @@ def train(
     if print_config:
         typer.echo(config_text(context), nl=False)
         return
+    if warm_start is not None and backbone is None:
+        backbone = str(Path(warm_start, "encoder").absolute())
     if data is None or backbone is None or output is None:
         raise ConfigError(
             "train: --data, --backbone and --output must be given, here or in the --config file"
@@ -134,6 +137,7 @@ def train(
         batch_size=batch_size,
         weight_decay=weight_decay,
         warmup_epochs=warmup_epochs,
+        warm_start=None if warm_start is None else str(Path(warm_start).absolute()),
         seed=seed,
     )
     # Imported here: it takes seconds, and --help needs none of it.

@@ -64,6 +64,9 @@ class TrainingConfig:
         Validations without a better figure after which a stage ends.
     batch_size, weight_decay, warmup_epochs, seed
         As in any training; a batch is of histories.
+    warm_start
+        A finished run to continue from, with its encoder and the shape of its network; the options
+        that say otherwise have no effect.
     linear_entries
         Entries kept of each row of the linear term.
     """
@@ -92,6 +95,7 @@ class TrainingConfig:
     weight_decay: float = 0.01
     warmup_epochs: float = 2.0
     linear_entries: int = 256
+    warm_start: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

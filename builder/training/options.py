@@ -174,3 +174,14 @@ WarmupEpochs = Annotated[
 Seed = Annotated[
     int, typer.Option(help="The same seed gives the same metrics.", rich_help_panel=_BOTH)
 ]
+WarmStart = Annotated[
+    str | None,
+    typer.Option(
+        "--warm-start",
+        metavar="RUN",
+        help="Continue from a finished run with a longer log or a larger catalogue: its BERT, its "
+        "network and what it knows of each item are where training starts. The second stage is "
+        "left out unless --tune-epochs asks for it.",
+        rich_help_panel=_BOTH,
+    ),
+]

@@ -24,8 +24,9 @@ from builder.evaluation.baselines import baselines
 from builder.evaluation.ranking import rank_holdout
 from builder.evaluation.report import PROTOCOL, Row, labelled_logits, model_rows, row
 from builder.model.calibration import Calibration, fit_calibration
-from builder.model.checkpoint import load_backbone, save_checkpoint
+from builder.model.checkpoint import load_backbone, load_checkpoint, save_checkpoint
 from builder.model.interest import AdapterConfig, InterestAdapter
+from builder.model.new_items import with_catalogue
 from builder.model.recommender import (
     Recommender,
     encode_texts,
@@ -96,16 +97,29 @@ def train(
         return _publish(directory, output)
     transformers.set_seed(config.seed)
     data = _read(config)
-    backbone, hub_tokenizer = load_backbone(config.backbone)
+    start = None if config.warm_start is None else load_checkpoint(Path(config.warm_start))
+    backbone, hub_tokenizer = load_backbone(
+        config.backbone if config.warm_start is None else f"{config.warm_start}/encoder"
+    )
     hub_tokenizer.save_pretrained(directory / "encoder")
     tokenizer = TextTokenizer(directory / "encoder/tokenizer.json", _max_length(config, backbone))
     layers_to_tune = _layers_to_tune(config, backbone)
     encoder = TextEncoder(backbone, hub_tokenizer.pad_token_id, config.pooling)
+    if start is not None:
+        encoder = start.encoder
     frozen_vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
     max_history = choose_max_history(config, data.split)
+    if start is not None:
+        max_history = start.adapter.config.max_history
     windows = Windows(data.split.train, max_history)
     plan = plan_stages(config, len(windows), len(data.split.train.items))
-    adapter = _new_adapter(config, max_history, data, frozen_vectors)
+    if start is None:
+        adapter = _new_adapter(config, max_history, data, frozen_vectors)
+    else:
+        adapter = with_catalogue(start, data.catalogue.item_ids, data.actions)
+    with torch.no_grad():  # nothing can be learnt of an item without training events
+        adapter.residual.weight[data.popularity == 0] = 0
+        adapter.bias[data.popularity == 0] = 0
 
     log.info("stage 1: the adapter on frozen text vectors")
     objective = NextItemObjective(
@@ -206,6 +220,8 @@ def _read(config: TrainingConfig) -> _Data:
 def _layers_to_tune(config: TrainingConfig, backbone: nn.Module) -> int:
     if config.tune_epochs == 0 or config.tune_layers == 0:
         return 0
+    if config.warm_start is not None and config.tune_epochs is None:
+        return 0  # BERT was tuned when the run was that this one continues
     layers = layer_count(backbone)
     if not layers:
         log.warning(
@@ -241,8 +257,6 @@ def _new_adapter(
         )
     )
     adapter.fit_whitening(text_vectors)
-    with torch.no_grad():
-        adapter.residual.weight[data.popularity == 0] = 0
     return adapter
 
 

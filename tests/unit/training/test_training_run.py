@@ -203,6 +203,39 @@ def test_layers_that_share_their_weights_stay_as_they_are(
     assert load_checkpoint(tmp_path / "run").encoder.width == 16
 
 
+def test_a_warm_start_begins_where_the_run_ended_and_takes_new_items_by_their_text(
+    run: Path, config: TrainingConfig, log: Path, tmp_path: Path
+) -> None:
+    longer = tmp_path / "longer"
+    shutil.copytree(log, longer)
+    items = (longer / "tiny.item").read_text().splitlines()
+    items[1:1] = ["new\ta cat film"]  # not at the end: items are told by their ids
+    (longer / "tiny.item").write_text("\n".join(items))
+    with (longer / "tiny.inter").open("a") as file:
+        file.write("".join(f"\nu{user}\tnew\t1000001" for user in range(20)))
+    warm = replace(
+        config,
+        data=DataConfig(longer),
+        warm_start=str(run),
+        epochs=1,
+        tune_epochs=None,
+        learning_rate=1e-9,
+    )
+    rows = train(warm, tmp_path / "warm")
+    assert [row.name for row in rows] == NAMES[:6]  # BERT has been tuned already
+    before, after = load_checkpoint(run), load_checkpoint(tmp_path / "warm")
+    known = [after.catalogue.index[item] for item in before.catalogue.item_ids[:-1]]
+    torch.testing.assert_close(
+        after.adapter.residual.weight[known], before.adapter.residual.weight[:-1]
+    )
+    new = after.catalogue.index["new"]
+    assert new == 0
+    assert after.adapter.residual.weight[new].abs().max() < 1e-6
+    torch.testing.assert_close(after.adapter.project.weight, before.adapter.project.weight)
+    torch.testing.assert_close(after.text_vectors[known], before.text_vectors[:-1])
+    assert after.adapter.config.width == before.adapter.config.width
+
+
 # Three steps are in the second epoch, after the first state was saved.
 TASKS = ("encode texts", "train the network", "choose the linear term", "train BERT along")
 
