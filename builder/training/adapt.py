@@ -35,7 +35,7 @@ TUNE_TEXTS: Final = (64, 512)
 
 MOST_USERS: Final = 2_000
 """Validation users that a choice is made on, and that the ranking gate of an export gets."""
-SCORED_ON: Final = 20_000_000
+SCORED_ON: Final = 10_000_000
 """Scores, users times items, that a choice is made on: fewer users where the catalogue is large."""
 
 
