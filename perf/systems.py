@@ -123,21 +123,14 @@ def infinity(
 
 
 def export_onnx(python: Path, model: Path, scratch: Path) -> Path:
-    """Export the model with infinity's own optimum, for its ONNX engine; returns a directory."""
+    """Export the model for infinity's ONNX engine, in its environment; returns a directory."""
     target = scratch / "onnx"
-    code = (
-        "import sys\n"
-        "from optimum.onnxruntime import ORTModelForFeatureExtraction as Model\n"
-        "from transformers import AutoTokenizer\n"
-        "Model.from_pretrained(sys.argv[1], export=True).save_pretrained(sys.argv[2])\n"
-        "AutoTokenizer.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[2])\n"
-    )
     done = subprocess.run(
-        [str(python), "-c", code, str(model), str(target)],
+        [str(python), str(_PEERS / "export_onnx.py"), str(model), str(target)],
         env=_environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode != 0:
-        raise PerfError(f"optimum could not export {model}:\n{done.stderr.strip()[-600:]}")
+        raise PerfError(f"{model} could not be exported as ONNX:\n{done.stderr.strip()[-600:]}")
     return target
 
 
