@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import signal
 import sys
 from contextlib import nullcontext
 
@@ -39,11 +40,19 @@ def main(arguments: list[str] | None = None) -> int:
     overhead.set_defaults(run=_client_overhead)
     engines.add_command(commands)
     options = parser.parse_args(arguments)
+    # As Ctrl-C does, so that servers and peers end with us.
+    earlier = signal.signal(signal.SIGTERM, _stop)
     try:
         return int(options.run(options))
     except (PerfError, BuilderError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
+def _stop(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def _client_overhead(options: argparse.Namespace) -> int:

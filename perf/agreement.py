@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from client import Item, RecommenderClient
+from client import RecommenderClient
 from perf.errors import PerfError
 from perf.workload import Workload
 
@@ -71,20 +71,3 @@ def check_recommendations(client: RecommenderClient, workload: Workload) -> int:
         if (np.diff(logits) > 0).any() or not np.allclose(logits, ranked, atol=_LOGIT):
             raise PerfError(f"recommend and rank score {ids} as {logits} and {ranked}")
     return len(users)
-
-
-def ndcg(ranks: Sequence[int], k: int = 10) -> float:
-    """NDCG@k of one relevant item each, from its rank (0: first)."""
-    return float(np.mean([1 / np.log2(rank + 2) if rank < k else 0.0 for rank in ranks]))
-
-
-def rank_of_target(scores: NDArray[np.float32], target: int) -> int:
-    """How many of the others score at least as high: ties count against the target."""
-    if np.isnan(scores).any():
-        raise PerfError("a score is not a number")
-    return int((scores >= scores[target]).sum()) - 1
-
-
-def unseen(items: Sequence[str], texts: Sequence[str]) -> list[Item]:
-    """The items under ids that no catalogue knows."""
-    return [Item(f"unseen-{item}", text) for item, text in zip(items, texts, strict=True)]

@@ -28,6 +28,7 @@ class Report:
     agreement: Mapping[str, Any] = field(default_factory=dict)
     cross_check: Mapping[str, float] = field(default_factory=dict)
     stages: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    quality: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     repeated: list[str] = field(default_factory=list)
     """Systems that were given texts a second time, so that a cache may have helped them."""
 
@@ -41,6 +42,7 @@ class Report:
             "agreement": self.agreement,
             "cross_check": self.cross_check,
             "goals": [_goal_dict(goal, value) for goal, value in values(self.results)],
+            "quality": self.quality,
             "repeated": self.repeated,
             "stages": self.stages,
             "cases": {
@@ -104,6 +106,9 @@ def markdown(report: Mapping[str, Any]) -> str:
                 f"| {_short(median['p95'])} | {_short(median['p99'])} "
                 f"| {summary['spread']['p50']:.0%} |"
             )
+    for task, systems in report["quality"].items():
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in systems.items())
+        lines.append(f"\nNDCG@10 of {task} on the same users: {figures}.")
     machine, settings = report["machine"], report["settings"]
     lines.append(
         f"\n{machine['processor']}, {machine['cores']} cores, {machine['memory']:g} GiB; medians "

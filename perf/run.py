@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from builder.serving import TritonServer
+from client import RecommenderClient
 from perf import environments, goals, systems
 from perf.analyzer import find_analyzer
 from perf.benchmark import (
@@ -34,6 +35,7 @@ from perf.machine import (
 )
 from perf.options import add_server_options, note, scratch_directory, served
 from perf.plots import draw
+from perf.quality import measure_quality
 from perf.report import Report, markdown, put_into, read_json, write_json
 from perf.two_step import TwoStep
 from perf.workload import read_workload
@@ -139,6 +141,9 @@ def _run(options: argparse.Namespace) -> int:
         for case in settings.cases:
             if case != "start":
                 CASES[case](run)
+        note("what the answers are worth")
+        with RecommenderClient(taking_part.ours, timeout=60) as client:
+            quality = measure_quality(client, taking_part.two_step, workload)
         note("holding the two load generators against each other, and what each step costs")
         report = Report(
             machine,
@@ -148,6 +153,7 @@ def _run(options: argparse.Namespace) -> int:
             agreement,
             cross_check(run, settings.seconds),
             stage_costs(run, settings.seconds),
+            quality=quality,
             repeated=sorted(run.repeated),
         )
     stem = options.name or datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")

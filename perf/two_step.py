@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from perf.errors import PerfError
 from perf.load import TIMEOUT, Call
 from perf.systems import HttpService
-from perf.workload import EVENTS, Workload
+from perf.workload import EVENTS, User, Workload
 
 _TOP: Final = 10
 _ROWS: Final = 128
@@ -52,10 +52,14 @@ class TwoStep:
         seen = set(history)
         return [item for item in self._ids[found[0]].tolist() if item not in seen][:_TOP]
 
+    def answer(self, user: User, workload: Workload) -> list[str]:
+        (vector,) = self._service.vectors([_in_words(user, workload)])
+        return self.recommend(user.history, vector)
+
     def connect(self, workload: Workload) -> Callable[[], Call]:
         """Return what connects and then recommends to one user after another."""
         users = workload.users
-        bodies = [self._service.body(["; ".join(workload.history_texts(user))]) for user in users]
+        bodies = [self._service.body([_in_words(user, workload)]) for user in users]
 
         def connect() -> Call:
             connection = http.client.HTTPConnection(self._service.address, timeout=TIMEOUT)
@@ -76,6 +80,10 @@ class TwoStep:
             return call
 
         return connect
+
+
+def _in_words(user: User, workload: Workload) -> str:
+    return "; ".join(workload.history_texts(user))
 
 
 def _normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -77,6 +77,7 @@ def test_a_run_checks_answers_and_writes_report_table_and_plots(
     assert report["agreement"]["recommendations"] == 5
     assert {step["model"] for step in report["stages"]["recommend"]} >= {"recommend"}
     assert len(report["goals"]) == 3
+    assert 0 <= report["quality"]["recommend"][OURS] <= 1
     assert all(ratio > 0 for ratio in report["cross_check"].values())
     assert (tmp_path / "smoke-stages.svg").stat().st_size > 1000
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perf.agreement import check_vectors, ndcg, rank_of_target
+from perf.agreement import check_vectors
 from perf.analyzer import read_csv
 from perf.environments import Environment, is_made, python_of
 from perf.errors import PerfError
 from perf.goals import GOALS, INFINITY, OURS, Goal, Side
 from perf.load import closed_loop
 from perf.measurement import Contender, Measurement, Summary, from_latencies, take_turns
+from perf.quality import ndcg, rank_of_target
 from perf.report import BEGIN, END, Report, markdown, put_into, read_json, write_json
 from perf.soak import Sample, growth_of
 from perf.workload import User, Workload
