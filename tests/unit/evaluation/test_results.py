@@ -186,3 +186,15 @@ def test_a_result_compares_with_itself_as_equal(
         each["users"] * each["metrics"]["ndcg@10"] for each in groups.values() if each["users"]
     )
     assert total / USERS == pytest.approx(one.mean("ndcg@10"))
+
+
+def test_the_same_user_stands_in_the_same_place() -> None:
+    random = np.random.default_rng(7)
+    first = random.random(400)
+    better = first + 0.01
+    together, apart = (
+        paired_difference(first, each) for each in (better, random.permutation(better))
+    )
+    assert together.p < 0.001
+    assert apart.p > 0.01
+    assert together.difference == pytest.approx(apart.difference)
