@@ -19,11 +19,13 @@ _PACKAGES: Final = (
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return processor, cores that this process may use, memory in GiB and kernel."""
+    """Return processor, cores that this process may use, memory in GiB, load and kernel."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory": round(psutil.virtual_memory().total / 2**30, 1),
+        # What else was running: figures of a machine that was not idle are no figures.
+        "busy": psutil.cpu_percent(interval=2.0) / 100,
         "kernel": platform.release(),
         "python": platform.python_version(),
     }

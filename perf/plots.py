@@ -27,7 +27,6 @@ def draw(report: Mapping[str, Any], directory: Path, stem: str) -> list[Path]:
         "latency": _latency,
         "batch": _batch,
         "stages": _stages,
-        "catalogue": _catalogue,
     }
     files = []
     for name, plot in plots.items():
@@ -90,22 +89,6 @@ def _stages(axes: Any, report: Mapping[str, Any]) -> bool:
     axes.invert_yaxis()
     axes.set(xlabel="ms a request, one client", title="what each model of a request costs")
     return _finish(axes, shown=bool(rows))
-
-
-def _catalogue(axes: Any, report: Mapping[str, Any]) -> bool:
-    points = report.get("catalogue", [])
-    for way in sorted({point["way"] for point in points}):
-        ordered = [point for point in points if point["way"] == way]
-        axes.plot(
-            [point["items"] for point in ordered],
-            [point["p50"] for point in ordered],
-            marker="o", label=way,
-        )  # fmt: skip
-    axes.set(
-        xlabel="items", ylabel="p50, ms", xscale="log", yscale="log",
-        title="finding the best items: catalogue against latency",
-    )  # fmt: skip
-    return _finish(axes, shown=bool(points))
 
 
 def _curves(report: Mapping[str, Any], prefix: str) -> dict[str, dict[int, dict[str, float]]]:

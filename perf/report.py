@@ -82,8 +82,8 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def markdown(report: Mapping[str, Any]) -> str:
-    """The goals with what was measured, then every system in every case."""
+def markdown(report: Mapping[str, Any], *, only_goals: bool = False) -> str:
+    """The goals with what was measured; then every system in every case, and the quality."""
     lines = ["| | measured | goal | |", "|---|---:|---:|---|"]
     for goal in report["goals"]:
         sign = "≥" if goal["at_least"] else "≤"
@@ -91,9 +91,19 @@ def markdown(report: Mapping[str, Any]) -> str:
             f"| {goal['text']} | {_short(goal['value'])} | {sign} {_short(goal['bound'])} "
             f"| {'reached' if goal['reached'] else 'missed'} |"
         )
-    lines += [
+    machine, settings = report["machine"], report["settings"]
+    lines.append(
+        f"\n{machine['processor']}, {machine['cores']} cores, {machine['memory']:g} GiB; medians "
+        f"of {settings['repetitions']} blocks of {settings['seconds']:g} s in turns. Before the "
+        f"run, other programs took {machine['busy']:.0%} of the cores."
+    )
+    return "\n".join(lines if only_goals else lines + _details(report)) + "\n"
+
+
+def _details(report: Mapping[str, Any]) -> list[str]:
+    lines = [
         "",
-        "| case | system | requests/s | p50 ms | p95 ms | p99 ms | spread |",
+        "| case | system | requests/s | p50 ms | p95 ms | p99 ms | spread of p50 |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for case, contenders in report["cases"].items():
@@ -106,16 +116,14 @@ def markdown(report: Mapping[str, Any]) -> str:
                 f"| {_short(median['p95'])} | {_short(median['p99'])} "
                 f"| {summary['spread']['p50']:.0%} |"
             )
+    lines.append("\nSpread: largest less smallest, over the median.")
     for task, systems in report["quality"].items():
         figures = ", ".join(f"{name} {value:.3f}" for name, value in systems.items())
-        lines.append(f"\nNDCG@10 of {task} on the same users: {figures}.")
-    machine, settings = report["machine"], report["settings"]
-    lines.append(
-        f"\n{machine['processor']}, {machine['cores']} cores, {machine['memory']:g} GiB; medians "
-        f"of {settings['repetitions']} blocks of {settings['seconds']:g} s in turns; spread: "
-        "largest less smallest p50, over the median."
-    )
-    return "\n".join(lines) + "\n"
+        lines.append(f"NDCG@10 of {task} on the same users: {figures}.")
+    if report["cross_check"]:
+        ratios = ", ".join(f"{name}: {_short(r)}" for name, r in report["cross_check"].items())
+        lines.append(f"Our load generator's rate over perf_analyzer's: {ratios}.")
+    return lines
 
 
 def put_into(document: Path, text: str) -> None:

@@ -88,6 +88,7 @@ def add_commands(commands: Any) -> None:
     )
     table.add_argument("report", type=Path)
     table.add_argument("--into", type=Path, nargs="+", default=[], help="Markdown files")
+    table.add_argument("--goals", action="store_true", help="the goals alone")
     table.set_defaults(run=_table)
 
     plot = commands.add_parser("plot", help="the plots of a report, as SVG beside it")
@@ -265,7 +266,7 @@ def _settings_dict(options: argparse.Namespace, settings: _Settings) -> dict[str
 
 
 def _table(options: argparse.Namespace) -> int:
-    text = markdown(read_json(options.report))
+    text = markdown(read_json(options.report), only_goals=options.goals)
     for document in options.into:
         put_into(document, text)
     if not options.into:

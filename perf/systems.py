@@ -115,7 +115,7 @@ def infinity(
         *("--model-id", str(model), "--served-model-name", "peer", "--engine", engine),
         *("--device", "cpu", "--dtype", "float32", "--no-bettertransformer", "--no-model-warmup"),
         *("--batch-size", str(batch_size), "--host", "127.0.0.1", "--port", str(port)),
-        *("--log-level", "error"),
+        *("--pooling-method", "mean", "--log-level", "error"),
     ]
     name = "infinity" if engine == "torch" else f"infinity ({engine})"
     with _http_service(name, command, port, "/embeddings") as service:

@@ -119,7 +119,7 @@ def test_goals_compare_the_medians_of_two_contenders() -> None:
 
 def test_a_report_comes_back_from_its_file_and_goes_between_marks(tmp_path: Path) -> None:
     results = {"encode-128": {OURS: Summary((block(20),)), INFINITY: Summary((block(10),))}}
-    machine = {"processor": "a", "cores": 2, "memory": 8.0}
+    machine = {"processor": "a", "cores": 2, "memory": 8.0, "busy": 0.0}
     settings = {"repetitions": 1, "seconds": 1.0}
     file = tmp_path / "report.json"
     write_json(Report(machine, {}, settings, results), file)
