@@ -139,26 +139,23 @@ def _run(options: argparse.Namespace) -> int:
             taking_part.two_step = TwoStep(taking_part.infinity, workload)
         note("holding the answers against each other")
         agreement = check_agreement(run)
+        report = Report(
+            machine, versions, _settings_dict(options, settings), run.results, agreement
+        )
+        stem = options.name or datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+        file = options.output / f"{stem}.json"
         for case in settings.cases:
             if case != "start":
                 CASES[case](run)
+            write_json(report, file)  # so that a run that is cut short leaves what it measured
         note("what the answers are worth")
         with RecommenderClient(taking_part.ours, timeout=60) as client:
-            quality = measure_quality(client, taking_part.two_step, workload)
+            report.quality = measure_quality(client, taking_part.two_step, workload)
         note("holding the two load generators against each other, and what each step costs")
-        report = Report(
-            machine,
-            versions,
-            _settings_dict(options, settings),
-            run.results,
-            agreement,
-            cross_check(run, settings.seconds),
-            stage_costs(run, settings.seconds),
-            quality=quality,
-            repeated=sorted(run.repeated),
-        )
-    stem = options.name or datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-    content = write_json(report, options.output / f"{stem}.json")
+        report.cross_check = cross_check(run, settings.seconds)
+        report.stages = stage_costs(run, settings.seconds)
+        report.repeated = sorted(run.repeated)
+    content = write_json(report, file)
     text = markdown(content)
     (options.output / f"{stem}.md").write_text(text, "utf-8")
     draw(content, options.output, stem)
