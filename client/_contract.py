@@ -19,6 +19,8 @@ An axis is an ``int`` when its length is fixed and a ``str`` when it varies:
 ``R``  distinct texts of a request that the catalogue does not know, at least 1
 ``L``  tokens of the longest of them, rounded up to a bucket
 ``h``  width of a text vector (fixed by the backbone)
+``d``  width of an item vector and of a user state (fixed by the checkpoint)
+``U``  users that are scored together
 labels classes of a classifier (fixed by the checkpoint)
 ====== =======================================================================
 
@@ -28,7 +30,7 @@ Slots (INT32) name an item on the inside: ``s >= 0`` is catalogue index ``s``; `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 Axis = int | str
@@ -161,6 +163,24 @@ RECOMMEND: Final = EnsembleSpec(
 ENCODE: Final = EnsembleSpec(
     ModelSpec("encode", inputs=(TEXT,), outputs=(TEXT_VECTOR, TEXT_TRUNCATED), batched=True),
     steps=(TOKENIZER, ENCODER),
+)
+
+FUSED: Final = tuple(
+    replace(ensemble.model, batched=True) for ensemble in (RANK, RECOMMEND, ENCODE)
+)
+"""The same models where each is one step, which takes many users at a time."""
+
+# What the fused models run on the inside: one graph for the events of many users.
+EVENT: Final = TensorSpec("EVENT", "FP32", ("U", "H", "d"))  # item vectors, padded at the end
+STATE: Final = ModelSpec(
+    "state",
+    inputs=(
+        EVENT,
+        TensorSpec("HISTORY_ACTION_ID", "INT32", ("U", "H")),
+        TensorSpec("HISTORY_GAP", "INT32", ("U", "H")),
+        TensorSpec("LENGTH", "INT32", ("U",)),  # events of each
+    ),
+    outputs=(TensorSpec("STATE", "FP32", ("U", "d")),),
 )
 
 STEPS: Final = (TOKENIZER, ENCODER, ADAPTER, RETRIEVER, POLICY)

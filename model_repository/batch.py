@@ -36,3 +36,21 @@ def attempt(function: Callable[[_Argument], _Result], argument: _Argument) -> _R
         return function(argument)
     except Exception as error:  # noqa: BLE001  (handed on, as this request's outcome)
         return error
+
+
+def attempt_together(
+    function: Callable[[Sequence[_Argument]], Sequence[_Result]], arguments: Sequence[_Argument]
+) -> list[_Result | Exception]:
+    """Call ``function`` once for all arguments; where that fails, once for each of them.
+
+    It returns one result for each argument that it is given.
+    """
+    if not arguments:
+        return []
+    together = attempt(function, arguments)
+    if not isinstance(together, Exception):
+        return list(together)
+    if len(arguments) == 1:
+        return [together]
+    # One of them is at fault: alone, each gets its own answer.
+    return [each for one in arguments for each in attempt_together(function, [one])]

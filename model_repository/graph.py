@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .batch import Outcome, Request, Tensors, attempt
+from .batch import Outcome, Request, Tensors, attempt, attempt_together
 from .engine import OnnxEngine
 
 
@@ -37,10 +37,9 @@ class Graph:
             return [attempt(self._run, request.tensors) for request in requests]
         outcomes: dict[int, Outcome] = {}
         for members in self._alike(requests):
-            together = attempt(self._run_together, [requests[m].tensors for m in members])
-            if isinstance(together, Exception):
-                # One of them is at fault: alone, each gets its own answer.
-                together = [attempt(self._run, requests[m].tensors) for m in members]
+            together = attempt_together(
+                self._run_together, [requests[member].tensors for member in members]
+            )
             outcomes.update(zip(members, together, strict=True))
         return [outcomes[position] for position in range(len(requests))]
 

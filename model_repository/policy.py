@@ -44,6 +44,30 @@ def cut(candidates: Candidates, options: Options) -> Candidates:
 STAGES: Final[Sequence[Stage]] = (drop_excluded, cut)
 
 
+def item_names(items: Sequence[str]) -> NDArray[Any]:
+    """Ids as they travel: an object array of UTF-8."""
+    return np.array([item.encode() for item in items], np.object_)
+
+
+def choose(items: NDArray[Any], candidates: Candidates, options: Options) -> Tensors:
+    """ITEM, INTEREST and LOGIT [1, k] of what the stages leave of a user's best items.
+
+    Raises
+    ------
+    FloatingPointError
+        A logit is NaN. It compares false, and would leave without a trace.
+    """
+    if np.isnan(candidates.logit).any():
+        raise FloatingPointError("there is a NaN among the logits of the best items")
+    for stage in STAGES:
+        candidates = stage(candidates, options)
+    return {
+        "ITEM": items[candidates.index][np.newaxis],
+        "INTEREST": candidates.interest[np.newaxis],
+        "LOGIT": candidates.logit[np.newaxis],
+    }
+
+
 class Policy:
     """Takes the retriever's items through the stages and names those that are left.
 
@@ -58,7 +82,7 @@ class Policy:
         settings = json.loads((directory / "settings.json").read_text("utf-8"))
         self._max_top_k: int = settings["max_top_k"]
         items: list[str] = json.loads((directory / "items.json").read_text("utf-8"))
-        self._items: NDArray[Any] = np.array([item.encode() for item in items], np.object_)
+        self._items = item_names(items)
 
     def __call__(self, requests: Sequence[Request]) -> list[Outcome]:
         """Return ITEM, INTEREST and LOGIT of each request, or why there are none."""
@@ -73,13 +97,4 @@ class Policy:
             request.tensors["INDEX_INTEREST"][0],
             request.tensors["INDEX_LOGIT"][0],
         )
-        # A NaN compares false, and would leave without a trace.
-        if np.isnan(candidates.logit).any():
-            raise FloatingPointError("the retriever returned NaN among its logits")
-        for stage in STAGES:
-            candidates = stage(candidates, options)
-        return {
-            "ITEM": self._items[candidates.index][np.newaxis],
-            "INTEREST": candidates.interest[np.newaxis],
-            "LOGIT": candidates.logit[np.newaxis],
-        }
+        return choose(self._items, candidates, options)

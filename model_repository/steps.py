@@ -9,8 +9,26 @@ from typing import Final
 _GRAPH: Final = (
     "graph_step.py",
     "triton_step.py",
+    "bytes_reader.py",
     "graph.py",
     "engine.py",
+    "batch.py",
+    "errors.py",
+)
+
+_INTEREST: Final = (
+    "triton_step.py",
+    "bytes_reader.py",
+    "encode_call.py",
+    "interest_requests.py",
+    "interest.py",
+    "length_batches.py",
+    "engine.py",
+    "request_reader.py",
+    "wire.py",
+    "options.py",
+    "policy.py",
+    "slots.py",
     "batch.py",
     "errors.py",
 )
@@ -19,7 +37,9 @@ STEP_FILES: Final[dict[str, tuple[str, ...]]] = {
     "tokenizer": (
         "tokenizer_step.py",
         "triton_step.py",
+        "bytes_reader.py",
         "request_tokenizer.py",
+        "request_reader.py",
         "text_tokenizer.py",
         "wire.py",
         "options.py",
@@ -33,6 +53,7 @@ STEP_FILES: Final[dict[str, tuple[str, ...]]] = {
     "policy": (
         "policy_step.py",
         "triton_step.py",
+        "bytes_reader.py",
         "policy.py",
         "options.py",
         "slots.py",
@@ -42,6 +63,7 @@ STEP_FILES: Final[dict[str, tuple[str, ...]]] = {
     "pair_tokenizer": (
         "pair_tokenizer_step.py",
         "triton_step.py",
+        "bytes_reader.py",
         "pair_tokenizer.py",
         "text_tokenizer.py",
         "wire.py",
@@ -49,6 +71,23 @@ STEP_FILES: Final[dict[str, tuple[str, ...]]] = {
         "errors.py",
     ),
     "classifier": _GRAPH,
+    "rank": ("rank_step.py", *_INTEREST),
+    "recommend": ("recommend_step.py", *_INTEREST),
+    "encode": (
+        "encode_step.py",
+        "triton_step.py",
+        "bytes_reader.py",
+        "text_encoder.py",
+        "text_cache.py",
+        "length_batches.py",
+        "text_tokenizer.py",
+        "engine.py",
+        "openvino_engine.py",
+        "wire.py",
+        "options.py",
+        "batch.py",
+        "errors.py",
+    ),
 }
 """The source files of each model; the first becomes its ``model.py``."""
 
@@ -58,8 +97,9 @@ def install_step(name: str, destination: Path) -> None:
 
     Beside it the models read, from the same directory: ``tokenizer`` ``settings.json``,
     ``items.json`` and ``tokenizer.json``; ``policy`` ``settings.json`` and ``items.json``;
-    ``pair_tokenizer`` ``settings.json`` and ``tokenizer.json``; the others ``settings.json`` and
-    ``model.onnx``.
+    ``pair_tokenizer`` ``settings.json`` and ``tokenizer.json``; ``rank``, ``recommend`` and
+    ``encode``, of the fused layout, what `InterestModel` and `EncodeRequests` say; the others
+    ``settings.json`` and ``model.onnx``.
     """
     model, *others = STEP_FILES[name]
     sources = Path(__file__).parent

@@ -11,7 +11,10 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from .batch import Handler, Outcome, Request
+from .bytes_reader import read_bytes
 from .errors import InvalidRequest
+
+pb_utils.deserialize_bytes_tensor = read_bytes
 
 
 class TritonStep:

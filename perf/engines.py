@@ -59,7 +59,7 @@ def measure_engines(repository: Path, *, seconds: float = 1.0) -> Iterator[Engin
     Raises
     ------
     RepositoryError
-        There is none, or it holds a classifier.
+        There is none, or it holds a classifier or the fused layout.
     ExportError
         This machine cannot run its engines.
     """
@@ -72,6 +72,11 @@ def measure_engines(repository: Path, *, seconds: float = 1.0) -> Iterator[Engin
     record = manifest.versions[manifest.active]
     if record.details.get("family") == "classifier":
         raise RepositoryError(f"{repository} holds a classifier; only recommenders are measured")
+    if record.details.get("fused"):
+        raise RepositoryError(
+            f"{repository} has the fused layout, without a model for each step; export it again "
+            "with --layout ensemble"
+        )
     target = target_named(record.target)
     layout = Layout(**record.details["layout"])
     for spec in (ENCODER, ADAPTER, RETRIEVER):
@@ -165,6 +170,7 @@ def _target_of(repository: Path) -> str:
 def _small_repository(target: str) -> Iterator[Path]:
     from builder.data.samples import fetch_minilm, fetch_movielens_100k
     from builder.export.pipeline import Limits, export, target_named
+    from builder.export.targets import TargetOptions
     from builder.training.run import train
     from tests.integration.small_run import reduce_movielens, small_config
 
@@ -173,7 +179,8 @@ def _small_repository(target: str) -> Iterator[Path]:
         data = reduce_movielens(fetch_movielens_100k(_CACHE / "ml-100k"), root / "data")
         train(small_config(data, fetch_minilm(_CACHE / "minilm")), root / "checkpoint")
         limits = Limits(max_top_k=50, max_rows=64)
-        export(root / "checkpoint", root / "models", target_named(target), limits)
+        options = TargetOptions(layout="ensemble") if target == "embedded" else None
+        export(root / "checkpoint", root / "models", target_named(target, options), limits)
         yield root / "models"
 
 

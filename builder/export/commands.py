@@ -50,8 +50,35 @@ def export(
         int, typer.Option(help="Largest batch of texts, and most unknown texts of a request.")
     ] = 128,
     max_users: Annotated[
-        int, typer.Option(help="Most user requests that are tokenized as one batch.")
+        int, typer.Option(help="Most user requests that are worked on as one batch.")
     ] = 64,
+    cached_texts: Annotated[
+        int,
+        typer.Option(
+            help="embedded, fused: texts whose vectors are remembered, some 2 KB each; 0: none."
+        ),
+    ] = 10_000,
+    layout: Annotated[
+        str,
+        typer.Option(
+            help="embedded: fused (each of rank, recommend and encode in one process: several "
+            "times faster) or ensemble (a model for each step, as in the container)."
+        ),
+    ] = "fused",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="embedded, fused: what runs BERT: onnxruntime, openvino, or auto, the faster of "
+            "the two on this machine. The server needs it, too."
+        ),
+    ] = "onnxruntime",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="embedded, fused: what BERT computes in: fp32, bf16 (OpenVINO, on processors with "
+            "instructions for it) or int8 (ONNX Runtime)."
+        ),
+    ] = "fp32",
     device: Annotated[str, typer.Option(help="onnxruntime: cpu, cuda, or cuda+tensorrt.")] = "cpu",
     optimization_level: Annotated[
         int, typer.Option(help="tensorrt: 0 (builds fast) to 5 (tries most kernels).")
@@ -108,6 +135,9 @@ def export(
     from builder.export.targets import CHECKS, TargetOptions
 
     options = TargetOptions(
+        layout=layout,  # type: ignore[arg-type] # checked there
+        engine=engine,  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]
         device=device,  # type: ignore[arg-type] # checked there
         optimization_level=optimization_level,
         workspace_mib=workspace_mib,
@@ -115,7 +145,7 @@ def export(
         version_compatible=version_compatible,
         hardware_compatibility=hardware_compatibility,  # type: ignore[arg-type]
     )
-    limits = Limits(max_top_k, max_rows, max_users)
+    limits = Limits(max_top_k, max_rows, max_users, cached_texts)
     source = checkpoint if classifier is None else classifier
     assert source is not None
     with console.progress_bars(shown=not as_json) as progress:

@@ -147,6 +147,21 @@ class RetrieverGraph(_Interest):
         return index.int(), self.interest(best), best
 
 
+class StateGraph(nn.Module):
+    """The events of many users → their states FP32 [U, d].
+
+    Takes item vectors FP32 [U, H, d], action ids and gap buckets INT32 [U, H], and the number of
+    events of each user INT32 [U]; what lies behind those of a user counts for nothing.
+    """
+
+    def __init__(self, adapter: InterestAdapter) -> None:
+        super().__init__()
+        self.adapter = adapter
+
+    def forward(self, event: Tensor, action: Tensor, gap: Tensor, length: Tensor) -> Tensor:
+        return self.adapter.last_states(event, action.long(), gap.long(), length.long())
+
+
 def _events(history: Tensor) -> Tensor:
     """Number of events, INT64 [], of a history INT64 [1, H] with `NO_ITEM` at its end."""
     return (history[0] != NO_ITEM).sum()

@@ -38,6 +38,8 @@ class Layout:
         the tokenizer puts one `NO_ITEM` into an empty list, and refuses a request to rank nothing.
     max_candidates
         Longest list of candidates that the engines take; None for any.
+    cached_texts
+        Texts whose vectors the fused ``encode`` remembers.
     """
 
     items: int
@@ -49,6 +51,7 @@ class Layout:
     max_history: int
     min_slots: int = field(default=0, kw_only=True)
     max_candidates: int | None = field(default=None, kw_only=True)
+    cached_texts: int = field(default=0, kw_only=True)
 
     @classmethod
     def of(
@@ -58,6 +61,7 @@ class Layout:
         max_top_k: int,
         max_rows: int,
         max_users: int,
+        cached_texts: int = 0,
         bounded: bool = False,
     ) -> Layout:
         """Derive the layout from a model and the limits that were asked for.
@@ -67,11 +71,13 @@ class Layout:
         Raises
         ------
         ConfigError
-            A limit below 1.
+            A limit below 1, or a cache of less than nothing.
         """
         limits = {"--max-top-k": max_top_k, "--max-rows": max_rows, "--max-users": max_users}
         if wrong := [f"{name} {value}" for name, value in limits.items() if value < 1]:
             raise ConfigError(f"{', '.join(wrong)}: must be at least 1")
+        if cached_texts < 0:
+            raise ConfigError(f"--cached-texts {cached_texts}: must be at least 0")
         longest = model.tokenizer.max_length
         return cls(
             items=len(model.catalogue),
@@ -83,6 +89,7 @@ class Layout:
             max_history=model.adapter.config.max_history,
             min_slots=1 if bounded else 0,
             max_candidates=MAX_CANDIDATES if bounded else None,
+            cached_texts=cached_texts,
         )
 
     @property

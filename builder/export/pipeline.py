@@ -18,10 +18,12 @@ from torch import nn
 from builder.data.splits import Holdout
 from builder.data.tables import Catalogue
 from builder.errors import ConfigError, ExportError
+from builder.export.encoder_engine import REDUCED_BOUNDS
+from builder.export.fused import build_fused, load_fused
 from builder.export.graphs import AdapterGraph, EncoderGraph, LinearForm, RetrieverGraph
 from builder.export.layout import Layout
 from builder.export.onnx import OPSET, export_onnx
-from builder.export.parity import Engine, Grid, ParityFigure, check_batching, check_parity
+from builder.export.parity import Bound, Engine, Grid, ParityFigure, check_batching, check_parity
 from builder.export.ranking_gate import RankingFigure, check_ranking
 from builder.export.targets import CHECKS, TARGETS, Built, Check, Compiler, Target, TargetOptions
 from builder.model.checkpoint import load_checkpoint, load_validation
@@ -35,10 +37,12 @@ from client._contract import (
     ADAPTER,
     ENCODER,
     ENSEMBLES,
+    FUSED,
     MAX_CANDIDATES,
     POLICY,
     RANK,
     RETRIEVER,
+    STEPS,
     TOKENIZER,
     ModelSpec,
 )
@@ -56,6 +60,7 @@ class Limits:
     max_top_k: int = 500
     max_rows: int = 128
     max_users: int = 64
+    cached_texts: int = 10_000
 
 
 @dataclass(frozen=True)
@@ -176,9 +181,14 @@ def hold(
     validation: Holdout,
     layout: Layout,
     *,
+    encoder_bound: Bound | None = None,
     progress: Progress = silent,
 ) -> Figures:
     """Hold a recommender's engines against the gates.
+
+    ``graphs`` are what they were compiled from, and ``model`` is the checkpoint's own, which the
+    ranking is compared with. ``encoder_bound`` stands for the compiler's bound where the encoder
+    computes in another precision than the rest.
 
     Raises
     ------
@@ -189,9 +199,10 @@ def hold(
     parity: list[ParityFigure] = []
     for spec, graph in graphs.items():
         engine = engine_of(spec)
-        parity += check_parity(engine, graph, spec, grid, compiler.parity, progress=progress)
+        bound = encoder_bound if encoder_bound and spec is ENCODER else compiler.parity
+        parity += check_parity(engine, graph, spec, grid, bound, progress=progress)
         if spec is ENCODER:
-            parity.append(check_batching(engine, grid, compiler.parity))
+            parity.append(check_batching(engine, grid, bound))
         if spec is RETRIEVER:
             ranking = check_ranking(
                 engine,
@@ -233,26 +244,37 @@ def export(
         model = with_new_items(model, new_items, progress=progress)
     validation = load_validation(checkpoint)
     layout = recommender_layout(model, limits, target)
-    graphs = recommender_graphs(model, layout, target.linear_form)
     with stage(repository) as staging:
-        built = compile_graphs(target, graphs, layout, staging.model_dir, progress=progress)
-        for spec in graphs:
-            staging.write_config(target.config(spec, layout, staging.version))
+        if target.fused:
+            fused = build_fused(model, layout, checkpoint, staging, target.fused, progress=progress)
+            built = fused.built
+            graphs = recommender_graphs(fused.model, layout, target.linear_form)
+        else:
+            graphs = recommender_graphs(model, layout, target.linear_form)
+            built = compile_graphs(target, graphs, layout, staging.model_dir, progress=progress)
+            for spec in graphs:
+                staging.write_config(target.config(spec, layout, staging.version))
+            _write_python_steps(staging, model, layout, checkpoint)
         figures = hold(
-            lambda spec: target.load(spec, staging.model_dir(spec.name)),
+            lambda spec: (
+                load_fused(spec, staging, layout)
+                if target.fused
+                else target.load(spec, staging.model_dir(spec.name))
+            ),
             target,
             graphs,
             model,
             validation,
             layout,
+            encoder_bound=REDUCED_BOUNDS.get(target.fused.precision) if target.fused else None,
             progress=progress,
         )
-        _write_python_steps(staging, model, layout, checkpoint)
         staging.target = target.name
         staging.checkpoint = str(checkpoint.resolve())
         staging.details = {
             **figures.to_dict(),
             "layout": asdict(layout),
+            "fused": target.fused is not None,
             "engine": {
                 **target.describe(),
                 "graphs": {name: each.to_dict() for name, each in built.items()},
@@ -260,7 +282,7 @@ def export(
             "opset": OPSET,
             "versions": {"python": platform.python_version()}
             | {name: installed(name) for name in _PACKAGES},
-            "sha256": staging.hashes(spec.name for spec in (*graphs, TOKENIZER, POLICY)),
+            "sha256": staging.hashes(spec.name for spec in (FUSED if target.fused else STEPS)),
         }
         version = staging.version
     return Exported(repository, version, target.name, figures.parity, figures.ranking)

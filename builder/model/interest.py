@@ -90,6 +90,28 @@ class Block(nn.Module):
         fed: Tensor = states + self.dropout(self.feed(self.norm_feed(states)))
         return fed
 
+    def at(self, states: Tensor, mask: Tensor, place: Tensor) -> Tensor:
+        """`forward` at one place INT [B] of each row, FP [B, d], without the work for the others.
+
+        For serving, which asks for nothing else of the last block; there is no dropout here.
+        """
+        batch, length, width = states.shape
+        shape = (batch, -1, self.heads, width // self.heads)
+        here = place.reshape(-1, 1, 1).expand(-1, 1, width)
+        normed = self.norm_attention(states)
+        weight, bias = self.qkv.weight, self.qkv.bias
+        query = functional.linear(normed.gather(1, here), weight[:width], bias[:width])
+        key, value = functional.linear(normed, weight[width:], bias[width:]).chunk(2, dim=-1)
+        attended = functional.scaled_dot_product_attention(
+            query.reshape(shape).transpose(1, 2),
+            key.reshape(shape).transpose(1, 2),
+            value.reshape(shape).transpose(1, 2),
+            attn_mask=mask[place].reshape(batch, 1, 1, length),
+        )
+        state = states.gather(1, here) + self.out(attended.reshape(batch, 1, width))
+        fed: Tensor = state + self.feed(self.norm_feed(state))
+        return fed.squeeze(1)
+
 
 class InterestAdapter(nn.Module):
     """The sequence network over item vectors (after SASRec, Kang & McAuley 2018).
@@ -167,15 +189,30 @@ class InterestAdapter(nn.Module):
         -------
         FP [B, H + 1, d]; entry ``t`` has seen the first ``t`` events.
         """
+        states, mask = self._begin(vectors, actions, gaps)
+        states = self.dropout(states)
+        for block in self.blocks:
+            states = block(states, mask)
+        normed: Tensor = self.norm(states)
+        return normed
+
+    def last_states(
+        self, vectors: Tensor, actions: Tensor, gaps: Tensor, lengths: Tensor
+    ) -> Tensor:
+        """Entry ``lengths`` INT64 [B] of `states` of each user, FP [B, d], for less work."""
+        states, mask = self._begin(vectors, actions, gaps)
+        *others, last = self.blocks
+        for block in others:
+            states = block(states, mask)
+        normed: Tensor = self.norm(last.at(states, mask, lengths))  # type: ignore[operator]
+        return normed
+
+    def _begin(self, vectors: Tensor, actions: Tensor, gaps: Tensor) -> tuple[Tensor, Tensor]:
+        """What the blocks start from, FP [B, H + 1, d], and the causal mask FP [H + 1, H + 1]."""
         batch, events, width = vectors.shape
         start = self.start.expand(batch, 1, width)
         events_in = vectors + self.action(actions) + self.gap(gaps)
         where = torch.arange(events + 1, device=vectors.device)
         states = torch.cat([start, events_in], dim=1) + self.position(where)
         ahead = where.unsqueeze(0) > where.unsqueeze(1)
-        mask = torch.where(ahead, MASKED, 0.0).to(states.dtype)
-        states = self.dropout(states)
-        for block in self.blocks:
-            states = block(states, mask)
-        normed: Tensor = self.norm(states)
-        return normed
+        return states, torch.where(ahead, MASKED, 0.0).to(states.dtype)

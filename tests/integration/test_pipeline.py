@@ -6,6 +6,7 @@ import filecmp
 import json
 import shutil
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ from builder.evaluation.ranking import best_items
 from builder.export.add_items import add_items
 from builder.export.parity import Bound
 from builder.export.pipeline import Limits, export, target_named
+from builder.export.targets import TargetOptions
 from builder.export.targets.embedded import Embedded
 from builder.model.checkpoint import load_checkpoint, load_validation
 from builder.model.histories import pad_histories
@@ -66,6 +68,23 @@ def repository(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(repository: Path) -> Iterator[RecommenderClient]:
     with (
         TritonServer(repository) as server,
+        RecommenderClient(server.grpc_address, timeout=30) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def ensemble_repository(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same checkpoint, each step a model of its own."""
+    path = tmp_path_factory.mktemp("ensemble") / "models"
+    export(run, path, target_named("embedded", TargetOptions(layout="ensemble")), LIMITS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def ensemble(ensemble_repository: Path) -> Iterator[RecommenderClient]:
+    with (
+        TritonServer(ensemble_repository) as server,
         RecommenderClient(server.grpc_address, timeout=30) as client,
     ):
         yield client
@@ -177,21 +196,25 @@ def test_bad_requests_are_refused_and_good_ones_are_not_harmed(
     assert len(client.rank(known, many)) == len(many)
 
 
-def test_the_benchmark_of_engines_runs_every_model(repository: Path) -> None:
-    found = list(measure_engines(repository, seconds=0.0))
+def test_the_benchmark_of_engines_runs_every_model(
+    ensemble_repository: Path, repository: Path
+) -> None:
+    with pytest.raises(RepositoryError, match="--layout ensemble"):
+        next(iter(measure_engines(repository, seconds=0.0)))
+    found = list(measure_engines(ensemble_repository, seconds=0.0))
     assert {each.model for each in found} == {"encoder", "adapter", "retriever"}
     assert {each.size for each in found} == {"smallest", "usual", "largest"}
     assert all(0 < each.p50 <= each.p99 and each.per_second > 0 for each in found)
 
 
-def test_a_busy_encoder_drops_what_nobody_waits_for(client: RecommenderClient) -> None:
+def test_a_busy_encoder_drops_what_nobody_waits_for(ensemble: RecommenderClient) -> None:
     """By the client's own timeout, and Triton counts it.
 
     Sent without a deadline of gRPC's own, whose end Triton would take for a cancellation.
     """
 
     def counted(model: str) -> tuple[int, int]:
-        (found,) = client.statistics(model=model)
+        (found,) = ensemble.statistics(model=model)
         return found.success.count, found.fail.count
 
     before = {model: counted(model) for model in ("tokenizer", "encoder")}
@@ -199,9 +222,9 @@ def test_a_busy_encoder_drops_what_nobody_waits_for(client: RecommenderClient) -
     late = addressed(encode_message(["late"]), "late", 0.001)
     with (
         ThreadPoolExecutor(6) as pool,
-        grpc.insecure_channel(client._settings.named[0]) as channel,
+        grpc.insecure_channel(ensemble._settings.named[0]) as channel,
     ):
-        large = [pool.submit(client.encode, texts) for _ in range(6)]
+        large = [pool.submit(ensemble.encode, texts) for _ in range(6)]
         while counted("tokenizer")[0] < before["tokenizer"][0] + len(large):
             time.sleep(0.001)
         with pytest.raises(grpc.RpcError) as dropped:  # the encoder has some of them before it
@@ -213,6 +236,47 @@ def test_a_busy_encoder_drops_what_nobody_waits_for(client: RecommenderClient) -
     assert counted("encoder")[0] == before["encoder"][0] + len(large)
     failed = sum(counted(model)[1] - before[model][1] for model in before)
     assert failed == 1
+
+
+def test_many_users_at_once_get_the_answers_of_the_ensemble(
+    client: RecommenderClient, ensemble: RecommenderClient, model: Recommender, run: Path
+) -> None:
+    users = [
+        [str(event.item) for event in events(model, run, user)[: 3 * user]]
+        + [Item("new", f"{NEW_TEXT} {user % 5}")] * (user % 2)
+        for user in range(24)
+    ]
+    candidates = [*model.catalogue.item_ids[:20], Item("newer", "The Matrix Reloaded (2003)")]
+    with ThreadPoolExecutor(len(users)) as together:
+        recommended = list(together.map(client.recommend, users))
+        ranked = list(together.map(lambda user: client.rank(user, candidates), users))
+    for user, best, ranking in zip(users, recommended, ranked, strict=True):
+        expected = ensemble.recommend(user)
+        assert list(best.items) == list(expected.items)
+        np.testing.assert_allclose(best.logits, expected.logits, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            ranking.logits, ensemble.rank(user, candidates).logits, rtol=1e-4, atol=1e-4
+        )
+
+
+def test_the_server_counts_the_texts_that_bert_was_spared(
+    repository: Path, model: Recommender
+) -> None:
+    with (
+        TritonServer(repository, metrics_port=0) as server,
+        RecommenderClient(server.grpc_address, timeout=30) as client,
+    ):
+        client.encode(["once", "twice", "twice"])
+        client.rank(model.catalogue.item_ids[:1], [Item("x", "twice"), Item("y", "new")])
+        with urllib.request.urlopen(f"http://{server.metrics_address}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+    counts = {
+        line.split("{")[0]: float(line.split()[-1])
+        for line in lines
+        if line.startswith("tritonrec")
+    }
+    assert counts["tritonrec_texts_encoded"] == 3
+    assert counts["tritonrec_texts_known"] == 2
 
 
 def test_a_second_export_is_the_next_version_and_the_first_can_come_back(
@@ -327,7 +391,7 @@ def test_an_engine_that_ranks_worse_is_not_published(
     load = Embedded.load
     monkeypatch.setattr(Embedded, "load", lambda *args: Backwards(load(*args)))
     with pytest.raises(GateError, match=r"NDCG@10 on .* validation users"):
-        export(run, tmp_path / "models", Embedded(), LIMITS)
+        export(run, tmp_path / "models", Embedded(TargetOptions(layout="ensemble")), LIMITS)
     assert not (tmp_path / "models").exists()
 
 

@@ -20,7 +20,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from builder.export.graphs import LinearForm
 from builder.export.layout import Layout
 from builder.export.parity import Bound, Engine
-from builder.export.targets.options import TargetOptions
+from builder.export.targets.options import FusedEncoder, TargetOptions
 from builder.progress import Progress, silent
 from client._contract import ModelSpec
 
@@ -105,7 +105,17 @@ class Compiler(Protocol):
 
 
 class Target(Compiler, Protocol):
-    """One way to run the graphs in Triton."""
+    """One way to run the graphs in Triton.
+
+    Attributes
+    ----------
+    fused
+        A recommender's models are one Python process each, see `builder.export.fused`, with this
+        running BERT; None: they are ensembles of steps.
+    """
+
+    @property
+    def fused(self) -> FusedEncoder | None: ...
 
     def load(self, spec: ModelSpec, directory: Path) -> Engine:
         """Load what `build` wrote, from where Triton will read it."""

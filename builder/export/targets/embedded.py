@@ -15,7 +15,7 @@ from builder.export.graphs import LinearForm
 from builder.export.layout import Layout
 from builder.export.parity import Bound, Engine
 from builder.export.targets.base import Built
-from builder.export.targets.options import TargetOptions
+from builder.export.targets.options import FusedEncoder, TargetOptions
 from builder.progress import Progress, silent
 from builder.repository import DynamicBatching, step_config
 from client._contract import ModelSpec
@@ -29,14 +29,17 @@ class Embedded:
 
     name = "embedded"
     summary = "ONNX Runtime in Triton's Python backend; any machine, no GPU, no container"
-    options: frozenset[str] = frozenset()
+    options = frozenset({"layout", "engine", "precision"})
     linear_form: LinearForm = "scatter_add"
     bounded = False
     parity = Bound()
-    ranking_loss = 0.001
 
     def __init__(self, options: TargetOptions | None = None) -> None:
-        pass
+        chosen = options or TargetOptions()
+        self.fused = (
+            FusedEncoder(chosen.engine, chosen.precision) if chosen.layout == "fused" else None
+        )
+        self.ranking_loss = 0.001 if chosen.precision == "fp32" else 0.005
 
     def missing(self) -> str | None:
         if importlib.util.find_spec("onnxruntime") is None:
@@ -76,7 +79,12 @@ class Embedded:
     def describe(self) -> dict[str, Any]:
         import onnxruntime
 
-        return {"engine": "onnxruntime", "version": onnxruntime.__version__, "precision": "fp32"}
+        precision = self.fused.precision if self.fused else "fp32"
+        return {
+            "engine": "onnxruntime",
+            "version": onnxruntime.__version__,
+            "precision": precision,
+        }
 
 
 def _threads(spec: ModelSpec) -> int | None:

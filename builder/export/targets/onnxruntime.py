@@ -34,6 +34,7 @@ class OnnxRuntime:
     name = "onnxruntime"
     summary = "Triton's ONNX Runtime backend in its container; CPU, or a GPU with --device"
     options = frozenset({"device"})
+    fused = None
     bounded = True
     """Not known to fail: nothing here can run the backend with an empty tensor."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -12,8 +13,23 @@ Device = Literal["cpu", "cuda", "cuda+tensorrt"]
 DEVICES: Final = get_args(Device)
 Hardware = Literal["none", "same_compute_capability", "ampere_plus"]
 HARDWARE: Final = get_args(Hardware)
+EngineName = Literal["auto", "onnxruntime", "openvino"]
+ENGINES: Final = get_args(EngineName)
+Precision = Literal["fp32", "bf16", "int8"]
+PRECISIONS: Final = get_args(Precision)
+ModelLayout = Literal["fused", "ensemble"]
+LAYOUTS: Final = get_args(ModelLayout)
 
+_ENGINE_OF: Final[Mapping[str, str]] = {"bf16": "openvino", "int8": "onnxruntime"}
 _LEVELS: Final = range(6)
+
+
+@dataclass(frozen=True)
+class FusedEncoder:
+    """What runs BERT in the fused layout, see `TargetOptions`."""
+
+    engine: EngineName
+    precision: Precision
 
 
 @dataclass(frozen=True)
@@ -36,6 +52,14 @@ class TargetOptions:
     hardware_compatibility
         GPUs that the engine runs on: those like the one it was built on (``none``), all of the same
         compute capability, or all from Ampere on. The wider, the slower.
+    layout
+        Whether a recommender's models are one process each or ensembles of steps.
+    engine
+        What runs BERT in the fused layout; ``auto`` is the faster of those installed. Not the
+        default, since a server then needs OpenVINO as well, for the 2 % that it was faster.
+    precision
+        What BERT computes in, in the fused layout: ``bf16`` with OpenVINO on processors that have
+        instructions for it, ``int8`` with ONNX Runtime and weights quantised for each channel.
     """
 
     device: Device = "cpu"
@@ -44,11 +68,25 @@ class TargetOptions:
     timing_cache: Path | None = Path("build/tensorrt.timing")
     version_compatible: bool = False
     hardware_compatibility: Hardware = "none"
+    layout: ModelLayout = "fused"
+    engine: EngineName = "onnxruntime"
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
         problems = []
-        if self.device not in DEVICES:
-            problems.append(f"--device {self.device}: choose one of {', '.join(DEVICES)}")
+        for name, allowed in (
+            ("layout", LAYOUTS),
+            ("engine", ENGINES),
+            ("precision", PRECISIONS),
+            ("device", DEVICES),
+        ):
+            if (value := getattr(self, name)) not in allowed:
+                problems.append(f"--{name} {value}: choose one of {', '.join(allowed)}")
+        wanted = _ENGINE_OF.get(self.precision)
+        if wanted is not None and self.engine not in ("auto", wanted):
+            problems.append(f"--precision {self.precision} takes --engine {wanted}")
+        if self.layout == "ensemble" and (self.engine, self.precision) != ("onnxruntime", "fp32"):
+            problems.append("--engine and --precision are for --layout fused")
         if self.optimization_level not in _LEVELS:
             problems.append(f"--optimization-level {self.optimization_level}: must be 0 to 5")
         if self.workspace_mib < 1:

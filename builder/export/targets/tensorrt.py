@@ -115,6 +115,7 @@ class TensorRT(_Engines):
     name = "tensorrt"
     module = "tensorrt"
     summary = "TensorRT FP16 engines; built on the GPU that serves, in Triton's container"
+    fused = None
     options = frozenset(
         {
             "optimization_level",

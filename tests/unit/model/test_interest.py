@@ -124,3 +124,12 @@ def test_histories_are_padded_as_the_tokenizer_sees_them() -> None:
 def test_only_new_users(users: list[list[int]]) -> None:
     padded = pad_histories(sequences(*users), 3)
     assert padded.items.shape == (len(users), 0)
+
+
+@torch.no_grad()
+def test_the_last_states_are_those_at_the_end_of_each_history() -> None:
+    vectors, actions, gaps = events(3, 4, 5)
+    lengths = torch.tensor([0, 5, 2, 4])
+    expected = NETWORK.states(vectors, actions, gaps)[torch.arange(4), lengths]
+    found = NETWORK.last_states(vectors, actions, gaps, lengths)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)

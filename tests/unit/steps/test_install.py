@@ -23,7 +23,7 @@ def imports(source: Path) -> list[tuple[int, str]]:
 
 def test_there_is_code_for_every_step_of_the_contract() -> None:
     steps = (*contract.STEPS, *classifier_contract(token_types=True).steps)
-    assert STEP_FILES.keys() == {step.name for step in steps}
+    assert STEP_FILES.keys() == {step.name for step in (*steps, *contract.FUSED)}
 
 
 @pytest.mark.parametrize("name", STEP_FILES)
@@ -40,10 +40,10 @@ def test_a_version_holds_all_that_it_imports_and_no_more(name: str, tmp_path: Pa
 
 
 def test_the_code_needs_neither_torch_nor_the_builder() -> None:
-    allowed = {"numpy", "onnxruntime", "tokenizers", "triton_python_backend_utils"}
+    allowed = {"numpy", "onnxruntime", "openvino", "tokenizers", "triton_python_backend_utils"}
     standard = {
         "__future__", "collections", "dataclasses", "difflib", "itertools", "json", "pathlib",
-        "shutil", "traceback", "typing",
+        "hashlib", "shutil", "struct", "traceback", "typing",
     }  # fmt: skip
     for source in (Path(__file__).parents[3] / "model_repository").glob("*.py"):
         absolute = {module.split(".")[0] for level, module in imports(source) if not level}

@@ -1,0 +1,161 @@
+"""Chooses what runs BERT in the fused layout, and writes it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from builder.errors import ExportError
+from builder.export.parity import Bound
+from builder.export.targets.options import ENGINES, FusedEncoder, Precision
+from model_repository.text_encoder import TokenEncoder
+
+GRAPH: Final = "model.onnx"
+_EXTRA: Final = {"onnxruntime": "embedded", "openvino": "embedded,openvino"}
+_SAMPLE: Final = 128
+_ROUNDS: Final = 3
+
+REDUCED_BOUNDS: Final[Mapping[Precision, Bound]] = {
+    # Largest differences found with MiniLM on MovieLens: 0.06 and 0.64. They only keep out what is
+    # broken; what rounding costs a user is held by the ranking gate, on vectors of the engine.
+    "bf16": Bound(0.25),
+    "int8": Bound(1.5),
+}
+
+
+@dataclass(frozen=True)
+class EncoderEngine:
+    """What was chosen.
+
+    Attributes
+    ----------
+    texts_per_second
+        Of each engine that was tried, 128 texts at a time; empty where there was no choice.
+    """
+
+    engine: str
+    precision: Precision
+    texts_per_second: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def write_encoder(
+    onnx_file: Path,
+    directory: Path,
+    settings: Mapping[str, Any],
+    rows: Sequence[Sequence[int]],
+    wanted: FusedEncoder,
+) -> EncoderEngine:
+    """Write ``model.onnx`` and ``settings.json``, with which `TokenEncoder` runs the graph.
+
+    Parameters
+    ----------
+    settings
+        What else belongs into ``settings.json``.
+    rows
+        Token ids of typical texts, on which engines are compared.
+
+    Raises
+    ------
+    ExportError
+        The engine that was asked for is not installed, or cannot do that here.
+    """
+    candidates = _candidates(wanted)
+    if wanted.precision == "int8":
+        _quantise(onnx_file, directory / GRAPH)
+    else:
+        (directory / GRAPH).write_bytes(onnx_file.read_bytes())
+
+    def write(engine: str) -> None:
+        chosen = {"engine": engine, "precision": wanted.precision, "threads": os.cpu_count()}
+        text = json.dumps({**settings, **chosen}, indent=2)
+        (directory / "settings.json").write_text(text, "utf-8")
+
+    speeds: dict[str, float] = {}
+    if len(candidates) > 1:
+        for engine in candidates:
+            write(engine)
+            speeds[engine] = round(_speed(TokenEncoder(directory), rows[:_SAMPLE]), 1)
+    engine = max(speeds, key=speeds.__getitem__) if speeds else candidates[0]
+    write(engine)
+    return EncoderEngine(engine, wanted.precision, speeds)
+
+
+def encode_rows(directory: Path, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    """Vectors FP32 [R, h] of rows of token ids, with what `write_encoder` wrote."""
+    encode = TokenEncoder(directory)
+    starts = range(0, len(rows), _SAMPLE)
+    return np.concatenate([encode(rows[start : start + _SAMPLE]) for start in starts])
+
+
+def _candidates(wanted: FusedEncoder) -> list[str]:
+    possible = {
+        "fp32": ["onnxruntime", "openvino"],
+        "bf16": ["openvino"],
+        "int8": ["onnxruntime"],
+    }[wanted.precision]
+    if wanted.engine != "auto":
+        possible = [wanted.engine]
+    present = [name for name in ENGINES if name in possible and importlib.util.find_spec(name)]
+    if not present:
+        raise ExportError(
+            f"what runs BERT in {wanted.precision} is the package {possible[0]}, which is missing: "
+            f"pip install 'tritonrec[{_EXTRA[possible[0]]}]'"
+        )
+    if wanted.precision == "bf16" and not _processor() & {"avx512_bf16", "amx_bf16"}:
+        raise ExportError(
+            "--precision bf16: this processor has no instructions for it (avx512_bf16, amx_bf16); "
+            "use fp32 or int8"
+        )
+    return present
+
+
+def _quantise(source: Path, destination: Path) -> None:
+    """Weights INT8 for each channel; activations when they are known, for the whole tensor."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory() as scratch:
+        quantised = Path(scratch) / GRAPH
+        quantize_dynamic(
+            source,
+            quantised,
+            per_channel=True,
+            # Without VNNI, two products of 8 bits each do not fit into the 16 that they are added
+            # in, so weights must do with 7.
+            reduce_range=not _processor() & {"avx512_vnni", "avx_vnni", "amx_int8"},
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["MatMul"],
+        )
+        destination.write_bytes(quantised.read_bytes())
+
+
+def _speed(encode: TokenEncoder, rows: Sequence[Sequence[int]]) -> float:
+    """Texts per second, the best of some rounds: other work on the machine only slows down."""
+    encode(rows)  # the first run of a shape allocates and compiles
+    best = float("inf")
+    for _ in range(_ROUNDS):
+        started = time.perf_counter()
+        encode(rows)
+        best = min(best, time.perf_counter() - started)
+    return len(rows) / best
+
+
+def _processor() -> set[str]:
+    """What the processor can do, as Linux names it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return set()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model_repository.interest import _BLOCK, _largest
+
+
+@pytest.mark.parametrize("length", [1, 7, 1000, 4 * _BLOCK, 9 * _BLOCK + 5, 100 * _BLOCK + 1])
+@pytest.mark.parametrize("number", [1, 2, 20])
+def test_the_largest_are_those_of_a_sort(length: int, number: int) -> None:
+    random = np.random.default_rng(length + number)
+    values = random.permutation(length).astype(np.float32)
+    expected = np.argsort(-values, kind="stable")[:number]
+    np.testing.assert_array_equal(_largest(values, number), expected)
+
+
+def test_what_is_no_number_is_found_and_not_passed_over() -> None:
+    values = np.zeros(9 * _BLOCK, np.float32)
+    values[5 * _BLOCK + 3] = np.nan
+    assert np.isnan(values[_largest(values, 2)]).any()
