@@ -14,12 +14,13 @@ from builder.data.tables import Catalogue
 from builder.data.template import Template
 from builder.errors import CheckpointError, ConfigError
 from builder.export.pipeline import Exported, Limits, export, target_named
+from builder.export.targets import TargetOptions
 from builder.model.checkpoint import load_checkpoint, read_config
 from builder.model.recommender import Recommender
 from builder.progress import Progress, silent
 from builder.repository.family import check_family
 from builder.repository.manifest import read_manifest
-from client._contract import TOKENIZER
+from client._contract import RECOMMEND, TOKENIZER
 
 _NAMED: Final = 5
 """Item ids that an error names; the rest are counted."""
@@ -60,8 +61,10 @@ def add_items(
     config = DataConfig.from_dict(read_config(checkpoint)["training"]["data"])
     found = read_items(config, items, _template(model, config, items))
     new = _unknown(model, found)
+    fused = active.details.get("fused")
+    reader = RECOMMEND.model.name if fused else TOKENIZER.name
     served = json.loads(
-        (repository / TOKENIZER.name / str(manifest.active) / "items.json").read_text("utf-8")
+        (repository / reader / str(manifest.active) / "items.json").read_text("utf-8")
     )
     kept = {*model.catalogue.item_ids, *new.item_ids}
     if lost := [item for item in served if item not in kept]:
@@ -73,8 +76,12 @@ def add_items(
     if not len(new):
         raise ConfigError(f"--items {items}: the checkpoint knows all of its {len(found)} items")
     layout = active.details["layout"]
-    limits = Limits(layout["retrieved"], layout["max_rows"], layout["max_users"])
-    target = target_named(active.target)
+    cached = layout.get("cached_texts", 0)
+    limits = Limits(layout["retrieved"], layout["max_rows"], layout["max_users"], cached)
+    options = TargetOptions(**fused) if fused else None
+    if active.target == "embedded" and not fused:
+        options = TargetOptions(layout="ensemble")
+    target = target_named(active.target, options)
     return export(checkpoint, repository, target, limits, new_items=new, progress=progress)
 
 

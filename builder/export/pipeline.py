@@ -274,7 +274,7 @@ def export(
         staging.details = {
             **figures.to_dict(),
             "layout": asdict(layout),
-            "fused": target.fused is not None,
+            "fused": asdict(target.fused) if target.fused else None,
             "engine": {
                 **target.describe(),
                 "graphs": {name: each.to_dict() for name, each in built.items()},
