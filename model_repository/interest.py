@@ -59,11 +59,11 @@ class InterestModel:
     Parameters
     ----------
     directory
-        Holds ``state.onnx`` (events → user state); ``settings.json`` with ``scale``,
-        ``shift`` and ``ceiling`` of the calibration; and as ``.npy`` files ``item_vectors`` FP32 [n, d] and ``item_bias``
-        [n], ``linear_index`` INT32 and ``linear_value`` FP32 [n, K], the items that an event on an
-        item speaks for and by how much, ``decay`` [A], the weight of an event of age a, and
-        ``text_weight`` [h, d] and ``text_bias`` [d], from a text vector to an item vector.
+        Holds ``state.onnx`` (events → user state); ``settings.json`` with ``scale``, ``shift`` and
+        ``ceiling`` of the calibration; and as ``.npy`` files ``item_vectors`` FP32 [n, d] and
+        ``item_bias`` [n], ``linear_index`` INT32 and ``linear_value`` FP32 [n, K], the items that
+        an event on an item speaks for and by how much, ``decay`` [A], the weight of an event of age
+        a, and ``text_weight`` [h, d] and ``text_bias`` [d], from a text vector to an item vector.
     """
 
     def __init__(self, directory: Path) -> None:
