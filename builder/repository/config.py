@@ -47,13 +47,15 @@ class DynamicBatching:
 
     ``max_queue_delay_microseconds`` is the longest a request waits for company. ``ragged`` lets
     requests of different shapes share an execution, each keeping its own tensors: for Python
-    models only, an engine needs tensors of equal shape.
+    models only, an engine needs tensors of equal shape. A ``queue`` of None leaves late requests
+    in: with a time limit Triton's batcher loses wake-ups when requests merge, and waits half a
+    second (https://github.com/triton-inference-server/server/issues/8870; seen with Triton 2.51).
     """
 
     max_queue_delay_microseconds: int = 0
     preferred_batch_sizes: tuple[int, ...] = ()
     ragged: bool = False
-    queue: QueuePolicy = QueuePolicy()
+    queue: QueuePolicy | None = QueuePolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +142,12 @@ def step_config(
             )
         config.dynamic_batching.max_queue_delay_microseconds = batching.max_queue_delay_microseconds
         config.dynamic_batching.preferred_batch_size.extend(batching.preferred_batch_sizes)
-        policy = config.dynamic_batching.default_queue_policy
-        policy.timeout_action = ModelQueuePolicy.REJECT
-        policy.default_timeout_microseconds = batching.queue.timeout_microseconds
-        policy.allow_timeout_override = True
-        policy.max_queue_size = batching.queue.max_requests
+        if batching.queue is not None:
+            policy = config.dynamic_batching.default_queue_policy
+            policy.timeout_action = ModelQueuePolicy.REJECT
+            policy.default_timeout_microseconds = batching.queue.timeout_microseconds
+            policy.allow_timeout_override = True
+            policy.max_queue_size = batching.queue.max_requests
         for tensor in config.input:
             tensor.allow_ragged_batch = batching.ragged
     return config
