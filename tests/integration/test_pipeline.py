@@ -5,13 +5,11 @@ from __future__ import annotations
 import filecmp
 import json
 import shutil
-import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import grpc
 import numpy as np
 import pytest
 import torch
@@ -32,8 +30,6 @@ from builder.repository.manifest import Manifest, VersionRecord, manifest_text
 from builder.serving import TritonServer
 from builder.training.run import train
 from client import Event, InvalidInput, Item, RecommenderClient
-from client._protocol import INFER, addressed
-from client._requests import encode_message
 from perf.engines import measure_engines
 from tests.integration.small_run import FILMS, reduce_movielens, small_config
 
@@ -205,41 +201,6 @@ def test_the_benchmark_of_engines_runs_every_model(
     assert {each.model for each in found} == {"encoder", "adapter", "retriever"}
     assert {each.size for each in found} == {"smallest", "usual", "largest"}
     assert all(0 < each.p50 <= each.p99 and each.per_second > 0 for each in found)
-
-
-def test_a_busy_encoder_drops_what_nobody_waits_for(ensemble: RecommenderClient) -> None:
-    """By the client's own timeout, and Triton counts it.
-
-    Sent without a deadline of gRPC's own, whose end Triton would take for a cancellation.
-    """
-
-    def counted(model: str) -> tuple[int, int]:
-        (found,) = ensemble.statistics(model=model)
-        return found.success.count, found.fail.count
-
-    before = {model: counted(model) for model in ("tokenizer", "encoder")}
-    texts = ["word " * 200] * LIMITS.max_rows
-    late = addressed(encode_message(["late"]), "late", 0.001)
-    with (
-        ThreadPoolExecutor(6) as pool,
-        grpc.insecure_channel(ensemble._settings.named[0]) as channel,
-    ):
-        large = [pool.submit(ensemble.encode, texts) for _ in range(6)]
-        while counted("tokenizer")[0] < before["tokenizer"][0] + len(large):
-            time.sleep(0.001)
-        with pytest.raises(grpc.RpcError) as dropped:  # the encoder has some of them before it
-            channel.unary_unary(INFER.path)(late, timeout=60)
-        for each in large:
-            each.result()
-    assert dropped.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert "Request timeout expired" in dropped.value.details()
-    # Triton counts a batch after its answers have left.
-    give_up = time.monotonic() + 10
-    while counted("encoder")[0] < before["encoder"][0] + len(large) and time.monotonic() < give_up:
-        time.sleep(0.01)
-    assert counted("encoder")[0] == before["encoder"][0] + len(large)
-    failed = sum(counted(model)[1] - before[model][1] for model in before)
-    assert failed == 1
 
 
 def test_many_users_at_once_get_the_answers_of_the_ensemble(

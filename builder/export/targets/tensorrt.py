@@ -40,7 +40,7 @@ _MOST_BEST: Final = 3840
 """Largest K of TensorRT's TopK."""
 
 _PACKAGES: Final = "tensorrt==11.2.1.2 (Triton 26.08) or tensorrt==10.16.1.11 (Triton 26.05)"
-_QUEUE: Final = QueuePolicy(max_requests=1024, timeout_microseconds=1_000_000)
+_QUEUE: Final = QueuePolicy(max_requests=1024)
 
 
 class _Engines:

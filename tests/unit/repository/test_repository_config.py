@@ -137,22 +137,14 @@ def test_a_gpu_model_without_graphs_asks_for_none() -> None:
     assert from_text(to_text(config), "adapter") == config
 
 
-def test_a_queue_policy_refuses_what_waits_too_long() -> None:
-    config = step(contract.ENCODER, batching=DynamicBatching(queue=QueuePolicy(64, 2_000_000)))
+def test_a_full_queue_refuses_and_none_has_a_limit_of_time() -> None:
+    """With one, Triton's batcher loses wake-ups (see QueuePolicy)."""
+    config = step(contract.ENCODER, batching=DynamicBatching(queue=QueuePolicy(64)))
     policy = config.dynamic_batching.default_queue_policy
     assert policy.timeout_action == ModelQueuePolicy.REJECT
-    assert (policy.max_queue_size, policy.default_timeout_microseconds) == (64, 2_000_000)
-    assert policy.allow_timeout_override
-
-
-def test_every_queue_heeds_the_time_that_a_request_brings_along() -> None:
-    """Triton ignores it where the configuration has no limit of its own."""
+    assert (policy.max_queue_size, policy.default_timeout_microseconds) == (64, 0)
     config = step(contract.ENCODER, batching=DynamicBatching())
-    policy = config.dynamic_batching.default_queue_policy
-    assert policy.timeout_action == ModelQueuePolicy.REJECT
-    assert policy.allow_timeout_override
-    assert policy.default_timeout_microseconds > 60_000_000
-    assert policy.max_queue_size == 0
+    assert not config.dynamic_batching.HasField("default_queue_policy")
 
 
 @pytest.mark.parametrize(
