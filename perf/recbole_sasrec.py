@@ -4,13 +4,15 @@
 
     python -m venv recbole-env
     recbole-env/bin/pip install torch==2.13.0 'numpy<2' 'pandas<2.2' 'scipy<1.13' colorlog==4.7.2 \
-        colorama pyyaml tqdm tensorboard thop tabulate texttable psutil plotly
+        colorama pyyaml tqdm tensorboard thop tabulate texttable psutil plotly \
+        'scikit-learn<1.6'
     recbole-env/bin/pip install --no-deps recbole==1.2.1
-    recbole-env/bin/python perf/recbole_sasrec.py ml-100k/ml-100k.inter scores.npz --seed 0
+    recbole-env/bin/python -P perf/recbole_sasrec.py ml-100k/ml-100k.inter scores.npz --seed 0
     python -m builder baselines --data ml-100k --min-rating 4 --min-events 8 \
         --scores RecBole=scores.npz
 
-``--no-deps``, since only RecBole's tuning needs the rest of what it asks for. The split is made
+``--no-deps``, since only RecBole's tuning needs the rest of what it asks for; ``-P`` (Python 3.11),
+since the modules beside this one would hide those of the standard library. The split is made
 here once more, from the log, so that a mistake in ours would show: users with at least 8 ratings of
 4 and above, the last is the test, the one before it validation. RecBole trains, stops early and
 reports with its own code (``eval_args.mode: full``), and what it scores for each test history is
@@ -46,6 +48,7 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--loss", choices=("CE", "BPR"), default="CE")
     arguments.add_argument("--dropout", type=float, default=0.5)
+    arguments.add_argument("--epochs", type=int, default=200, help="at most; it stops early")
     given = arguments.parse_args()
 
     log = pd.read_csv(given.log, sep="\t", dtype=str)
@@ -95,7 +98,7 @@ def _config(directory: Path, log: pd.DataFrame, given: argparse.Namespace) -> Co
             "train_neg_sample_args": None if given.loss == "CE" else {"distribution": "uniform"},
             "hidden_dropout_prob": given.dropout,
             "attn_dropout_prob": given.dropout,
-            "epochs": 200,
+            "epochs": given.epochs,
             "stopping_step": 10,
             "train_batch_size": 2048,
             "seed": given.seed,
