@@ -48,8 +48,8 @@ class DynamicBatching:
 
     ``max_queue_delay_microseconds`` is the longest a request waits for company. ``ragged`` lets
     requests of different shapes share an execution, each keeping its own tensors: for Python
-    models only, an engine needs tensors of equal shape. A ``queue`` of None takes any
-    number of requests.
+    models only, an engine needs tensors of equal shape. A ``queue`` of None takes any number of
+    requests.
     """
 
     max_queue_delay_microseconds: int = 0
