@@ -14,7 +14,7 @@ import sys
 from contextlib import nullcontext
 
 from builder.errors import BuilderError
-from perf import analyze, engines, profile, run, soak
+from perf import analyze, catalogue, engines, profile, run, soak
 from perf.client_overhead import footprint, measure, small_server
 from perf.errors import PerfError
 
@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     analyze.add_command(commands)
     profile.add_command(commands)
     soak.add_command(commands)
+    catalogue.add_command(commands)
     overhead = commands.add_parser(
         "client-overhead", help="CPU time of a call in the client, beside tritonclient's"
     )

@@ -61,6 +61,14 @@ CROSS_ENCODER = "CrossEncoder in process"
 FLOOR = "empty model"
 FLOOR_BATCHED = "empty model, batched"
 
+CATALOGUE_CURVE = "catalogue-curve-"
+"""Cases of `python -m perf catalogue`; the number of items follows."""
+READING = "reading the vectors once"
+EXACT = "exact search"
+SERVED = "recommend over gRPC"
+
+_MILLION = f"{CATALOGUE_CURVE}1000000"
+
 GOALS = (
     Goal(
         "encode, 128 texts a request: texts/s ÷ infinity's",
@@ -114,5 +122,9 @@ GOALS = (
         "server start to ready: s more than an empty model",
         Side("start", OURS, "p50"), Side("start", FLOOR, "p50"), 3000,
         at_least=False, difference=True,
+    ),
+    Goal(
+        "exact search of 1,000,000 items: p50 ÷ reading their vectors once",
+        Side(_MILLION, EXACT, "p50"), Side(_MILLION, READING, "p50"), 1.5, at_least=False,
     ),
 )  # fmt: skip

@@ -1,4 +1,7 @@
-"""Plots of a report: latency against throughput, throughput against batch, cost of the stages."""
+"""Plots of a report: latency against throughput, throughput against batch, cost of the stages.
+
+And, of `python -m perf catalogue`, latency and memory against the size of the catalogue.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from perf.errors import PerfError
+from perf.goals import CATALOGUE_CURVE
 
 
 def draw(report: Mapping[str, Any], directory: Path, stem: str) -> list[Path]:
@@ -27,6 +31,8 @@ def draw(report: Mapping[str, Any], directory: Path, stem: str) -> list[Path]:
         "latency": _latency,
         "batch": _batch,
         "stages": _stages,
+        "size": _size,
+        "memory": _memory,
     }
     files = []
     for name, plot in plots.items():
@@ -89,6 +95,38 @@ def _stages(axes: Any, report: Mapping[str, Any]) -> bool:
     axes.invert_yaxis()
     axes.set(xlabel="ms a request, one client", title="what each model of a request costs")
     return _finish(axes, shown=bool(rows))
+
+
+def _size(axes: Any, report: Mapping[str, Any]) -> bool:
+    curves = _curves(report, CATALOGUE_CURVE)
+    for name, points in curves.items():
+        ordered = sorted(points.items())
+        axes.plot(
+            [items for items, _ in ordered],
+            [point["p50"] for _, point in ordered],
+            marker="o", label=name,
+        )  # fmt: skip
+    axes.set(
+        xlabel="items in the catalogue", ylabel="p50, ms", xscale="log", yscale="log",
+        title="catalogue size against latency, one user at a time",
+    )  # fmt: skip
+    return _finish(axes, shown=bool(curves))
+
+
+def _memory(axes: Any, report: Mapping[str, Any]) -> bool:
+    catalogues = report.get("catalogues", {})
+    ordered = sorted((int(items), told) for items, told in catalogues.items())
+    for part, label in (("resident", "resident"), ("anonymous", "of these no files")):
+        axes.plot(
+            [items for items, _ in ordered],
+            [told[part] for _, told in ordered],
+            marker="o", label=label,
+        )  # fmt: skip
+    axes.set(
+        xlabel="items in the catalogue", ylabel="MiB", xscale="log", yscale="log",
+        title="memory of the process that answers recommend",
+    )  # fmt: skip
+    return _finish(axes, shown=bool(ordered))
 
 
 def _curves(report: Mapping[str, Any], prefix: str) -> dict[str, dict[int, dict[str, float]]]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from perf.analyze import MODELS, entries
 from perf.analyzer import Load, find_analyzer, is_batched, write_data
 from perf.errors import PerfError
 from perf.options import add_server_options, note, scratch_directory
+from perf.processes import model_processes
 from perf.workload import read_workload
 
 _SETTLE = 1.0  # seconds of load before and after the recording
@@ -55,7 +54,7 @@ def _profile(options: argparse.Namespace) -> int:
         data = write_data(scratch / "data.json", entries(options.model, workload), batched=batched)
         recordings = [
             (file, _record(spy, process, options.seconds, file))
-            for process, name in _steps(server)
+            for process, name in model_processes(server)
             if (file := options.output / f"{options.model}-{name}.svg")
         ]
         note(f"recording {len(recordings)} processes for {options.seconds} s")
@@ -73,20 +72,6 @@ def _profile(options: argparse.Namespace) -> int:
     if problems:
         raise PerfError("py-spy could not record everything:\n  " + "\n  ".join(problems))
     return 0
-
-
-def _steps(server: TritonServer) -> Iterator[tuple[psutil.Process, str]]:
-    """The processes of the Python models, named as the models and numbered by instance."""
-    counts: dict[str, int] = {}
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or []
-        line = " ".join(words)
-        if "triton_python_backend_stub" not in (words or [""])[0] or server.identity not in line:
-            continue
-        found = re.search(r"/repository/([^/ ]+)/", line)
-        name = found.group(1) if found else "step"
-        counts[name] = counts.get(name, 0) + 1
-        yield process, name if counts[name] == 1 else f"{name}-{counts[name]}"
 
 
 def _record(spy: str, process: psutil.Process, seconds: int, file: Path) -> subprocess.Popen[str]:

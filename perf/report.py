@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from perf.errors import PerfError
-from perf.goals import GOALS, Goal, Results
+from perf.goals import CATALOGUE_CURVE, EXACT, GOALS, READING, SERVED, Goal, Results
 
 FORMAT: Final = "tritonrec-perf-1"
 BEGIN: Final = "<!-- perf: begin -->"
@@ -31,6 +31,8 @@ class Report:
     quality: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     repeated: list[str] = field(default_factory=list)
     """Systems that were given texts a second time, so that a cache may have helped them."""
+    catalogues: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    """Number of items → ``vector_bytes``, and MiB of ``recommend``: ``resident``, ``anonymous``."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -45,6 +47,7 @@ class Report:
             "quality": self.quality,
             "repeated": self.repeated,
             "stages": self.stages,
+            "catalogues": self.catalogues,
             "cases": {
                 case: {name: summary.to_dict() for name, summary in contenders.items()}
                 for case, contenders in self.results.items()
@@ -101,22 +104,10 @@ def markdown(report: Mapping[str, Any], *, only_goals: bool = False) -> str:
 
 
 def _details(report: Mapping[str, Any]) -> list[str]:
-    lines = [
-        "",
-        "| case | system | requests/s | p50 ms | p95 ms | p99 ms | spread of p50 |",
-        "|---|---|---:|---:|---:|---:|---:|",
-    ]
-    for case, contenders in report["cases"].items():
-        if "curve" in case:
-            continue  # that is what the plots are for
-        for name, summary in contenders.items():
-            median = summary["median"]
-            lines.append(
-                f"| {case} | {name} | {_short(median['rate'])} | {_short(median['p50'])} "
-                f"| {_short(median['p95'])} | {_short(median['p99'])} "
-                f"| {summary['spread']['p50']:.0%} |"
-            )
-    lines.append("\nSpread: largest less smallest, over the median.")
+    # Plots are for the others.
+    cases = {name: each for name, each in report["cases"].items() if "curve" not in name}
+    lines = _cases(cases) if cases else []
+    lines += _catalogues(report)
     for task, systems in report["quality"].items():
         figures = ", ".join(f"{name} {value:.3f}" for name, value in systems.items())
         lines.append(f"NDCG@10 of {task} on the same users: {figures}.")
@@ -124,6 +115,51 @@ def _details(report: Mapping[str, Any]) -> list[str]:
         ratios = ", ".join(f"{name}: {_short(r)}" for name, r in report["cross_check"].items())
         lines.append(f"Our load generator's rate over perf_analyzer's: {ratios}.")
     return lines
+
+
+def _cases(cases: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "",
+        "| case | system | requests/s | p50 ms | p95 ms | p99 ms | spread of p50 |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for case, contenders in cases.items():
+        for name, summary in contenders.items():
+            median = summary["median"]
+            lines.append(
+                f"| {case} | {name} | {_short(median['rate'])} | {_short(median['p50'])} "
+                f"| {_short(median['p95'])} | {_short(median['p99'])} "
+                f"| {summary['spread']['p50']:.0%} |"
+            )
+    return [*lines, "\nSpread: largest less smallest, over the median."]
+
+
+def _catalogues(report: Mapping[str, Any]) -> list[str]:
+    """One row for each size; times are p50 in ms."""
+    rows = []
+    for size, told in report.get("catalogues", {}).items():
+        medians = {
+            name: summary["median"]["p50"]
+            for name, summary in report["cases"][f"{CATALOGUE_CURVE}{size}"].items()
+        }
+        reading = medians[READING]
+        rows.append(
+            f"| {int(size):,} | {_fine(reading)} | {told['vector_bytes'] / reading / 1e6:.1f} "
+            f"| {_fine(medians[EXACT])} | {_short(medians[EXACT] / reading)} "
+            f"| {_fine(medians[SERVED])} | {_short(told['resident'])} "
+            f"| {_short(told['anonymous'])} |"
+        )
+    if not rows:
+        return []
+    return [
+        "",
+        (
+            "| items | reading the vectors once, ms | GB/s | exact search, ms | ÷ reading "
+            "| `recommend` over gRPC, ms | its process, MiB | of these no files, MiB |"
+        ),
+        "|---:|---:|---:|---:|---:|---:|---:|---:|",
+        *rows,
+    ]
 
 
 def put_into(document: Path, text: str) -> None:
@@ -154,6 +190,10 @@ def _goal_dict(goal: Goal, value: float) -> dict[str, Any]:
         "at_least": goal.at_least,
         "reached": goal.reached(value),
     }
+
+
+def _fine(milliseconds: float) -> str:
+    return f"{milliseconds:.3f}" if milliseconds < 1 else _short(milliseconds)
 
 
 def _short(value: float) -> str:

@@ -30,7 +30,9 @@ from builder.repository.manifest import Manifest, VersionRecord, manifest_text
 from builder.serving import TritonServer
 from builder.training.run import train
 from client import Event, InvalidInput, Item, RecommenderClient
+from perf.__main__ import main as measure
 from perf.engines import measure_engines
+from perf.goals import CATALOGUE_CURVE, EXACT, READING, SERVED
 from tests.integration.small_run import FILMS, reduce_movielens, small_config
 
 LIMITS = Limits(max_top_k=50, max_rows=16)
@@ -201,6 +203,25 @@ def test_the_benchmark_of_engines_runs_every_model(
     assert {each.model for each in found} == {"encoder", "adapter", "retriever"}
     assert {each.size for each in found} == {"smallest", "usual", "largest"}
     assert all(0 < each.p50 <= each.p99 and each.per_second > 0 for each in found)
+
+
+def test_catalogues_of_other_sizes_are_made_searched_and_served(
+    run: Path, repository: Path, tmp_path: Path
+) -> None:
+    made = ["--checkpoint", str(run), "--repository", str(repository), "--output", str(tmp_path)]
+    quick = ["--repetitions", "1", "--seconds", "0.1"]
+    assert measure(["catalogue", *made, *quick, "--sizes", "100,5e3"]) == 0
+    report = json.loads((tmp_path / "catalogue.json").read_text())
+    assert list(report["catalogues"]) == ["100", "5000"]
+    for size, told in report["catalogues"].items():
+        contenders = report["cases"][f"{CATALOGUE_CURVE}{size}"]
+        assert contenders.keys() == {READING, EXACT, SERVED}
+        assert all(each["median"]["p50"] > 0 for each in contenders.values())
+        assert told["vector_bytes"] > int(size) * 4
+        assert 0 < told["anonymous"] < told["resident"]
+    assert "| 5,000 |" in (tmp_path / "catalogue.md").read_text()
+    for plot in ("size", "memory"):
+        assert (tmp_path / f"catalogue-{plot}.svg").stat().st_size > 1000
 
 
 def test_many_users_at_once_get_the_answers_of_the_ensemble(

@@ -1,0 +1,184 @@
+"""``python -m perf catalogue``: what the size of the catalogue costs, in time and in memory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from builder.repository import read_manifest
+from builder.serving import TritonServer
+from model_repository.interest import History, InterestModel
+from perf.cross_check import infer_request
+from perf.errors import PerfError
+from perf.goals import CATALOGUE_CURVE, EXACT, READING, SERVED
+from perf.load import closed_loop, triton_infer
+from perf.machine import describe_machine, describe_versions
+from perf.measurement import Contender, Summary, take_turns
+from perf.options import note, numbers, scratch_directory
+from perf.plots import draw
+from perf.processes import model_processes
+from perf.report import Report, markdown, write_json
+from perf.synthetic import Descent, write_repository
+from perf.workload import Workload, read_workload
+
+_RESULTS: Final = Path(__file__).with_name("results")
+_TOP: Final = 10
+_START: Final = 300.0  # seconds for a server with a large catalogue to load it
+
+
+def add_command(commands: Any) -> None:
+    parser = commands.add_parser(
+        "catalogue",
+        help="latency and memory against the size of the catalogue",
+        description=(
+            "For each size make a catalogue out of the exported one, whose items each get as many "
+            "descendants as it takes, near them; then measure, in turns, how long it takes to read "
+            "the vectors once and how long the search behind `recommend` takes for one user, on "
+            "one core; then serve it on the real tritonserver and measure `recommend` over gRPC "
+            "and the memory of its process. Users are the checkpoint's. The report goes to OUTPUT: "
+            "JSON, the table as Markdown, plots as SVG. Of a million items files take 1 GiB for "
+            "that time."
+        ),
+        epilog=(
+            "examples: python -m perf catalogue; python -m perf catalogue --sizes 1000,200000 "
+            "--repetitions 2 --seconds 0.5 --output build/catalogue"
+        ),
+    )
+    parser.add_argument(
+        "--sizes", type=numbers, default=[1e3, 1e4, 1e5, 1e6], metavar="N,N,...",
+        help="numbers of items (default: 1000,10000,100000,1000000)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--checkpoint", type=Path, default=Path("runs/demo"),
+        help="the trained model, for its users (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--repository", type=Path, default=Path("model_repository"),
+        help="what was exported from it, in the fused layout (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of the catalogue (default: 0)")
+    parser.add_argument("--repetitions", type=int, default=5, help="blocks of each (default: 5)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="a block (default: 2)")
+    parser.add_argument("--output", type=Path, default=_RESULTS, help="(default: %(default)s)")
+    parser.add_argument("--name", default="catalogue", help="of its files (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.repetitions < 1 or options.seconds <= 0:
+        raise PerfError("--repetitions and --seconds must be positive")
+    sizes = sorted({int(size) for size in options.sizes})
+    workload = read_workload(options.checkpoint, options.seed)
+    settings = {
+        "sizes": sizes,
+        "repetitions": options.repetitions,
+        "seconds": options.seconds,
+        "seed": options.seed,
+    }
+    report = Report(describe_machine(), describe_versions(), settings, {})
+    results: dict[str, dict[str, Summary]] = {}
+    for size in sizes:
+        with scratch_directory() as scratch:
+            note(f"{size:,} items")
+            measured, told = _measure(options, workload, size, scratch)
+        results[f"{CATALOGUE_CURVE}{size}"] = measured
+        report.catalogues[str(size)] = told
+    report.results = results
+    content = write_json(report, options.output / f"{options.name}.json")
+    text = markdown(content)
+    (options.output / f"{options.name}.md").write_text(text, "utf-8")
+    draw(content, options.output, options.name)
+    sys.stdout.write(json.dumps(content, indent=1) + "\n" if options.json else text)
+    note(f"written to {options.output / options.name}.json, .md and -*.svg")
+    return 0
+
+
+def _measure(
+    options: argparse.Namespace, workload: Workload, size: int, scratch: Path
+) -> tuple[dict[str, Summary], dict[str, float]]:
+    """The blocks of each contender, and what else there is to tell of a catalogue."""
+    repository = scratch / "repository"
+    descent = write_repository(options.repository, repository, size, options.seed)
+    version = str(read_manifest(options.repository).active)
+    directory = repository / "recommend" / version
+    histories = _histories(options.repository / "recommend" / version, workload, descent)
+
+    def turns(contenders: Sequence[Contender]) -> dict[str, Summary]:
+        return take_turns(contenders, options.repetitions, options.seconds)
+
+    note("  searching in process")
+    with threadpool_limits(1, "blas"):  # as many as read the vectors
+        measured = turns(_searches(directory, histories))
+    note("  serving")
+    requests = [
+        infer_request("recommend", {"HISTORY": [str(item) for item in history]})
+        for history in histories
+    ]
+    with TritonServer(repository, start_timeout=_START) as server:
+        connect = triton_infer(server.grpc_address, requests)
+        measured |= turns([Contender(SERVED, lambda seconds: closed_loop(connect, 1, seconds))])
+        resident, anonymous = _memory(server)
+    told = {
+        "vector_bytes": float((directory / "item_vectors.npy").stat().st_size),
+        "resident": resident,
+        "anonymous": anonymous,
+    }
+    return measured, told
+
+
+def _histories(real: Path, workload: Workload, descent: Descent) -> list[NDArray[np.int32]]:
+    """What the users did, INT32 [H] each, every event on a descendant of the item that it was on.
+
+    Events on items without descendants, as there are in catalogues smaller than the real one, are
+    left out.
+    """
+    names: list[str] = json.loads((real / "items.json").read_text("utf-8"))
+    places = {name: place for place, name in enumerate(names)}
+    random = np.random.default_rng(0)
+    histories = []
+    for user in workload.users:
+        if unknown := [item for item in user.history if item not in places]:
+            raise PerfError(
+                f"{real} has no item {unknown[0]!r}, which the checkpoint knows; name the "
+                "checkpoint that it was exported from with --checkpoint"
+            )
+        parents = np.array([places[item] for item in user.history], np.int64)
+        histories.append(descent.child(parents[descent.has_children(parents)], random))
+    return histories
+
+
+def _searches(directory: Path, histories: Sequence[NDArray[np.int32]]) -> list[Contender]:
+    model = InterestModel(directory)
+    users = [
+        History(history, np.zeros_like(history), np.zeros_like(history)) for history in histories
+    ]
+    states = model.user_states(users, np.zeros((0, 0), np.float32))
+    seen = [np.unique(history) for history in histories]
+    vectors = np.asarray(np.load(directory / "item_vectors.npy", mmap_mode="r"))
+
+    def search(number: int) -> object:
+        user = number % len(users)
+        one = slice(user, user + 1)
+        return model.best(states[one], users[one], seen[one], [_TOP])
+
+    return [_timed(READING, lambda _number: vectors.max()), _timed(EXACT, search)]
+
+
+def _timed(name: str, work: Callable[[int], object]) -> Contender:
+    return Contender(name, lambda seconds: closed_loop(lambda: work, 1, seconds))
+
+
+def _memory(server: TritonServer) -> tuple[float, float]:
+    """MiB of the process of ``recommend``: what is resident, and what of it is no mapped file."""
+    (process,) = (each for each, name in model_processes(server) if name == "recommend")
+    memory = process.memory_info()
+    return memory.rss / 2**20, (memory.rss - memory.shared) / 2**20

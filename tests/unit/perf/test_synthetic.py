@@ -1,0 +1,113 @@
+"""Catalogues of any size: who descends from whom, and what descendants inherit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from builder.repository.manifest import Manifest, VersionRecord, manifest_text
+from perf.errors import PerfError
+from perf.synthetic import Descent, write_repository
+
+PARENTS, WIDTH, ENTRIES = 40, 6, 5
+MODELS = ("encode", "rank", "recommend")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """The files of a fused repository that a catalogue is made of, and some that it is not."""
+    root = tmp_path / "source"
+    random = np.random.default_rng(0)
+    index = np.stack([random.permutation(PARENTS)[:ENTRIES] for _ in range(PARENTS)])
+    arrays = {
+        "item_vectors": random.normal(size=(PARENTS, WIDTH)).astype(np.float32),
+        "item_bias": random.normal(size=PARENTS).astype(np.float32),
+        "linear_index": index.astype(np.int32),
+        "linear_value": random.random((PARENTS, ENTRIES), np.float32) + 1,
+    }
+    for model in MODELS:
+        directory = root / model / "3"
+        directory.mkdir(parents=True)
+        (root / model / "config.pbtxt").write_text(f'name: "{model}"')
+        (directory / "settings.json").write_text(model)
+        if model != "encode":
+            for name, array in arrays.items():
+                np.save(directory / f"{name}.npy", array)
+            (directory / "items.json").write_text(json.dumps([f"i{i}" for i in range(PARENTS)]))
+    record = VersionRecord("2026-01-01T00:00:00+00:00", "embedded", "run", MODELS)
+    (root / "manifest.json").write_text(manifest_text(Manifest(3, {3: record})))
+    return root
+
+
+def array(root: Path, model: str, name: str) -> np.ndarray:
+    return np.load(root / model / "3" / f"{name}.npy")
+
+
+def test_a_large_catalogue_lies_in_clusters_round_the_real_one(
+    source: Path, tmp_path: Path
+) -> None:
+    items = 4_000
+    descent = write_repository(source, tmp_path / "made", items, seed=1)
+    assert set(descent.parent) == set(range(PARENTS))
+    real, made = (array(root, "recommend", "item_vectors") for root in (source, tmp_path / "made"))
+    away = made - real[descent.parent]
+    np.testing.assert_allclose(away.std(axis=0), 0.5 * real.std(axis=0), rtol=0.1)
+    bias = array(tmp_path / "made", "recommend", "item_bias")
+    assert np.corrcoef(bias, array(source, "recommend", "item_bias")[descent.parent])[0, 1] > 0.8
+    # The linear term of a descendant speaks for descendants of whom its parent's speaks for.
+    index = array(tmp_path / "made", "recommend", "linear_index")
+    inherited = array(source, "recommend", "linear_index")[descent.parent]
+    np.testing.assert_array_equal(descent.parent[index], inherited)
+    assert len(np.unique(index)) > PARENTS * 2
+    value = array(tmp_path / "made", "recommend", "linear_value")
+    np.testing.assert_array_equal(value, array(source, "recommend", "linear_value")[descent.parent])
+    names = json.loads((tmp_path / "made/rank/3/items.json").read_text())
+    assert names == [str(item) for item in range(items)]
+
+
+def test_both_models_have_the_same_files_and_the_source_keeps_its_own(
+    source: Path, tmp_path: Path
+) -> None:
+    before = array(source, "rank", "item_vectors")
+    made = tmp_path / "made"
+    write_repository(source, made, 100, seed=1)
+    for name in ("item_vectors.npy", "linear_value.npy", "items.json"):
+        assert (made / "rank/3" / name).samefile(made / "recommend/3" / name)
+    assert (made / "rank/3/settings.json").read_text() == "rank"
+    assert (made / "encode/3/settings.json").is_symlink()
+    np.testing.assert_array_equal(array(source, "rank", "item_vectors"), before)
+
+
+def test_where_an_item_has_no_descendant_nothing_speaks_for_it(
+    source: Path, tmp_path: Path
+) -> None:
+    made = tmp_path / "made"
+    descent = write_repository(source, made, 10, seed=1)
+    assert len(set(descent.parent)) == 10
+    spoken = array(source, "recommend", "linear_index")[descent.parent]
+    value = array(made, "recommend", "linear_value")
+    np.testing.assert_array_equal(value > 0, np.isin(spoken, descent.parent))
+    assert array(made, "recommend", "linear_index").max() < 10
+
+
+def test_the_same_seed_makes_the_same_catalogue(source: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        write_repository(source, tmp_path / name, 200, seed=seed)
+    a, b, c = (array(tmp_path / name, "recommend", "item_vectors") for name in "abc")
+    np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(a, c)
+
+
+def test_children_are_drawn_among_all_that_an_item_has() -> None:
+    descent = Descent(3, 30, np.random.default_rng(0))
+    drawn = descent.child(np.full(500, 1), np.random.default_rng(1))
+    assert set(drawn) == set(np.flatnonzero(descent.parent == 1))
+
+
+def test_another_layout_is_refused(source: Path, tmp_path: Path) -> None:
+    (source / "recommend/3/item_vectors.npy").unlink()
+    with pytest.raises(PerfError, match="not of the fused layout"):
+        write_repository(source, tmp_path / "made", 10, seed=1)
