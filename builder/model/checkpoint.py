@@ -3,7 +3,7 @@
 ::
 
     encoder/              loads with AutoModel.from_pretrained; tokenizer.json beside it
-    adapter.safetensors   adapter, pooling, linear term and text vectors
+    adapter.safetensors   adapter, pooling, linear term, text vectors, which items were met
     catalogue.parquet     item ids, texts and the item file's own columns
     validation.parquet    the validation users that the ranking gate of an export is held against
     config.json           shapes, data set, training options, calibration
@@ -37,7 +37,7 @@ from builder.model.recommender import Recommender
 from builder.model.text_encoder import TextEncoder
 from model_repository.text_tokenizer import TextTokenizer
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _LINEAR: Final = "linear."
 _ADAPTER: Final = "adapter."
 _POOLING: Final = "pooling."
@@ -58,6 +58,7 @@ def save_checkpoint(
         _LINEAR + "index": torch.from_numpy(model.linear.index),
         _LINEAR + "value": torch.from_numpy(model.linear.value),
         "text_vectors": model.text_vectors,
+        "met": torch.from_numpy(model.met),
     }
     if model.encoder.query is not None:
         tensors[_POOLING + "query"] = model.encoder.query.weight
@@ -79,6 +80,7 @@ def save_checkpoint(
             "actions": list(model.actions),
             "linear": {"decay": model.linear.decay, "weight": model.linear.weight},
             "calibration": asdict(model.calibration),
+            "cold_cut": model.cold_cut,
             **config,
         },
     )
@@ -133,6 +135,8 @@ def _load(directory: Path, config: dict[str, Any]) -> Recommender:
         catalogue=catalogue,
         text_vectors=tensors["text_vectors"],
         actions=config["actions"],
+        met=tensors["met"].numpy(),
+        cold_cut=config["cold_cut"],
     )
 
 

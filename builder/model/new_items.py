@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from builder.data.tables import Catalogue
+from builder.model.cold_items import stand_in
 from builder.model.interest import InterestAdapter
 from builder.model.recommender import Recommender, encode_texts
 from builder.progress import Progress, silent
@@ -21,14 +22,14 @@ def with_new_items(
 ) -> Recommender:
     """Append the m items of `new` to the model's n; none of them may be known already.
 
-    Each is what its text says: its vector is the encoder's, its residual, bias and linear term
-    are 0, as they are for an item of the training's own catalogue that had no events.
+    Each takes the place of its neighbours by text, as an item of the training's own catalogue does
+    that had no events, see `stand_in`.
     """
     vectors = encode_texts(model.encoder, model.tokenizer, new.texts, progress=progress)
     known = model.catalogue
     columns = pd.concat([known.columns, new.columns], ignore_index=True).fillna("")
     below = ((0, len(new)), (0, 0))
-    return replace(
+    grown = replace(
         model,
         adapter=_grown(model.adapter, len(new)),
         linear=replace(
@@ -42,7 +43,9 @@ def with_new_items(
             columns[known.columns.columns],
         ),
         text_vectors=torch.cat([model.text_vectors, vectors]),
+        met=np.pad(model.met, (0, len(new))),
     )
+    return stand_in(grown, np.arange(len(grown.catalogue)) >= len(known))
 
 
 def with_catalogue(
@@ -50,8 +53,8 @@ def with_catalogue(
 ) -> InterestAdapter:
     """The model's network for another catalogue and other actions, to be trained on.
 
-    What both know keeps what it has learnt, by id or name; what is new starts as its text alone,
-    or without effect.
+    What both know keeps what it has learnt, by id or name, and a cold item its neighbours' place;
+    what is new starts as its text alone, or without effect.
     """
     adapter, state = model.adapter, model.adapter.state_dict()
     known = model.catalogue.index

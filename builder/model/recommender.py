@@ -39,6 +39,10 @@ class Recommender:
         FP32 [n, h], the encoder's vector of each item's text.
     actions
         Names of action ids 1, 2, …
+    met
+        BOOL [n], which items had training events; the others are cold, see `cold_items`.
+    cold_cut
+        What is taken off the logit of a cold item.
     """
 
     encoder: TextEncoder
@@ -49,6 +53,8 @@ class Recommender:
     catalogue: Catalogue
     text_vectors: Tensor
     actions: Sequence[str]
+    met: NDArray[np.bool_]
+    cold_cut: float = 0.0
 
     def scorer(self, part: Part = "whole") -> PartScorer:
         return PartScorer(self, part)

@@ -25,6 +25,7 @@ from builder.evaluation.ranking import rank_holdout
 from builder.evaluation.report import PROTOCOL, Row, labelled_logits, model_rows, row
 from builder.model.calibration import Calibration, fit_calibration
 from builder.model.checkpoint import load_backbone, load_checkpoint, save_checkpoint
+from builder.model.cold_items import stand_in
 from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.new_items import with_catalogue
 from builder.model.recommender import (
@@ -42,6 +43,7 @@ from builder.training.adapt import (
     chosen_on,
     plan_stages,
 )
+from builder.training.cold_choice import choose_cut
 from builder.training.config import TrainingConfig, partial_directory
 from builder.training.linear_choice import Terms, choose_companions, linear_terms
 from builder.training.objective import NextItemObjective, TuningObjective
@@ -327,6 +329,7 @@ def _assemble(
         catalogue=data.catalogue,
         text_vectors=text_vectors,
         actions=data.actions,
+        met=data.popularity.numpy() > 0,
     )
     users = data.chosen_on
     companions = choose_companions(
@@ -339,7 +342,10 @@ def _assemble(
     )
     with torch.no_grad():
         model.adapter.bias.add_(torch.from_numpy(companions.prior))
+    cold = ~model.met
     model = replace(model, linear=companions.linear)
+    cut = choose_cut(stand_in(model, cold).scorer().scores(users.histories), cold, users)
+    model = stand_in(replace(model, cold_cut=cut), cold)
     pairs = labelled_logits(model.scorer(), users, seed=_CALIBRATION_SEED)
     text = rank_holdout(model.scorer("text"), users, len(data.catalogue)).ndcg(10)
     return Candidate(replace(model, calibration=fit_calibration(pairs)), companions.ndcg, text)

@@ -90,10 +90,10 @@ class NextItemTrainer(Trainer):
 
     def _ndcg(self, model: NextItemObjective, text_vectors: Tensor, *, text_only: bool) -> float:
         with torch.no_grad():
-            items = item_vectors(model.adapter, text_vectors, text_only=text_only)
+            items = item_vectors(model.ranking_adapter, text_vectors, text_only=text_only)
         gains = []
         for part in self._validation.chunks(user_chunk(model.adapter.config.items)):
-            scores = network_scores(model.adapter, *items, part.histories)
+            scores = network_scores(model.ranking_adapter, *items, part.histories)
             if not np.isfinite(scores).all():
                 option = "tune-learning-rate" if self._encoder_learning_rate else "learning-rate"
                 raise TrainingError(
@@ -123,6 +123,14 @@ class NextItemTrainer(Trainer):
             ]
         )
         return self.optimizer
+
+
+class _AfterStep(TrainerCallback):
+    def __init__(self, objective: NextItemObjective) -> None:
+        self._objective = objective
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self._objective.after_step()
 
 
 class _Patience(TrainerCallback):
@@ -209,11 +217,13 @@ def run_stage(
     )
     patience = _Patience(config.patience * schedule.steps)
     trainer.add_callback(patience)
+    trainer.add_callback(_AfterStep(objective))
     task = "train BERT along" if tuning else "train the network"
     trainer.add_callback(ReportProgress(task, progress))
     with SummaryWriter(str(directory / "tensorboard" / name)) as writer:
         trainer.add_callback(TensorBoardCallback(writer))
         trainer.train(resume_from_checkpoint=_last_state(directory / name, patience))
+    objective.finish()
     objective.eval()
     unfinished = trained.with_name(f"{trained.name}.unfinished")
     save_model(objective.cpu(), str(unfinished))

@@ -119,4 +119,5 @@ def recommender(backbone: Path, pooling: Pooling = "mean") -> Recommender:
         ),
         text_vectors=vectors,
         actions=["buy", "view"],
+        met=np.ones(ITEMS, bool),
     )

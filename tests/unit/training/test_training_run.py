@@ -23,6 +23,7 @@ from builder.data import DataConfig
 from builder.errors import CheckpointError, ConfigError, DataError, TrainingError
 from builder.evaluation.report import Row
 from builder.model.checkpoint import load_checkpoint, load_validation, read_config
+from builder.model.cold_items import neighbour_means
 from builder.model.recommender import encode_texts
 from builder.training.config import TrainingConfig, partial_directory
 from builder.training.run import train
@@ -136,11 +137,14 @@ def test_the_checkpoint_holds_the_vectors_of_its_own_encoder(run: Path) -> None:
     torch.testing.assert_close(vectors, model.text_vectors, rtol=1e-5, atol=1e-5)
 
 
-def test_an_item_without_events_is_known_by_its_text_alone(run: Path) -> None:
-    network = load_checkpoint(run).adapter
-    assert not network.residual.weight[ITEMS - 1].any()
-    assert network.bias[ITEMS - 1] == 0
-    assert network.residual.weight[: ITEMS - 1].abs().sum(1).min() > 0
+def test_an_item_without_events_takes_the_place_of_its_neighbours(run: Path) -> None:
+    model = load_checkpoint(run)
+    cold = np.arange(ITEMS) == ITEMS - 1
+    assert (model.met == ~cold).all()
+    vectors, bias = model.item_vectors()
+    mean = torch.from_numpy(neighbour_means(model, cold)[:, ITEMS - 1].toarray()).float()
+    torch.testing.assert_close(vectors[-1], mean @ vectors, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(bias[-1], mean @ bias - model.cold_cut, rtol=1e-4, atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_figures_and_another_does_not(

@@ -1,0 +1,105 @@
+"""Cold items: what stands in for an item that no training event met.
+
+Nothing was learnt of such an item's id, and the softmax over the catalogue has taught the network
+that its text is never the next one. So it takes the place of its nearest items by text: their mean
+vector and bias, and their mean part in the linear term, less a cut that validation decides.
+
+MovieLens-100K, a tenth of the films held out of training, NDCG@10 on them: docs/quality.md.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from builder.model.interest import InterestAdapter
+from builder.model.linear import LinearTerm
+from builder.model.recommender import Recommender
+
+NEIGHBOURS: Final = 20
+ENTRIES: Final = 64
+"""Places for cold items in a row of the linear term, beside those of the items that were met."""
+
+
+def stand_in(model: Recommender, cold: NDArray[np.bool_]) -> Recommender:
+    """Let each item of `cold` BOOL [n] take the place of its neighbours among ``model.met``.
+
+    ``model.cold_cut`` is taken off its logit. `model` itself where there is nothing to do.
+    """
+    if not cold.any() or not model.met.any():
+        return model
+    mean = neighbour_means(model, cold)
+    return replace(
+        model,
+        adapter=_with_mean_vectors(model, mean, torch.from_numpy(cold)),
+        linear=_with_mean_part(model.linear, mean, cold),
+    )
+
+
+def neighbour_means(model: Recommender, cold: NDArray[np.bool_]) -> sparse.csr_array:
+    """Weights FP32 [n, n]: column c of a cold item averages its neighbours, others are empty.
+
+    Neighbours have the largest sum of two cosines: between the encoder's vectors of the texts, and
+    between what the network makes of these, which knows what goes together. Of equals the first.
+    """
+    with torch.no_grad():
+        spaces = model.text_vectors, model.adapter.from_text(model.text_vectors)
+    vectors = np.concatenate([_directions(space.numpy(), model.met) for space in spaces], axis=1)
+    met, places = np.flatnonzero(model.met), np.flatnonzero(cold)
+    keep = min(NEIGHBOURS, len(met))
+    nearest = np.empty((len(places), keep), np.int64)
+    step = 1_000
+    for start in range(0, len(places), step):
+        alike = vectors[places[start : start + step]] @ vectors[met].T
+        nearest[start : start + step] = np.argsort(-alike, axis=1, kind="stable")[:, :keep]
+    weights = np.full(nearest.size, 1 / keep, np.float32)
+    items = len(vectors)
+    where = (met[nearest].ravel(), np.repeat(places, keep))
+    return sparse.csr_array((weights, where), shape=(items, items))
+
+
+def _directions(vectors: NDArray[np.float32], met: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Unit vectors FP32 [n, d], after the mean of the items that were met is taken off."""
+    centred = vectors - vectors[met].mean(axis=0)
+    unit: NDArray[np.float32] = centred / np.maximum(
+        np.linalg.norm(centred, axis=1, keepdims=True), 1e-9
+    )
+    return unit
+
+
+@torch.no_grad()
+def _with_mean_vectors(
+    model: Recommender, mean: sparse.csr_array, cold: torch.Tensor
+) -> InterestAdapter:
+    vectors, bias = model.item_vectors()
+    from_text = model.adapter.from_text(model.text_vectors)
+    adapter = copy.deepcopy(model.adapter)
+    left = torch.from_numpy(mean.T @ vectors.numpy()) - from_text
+    adapter.residual.weight[cold] = left[cold]
+    adapter.bias[cold] = torch.from_numpy(mean.T @ bias.numpy())[cold] - model.cold_cut
+    return adapter
+
+
+def _with_mean_part(
+    linear: LinearTerm, mean: sparse.csr_array, cold: NDArray[np.bool_]
+) -> LinearTerm:
+    """B of all items: known rows as they are, and more of them for and from the cold ones."""
+    if not linear.weight:
+        return linear
+    known = linear.matrix
+    rows = sparse.csr_array(known + mean.T @ known)
+    both = [
+        LinearTerm.pruned(rows, linear.index.shape[1]),
+        LinearTerm.pruned(sparse.csr_array(rows @ mean), min(ENTRIES, int(cold.sum()))),
+    ]
+    return replace(
+        linear,
+        index=np.concatenate([each.index for each in both], axis=1),
+        value=np.concatenate([each.value for each in both], axis=1),
+    )
