@@ -13,7 +13,7 @@ from builder.evaluation.ranking import rank_scores
 
 log = logging.getLogger(__name__)
 
-CUTS: Final = tuple(np.arange(-3.0, 6.01, 0.125).tolist())
+CUTS: Final[tuple[float, ...]] = tuple(np.arange(-3.0, 6.01, 0.125).tolist())
 """What is taken off a cold item's logit; below 0 it is put before its neighbours."""
 COST: Final = 0.015
 """The share of the known items' NDCG@10 that showing cold ones may cost."""
@@ -30,7 +30,7 @@ def choose_cut(scores: NDArray[np.float32], cold: NDArray[np.bool_], validation:
         return 0.0
     found = {cut: _ndcg(scores - np.float32(cut) * cold, validation) for cut in CUTS}
     enough = (1 - COST) * max(found.values())
-    chosen = next(cut for cut, ndcg in found.items() if ndcg >= enough)
+    chosen: float = next(cut for cut, ndcg in found.items() if ndcg >= enough)
     log.info(
         "%d items without training events take the place of their neighbours by text, less %g; "
         "validation NDCG@10 %.4f, at most %.4f",

@@ -71,7 +71,10 @@ class NextItemObjective(nn.Module):
     @property
     def ranking_adapter(self) -> InterestAdapter:
         """The weights that rank: the average's where there is one."""
-        return self.adapter if self.average is None else self.average.module
+        if self.average is None:
+            return self.adapter
+        averaged: InterestAdapter = self.average.module  # type: ignore[assignment]
+        return averaged
 
     def after_step(self) -> None:
         """Called after every step of the optimiser."""
@@ -145,7 +148,10 @@ class NextItemObjective(nn.Module):
         return candidates, torch.log1p(-missed).clamp(min=-30)
 
 
-def _towards(average: list[Tensor], current: list[Tensor], steps: Tensor | int) -> None:
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def _towards(average: Tensors, current: Tensors, steps: Tensor | int) -> None:
     """Moving average in place; the first steps weigh less than they would, being far off."""
     kept = min(AVERAGED, (1.0 + float(steps)) / (10.0 + float(steps)))
     torch._foreach_lerp_(average, current, 1 - kept)
