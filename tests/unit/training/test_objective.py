@@ -42,6 +42,22 @@ def item_vectors(objective: NextItemObjective) -> tuple[torch.Tensor, torch.Tens
 
 
 @torch.no_grad()
+def test_an_average_of_the_last_steps_ranks_and_is_what_is_left() -> None:
+    objective = made()
+    average = torch.empty(0)
+    for step in range(300):
+        objective.adapter.bias.fill_(step % 7)
+        objective.after_step()
+        kept = min(module.AVERAGED, (1 + step) / (10 + step)) if step else 0
+        latest = objective.adapter.bias.clone()
+        average = average * kept + latest * (1 - kept) if step else latest
+    torch.testing.assert_close(objective.ranking_adapter.bias, average)
+    assert torch.equal(objective.adapter.bias, latest)
+    objective.finish()
+    torch.testing.assert_close(objective.adapter.bias, average)
+
+
+@torch.no_grad()
 def test_full_softmax_by_hand() -> None:
     objective = made()
     vectors, bias = item_vectors(objective)
