@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -64,5 +65,11 @@ class TritonStep:
 def _read(request: Any) -> Request:
     return Request(
         {tensor.name(): tensor.as_numpy() for tensor in request.inputs()},
-        json.loads(request.parameters() or "{}"),
+        _parameters(request.parameters() or "{}"),
     )
+
+
+@lru_cache(maxsize=1024)  # most requests ask for the same; whoever reads them changes nothing
+def _parameters(text: str) -> Mapping[str, object]:
+    found: Mapping[str, object] = json.loads(text)
+    return found

@@ -75,3 +75,9 @@ def test_a_long_value_is_clipped() -> None:
     with pytest.raises(InvalidRequest) as refusal:
         options(top_k="x" * 10_000)
     assert len(str(refusal.value)) < 200
+
+
+def test_what_was_asked_before_does_not_let_another_type_through() -> None:
+    assert options(top_k=1).top_k == 1
+    with pytest.raises(InvalidRequest, match="top_k is True, a bool"):
+        options(top_k=True)
