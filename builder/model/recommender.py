@@ -98,6 +98,8 @@ class PartScorer:
         self._model = model
         self._vectors, self._bias = model.item_vectors(text_only=part == "text")
         self._linear = model.linear if part == "whole" and model.linear.weight else None
+        if part == "network":  # the cut was chosen for the whole
+            self._bias = self._bias + model.cold_cut * torch.from_numpy(~model.met)
 
     def scores(self, histories: Sequences) -> NDArray[np.float32]:
         adapter = self._model.adapter
