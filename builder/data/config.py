@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -52,6 +52,8 @@ class DataConfig:
         Keep the events rated this or higher; None keeps all.
     min_events
         Keep the users with at least this many events, counted after ``min_rating``.
+    profile
+        Columns of the user file that the model is to know of a user.
 
     Raises
     ------
@@ -68,6 +70,7 @@ class DataConfig:
     text: str | None = None
     min_rating: float | None = None
     min_events: int = 1
+    profile: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = {name: getattr(self, name) for name in ("interactions", "items", "users")}
@@ -83,6 +86,11 @@ class DataConfig:
             problems.append(f"min_rating {self.min_rating!r}: must be a finite number")
         if type(self.min_events) is not int or self.min_events < 1:
             problems.append(f"min_events {self.min_events!r}: must be a whole number from 1 up")
+        problems += [
+            f"profile {name!r}: must be the name of a column of the user file, once"
+            for place, name in enumerate(self.profile)
+            if not _is_text(name) or name is None or name in self.profile[:place]
+        ]
         problems += _template_problems(self.text)
         _raise_if_any(problems)
 
@@ -117,6 +125,9 @@ class DataConfig:
             for key in columns
             if key not in known_columns
         ]
+        profile = values.get("profile", ())
+        if isinstance(profile, str) or not isinstance(profile, Sequence):
+            problems.append(f"profile {profile!r}: must be a list of columns of the user file")
         if not isinstance(values.get("directory"), str | Path):
             problems.append("directory: must be given, as a path")
         _raise_if_any(problems)
@@ -125,6 +136,7 @@ class DataConfig:
                 **values,
                 "directory": Path(values["directory"]),
                 "columns": Columns(**columns),
+                "profile": tuple(profile),
             }
         )
 

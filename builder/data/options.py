@@ -53,7 +53,8 @@ UsersFile = Annotated[
     typer.Option(
         "--users",
         metavar="FILE",
-        help="The user file, which is only checked. Default: the format's usual name.",
+        help="The user file, read for --profile, else only checked. Default: the format's usual "
+        "name.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -72,6 +73,15 @@ TextTemplate = Annotated[
         "--text",
         metavar="TEMPLATE",
         help="An item's text from its columns, as in '{title} ({year}) {genres}'.",
+        rich_help_panel=_PANEL,
+    ),
+]
+ProfileColumns = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="COLUMN,COLUMN",
+        help="Columns of the user file that the model is to know of a user, as in age,gender.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -98,6 +108,7 @@ def data_config(
     text: str | None = None,
     min_rating: float | None = None,
     min_events: int = 1,
+    profile: str | None = None,
 ) -> DataConfig:
     """Turn the options into a configuration, with an absolute directory.
 
@@ -129,4 +140,5 @@ def data_config(
         text=text,
         min_rating=min_rating,
         min_events=min_events,
+        profile=tuple(name.strip() for name in profile.split(",")) if profile else (),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +40,14 @@ def read(config: DataConfig) -> tuple[Interactions, Catalogue]:
             "too few items",
             f"{layout.items}: {len(catalogue)} items where recommending needs at least 2; add some",
         )
-    if layout.users is not None:
-        _check_users(layout.users, layout, problems)
+    profile = _read_users(config, layout, problems)
     interactions = _read_log(config, layout, catalogue, problems)
     problems.raise_if_any()
     if catalogue is None or interactions is None:  # both report why, so this is unreachable
         raise DataError(f"{config.directory}: cannot be read")
+    if profile is not None:
+        everyone = profile.reindex(interactions.user_ids, fill_value="").reset_index(drop=True)
+        interactions = replace(interactions, profile=everyone)
     return interactions, catalogue
 
 
@@ -123,12 +125,33 @@ def _texts(
     return texts
 
 
-def _check_users(path: Path, layout: Layout, problems: Problems) -> None:
-    """Check the user file; the recommender itself takes nothing from it."""
+def _read_users(config: DataConfig, layout: Layout, problems: Problems) -> pd.DataFrame | None:
+    """Check the user file, and read the columns of ``config.profile``, by user id."""
+    if layout.users is None:
+        if config.profile:
+            problems.add(
+                "no user file",
+                f"{config.directory}: there is no user file to take the profile "
+                f"({', '.join(config.profile)}) from; name it",
+            )
+        return None
     column = layout.columns.user or ""
-    table = load(path, {column}, problems)
-    if table is not None and _has(table, column, "user", problems):
-        _check_ids(table, column, problems)
+    table = load(layout.users, {column, *config.profile}, problems)
+    if table is None or not _has(table, column, "user", problems):
+        return None
+    _check_ids(table, column, problems)
+    own = [name for name in table.names if name != column]
+    unknown = [name for name in config.profile if name not in own]
+    for name in unknown:
+        problems.add(
+            "profile columns that do not exist",
+            f"{table.path}:1: {name}: there is no such column for a profile; there are "
+            f"{', '.join(own) or 'none'}",
+        )
+    if not config.profile or unknown or len(problems):
+        return None
+    rows = {name: table.columns[name].to_pandas() for name in config.profile}
+    return pd.DataFrame(rows).set_index(table.columns[column].to_pandas())
 
 
 def _check_ids(table: TextTable, column: str, problems: Problems) -> None:

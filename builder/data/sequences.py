@@ -27,6 +27,9 @@ class Sequences:
     actions
         INT32 [E], 1-based index into ``Interactions.actions``, 0 for "not known"; None when the
         log has none.
+    profiles
+        INT32 [U, P], ids of each user's profile, 0 for "not known"; None when nothing of the users
+        is known. See `builder.data.profiles`.
     """
 
     user_ids: list[str]
@@ -34,6 +37,7 @@ class Sequences:
     items: NDArray[np.int32]
     times: NDArray[np.int64] | None
     actions: NDArray[np.int32] | None
+    profiles: NDArray[np.int32] | None = None
 
     @classmethod
     def from_interactions(cls, interactions: Interactions, min_events: int = 1) -> Sequences:
@@ -80,6 +84,7 @@ class Sequences:
             self.items[events],
             None if self.times is None else self.times[events],
             None if self.actions is None else self.actions[events],
+            None if self.profiles is None else self.profiles[start:stop],
         )
 
     def where(self, events: NDArray[np.bool_]) -> Sequences:
@@ -91,6 +96,7 @@ class Sequences:
             self.items[events],
             None if self.times is None else self.times[events],
             None if self.actions is None else self.actions[events],
+            self.profiles,
         )
 
     def part(
@@ -110,4 +116,5 @@ class Sequences:
             self.items[events],
             None if self.times is None else self.times[events],
             None if self.actions is None else self.actions[events],
+            None if self.profiles is None else self.profiles[users],
         )

@@ -56,6 +56,9 @@ class Interactions:
         INT32 [E], 1-based index into ``actions``, 0 for "not known". None when the log has none.
     actions
         The distinct actions, sorted.
+    profile
+        A row for each of ``user_ids``: the columns of the user file that were asked for, as
+        strings, an empty one where nothing is known. None when none were.
     """
 
     user_ids: list[str]
@@ -64,6 +67,7 @@ class Interactions:
     time: NDArray[np.int64] | None
     action: NDArray[np.int32] | None
     actions: list[str]
+    profile: pd.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.item)

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from builder.data import Interactions, Sequences, Split, read, split_log
+from builder.data.profiles import with_profiles
 from builder.errors import CheckpointError, ConfigError
 from builder.model.checkpoint import load_checkpoint, read_config
 from builder.model.recommender import Recommender
@@ -58,7 +59,7 @@ def load_run(directory: Path, data: Path | None = None) -> TrainedRun:
         hold_out_items=training.hold_out_items,
         seed=training.seed,
     )
-    return TrainedRun(directory, model, training, split)
+    return TrainedRun(directory, model, training, with_profiles(split, model.profile, interactions))
 
 
 def _check_items(run: Path, directory: Path, trained: list[str], found: list[str]) -> None:

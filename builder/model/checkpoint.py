@@ -23,6 +23,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
@@ -35,9 +36,12 @@ from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.linear import LinearTerm
 from builder.model.recommender import Recommender
 from builder.model.text_encoder import TextEncoder
+from model_repository.profile import ProfileColumn
 from model_repository.text_tokenizer import TextTokenizer
 
-FORMAT: Final = 2
+FORMATS: Final = (2, 3)
+"""What this version reads. A model is written in the first that can hold it, so that an older
+version reads it or says that it cannot: 3 has the profile of users."""
 _LINEAR: Final = "linear."
 _ADAPTER: Final = "adapter."
 _POOLING: Final = "pooling."
@@ -72,12 +76,13 @@ def save_checkpoint(
     _write_json(
         directory / "config.json",
         {
-            "format": FORMAT,
+            "format": 3 if model.profile else 2,
             "adapter": model.adapter.config.to_dict(),
             "pooling": model.encoder.pooling,
             "pad_id": model.encoder.pad_id,
             "max_length": model.tokenizer.max_length,
             "actions": list(model.actions),
+            "profile": [column.to_dict() for column in model.profile],
             "linear": {"decay": model.linear.decay, "weight": model.linear.weight},
             "calibration": asdict(model.calibration),
             "cold_cut": model.cold_cut,
@@ -137,6 +142,7 @@ def _load(directory: Path, config: dict[str, Any]) -> Recommender:
         actions=config["actions"],
         met=tensors["met"].numpy(),
         cold_cut=config["cold_cut"],
+        profile=tuple(ProfileColumn.from_dict(each) for each in config.get("profile", ())),
     )
 
 
@@ -175,10 +181,10 @@ def read_config(directory: Path) -> dict[str, Any]:
     except ValueError as error:
         raise CheckpointError(f"{file} is not JSON ({error}); train again") from error
     found = config.get("format") if isinstance(config, dict) else None
-    if found != FORMAT:
+    if found not in FORMATS:
         raise CheckpointError(
-            f"{file} has format {found!r} and this version reads {FORMAT}; train "
-            "again, or use the version that wrote it"
+            f"{file} has format {found!r} and this version reads {' and '.join(map(str, FORMATS))};"
+            " train again, or use the version that wrote it"
         )
     return config
 
@@ -229,12 +235,14 @@ def _read_catalogue(file: Path) -> Catalogue:
 def _holdout_table(holdout: Holdout) -> pd.DataFrame:
     histories = holdout.histories
     users = range(len(holdout))
+    profiles = histories.profiles
     return pd.DataFrame(
         {
             "user_id": histories.user_ids,
             "items": [histories.items_of(user) for user in users],
             "times": [histories.times_of(user) for user in users],
             "actions": [histories.actions_of(user) for user in users],
+            **({} if profiles is None else {"profile": list(profiles)}),
             "target": holdout.targets,
         }
     )
@@ -255,5 +263,14 @@ def _read_holdout(file: Path) -> Holdout:
         flat("items", np.int32),
         flat("times", np.int64),
         flat("actions", np.int32),
+        _profiles(table),
     )
     return Holdout(histories, table["target"].to_numpy(np.int32))
+
+
+def _profiles(table: pd.DataFrame) -> NDArray[np.int32] | None:
+    """INT32 [U, P]; None also where the version that wrote the table knew no profiles."""
+    if "profile" not in table or not len(table):
+        return None
+    profiles: NDArray[np.int32] = np.stack(table["profile"].tolist()).astype(np.int32)
+    return profiles

@@ -22,12 +22,15 @@ class PaddedHistories:
         INT64 [U, H]: catalogue indices, action ids (0: not known), gap buckets (0: not known).
     lengths
         INT64 [U].
+    profiles
+        INT64 [U, P], ids of their profiles (0: not known); None when nothing of the users is known.
     """
 
     items: Tensor
     actions: Tensor
     gaps: Tensor
     lengths: Tensor
+    profiles: Tensor | None = None
 
 
 def pad_histories(histories: Sequences, max_history: int) -> PaddedHistories:
@@ -43,4 +46,11 @@ def pad_histories(histories: Sequences, max_history: int) -> PaddedHistories:
             actions[user, :length] = events[-length:]
         if (times := histories.times_of(user)) is not None:
             gaps[user, :length] = gap_buckets(times[-length:])
-    return PaddedHistories(*map(torch.from_numpy, (items, actions, gaps, lengths)))
+    profiles = histories.profiles
+    return PaddedHistories(
+        torch.from_numpy(items),
+        torch.from_numpy(actions),
+        torch.from_numpy(gaps),
+        torch.from_numpy(lengths),
+        None if profiles is None else torch.from_numpy(profiles.astype(np.int64)),
+    )

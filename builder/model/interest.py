@@ -27,6 +27,8 @@ class AdapterConfig:
         Width d of item vectors and user states.
     max_history
         Longest history H that the network reads; of a longer one the last events count.
+    profile
+        Ids of each column of a user's profile, 0 ("not known") among them; empty for none.
     """
 
     items: int
@@ -37,12 +39,14 @@ class AdapterConfig:
     heads: int = 2
     dropout: float = 0.4
     max_history: int = 100
+    profile: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> AdapterConfig:
+        values = {**values, "profile": tuple(values.get("profile", ()))}
         return cls(**{field.name: values[field.name] for field in fields(cls)})
 
 
@@ -121,6 +125,9 @@ class InterestAdapter(nn.Module):
     that were never seen. A learned start state stands before the first event: a new user, who
     has no history, gets its state.
 
+    What is known of the user beside the history, the profile, is added to the state: a table of
+    vectors for each of its columns. The tables start at zero.
+
     Whitening (`fit_whitening`) spreads text vectors, which pretrained encoders crowd into a narrow
     cone (Ethayarajh 2019; WhitenRec, Zhang et al. 2024). On MovieLens-100K it lifted text alone
     from .056 to .072 NDCG@10 over standardised vectors, the whole model being level.
@@ -152,6 +159,8 @@ class InterestAdapter(nn.Module):
         # The sequence reads the same without actions and times as with them, until it learns.
         nn.init.zeros_(self.action.weight)
         nn.init.zeros_(self.gap.weight)
+        # No random number is drawn for these: without columns all is as if there were none.
+        self.profile = nn.ParameterList(torch.zeros(ids, config.width) for ids in config.profile)
 
     @torch.no_grad()
     def fit_whitening(self, text_vectors: Tensor) -> None:
@@ -174,7 +183,17 @@ class InterestAdapter(nn.Module):
         vectors: Tensor = self.project((text_vectors - self.text_mean) @ self.text_whitening)
         return vectors
 
-    def states(self, vectors: Tensor, actions: Tensor, gaps: Tensor) -> Tensor:
+    def of_profile(self, profiles: Tensor) -> Tensor:
+        """What profiles INT64 [B, P] add to the states of their users, FP [B, d]."""
+        added = [
+            functional.embedding(profiles[:, place], table)
+            for place, table in enumerate(self.profile)
+        ]
+        return torch.stack(added).sum(0)
+
+    def states(
+        self, vectors: Tensor, actions: Tensor, gaps: Tensor, profiles: Tensor | None = None
+    ) -> Tensor:
         """User states after 0, 1, … H events.
 
         Parameters
@@ -184,6 +203,9 @@ class InterestAdapter(nn.Module):
             attention never looks at what comes after, so padding needs no mask.
         actions, gaps
             INT [B, H]; 0 is "not known".
+        profiles
+            INT [B, P]; 0 is "not known", and so is everything where there are none. A network
+            without columns does not look at them.
 
         Returns
         -------
@@ -194,12 +216,19 @@ class InterestAdapter(nn.Module):
         for block in self.blocks:
             states = block(states, mask)
         normed: Tensor = self.norm(states)
+        if self.config.profile:
+            if profiles is None:
+                profiles = actions.new_zeros(len(vectors), len(self.config.profile))
+            normed = normed + self.of_profile(profiles).unsqueeze(1)
         return normed
 
     def last_states(
         self, vectors: Tensor, actions: Tensor, gaps: Tensor, lengths: Tensor
     ) -> Tensor:
-        """Entry ``lengths`` INT64 [B] of `states` of each user, FP [B, d], for less work."""
+        """Entry ``lengths`` INT64 [B] of `states` of each user, FP [B, d], for less work.
+
+        It lacks what the profile adds.
+        """
         states, mask = self._begin(vectors, actions, gaps)
         *others, last = self.blocks
         for block in others:

@@ -19,6 +19,7 @@ from builder.model.interest import InterestAdapter
 from builder.model.linear import LinearTerm, recency_weights
 from builder.model.text_encoder import TextEncoder
 from builder.progress import Progress, silent
+from model_repository.profile import ProfileColumn
 from model_repository.text_tokenizer import TextTokenizer
 
 Part = Literal["whole", "network", "text"]
@@ -43,6 +44,8 @@ class Recommender:
         BOOL [n], which items had training events; the others are cold, see `cold_items`.
     cold_cut
         What is taken off the logit of a cold item.
+    profile
+        The columns of a user's profile that it knows.
     """
 
     encoder: TextEncoder
@@ -55,6 +58,7 @@ class Recommender:
     actions: Sequence[str]
     met: NDArray[np.bool_]
     cold_cut: float = 0.0
+    profile: Sequence[ProfileColumn] = ()
 
     def scorer(self, part: Part = "whole") -> PartScorer:
         return PartScorer(self, part)
@@ -84,7 +88,10 @@ def network_scores(
     padded = pad_histories(histories, adapter.config.max_history)
     device = vectors.device
     states = adapter.states(
-        vectors[padded.items.to(device)], padded.actions.to(device), padded.gaps.to(device)
+        vectors[padded.items.to(device)],
+        padded.actions.to(device),
+        padded.gaps.to(device),
+        None if padded.profiles is None else padded.profiles.to(device),
     )
     last = states[torch.arange(len(states)), padded.lengths]
     scores: NDArray[np.float32] = (last @ vectors.T + bias).cpu().numpy()

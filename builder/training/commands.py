@@ -17,6 +17,7 @@ from builder.data.options import (
     ItemsFile,
     MinEvents,
     MinRating,
+    ProfileColumns,
     TextTemplate,
     UsersFile,
     data_config,
@@ -62,6 +63,7 @@ def train(
     text: TextTemplate = None,
     min_rating: MinRating = None,
     min_events: MinEvents = 1,
+    profile: ProfileColumns = None,
     split: options.SplitMethod = _DEFAULT.split,
     hold_out_items: options.HoldOutItems = _DEFAULT.hold_out_items,
     pooling: options.Pooling = _DEFAULT.pooling,
@@ -111,6 +113,7 @@ def train(
         text=text,
         min_rating=min_rating,
         min_events=min_events,
+        profile=profile,
     )
     config = TrainingConfig(
         data=data_set,

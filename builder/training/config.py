@@ -54,7 +54,8 @@ class TrainingConfig:
     width, layers, heads, dropout, max_history
         Shape of the adapter, see `AdapterConfig`.
     id_dropout, feature_dropout
-        Share of items known by text alone in a step; of histories without actions or times.
+        Share of items known by text alone in a step; of histories without actions or times,
+        and of users without their profile or a column of it.
     epochs, learning_rate
         First stage: the adapter learns on frozen text vectors.
     tune_layers, tune_epochs, tune_learning_rate, tune_texts

@@ -86,7 +86,12 @@ class NextItemObjective(nn.Module):
         self.adapter.load_state_dict(self.ranking_adapter.state_dict())
 
     def forward(
-        self, items: Tensor, targets: Tensor, actions: Tensor, gaps: Tensor
+        self,
+        items: Tensor,
+        targets: Tensor,
+        actions: Tensor,
+        gaps: Tensor,
+        profiles: Tensor | None = None,
     ) -> dict[str, Any]:
         """Mean cross-entropy of the next item.
 
@@ -96,6 +101,8 @@ class NextItemObjective(nn.Module):
             INT64 [B, S], padded on the right with 0.
         targets
             INT64 [B, S + 1]: what follows the first 0, 1, … S events, else `NO_TARGET`.
+        profiles
+            INT64 [B, P]: ids of the users' profiles, if there are any.
         """
         candidates, correction = self._candidates(targets)
         # Events that are nobody's target need a vector too, behind those that compete.
@@ -108,11 +115,19 @@ class NextItemObjective(nn.Module):
             # An event whose action or time is not known must read well too.
             known = torch.rand(2, len(items), 1, device=items.device) >= self.feature_dropout
             actions, gaps = actions * known[0], gaps * known[1]
-        states = self.adapter.states(vectors[place[items]], actions, gaps)
+            if profiles is not None and self.adapter.config.profile:
+                profiles = profiles * self._known_of_profiles(profiles)
+        states = self.adapter.states(vectors[place[items]], actions, gaps, profiles)
         asked = targets != NO_TARGET
         competing = slice(len(candidates))
         logits = states[asked] @ vectors[competing].T + bias[competing] - correction
         return {"loss": functional.cross_entropy(logits, place[targets[asked]]) + penalty}
+
+    def _known_of_profiles(self, profiles: Tensor) -> Tensor:
+        """BOOL [B, P]: a request may come without a profile, and a profile without a column."""
+        users, columns = profiles.shape
+        drawn = torch.rand(users, 1 + columns, device=profiles.device) >= self.feature_dropout
+        return drawn[:, :1] & drawn[:, 1:]
 
     def settle(self, text_vectors: Tensor) -> None:
         """Bring the adapter up to date with text vectors FP [n, h]; called before it is used."""

@@ -19,6 +19,7 @@ import transformers
 from torch import nn
 
 from builder.data import Catalogue, Holdout, Sequences, Split, read, split_log
+from builder.data.profiles import choose_profile, with_profiles
 from builder.errors import CheckpointError, ConfigError, DataError
 from builder.evaluation.baselines import baselines
 from builder.evaluation.ranking import rank_holdout
@@ -50,6 +51,7 @@ from builder.training.objective import NextItemObjective, TuningObjective
 from builder.training.text_vectors import FrozenTextVectors, TunedTextVectors
 from builder.training.trainer import run_stage
 from builder.training.windows import Windows
+from model_repository.profile import ProfileColumn
 from model_repository.text_tokenizer import TextTokenizer
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,7 @@ class _Data:
     catalogue: Catalogue
     split: Split
     actions: Sequence[str]
+    profile: Sequence[ProfileColumn]
 
     @cached_property
     def chosen_on(self) -> Holdout:
@@ -98,8 +101,8 @@ def train(
     if (directory / "config.json").is_file():  # complete but for its name
         return _publish(directory, output)
     transformers.set_seed(config.seed)
-    data = _read(config)
     start = None if config.warm_start is None else load_checkpoint(Path(config.warm_start))
+    data = _read(config, start)
     backbone, hub_tokenizer = load_backbone(
         config.backbone if config.warm_start is None else f"{config.warm_start}/encoder"
     )
@@ -193,7 +196,7 @@ def _open(config: TrainingConfig, output: Path, *, resume: bool) -> Path:
     return partial
 
 
-def _read(config: TrainingConfig) -> _Data:
+def _read(config: TrainingConfig, start: Recommender | None) -> _Data:
     interactions, catalogue = read(config.data)
     split = split_log(
         Sequences.from_interactions(interactions, config.data.min_events),
@@ -216,7 +219,17 @@ def _read(config: TrainingConfig) -> _Data:
         log.info("the log has no times: the order of the file is taken for the order of events")
     if len(split.train.items) < 2:
         raise DataError("there are fewer than 2 training events; give a longer log")
-    return _Data(catalogue, split, interactions.actions)
+    if start is None:
+        profile: Sequence[ProfileColumn] = choose_profile(split, interactions)
+    else:
+        profile = start.profile
+        if {column.name for column in profile} != set(config.data.profile):
+            raise ConfigError(
+                f"--profile {','.join(config.data.profile) or 'left out'}: the run of --warm-start "
+                f"knows {','.join(column.name for column in profile) or 'none'}; give the same"
+            )
+    split = with_profiles(split, profile, interactions)
+    return _Data(catalogue, split, interactions.actions, profile)
 
 
 def _layers_to_tune(config: TrainingConfig, backbone: nn.Module) -> int:
@@ -256,6 +269,7 @@ def _new_adapter(
             heads=config.heads,
             dropout=config.dropout,
             max_history=max_history,
+            profile=tuple(column.ids for column in data.profile),
         )
     )
     adapter.fit_whitening(text_vectors)
@@ -330,6 +344,7 @@ def _assemble(
         text_vectors=text_vectors,
         actions=data.actions,
         met=data.popularity.numpy() > 0,
+        profile=data.profile,
     )
     users = data.chosen_on
     companions = choose_companions(

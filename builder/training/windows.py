@@ -21,6 +21,8 @@ from model_repository.slots import gap_buckets
 class Window:
     """Consecutive events of one user.
 
+    ``profile`` has the ids of the user's profile, INT32 [P], None where there are none.
+
     ``items`` are INT32 [S + 1], ``actions`` and ``gaps`` INT32 [S], of all events but the last,
     which is only ever a target. ``opening`` says that the first event is the user's first, so that
     it is a target too: what a new user starts with.
@@ -30,6 +32,7 @@ class Window:
     actions: NDArray[np.int32]
     gaps: NDArray[np.int32]
     opening: bool
+    profile: NDArray[np.int32] | None = None
 
 
 class Windows(Dataset[Window]):
@@ -49,6 +52,7 @@ class Windows(Dataset[Window]):
 
 def _windows_of(train: Sequences, user: int, max_history: int) -> list[Window]:
     items, times, actions = train.items_of(user), train.times_of(user), train.actions_of(user)
+    profile = None if train.profiles is None else train.profiles[user]
     windows = []
     stop = len(items)
     while stop > 0:
@@ -61,19 +65,27 @@ def _windows_of(train: Sequences, user: int, max_history: int) -> list[Window]:
                 blank if actions is None else actions[known],
                 blank if times is None else gap_buckets(times[known]),
                 opening=start == 0,
+                profile=profile,
             )
         )
         stop = start + 1 if start > 0 else 0
     return windows
 
 
-class Batch(TypedDict):
-    """INT64 [B, S] each; ``targets`` INT64 [B, S + 1]. See `NextItemObjective.forward`."""
-
+class _Histories(TypedDict):
     items: Tensor
     actions: Tensor
     gaps: Tensor
     targets: Tensor
+
+
+class Batch(_Histories, total=False):
+    """INT64 [B, S] each; ``targets`` INT64 [B, S + 1]. See `NextItemObjective.forward`.
+
+    ``profiles`` INT64 [B, P] are there if anything is known of the users.
+    """
+
+    profiles: Tensor
 
 
 def collate(windows: Sequence[Window]) -> Batch:
@@ -89,9 +101,13 @@ def collate(windows: Sequence[Window]) -> Batch:
         targets[row, : known + 1] = window.items
         if not window.opening:
             targets[row, 0] = NO_TARGET
-    return Batch(
+    batch = Batch(
         items=torch.from_numpy(items),
         actions=torch.from_numpy(actions),
         gaps=torch.from_numpy(gaps),
         targets=torch.from_numpy(targets),
     )
+    profiles = [window.profile for window in windows if window.profile is not None]
+    if profiles:
+        batch["profiles"] = torch.from_numpy(np.stack(profiles).astype(np.int64))
+    return batch

@@ -25,6 +25,7 @@ configs = st.builds(
     text=st.none() | st.just("{title} ({year})"),
     min_rating=st.none() | st.floats(allow_nan=False, allow_infinity=False),
     min_events=st.integers(1, 10**6),
+    profile=st.lists(st.text(min_size=1), unique=True).map(tuple),
 )
 
 
@@ -49,10 +50,13 @@ def test_all_bad_values_are_named() -> None:
         "min_rating": float("nan"),
         "min_events": 0,
         "text": "{title",
+        "profile": ["age", "age", ""],
     }
     with pytest.raises(ConfigError) as caught:
         DataConfig.from_dict(values)
     for name in ("format 'xls'", "items ''", "columns.user 3", "min_rating nan", "min_events 0"):
+        assert name in str(caught.value)
+    for name in ("profile 'age'", "profile ''"):
         assert name in str(caught.value)
     assert "text template '{title'" in str(caught.value)
 

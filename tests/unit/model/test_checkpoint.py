@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from builder.model.checkpoint import (
 )
 from builder.model.recommender import Part, encode_texts
 from builder.model.text_encoder import POOLINGS, Pooling
-from tests.unit.model.tiny import ITEMS, TEXTS, recommender, sequences
+from tests.unit.model.tiny import ITEMS, PROFILE, TEXTS, recommender, sequences
 from tests.unit.steps.conftest import Parts
 
 VALIDATION = Holdout(
@@ -89,6 +90,59 @@ def test_the_parts_differ_in_what_they_know(run: Path) -> None:
         model.adapter.bias.normal_()
     np.testing.assert_array_equal(model.scorer("text").scores(VALIDATION.histories), text)
     assert not np.allclose(model.scorer("network").scores(VALIDATION.histories), network)
+
+
+def profiled(directory: Path, backbone: Path) -> Path:
+    """A checkpoint of a model that knows users' profiles, with users who have some."""
+    histories = replace(VALIDATION.histories, profiles=np.array([[1, 2], [0, 0], [3, 1]], np.int32))
+    (directory / "encoder").mkdir(parents=True)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(backbone / name, directory / "encoder")
+    save_checkpoint(
+        directory,
+        recommender(backbone, profile=PROFILE),
+        replace(VALIDATION, histories=histories),
+        config={},
+        metrics={},
+    )
+    return directory
+
+
+def test_profiles_come_back(tmp_path: Path, backbone: Path) -> None:
+    run = profiled(tmp_path / "run", backbone)
+    loaded, holdout = load_checkpoint(run), load_validation(run)
+    assert loaded.profile == PROFILE
+    assert holdout.histories.profiles is not None
+    assert holdout.histories.profiles.dtype == np.int32
+    assert holdout.histories.profiles.tolist() == [[1, 2], [0, 0], [3, 1]]
+    scores = loaded.scorer().scores(holdout.histories)
+    expected = recommender(backbone, profile=PROFILE).scorer().scores(holdout.histories)
+    np.testing.assert_array_equal(scores, expected)
+    for user in range(3):  # batched equals single
+        alone = loaded.scorer().scores(holdout.histories.rows(user, user + 1))
+        np.testing.assert_allclose(alone[0], scores[user], rtol=1e-5, atol=1e-5)
+    # Who is told nothing of a user scores as if nothing were known.
+    without = loaded.scorer().scores(replace(holdout.histories, profiles=None))
+    np.testing.assert_array_equal(without[1], scores[1])
+    assert not np.allclose(without[0], scores[0], atol=1e-3)
+
+
+def test_only_a_model_with_profiles_asks_for_a_version_that_knows_them(
+    run: Path, tmp_path: Path, backbone: Path
+) -> None:
+    assert read_config(run)["format"] == 2
+    assert "profile" not in pd.read_parquet(run / "validation.parquet")
+    assert not any("profile" in name for name in load_file(run / "adapter.safetensors"))
+    assert read_config(profiled(tmp_path / "profiled", backbone))["format"] == 3
+
+
+def test_a_checkpoint_of_before_there_were_profiles_loads(run: Path) -> None:
+    config = json.loads((run / "config.json").read_text())
+    del config["profile"], config["adapter"]["profile"]
+    (run / "config.json").write_text(json.dumps(config))
+    loaded = load_checkpoint(run)
+    assert loaded.profile == ()
+    assert load_validation(run).histories.profiles is None
 
 
 def test_the_encoder_loads_without_us(run: Path, backbone: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -133,3 +135,65 @@ def test_the_last_states_are_those_at_the_end_of_each_history() -> None:
     expected = NETWORK.states(vectors, actions, gaps)[torch.arange(4), lengths]
     found = NETWORK.last_states(vectors, actions, gaps, lengths)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+PROFILED = adapter(profile=(4, 3))
+profiles = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=4)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 99), st.integers(0, 5), profiles)
+@torch.no_grad()
+def test_a_profile_moves_every_state_by_the_sum_of_its_columns(
+    seed: int, length: int, known: list[tuple[int, int]]
+) -> None:
+    history = events(seed, len(known), length)
+    together = PROFILED.states(*history, torch.tensor(known))
+    without = NETWORK.states(*history)  # the same network but for the profile
+    for user, (first, second) in enumerate(known):
+        moved = PROFILED.profile[0][first] + PROFILED.profile[1][second]
+        expected = without[user] + moved
+        torch.testing.assert_close(together[user], expected, rtol=1e-5, atol=1e-5)
+        alone = PROFILED.states(
+            *(each[user : user + 1] for each in history), torch.tensor([known[user]])
+        )
+        torch.testing.assert_close(alone[0], together[user], rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 99), st.integers(0, 5))
+@torch.no_grad()
+def test_no_profile_is_one_of_which_nothing_is_known(seed: int, length: int) -> None:
+    history = events(seed, 3, length)
+    nothing = torch.zeros(3, 2, dtype=torch.int64)
+    missing, unknown = PROFILED.states(*history), PROFILED.states(*history, nothing)
+    torch.testing.assert_close(missing, unknown, rtol=0, atol=0)
+
+
+def test_columns_draw_no_random_number_and_say_nothing_before_they_have_learnt() -> None:
+    drawn, networks = [], []
+    for profile in ((), (4, 3)):
+        torch.manual_seed(1)
+        networks.append(
+            InterestAdapter(AdapterConfig(5, 4, actions=2, width=8, profile=profile)).eval()
+        )
+        drawn.append(torch.rand(1))
+    assert drawn[0] == drawn[1]
+    without, with_columns = (each.state_dict() for each in networks)
+    assert with_columns.keys() - without.keys() == {"profile.0", "profile.1"}
+    for name, value in without.items():
+        torch.testing.assert_close(with_columns[name], value, rtol=0, atol=0)
+    history = events(0, 2, 3)
+    with torch.no_grad():
+        states = networks[1].states(*history, torch.tensor([[1, 2], [3, 0]]))
+        torch.testing.assert_close(states, networks[0].states(*history), rtol=0, atol=0)
+        # Who has no columns does not look at a profile.
+        same = networks[0].states(*history, torch.tensor([[9, 9], [9, 9]]))
+        torch.testing.assert_close(same, networks[0].states(*history), rtol=0, atol=0)
+
+
+def test_config_with_columns_round_trip() -> None:
+    config = AdapterConfig(3, 4, profile=(4, 3))
+    assert AdapterConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    older = {name: value for name, value in config.to_dict().items() if name != "profile"}
+    assert AdapterConfig.from_dict(older).profile == ()

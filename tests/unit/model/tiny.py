@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.linear import LinearTerm, ease
 from builder.model.recommender import Recommender, encode_texts
 from builder.model.text_encoder import Pooling, TextEncoder
+from model_repository.profile import ProfileColumn
 from model_repository.text_tokenizer import TextTokenizer
 from tests.unit.steps.conftest import SPECIAL, WORDS
 
@@ -54,6 +56,12 @@ def sequences(
     )
 
 
+PROFILE = (
+    ProfileColumn("age", edges=(20.0, 30.0)),
+    ProfileColumn("gender", values=("F", "M")),
+)
+
+
 def write_backbone(directory: Path, tokenizer_file: Path) -> Path:
     """A BERT of three layers with its tokenizer, as Hugging Face lays them out."""
     torch.manual_seed(0)
@@ -83,7 +91,7 @@ def write_log(directory: Path) -> Path:
     return directory
 
 
-def adapter(*, width: int = 8, seed: int = 0, **shape: int) -> InterestAdapter:
+def adapter(*, width: int = 8, seed: int = 0, **shape: Any) -> InterestAdapter:
     """In eval mode, with nothing left at zero."""
     torch.manual_seed(seed)
     config = AdapterConfig(
@@ -96,7 +104,9 @@ def adapter(*, width: int = 8, seed: int = 0, **shape: int) -> InterestAdapter:
     return network.eval()
 
 
-def recommender(backbone: Path, pooling: Pooling = "mean") -> Recommender:
+def recommender(
+    backbone: Path, pooling: Pooling = "mean", profile: Sequence[ProfileColumn] = ()
+) -> Recommender:
     """A whole model that was never trained."""
     torch.manual_seed(0)
     encoder = TextEncoder(BertModel.from_pretrained(backbone), 0, pooling)
@@ -104,7 +114,7 @@ def recommender(backbone: Path, pooling: Pooling = "mean") -> Recommender:
         torch.nn.init.normal_(encoder.query.weight)
     tokenizer = TextTokenizer(backbone / "tokenizer.json", 8)
     vectors = encode_texts(encoder, tokenizer, TEXTS)
-    network = adapter()
+    network = adapter(profile=tuple(column.ids for column in profile))
     network.fit_whitening(vectors)
     train = sequences([0, 1, 2], [1, 2, 3], [2, 3, 4, 5], [6, 0, 1])
     linear = LinearTerm.pruned(ease(train, ITEMS, regularisation=1.0), 4)
@@ -120,4 +130,5 @@ def recommender(backbone: Path, pooling: Pooling = "mean") -> Recommender:
         text_vectors=vectors,
         actions=["buy", "view"],
         met=np.ones(ITEMS, bool),
+        profile=profile,
     )

@@ -195,3 +195,58 @@ def test_dropped_features_read_as_not_known() -> None:
     dropped = made(feature_dropout=0.999999).train()(**BATCH)["loss"]
     torch.testing.assert_close(dropped, made()(**without)["loss"])
     assert not torch.isclose(dropped, made()(**BATCH)["loss"])
+
+
+PROFILES = torch.tensor([[1, 2], [3, 0]])
+
+
+def with_profiles(*, feature_dropout: float = 0.0) -> NextItemObjective:
+    text = torch.randn(ITEMS, 16, generator=torch.Generator().manual_seed(0))
+    network = adapter(dropout=0, profile=(4, 3))
+    return NextItemObjective(
+        network,
+        FrozenTextVectors(text),
+        POPULARITY,
+        id_dropout=0.0,
+        feature_dropout=feature_dropout,
+    ).eval()
+
+
+@torch.no_grad()
+def test_the_loss_is_that_of_states_with_their_profiles() -> None:
+    objective = with_profiles()
+    vectors, bias = item_vectors(objective)
+    asked = BATCH["targets"] != NO_TARGET
+    states = objective.adapter.states(vectors[BATCH["items"]], *inputs(), PROFILES)[asked]
+    expected = functional.cross_entropy(states @ vectors.T + bias, BATCH["targets"][asked])
+    torch.testing.assert_close(objective(**BATCH, profiles=PROFILES)["loss"], expected)
+    assert not torch.isclose(objective(**BATCH)["loss"], expected)
+
+
+def test_dropped_profiles_read_as_not_known() -> None:
+    dropped = with_profiles(feature_dropout=0.999999).train()(**BATCH, profiles=PROFILES)["loss"]
+    without = {**BATCH, "actions": torch.zeros(2, 3).long(), "gaps": torch.zeros(2, 3).long()}
+    torch.testing.assert_close(dropped, with_profiles()(**without)["loss"])
+
+
+def test_profiles_are_dropped_whole_and_by_column() -> None:
+    objective = with_profiles(feature_dropout=0.25)
+    torch.manual_seed(0)
+    known = objective._known_of_profiles(torch.ones(20_000, 2).long())
+    # Whole with 1/4, each column of the others with 1/4.
+    assert known.any(1).float().mean() == pytest.approx(0.75 * (1 - 0.25**2), abs=0.01)
+    assert known.all(1).float().mean() == pytest.approx(0.75**3, abs=0.01)
+
+
+def test_without_profiles_no_random_number_is_drawn_for_them() -> None:
+    """Nor for those of a network without columns, such as the baseline's."""
+    after = []
+    for objective, batch in (
+        (made(feature_dropout=0.5), BATCH),
+        (with_profiles(feature_dropout=0.5), BATCH),
+        (made(feature_dropout=0.5), {**BATCH, "profiles": PROFILES}),
+    ):
+        torch.manual_seed(0)
+        objective.train()(**batch)
+        after.append(torch.rand(1))
+    assert after[0] == after[1] == after[2]

@@ -21,7 +21,9 @@ from transformers import AlbertConfig, AlbertModel, AutoModel
 
 from builder.data import DataConfig
 from builder.errors import CheckpointError, ConfigError, DataError, TrainingError
+from builder.evaluation.ranking import rank_holdout
 from builder.evaluation.report import Row
+from builder.evaluation.trained import load_run
 from builder.model.checkpoint import load_checkpoint, load_validation, read_config
 from builder.model.cold_items import neighbour_means
 from builder.model.recommender import encode_texts
@@ -421,3 +423,55 @@ def test_options_that_were_being_written_begin_again(
     (partial / "training.json").write_text(damage)
     with pytest.raises(ConfigError, match="leave --resume out"):
         train(config, tmp_path / "run", resume=True)
+
+
+def write_users(log: Path, directory: Path) -> Path:
+    """The log with a user file; the group of a user says where they start to walk."""
+    shutil.copytree(log, directory)
+    rows = [f"u{user}\t{20 + user}\tg{user % (ITEMS - 1) % 2}" for user in range(USERS)]
+    header = "user_id:token\tage:token\tgroup:token"
+    (directory / "tiny.user").write_text("\n".join([header, *rows]))
+    return directory
+
+
+def test_profiles_are_learnt_chosen_on_and_kept(
+    config: TrainingConfig, log: Path, tmp_path: Path
+) -> None:
+    data = DataConfig(write_users(log, tmp_path / "data"), profile=("age", "group"))
+    train(replace(config, data=data, tune_epochs=0), tmp_path / "run")
+    model = load_checkpoint(tmp_path / "run")
+    age, group = model.profile
+    assert age.edges is not None
+    assert group.values == ("g0", "g1")
+    assert all(table[1:].abs().max() > 0 for table in model.adapter.profile)
+    validation = load_validation(tmp_path / "run")
+    assert validation.histories.profiles is not None
+    assert validation.histories.profiles.shape == (USERS, 2)
+    # The very figures of the table come again, so evaluation reads profiles as training did.
+    run = load_run(tmp_path / "run")
+    found = rank_holdout(run.model.scorer(), run.split.test, ITEMS).ndcg(10)
+    (row,) = (each for each in figures(tmp_path / "run") if each["name"].endswith("whole model"))
+    assert found == pytest.approx(row["metrics"]["ndcg@10"])
+    blank = replace(run.split.test.histories, profiles=None)
+    scores = run.model.scorer().scores(run.split.test.histories)
+    assert not np.allclose(run.model.scorer().scores(blank), scores)
+
+    # A warm start goes on with the columns and values that the run knows, and with no others.
+    again = replace(config, data=data, tune_epochs=0, warm_start=str(tmp_path / "run"))
+    train(again, tmp_path / "again")
+    assert load_checkpoint(tmp_path / "again").profile == model.profile
+    with pytest.raises(ConfigError, match="--profile age: the run of --warm-start knows age,group"):
+        train(
+            replace(again, data=replace(data, profile=("age",))),
+            tmp_path / "other",
+        )
+
+
+def test_a_user_file_without_profile_changes_nothing(
+    run: Path, config: TrainingConfig, log: Path, tmp_path: Path
+) -> None:
+    data = DataConfig(write_users(log, tmp_path / "data"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("builder.training.run.better", lambda _, tuned: tuned)
+        train(replace(config, data=data), tmp_path / "run")
+    assert figures(tmp_path / "run") == figures(run)

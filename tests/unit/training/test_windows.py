@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,3 +60,15 @@ def test_one_event_teaches_what_a_new_user_starts_with() -> None:
     batch = collate([Windows(sequences([4]), 3)[0]])
     assert batch["items"].shape == (1, 0)
     assert batch["targets"].tolist() == [[4]]
+
+
+def test_every_window_has_the_profile_of_its_user() -> None:
+    profiles = np.array([[1, 2], [3, 4]], np.int32)
+    train = replace(sequences([0, 1, 2, 3, 4], [5, 6]), profiles=profiles)
+    windows = Windows(train, 2)
+    batch = collate([windows[place] for place in range(len(windows))])
+    assert batch["profiles"].dtype == torch.int64
+    first = [0, 1, 2, 3, 4]
+    for items, profile in zip(batch["items"].tolist(), batch["profiles"].tolist(), strict=True):
+        assert profile == ([1, 2] if items[0] in first else [3, 4])
+    assert "profiles" not in collate([Windows(sequences([0, 1]), 2)[0]])

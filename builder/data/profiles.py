@@ -1,0 +1,95 @@
+"""What the model knows of a user beside the history: columns of the user file, as ids."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from builder.data.sequences import Sequences
+from builder.data.splits import Holdout, Split
+from builder.data.tables import Interactions
+from builder.errors import DataError
+from model_repository.profile import ProfileColumn, ProfileReader, as_number
+
+BUCKETS: Final = 10
+"""Of a numeric column, each with about as many of the training users."""
+FEWEST_USERS: Final = 2
+"""Training users that a value must have; from a single one nothing is learnt of others."""
+
+log = logging.getLogger(__name__)
+
+
+def choose_profile(split: Split, interactions: Interactions) -> tuple[ProfileColumn, ...]:
+    """Which values of the profile's columns are known, by the training users alone.
+
+    A column is numeric if it has numbers only, and more of them than `BUCKETS`; another has a
+    value for each text that `FEWEST_USERS` have.
+
+    Raises
+    ------
+    DataError
+        A column has no value to learn from.
+    """
+    everyone = interactions.profile
+    if everyone is None:
+        return ()
+    training = set(split.train.user_ids)
+    rows = everyone[[user in training for user in interactions.user_ids]]
+    columns = [_column(str(name), rows[name].tolist()) for name in everyone.columns]
+    for column in columns:
+        kind = "buckets" if column.values is None else "values"
+        log.info("profile column %s: %d %s", column.name, column.ids - 1, kind)
+    return tuple(columns)
+
+
+def _column(name: str, texts: Sequence[str]) -> ProfileColumn:
+    known = [text for text in texts if text]
+    numbers = [number for text in known if (number := as_number(text)) is not None]
+    if len(numbers) == len(known) and len(set(numbers)) > BUCKETS:
+        edges = np.quantile(numbers, np.arange(1, BUCKETS) / BUCKETS)
+        return ProfileColumn(name, edges=tuple(np.unique(edges).tolist()))
+    counts = pd.Series(known, dtype=object).value_counts()
+    values = sorted(counts.index[counts >= FEWEST_USERS])
+    if not values:
+        raise DataError(
+            f"profile column {name}: no value of it belongs to {FEWEST_USERS} of the training "
+            "users, so there is nothing to learn from; leave it out"
+        )
+    return ProfileColumn(name, values=tuple(values))
+
+
+def with_profiles(
+    split: Split, columns: Sequence[ProfileColumn], interactions: Interactions
+) -> Split:
+    """Give every user of the split the ids of their profile; without columns, nothing."""
+    if not columns or interactions.profile is None:
+        return split
+    reader = ProfileReader(columns)
+    names = [column.name for column in columns]
+    told = interactions.profile[names].itertuples(index=False, name=None)
+    ids = {
+        user: reader.ids(dict(zip(names, values, strict=True)))
+        for user, values in zip(interactions.user_ids, told, strict=True)
+    }
+
+    def known(sequences: Sequences) -> Sequences:
+        rows = [ids[user] for user in sequences.user_ids]
+        profiles: NDArray[np.int32] = np.array(rows, np.int32).reshape(len(rows), len(columns))
+        return replace(sequences, profiles=profiles)
+
+    def held_out(holdout: Holdout) -> Holdout:
+        return replace(holdout, histories=known(holdout.histories))
+
+    return replace(
+        split,
+        train=known(split.train),
+        validation=held_out(split.validation),
+        test=held_out(split.test),
+        cold=held_out(split.cold),
+    )
