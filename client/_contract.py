@@ -20,6 +20,7 @@ An axis is an ``int`` when its length is fixed and a ``str`` when it varies:
 ``L``  tokens of the longest of them, rounded up to a bucket
 ``h``  width of a text vector (fixed by the backbone)
 ``d``  width of an item vector and of a user state (fixed by the checkpoint)
+``P``  columns of a user's profile (fixed by the checkpoint)
 ``U``  users that are scored together
 labels classes of a classifier (fixed by the checkpoint)
 ====== =======================================================================
@@ -82,6 +83,8 @@ HISTORY_TIME: Final = TensorSpec("HISTORY_TIME", "INT64", (1, "H"), optional=Tru
 CANDIDATE: Final = TensorSpec("CANDIDATE", "BYTES", (1, "N"))  # item ids
 CANDIDATE_TEXT: Final = TensorSpec("CANDIDATE_TEXT", "BYTES", (1, "N"), optional=True)
 EXCLUDE: Final = TensorSpec("EXCLUDE", "BYTES", (1, "E"), optional=True)  # item ids
+# A JSON object of the user file's columns, such as {"age": 24}; "" for none.
+PROFILE: Final = TensorSpec("PROFILE", "BYTES", (1, 1), optional=True)
 TEXT: Final = TensorSpec("TEXT", "BYTES", ("B", 1))
 TEXT_PAIR: Final = TensorSpec("TEXT_PAIR", "BYTES", ("B", 1), optional=True)  # "" for none
 
@@ -103,13 +106,14 @@ INPUT_IDS: Final = TensorSpec("INPUT_IDS", "INT32", ("R", "L"))
 HISTORY_SLOT: Final = TensorSpec("HISTORY_SLOT", "INT32", (1, "H"))
 HISTORY_ACTION_ID: Final = TensorSpec("HISTORY_ACTION_ID", "INT32", (1, "H"))  # 0: not known
 HISTORY_GAP: Final = TensorSpec("HISTORY_GAP", "INT32", (1, "H"))  # bucket of seconds, 0: not known
+PROFILE_ID: Final = TensorSpec("PROFILE_ID", "INT32", (1, "P"))  # 0: not known
 CANDIDATE_SLOT: Final = TensorSpec("CANDIDATE_SLOT", "INT32", (1, "N"))
 EXCLUDE_SLOT: Final = TensorSpec("EXCLUDE_SLOT", "INT32", (1, "E"))
 INDEX: Final = TensorSpec("INDEX", "INT32", (1, "M"))  # catalogue indices, best first
 INDEX_LOGIT: Final = TensorSpec("INDEX_LOGIT", "FP32", (1, "M"))
 INDEX_INTEREST: Final = TensorSpec("INDEX_INTEREST", "FP32", (1, "M"))
 
-_USER: Final = (HISTORY, HISTORY_TEXT, HISTORY_ACTION, HISTORY_TIME)
+_USER: Final = (HISTORY, HISTORY_TEXT, HISTORY_ACTION, HISTORY_TIME, PROFILE)
 _HISTORY_STATE: Final = (VECTOR, HISTORY_SLOT, HISTORY_ACTION_ID, HISTORY_GAP)
 
 TOKENIZER: Final = ModelSpec(
@@ -143,6 +147,16 @@ POLICY: Final = ModelSpec(
     inputs=(INDEX, INDEX_INTEREST, INDEX_LOGIT),
     outputs=(ITEM, ITEM_INTEREST, ITEM_LOGIT),
 )
+
+
+def with_profile(step: ModelSpec) -> ModelSpec:
+    """The step in a model that knows profile columns; another model has no PROFILE_ID inside."""
+    if step is TOKENIZER:
+        return replace(step, outputs=(*step.outputs, PROFILE_ID))
+    if step in (ADAPTER, RETRIEVER):
+        return replace(step, inputs=(*step.inputs, PROFILE_ID))
+    return step
+
 
 RANK: Final = EnsembleSpec(
     ModelSpec(

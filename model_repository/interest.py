@@ -33,6 +33,7 @@ ARRAYS: Final = (
     "decay",
     "text_weight",
     "text_bias",
+    "profile",
 )
 
 
@@ -63,7 +64,8 @@ class InterestModel:
         ``ceiling`` of the calibration; and as ``.npy`` files ``item_vectors`` FP32 [n, d] and
         ``item_bias`` [n], ``linear_index`` INT32 and ``linear_value`` FP32 [n, K], the items that
         an event on an item speaks for and by how much, ``decay`` [A], the weight of an event of age
-        a, and ``text_weight`` [h, d] and ``text_bias`` [d], from a text vector to an item vector.
+        a, ``text_weight`` [h, d] and ``text_bias`` [d], from a text vector to an item vector, and
+        ``profile`` [P, ids, d], what an id of a profile's column adds to a user's state.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -81,17 +83,25 @@ class InterestModel:
         self._decay: Floats = arrays["decay"]
         self._text_weight: Floats = arrays["text_weight"]
         self._text_bias: Floats = arrays["text_bias"]
+        self._profile: Floats = arrays["profile"]
 
     def from_text(self, text_vectors: Floats) -> Floats:
         """Text vectors FP32 [R, h] → item vectors FP32 [R, d] of items known by text alone."""
         vectors: Floats = text_vectors @ self._text_weight + self._text_bias
         return vectors
 
-    def user_states(self, histories: Sequence[History], fresh: Floats) -> Floats:
-        """User states FP32 [U, d] after whole histories; row r of ``fresh`` is slot -(r + 1)."""
+    def user_states(
+        self, histories: Sequence[History], fresh: Floats, profiles: Slots | None = None
+    ) -> Floats:
+        """User states FP32 [U, d] after whole histories; row r of ``fresh`` is slot -(r + 1).
+
+        ``profiles`` INT32 [U, P] are ids of the users' profiles, None where the model knows none.
+        """
         states = np.empty((len(histories), self._vectors.shape[1]), np.float32)
         for batch in length_batches([len(history.slots) for history in histories]):
             states[batch] = self._run([histories[position] for position in batch], fresh)
+        if profiles is not None:
+            states += self._profile[np.arange(len(self._profile)), profiles].sum(1)
         return states
 
     def score(self, state: Floats, history: History, candidates: Slots, fresh: Floats) -> Interest:

@@ -84,7 +84,12 @@ class _Requests:
         encoded = self._encoded(list(rows))
         fresh = self._model.from_text(encoded.vectors) if rows else encoded.vectors
         users = [_user(request, rows, encoded.truncated) for request in requests]
-        states = self._model.user_states([user.history for user in users], fresh)
+        profiles = (
+            np.concatenate([request.tensors["PROFILE_ID"] for request in requests])
+            if self._limits.profile
+            else None
+        )
+        states = self._model.user_states([user.history for user in users], fresh, profiles)
         return [
             {
                 **answer,

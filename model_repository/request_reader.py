@@ -1,7 +1,8 @@
-"""Reads what a service sends (ids, texts, actions, times) as slots and texts to encode."""
+"""Reads what a service sends (ids, texts, actions, times, profile) as slots and texts to encode."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from .batch import Request, Tensors
 from .errors import InvalidRequest
 from .options import Options
+from .profile import ProfileColumn, ProfileReader
 from .slots import NO_ITEM, gap_buckets
 from .wire import check_length, decode, seconds, show, strings, texts
 
@@ -24,7 +26,8 @@ class ReaderSettings:
     of events that the adapter reads. ``actions[i]`` gets action id ``i + 1``; 0 is any other.
     ``max_top_k`` is the number of items that the retriever ranks. ``min_slots`` is 1 where the
     engines take no empty tensor: an empty history or exclusion becomes one ``NO_ITEM``, and no
-    candidates are refused. ``max_candidates`` is the most that they rank.
+    candidates are refused. ``max_candidates`` is the most that they rank. ``profile`` has the
+    columns of a user's profile, each a `ProfileColumn` as JSON; without any there is no PROFILE_ID.
     """
 
     max_rows: int
@@ -33,6 +36,7 @@ class ReaderSettings:
     max_top_k: int
     min_slots: int = 0
     max_candidates: int | None = None
+    profile: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         if min(self.max_rows, self.max_history, self.max_top_k) < 1:
@@ -71,6 +75,7 @@ class RequestReader:
         self._actions = {
             action.encode(): number for number, action in enumerate(settings.actions, 1)
         }
+        self._profile = ProfileReader([ProfileColumn.from_dict(each) for each in settings.profile])
 
     def read(self, request: Request) -> ReadRequest:
         """Return the slots and texts of a request.
@@ -104,6 +109,9 @@ class RequestReader:
         known = [self._index.get(item) for item in history]
         found = self._read_history(tensors, known, rows)
         found["EXCLUDE_SLOT"] = self._excluded(tensors, [] if options.include_seen else known)
+        profile = self._profile.ids(_profile(tensors))
+        if len(profile):
+            found["PROFILE_ID"] = profile[np.newaxis]
         candidates = strings(tensors, "CANDIDATE")
         if candidates is not None:
             found["CANDIDATE_SLOT"] = self._candidate_slots(tensors, candidates, rows, options)
@@ -207,6 +215,29 @@ def _column(tensors: Tensors, name: str, beside: str, length: int) -> list[bytes
         return [b""] * length
     check_length(name, len(values), beside, length)
     return values
+
+
+def _profile(tensors: Tensors) -> Mapping[str, object]:
+    values = strings(tensors, "PROFILE")
+    if values is None:
+        return {}
+    check_length("PROFILE", len(values), "a request", 1)
+    if not values[0]:
+        return {}
+    text = decode(values[0], "PROFILE", 0)
+    try:
+        profile = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(
+            f"PROFILE[0] {show(values[0])} is no JSON ({error}); "
+            'send an object of columns and values, such as {"age": 24}'
+        ) from error
+    if not isinstance(profile, dict):
+        raise InvalidRequest(
+            f"PROFILE[0] {show(values[0])} is no JSON object; "
+            'send one of columns and values, such as {"age": 24}'
+        )
+    return profile
 
 
 def _check_order(times: NDArray[np.int64]) -> None:

@@ -79,7 +79,7 @@ def measure_engines(repository: Path, *, seconds: float = 1.0) -> Iterator[Engin
         )
     target = target_named(record.target)
     layout = Layout(**record.details["layout"])
-    for spec in (ENCODER, ADAPTER, RETRIEVER):
+    for spec in map(layout.step, (ENCODER, ADAPTER, RETRIEVER)):
         engine = target.load(spec, repository / spec.name / str(manifest.active))
         for profile in profiles(spec, layout):
             for size in ("smallest", "usual", "largest"):

@@ -150,7 +150,8 @@ class _Interest:
             inputs["HISTORY_SLOT"][0], inputs["HISTORY_ACTION_ID"][0], inputs["HISTORY_GAP"][0]
         )
         both = [history, self._companion]
-        states = self._model.user_states(both, fresh)
+        profiles = inputs["PROFILE_ID"].repeat(2, axis=0) if "PROFILE_ID" in inputs else None
+        states = self._model.user_states(both, fresh, profiles)
         if "CANDIDATE_SLOT" in inputs:
             candidates = inputs["CANDIDATE_SLOT"][0]
             found = self._model.score(states[0], history, candidates, fresh)
@@ -176,6 +177,10 @@ def _write_interest(model: Recommender, layout: Layout, directory: Path) -> None
     projection = adapter.project.weight.double().T
     text_weight = adapter.text_whitening.double() @ projection
     text_bias = adapter.project.bias.double() - adapter.text_mean.double() @ text_weight
+    tables = [table.numpy() for table in adapter.profile]
+    profile = np.zeros((len(tables), max(map(len, tables), default=0), vectors.shape[1]), "f4")
+    for rows, table in zip(profile, tables, strict=True):
+        rows[: len(table)] = table
     arrays = {
         "item_vectors": vectors.numpy(),
         "item_bias": bias.numpy(),
@@ -184,6 +189,7 @@ def _write_interest(model: Recommender, layout: Layout, directory: Path) -> None
         "decay": np.float32(linear.decay) ** ages,
         "text_weight": text_weight.float().numpy(),
         "text_bias": text_bias.float().numpy(),
+        "profile": profile,
     }
     for name in ARRAYS:
         np.save(directory / f"{name}.npy", np.ascontiguousarray(arrays[name]))
@@ -196,6 +202,7 @@ def _write_interest(model: Recommender, layout: Layout, directory: Path) -> None
             "max_history": layout.max_history,
             "actions": list(model.actions),
             "max_top_k": layout.retrieved,
+            "profile": [column.to_dict() for column in model.profile],
         },
     }
     items = [str(item) for item in model.catalogue.item_ids]

@@ -78,9 +78,12 @@ class _Interest(nn.Module):
         encoded = fresh[torch.where(slots == NO_ITEM, 0, row)]
         return torch.where((slots >= 0).unsqueeze(-1), known, encoded)
 
-    def user_state(self, history: Tensor, fresh: Tensor, action: Tensor, gap: Tensor) -> Tensor:
+    def user_state(
+        self, history: Tensor, fresh: Tensor, action: Tensor, gap: Tensor, profile: Tensor | None
+    ) -> Tensor:
         """User state FP [1, d] after the events of a history INT64 [1, H]."""
-        states = self.adapter.states(self.vectors(history, fresh), action, gap)
+        known = None if profile is None else profile.long()
+        states = self.adapter.states(self.vectors(history, fresh), action, gap, known)
         return states[:, _events(history)]
 
     def linear(self, history: Tensor) -> Tensor:
@@ -109,11 +112,17 @@ class AdapterGraph(_Interest):
     """
 
     def forward(
-        self, vector: Tensor, history: Tensor, action: Tensor, gap: Tensor, candidate: Tensor
+        self,
+        vector: Tensor,
+        history: Tensor,
+        action: Tensor,
+        gap: Tensor,
+        candidate: Tensor,
+        profile: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         history, candidate = history.long(), candidate.long()
         fresh = self.adapter.from_text(vector)
-        state = self.user_state(history, fresh, action.long(), gap.long())
+        state = self.user_state(history, fresh, action.long(), gap.long(), profile)
         known = candidate.clamp(min=0)
         by_id = self.item_bias[known] + self.linear(history)[0][known]
         logit = (self.vectors(candidate, fresh) @ state.unsqueeze(-1)).squeeze(-1)
@@ -132,11 +141,17 @@ class RetrieverGraph(_Interest):
         self.retrieved = retrieved
 
     def forward(
-        self, vector: Tensor, history: Tensor, action: Tensor, gap: Tensor, exclude: Tensor
+        self,
+        vector: Tensor,
+        history: Tensor,
+        action: Tensor,
+        gap: Tensor,
+        exclude: Tensor,
+        profile: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         history = history.long()
         fresh = self.adapter.from_text(vector)
-        state = self.user_state(history, fresh, action.long(), gap.long())
+        state = self.user_state(history, fresh, action.long(), gap.long(), profile)
         logit = state @ self.item_vectors.T + self.item_bias + self.linear(history)
         # What names no item is left out of a place behind the catalogue.
         items = len(self.item_bias)
@@ -148,7 +163,7 @@ class RetrieverGraph(_Interest):
 
 
 class StateGraph(nn.Module):
-    """The events of many users → their states FP32 [U, d].
+    """The events of many users → their states FP32 [U, d], without what their profiles add.
 
     Takes item vectors FP32 [U, H, d], action ids and gap buckets INT32 [U, H], and the number of
     events of each user INT32 [U]; what lies behind those of a user counts for nothing.

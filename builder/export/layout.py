@@ -8,6 +8,7 @@ from typing import Final
 
 from builder.errors import ConfigError
 from builder.model.recommender import Recommender
+from client._contract import ModelSpec, with_profile
 
 _BUCKETS: Final = (8, 16, 32, 64, 128, 256, 512)
 
@@ -40,6 +41,8 @@ class Layout:
         Longest list of candidates that the engines take; None for any.
     cached_texts
         Texts whose vectors the fused ``encode`` remembers.
+    profile
+        P, columns of a user's profile.
     """
 
     items: int
@@ -52,6 +55,7 @@ class Layout:
     min_slots: int = field(default=0, kw_only=True)
     max_candidates: int | None = field(default=None, kw_only=True)
     cached_texts: int = field(default=0, kw_only=True)
+    profile: int = field(default=0, kw_only=True)
 
     @classmethod
     def of(
@@ -90,9 +94,15 @@ class Layout:
             min_slots=1 if bounded else 0,
             max_candidates=MAX_CANDIDATES if bounded else None,
             cached_texts=cached_texts,
+            profile=len(model.profile),
         )
+
+    def step(self, spec: ModelSpec) -> ModelSpec:
+        """The step `spec` of the contract as this export has it."""
+        return with_profile(spec) if self.profile else spec
 
     @property
     def sizes(self) -> Mapping[str, int]:
         """Length of the axes that this export fixes, by their name in the contract."""
-        return {"h": self.text_width, "M": self.retrieved}
+        fixed = {"h": self.text_width, "M": self.retrieved}
+        return fixed | {"P": self.profile} if self.profile else fixed

@@ -188,6 +188,7 @@ class Grid:
         self._tokens = np.concatenate([row.tokens for row in model.tokenizer(some)])
         self._vectors = model.text_vectors.numpy()
         self._actions = model.adapter.config.actions
+        self._profile = model.adapter.config.profile
 
     def inputs(self, spec: ModelSpec) -> Iterator[dict[str, NDArray[Any]]]:
         """Inputs of a step, one dictionary for each combination of shapes."""
@@ -241,8 +242,14 @@ class Grid:
                 "HISTORY_ACTION_ID": random.integers(0, self._actions + 1, shape),
                 "HISTORY_GAP": random.integers(0, GAP_BUCKETS, shape),
             }
+            profile = (
+                {"PROFILE_ID": random.integers(0, [self._profile], dtype=np.int32)}
+                if self._profile
+                else {}
+            )
             yield (
-                {
+                profile
+                | {
                     name: value.astype(np.float32)
                     if name == "VECTOR"
                     else filled(

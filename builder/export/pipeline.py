@@ -7,7 +7,7 @@ import logging
 import platform
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, Final
@@ -132,8 +132,8 @@ def recommender_graphs(
     """The graphs of a recommender, by their place in the contract."""
     return {
         ENCODER: EncoderGraph(model.encoder),
-        ADAPTER: AdapterGraph(model, linear_form),
-        RETRIEVER: RetrieverGraph(model, layout.retrieved, linear_form),
+        layout.step(ADAPTER): AdapterGraph(model, linear_form),
+        layout.step(RETRIEVER): RetrieverGraph(model, layout.retrieved, linear_form),
     }
 
 
@@ -203,7 +203,7 @@ def hold(
         parity += check_parity(engine, graph, spec, grid, bound, progress=progress)
         if spec is ENCODER:
             parity.append(check_batching(engine, grid, bound))
-        if spec is RETRIEVER:
+        if spec.name == RETRIEVER.name:
             ranking = check_ranking(
                 engine,
                 model,
@@ -308,6 +308,7 @@ def _write_python_steps(
             "max_top_k": layout.retrieved,
             "min_slots": layout.min_slots,
             "max_candidates": layout.max_candidates,
+            "profile": [column.to_dict() for column in model.profile],
         },
     )
     (tokenizer / "tokenizer.json").write_bytes((checkpoint / "encoder/tokenizer.json").read_bytes())
@@ -315,7 +316,7 @@ def _write_python_steps(
     sizes = layout.sizes
     staging.write_config(
         step_config(
-            TOKENIZER,
+            layout.step(TOKENIZER),
             backend="python",
             version=version,
             sizes=sizes,
@@ -327,7 +328,7 @@ def _write_python_steps(
     for ensemble in ENSEMBLES:
         staging.write_config(
             ensemble_config(
-                ensemble,
+                replace(ensemble, steps=tuple(map(layout.step, ensemble.steps))),
                 version=version,
                 sizes=sizes,
                 max_batch_size=layout.max_rows if ensemble.model.batched else 0,

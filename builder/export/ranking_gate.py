@@ -96,8 +96,12 @@ def _recommend(
         "HISTORY_GAP": (blank if times is None else gap_buckets(times[-len(recent) :]), 0),
         "EXCLUDE_SLOT": (exclude.astype(np.int32), NO_ITEM),
     }
+    profiles = histories.profiles
+    columns = len(model.profile)
+    profile = np.zeros((1, columns), np.int32) if profiles is None else profiles[user : user + 1]
     answer = retriever.run(
         {"VECTOR": np.zeros((1, model.text_vectors.shape[1]), np.float32)}
+        | ({"PROFILE_ID": profile} if columns else {})
         | {name: filled(row[np.newaxis], min_slots, value) for name, (row, value) in rows.items()}
     )
     return answer["INDEX"][0], answer["INDEX_LOGIT"][0]

@@ -77,6 +77,7 @@ RANK = {
     "HISTORY_TIME": np.array([[100, 101]], np.int64),
     "CANDIDATE": strings("i7", "y", "i2"),
     "CANDIDATE_TEXT": strings("", "toy story", ""),
+    "PROFILE": strings(""),
 }
 HISTORY_SUM = 2 + 1 + 2  # actions buy and view, a gap of one second
 RANK_LOGIT = [[7 + HISTORY_SUM, 2 + 4 + 5 + 3 + HISTORY_SUM, 2 + HISTORY_SUM]]
@@ -177,6 +178,18 @@ INVALID = {
         },
         {},
         "6 texts to encode, and at most 4 fit in one; split",
+    ),
+    "a profile that is no JSON": (
+        "rank",
+        {"PROFILE": strings('{"age": 24')},
+        {},
+        r"PROFILE\[0\] '\{\"age\": 24' is no JSON",
+    ),
+    "a profile column that is not known": (
+        "rank",
+        {"PROFILE": strings('{"age": 24}')},
+        {},
+        r"PROFILE\[0\] gives 'age' the value 24, and the model knows no such column",
     ),
     "option of the wrong type": (
         "rank",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,7 +76,7 @@ def test_ensemble_maps_follow_from_the_names() -> None:
     config = ensemble(contract.RECOMMEND)
     tokenizer, encoder, retriever, policy = config.ensemble_scheduling.step
     assert set(tokenizer.input_map) == {
-        "HISTORY", "HISTORY_TEXT", "HISTORY_ACTION", "HISTORY_TIME", "EXCLUDE",
+        "HISTORY", "HISTORY_TEXT", "HISTORY_ACTION", "HISTORY_TIME", "PROFILE", "EXCLUDE",
     }  # fmt: skip
     assert "CANDIDATE_SLOT" not in tokenizer.output_map
     assert dict(encoder.input_map) == {"INPUT_IDS": "INPUT_IDS"}
@@ -85,9 +87,42 @@ def test_ensemble_maps_follow_from_the_names() -> None:
     assert {part.model_version for part in config.ensemble_scheduling.step} == {3}
 
 
+def test_the_steps_hand_on_what_is_known_of_the_user_where_the_model_has_columns() -> None:
+    def steps(*, profile: bool) -> dict[str, ModelConfig]:
+        known = contract.with_profile if profile else lambda spec: spec
+        configs = [
+            step_config(
+                known(spec),
+                backend="python",
+                version=3,
+                sizes=SIZES | {"P": 2},
+                max_batch_size=64 if spec.batched else 0,
+            )
+            for spec in contract.STEPS
+        ]
+        configs += [
+            ensemble(replace(spec, steps=tuple(known(each) for each in spec.steps)))
+            for spec in contract.ENSEMBLES
+        ]
+        check_graph(configs)
+        return {config.name: config for config in configs}
+
+    with_columns = steps(profile=True)
+    assert dims(with_columns["tokenizer"])["PROFILE_ID"] == [2]  # its first axis is the batch's
+    assert dims(with_columns["adapter"])["PROFILE_ID"] == [1, 2]
+    assert dims(with_columns["retriever"])["PROFILE_ID"] == [1, 2]
+    for name in ("rank", "recommend"):
+        read = with_columns[name].ensemble_scheduling.step[2].input_map
+        assert read["PROFILE_ID"] == "PROFILE_ID"
+    without = steps(profile=False)
+    assert not any("PROFILE_ID" in dims(config) for config in without.values())
+
+
 def test_optional_inputs_are_optional_in_ensemble_and_step() -> None:
     optional = {tensor.name for tensor in ensemble(contract.RANK).input if tensor.optional}
-    assert optional == {"HISTORY_TEXT", "HISTORY_ACTION", "HISTORY_TIME", "CANDIDATE_TEXT"}
+    assert optional == {
+        "HISTORY_TEXT", "HISTORY_ACTION", "HISTORY_TIME", "PROFILE", "CANDIDATE_TEXT",
+    }  # fmt: skip
     assert all(tensor.optional for tensor in step(contract.TOKENIZER).input)
 
 
