@@ -31,7 +31,7 @@ from client.errors import (
     Unavailable,
     Unsupported,
 )
-from client.items import Event, Item
+from client.items import Event, Item, Profile
 from client.observers import Observation, Observer, ResponseInfo
 from client.policies import Balancing, Connection, Hedge, Retry, Tls
 from client.results import (
@@ -76,6 +76,7 @@ __all__ = [
     "OnUnknown",
     "Overloaded",
     "PermissionDenied",
+    "Profile",
     "Ranking",
     "Recommendations",
     "RecommenderClient",

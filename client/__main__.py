@@ -81,10 +81,20 @@ def _add_history(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--history", type=_ids, default=[], metavar="ID,ID", help="oldest first; none: a new user"
     )
+    parser.add_argument(
+        "--profile", type=_profile, metavar="NAME=VALUE,NAME=VALUE", help="such as age=24,gender=F"
+    )
 
 
 def _ids(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _profile(text: str) -> dict[str, str]:
+    pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
+    if not all(name and equals for name, equals, _ in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE,NAME=VALUE")
+    return {name: value for name, _, value in pairs}
 
 
 def _new(text: str) -> Item:
@@ -111,6 +121,7 @@ def _recommend(client: RecommenderClient, options: argparse.Namespace) -> tuple[
         top_k=options.top_k,
         exclude=options.exclude,
         include_seen=options.include_seen,
+        profile=options.profile,
     )
     return _show(list(found), found.skipped)
 
@@ -120,6 +131,7 @@ def _rank(client: RecommenderClient, options: argparse.Namespace) -> tuple[Any, 
         options.history,
         [*options.candidates, *options.new],
         on_unknown="skip" if options.skip_unknown else "error",
+        profile=options.profile,
     )
     return _show(ranking.sorted(), ranking.skipped)
 

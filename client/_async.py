@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from client import _inputs
 from client._async_driver import AsyncDriver
-from client._async_many import answers
+from client._async_many import answers, paired
 from client._balancing import Endpoint
 from client._calls import Call, classify_call, encode_call, rank_call, recommend_call
 from client._configuration import Labels, Limits, labels_plan, limits_plan
@@ -40,7 +40,7 @@ from client._status import (
 )
 from client._targets import DEFAULT_TARGET
 from client.errors import ClientMisused, InvalidInput, RecommenderError
-from client.items import Event, Item
+from client.items import Event, Item, Profile
 from client.observers import Observer, ResponseInfo
 from client.policies import (
     DEFAULT_BALANCING,
@@ -132,12 +132,13 @@ class AsyncRecommenderClient:
         candidates: Candidates,
         *,
         on_unknown: OnUnknown = "error",
+        profile: Profile | None = None,
         timeout: Timeout = NOT_GIVEN,
         request_id: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Ranking:
         """Score each candidate; see ``RecommenderClient.rank``."""
-        call = rank_call(history, candidates, on_unknown, self._settings.stable)
+        call = rank_call(history, candidates, on_unknown, profile, self._settings.stable)
         return await self._infer(call, self._context(timeout, request_id, metadata))
 
     async def recommend(
@@ -147,13 +148,14 @@ class AsyncRecommenderClient:
         top_k: int = 10,
         exclude: Candidates = (),
         include_seen: bool = False,
+        profile: Profile | None = None,
         timeout: Timeout = NOT_GIVEN,
         request_id: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Recommendations:
         """Find the best items; see ``RecommenderClient.recommend``."""
         call = recommend_call(
-            history, top_k, exclude, self._settings.stable, include_seen=include_seen
+            history, top_k, exclude, profile, self._settings.stable, include_seen=include_seen
         )
         return await self._infer(call, self._context(timeout, request_id, metadata))
 
@@ -187,6 +189,7 @@ class AsyncRecommenderClient:
         self,
         users: Iterable[tuple[History, Candidates]] | AsyncIterable[tuple[History, Candidates]],
         *,
+        profiles: Iterable[Profile | None] | AsyncIterable[Profile | None] = (),
         on_unknown: OnUnknown = "error",
         concurrency: int = 16,
         ordered: bool = True,
@@ -197,8 +200,8 @@ class AsyncRecommenderClient:
     ) -> AsyncIterator[Answer[tuple[History, Candidates], Ranking]]:
         """Rank for a stream of users; see ``RecommenderClient.rank_many``."""
         return self._many(
-            lambda user: rank_call(*user, on_unknown, self._settings.stable),
-            users,
+            lambda user, profile: rank_call(*user, on_unknown, profile, self._settings.stable),
+            paired(users, profiles),
             read_many_options(concurrency, ordered, on_error, progress, timeout, metadata),
         )
 
@@ -206,6 +209,7 @@ class AsyncRecommenderClient:
         self,
         histories: Iterable[History] | AsyncIterable[History],
         *,
+        profiles: Iterable[Profile | None] | AsyncIterable[Profile | None] = (),
         top_k: int = 10,
         include_seen: bool = False,
         concurrency: int = 16,
@@ -217,10 +221,10 @@ class AsyncRecommenderClient:
     ) -> AsyncIterator[Answer[History, Recommendations]]:
         """Recommend to a stream of users, each a history; as :meth:`rank_many` otherwise."""
         return self._many(
-            lambda user: recommend_call(
-                user, top_k, (), self._settings.stable, include_seen=include_seen
+            lambda user, profile: recommend_call(
+                user, top_k, (), profile, self._settings.stable, include_seen=include_seen
             ),
-            histories,
+            paired(histories, profiles),
             read_many_options(concurrency, ordered, on_error, progress, timeout, metadata),
         )
 
@@ -407,12 +411,12 @@ class AsyncRecommenderClient:
 
     def _many(
         self,
-        call: Callable[[User], Call[_Result]],
-        users: Iterable[User] | AsyncIterable[User],
+        call: Callable[[User, Profile | None], Call[_Result]],
+        users: AsyncIterator[tuple[User, Profile | None]],
         options: ManyOptions,
     ) -> AsyncIterator[Answer[User, _Result]]:
-        async def ask(user: User) -> _Result:
+        async def ask(user: User, profile: Profile | None) -> _Result:
             context = self._context(options.timeout, None, options.metadata)
-            return await self._infer(call(user), context)
+            return await self._infer(call(user, profile), context)
 
         return answers(ask, users, options)

@@ -21,9 +21,9 @@ from client._requests import (
     StableInputs,
     classify_message,
     encode_message,
-    history_tensors,
     rank_message,
     recommend_message,
+    user_tensors,
 )
 from client._responses import (
     LabelScores,
@@ -33,7 +33,7 @@ from client._responses import (
     parse_recommend_response,
 )
 from client.errors import InvalidInput, MalformedResponse, RecommenderError
-from client.items import Event, Item
+from client.items import Event, Item, Profile
 from client.results import Encoding, Ranking, Recommendations
 
 _Result = TypeVar("_Result")
@@ -70,18 +70,21 @@ def rank_call(
     history: Iterable[str | Item | Event],
     candidates: Iterable[str | Item],
     on_unknown: OnUnknown,
+    profile: Profile | None,
     stable: StableInputs,
 ) -> Call[Ranking]:
     items = _inputs.read_items(candidates, "candidates")
     past = _inputs.read_history(history)
     option = _inputs.read_on_unknown(on_unknown)
-    user = history_tensors(past, stable)
+    user = user_tensors(past, _inputs.read_profile(profile), stable)
     known_of_user = set(filter(None, past.items.texts or ()))
 
     def part(start: int, columns: ItemColumns) -> Part[Ranking]:
         message = rank_message(user, columns, option, stable)
         parse = partial(parse_rank_response, candidates=columns.ids)
-        return Job(message, parse, partial(_locate, partial(_rank_columns, past, items), start))
+        return Job(
+            message, parse, partial(_locate, partial(_rank_columns, past, profile, items), start)
+        )
 
     def split(limits: Limits) -> Sequence[Part[Ranking]]:
         if not items.ids:
@@ -101,6 +104,7 @@ def recommend_call(
     history: Iterable[str | Item | Event],
     top_k: int,
     exclude: Iterable[str | Item],
+    profile: Profile | None,
     stable: StableInputs,
     *,
     include_seen: bool,
@@ -109,7 +113,7 @@ def recommend_call(
     past = _inputs.read_history(history)
     left_out = _inputs.read_items(exclude, "exclude")
     message = recommend_message(
-        history_tensors(past, stable),
+        user_tensors(past, _inputs.read_profile(profile), stable),
         count,
         left_out,
         stable,
@@ -117,7 +121,7 @@ def recommend_call(
     )
 
     def columns() -> _Columns:
-        return {**_history_columns(past), "EXCLUDE": ("exclude[{}]", left_out.ids)}
+        return {**_user_columns(past, profile), "EXCLUDE": ("exclude[{}]", left_out.ids)}
 
     parse = partial(parse_recommend_response, top_k=count)
     return _single(Job(message, parse, partial(_locate, columns, 0)))
@@ -247,18 +251,21 @@ _Columns = Mapping[str, tuple[str, Sequence[object]]]
 _NAMED: Final = re.compile(r"\b([A-Z]+(?:_[A-Z]+)?)\[(\d+)\]")
 
 
-def _history_columns(history: HistoryColumns) -> _Columns:
+def _user_columns(history: HistoryColumns, profile: Profile | None) -> _Columns:
     return {
         "HISTORY": ("history[{}]", history.items.ids),
         "HISTORY_TEXT": ("history[{}].text", history.items.texts or ()),
         "HISTORY_ACTION": ("history[{}].action", history.actions or ()),
         "HISTORY_TIME": ("history[{}].time", history.times or ()),
+        "PROFILE": ("profile", [profile]),
     }
 
 
-def _rank_columns(history: HistoryColumns, candidates: ItemColumns) -> _Columns:
+def _rank_columns(
+    history: HistoryColumns, profile: Profile | None, candidates: ItemColumns
+) -> _Columns:
     return {
-        **_history_columns(history),
+        **_user_columns(history, profile),
         "CANDIDATE": ("candidates[{}]", candidates.ids),
         "CANDIDATE_TEXT": ("candidates[{}].text", candidates.texts or ()),
     }
@@ -273,7 +280,8 @@ def _locate(columns: Callable[[], _Columns], start: int, error: RecommenderError
     if not isinstance(error, InvalidInput) or named is None:
         return
     field, values = columns().get(named[1], ("", ()))
-    position = int(named[2]) + (0 if named[1].startswith(("HISTORY", "EXCLUDE")) else start)
+    of_user = named[1].startswith(("HISTORY", "EXCLUDE", "PROFILE"))
+    position = int(named[2]) + (0 if of_user else start)
     if position < len(values):
         located = InvalidInput.at(field.format(position), values[position], str(error))
         error.args, error.field, error.value = located.args, located.field, located.value

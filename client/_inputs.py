@@ -6,6 +6,8 @@ anything is sent.
 
 from __future__ import annotations
 
+import json
+import math
 import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +18,7 @@ from typing import Any, Final, Literal, get_args
 
 from client._bytes import encode_ids, encode_strings
 from client.errors import InvalidInput
-from client.items import Event, Item
+from client.items import Event, Item, Profile
 
 OnUnknown = Literal["error", "skip"]
 _ON_UNKNOWN: Final = get_args(OnUnknown)  # looking them up anew takes longer than the check
@@ -104,6 +106,37 @@ def read_history(history: Iterable[str | Item | Event]) -> HistoryColumns:
         actions if any(actions) else None,
         _all_or_no_times(times),
     )
+
+
+def read_profile(profile: Profile | None) -> str | None:
+    """Check a profile and write it as JSON; None where nothing is known."""
+    if profile is None:
+        return None
+    if not isinstance(profile, Mapping):
+        raise InvalidInput.at("profile", profile, "pass a mapping, such as {'age': 24}")
+    if not profile:
+        return None
+    written: dict[str, str | int | float] = {}
+    for name, value in profile.items():
+        field = f"profile[{name!r}]"
+        if not isinstance(name, str):
+            raise InvalidInput.at("profile", name, "the name of a column is a str")
+        if isinstance(value, str):
+            written[name] = value
+        elif isinstance(value, bool) or not isinstance(value, Real):
+            raise InvalidInput.at(field, value, "pass a str, an int or a float")
+        else:
+            # numpy's too, which JSON does not take as they are
+            whole = _integer(value)
+            written[name] = _finite(value, field) if whole is None else whole
+    text = json.dumps(written, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput.at(
+            "profile", profile, "it holds half of a surrogate pair; was it decoded wrongly?"
+        ) from error
+    return text
 
 
 def read_texts(texts: Iterable[str], field: str = "texts") -> list[str]:
@@ -262,6 +295,13 @@ def _integer(number: object) -> int | None:
         return operator.index(number)  # type: ignore[arg-type]
     except TypeError:
         return None
+
+
+def _finite(number: Real, field: str) -> float:
+    found = float(number)
+    if not math.isfinite(found):
+        raise InvalidInput.at(field, number, "leave out what is not known")
+    return found
 
 
 def _unix_seconds(time: object, field: str) -> int | None:

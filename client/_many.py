@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from client import _inputs
 from client._deadlines import NotGiven, Timeout
@@ -28,6 +28,31 @@ class ManyOptions:
     def ahead(self) -> int:
         """Most users taken in whose answers were not handed out yet."""
         return 2 * self.concurrency
+
+
+NO_PROFILE: Final = object()
+"""What stands where the profiles have come to their end."""
+
+
+def are_no_profiles(profiles: object) -> bool:
+    """Whether the caller has none at all, rather than as many as there are users."""
+    if isinstance(profiles, Mapping):
+        raise InvalidInput.at("profiles", profiles, "pass a list, one for each user")
+    return isinstance(profiles, (tuple, list)) and not profiles
+
+
+def check_profile(profile: object, position: int) -> None:
+    """Raise unless the user at this position has a profile, be it None."""
+    if profile is NO_PROFILE:
+        raise InvalidInput.at(
+            "profiles", position, "there are more users; pass one for each, None for an unknown one"
+        )
+
+
+def check_no_profile_left(profile: object, position: int) -> None:
+    """Raise unless the profiles end where the users do."""
+    if profile is not NO_PROFILE:
+        raise InvalidInput.at("profiles", position, "there are fewer users; pass one for each")
 
 
 def read_many_options(

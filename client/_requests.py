@@ -41,7 +41,9 @@ class StableInputs:
             tensors.append(empty_strings(spec, count))
 
 
-def history_tensors(history: HistoryColumns, stable: StableInputs) -> list[Tensor]:
+def user_tensors(
+    history: HistoryColumns, profile: str | None, stable: StableInputs
+) -> list[Tensor]:
     count = len(history.items.ids)
     tensors = [Tensor(contract.HISTORY, (1, count), history.items.framed)]
     stable.add(tensors, contract.HISTORY_TEXT, history.items.texts, "history", count)
@@ -49,6 +51,7 @@ def history_tensors(history: HistoryColumns, stable: StableInputs) -> list[Tenso
     # There is no number that stands for "not known".
     if history.times is not None:
         tensors.append(integers(contract.HISTORY_TIME, history.times))
+    stable.add(tensors, contract.PROFILE, None if profile is None else [profile], "profile", 1)
     return tensors
 
 

@@ -31,10 +31,10 @@ from client._status import (
     statistics_plan,
 )
 from client._sync_driver import Driver, Scope
-from client._sync_many import answers
+from client._sync_many import answers, paired
 from client._targets import DEFAULT_TARGET
 from client.errors import ClientMisused, InvalidInput, RecommenderError
-from client.items import Event, Item
+from client.items import Event, Item, Profile
 from client.observers import Observer, ResponseInfo
 from client.policies import (
     DEFAULT_BALANCING,
@@ -155,6 +155,7 @@ class RecommenderClient:
         candidates: Candidates,
         *,
         on_unknown: OnUnknown = "error",
+        profile: Profile | None = None,
         timeout: Timeout = NOT_GIVEN,
         request_id: str | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -173,6 +174,10 @@ class RecommenderClient:
         on_unknown
             What to do with a candidate that is neither in the catalogue nor has a text: refuse
             the request, or ``"skip"`` it, which scores it NaN.
+        profile
+            What is known of the user beside the history, such as ``{"age": 24}``, by columns of
+            the training's user file. Those that the model does not know are refused; a value that
+            it does not know, or a column left out, counts as not known.
         timeout
             Seconds; None for no deadline.
         request_id
@@ -180,7 +185,7 @@ class RecommenderClient:
         metadata
             Sent along with this call.
         """
-        call = rank_call(history, candidates, on_unknown, self._settings.stable)
+        call = rank_call(history, candidates, on_unknown, profile, self._settings.stable)
         return self._infer(call, self._context(timeout, request_id, metadata))
 
     def recommend(
@@ -190,6 +195,7 @@ class RecommenderClient:
         top_k: int = 10,
         exclude: Candidates = (),
         include_seen: bool = False,
+        profile: Profile | None = None,
         timeout: Timeout = NOT_GIVEN,
         request_id: str | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -206,11 +212,11 @@ class RecommenderClient:
             Items that must not come back; those that the catalogue does not know are ignored.
         include_seen
             Whether items of the history may come back.
-        timeout, request_id, metadata
+        profile, timeout, request_id, metadata
             As for :meth:`rank`.
         """
         call = recommend_call(
-            history, top_k, exclude, self._settings.stable, include_seen=include_seen
+            history, top_k, exclude, profile, self._settings.stable, include_seen=include_seen
         )
         return self._infer(call, self._context(timeout, request_id, metadata))
 
@@ -247,6 +253,7 @@ class RecommenderClient:
         self,
         users: Iterable[tuple[History, Candidates]],
         *,
+        profiles: Iterable[Profile | None] = (),
         on_unknown: OnUnknown = "error",
         concurrency: int = 16,
         ordered: bool = True,
@@ -261,6 +268,8 @@ class RecommenderClient:
         ----------
         users
             Read as the answers are consumed, at most ``2 * concurrency`` ahead.
+        profiles
+            One for each user, in their order, see :meth:`rank`; or none at all.
         concurrency
             Most calls at a time.
         ordered
@@ -273,8 +282,8 @@ class RecommenderClient:
             Seconds of each user's call.
         """
         return self._many(
-            lambda user: rank_call(*user, on_unknown, self._settings.stable),
-            users,
+            lambda user, profile: rank_call(*user, on_unknown, profile, self._settings.stable),
+            paired(users, profiles),
             read_many_options(concurrency, ordered, on_error, progress, timeout, metadata),
         )
 
@@ -282,6 +291,7 @@ class RecommenderClient:
         self,
         histories: Iterable[History],
         *,
+        profiles: Iterable[Profile | None] = (),
         top_k: int = 10,
         include_seen: bool = False,
         concurrency: int = 16,
@@ -293,10 +303,10 @@ class RecommenderClient:
     ) -> Iterator[Answer[History, Recommendations]]:
         """Recommend to a stream of users, each a history; as :meth:`rank_many` otherwise."""
         return self._many(
-            lambda user: recommend_call(
-                user, top_k, (), self._settings.stable, include_seen=include_seen
+            lambda user, profile: recommend_call(
+                user, top_k, (), profile, self._settings.stable, include_seen=include_seen
             ),
-            histories,
+            paired(histories, profiles),
             read_many_options(concurrency, ordered, on_error, progress, timeout, metadata),
         )
 
@@ -501,11 +511,14 @@ class RecommenderClient:
         return self._side_by_side(plans, context, None)
 
     def _many(
-        self, call: Callable[[User], Call[_Result]], users: Iterable[User], options: ManyOptions
+        self,
+        call: Callable[[User, Profile | None], Call[_Result]],
+        users: Iterable[tuple[User, Profile | None]],
+        options: ManyOptions,
     ) -> Iterator[Answer[User, _Result]]:
-        def ask(user: User, scope: Scope) -> _Result:
+        def ask(user: User, profile: Profile | None, scope: Scope) -> _Result:
             context = self._context(options.timeout, None, options.metadata)
-            return self._infer(call(user), context, scope)
+            return self._infer(call(user, profile), context, scope)
 
         return answers(ask, users, options)
 

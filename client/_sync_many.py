@@ -6,24 +6,50 @@ import queue
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
-from client._many import ManyOptions
+from client._many import (
+    NO_PROFILE,
+    ManyOptions,
+    are_no_profiles,
+    check_no_profile_left,
+    check_profile,
+)
 from client._sync_driver import Scope
 from client.errors import RecommenderError
+from client.items import Profile
 from client.results import Answer, Result, User
 
 
+def paired(
+    users: Iterable[User], profiles: Iterable[Profile | None]
+) -> Iterator[tuple[User, Profile | None]]:
+    """Yield each user with the profile at the same position; with None if there are none."""
+    if are_no_profiles(profiles):
+        yield from ((user, None) for user in users)
+        return
+    given, position = iter(profiles), 0
+    for position, user in enumerate(users, 1):
+        profile: Any = next(given, NO_PROFILE)
+        check_profile(profile, position - 1)
+        yield user, profile
+    check_no_profile_left(next(given, NO_PROFILE), position)
+
+
 def answers(
-    ask: Callable[[User, Scope], Result], users: Iterable[User], options: ManyOptions
+    ask: Callable[[User, Profile | None, Scope], Result],
+    users: Iterable[tuple[User, Profile | None]],
+    options: ManyOptions,
 ) -> Iterator[Answer[User, Result]]:
-    """Yield what ``ask`` gives for each of ``users``.
+    """Yield what ``ask`` gives for each of ``users``, who come with their profiles.
 
     Closing the iterator, or an error that ends it, cancels what is under way.
     """
 
-    def answer(position: int, user: User) -> Answer[User, Result]:
+    def answer(position: int, pair: tuple[User, Profile | None]) -> Answer[User, Result]:
+        user, profile = pair
         try:
-            return Answer(position, user, ask(user, scope))
+            return Answer(position, user, ask(user, profile, scope))
         except RecommenderError as error:
             if options.fail:
                 raise

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+
+Profile = Mapping[str, str | int | float]
+"""What is known of a user beside the history: columns of the training's user file, and values.
+
+A value that training did not meet counts as not known, like a column that is left out.
+"""
 
 
 @dataclass(frozen=True, slots=True)

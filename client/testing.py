@@ -63,6 +63,15 @@ class Request:
     metadata: Mapping[str, str]
     time_left: float | None
 
+    @property
+    def profile(self) -> Mapping[str, Any]:
+        """What was told of the user, such as ``{"age": 24}``; ValueError if it cannot be read."""
+        (text,) = self.inputs.get(contract.PROFILE.name, ("",))
+        try:
+            return dict(json.loads(text or "{}"))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"PROFILE[0] {text!r} is no JSON object ({error})") from error
+
 
 @dataclass(slots=True)
 class _Fault:
@@ -76,6 +85,7 @@ class _Fault:
 class _Behaviour:
     items: Sequence[str]
     score: Score
+    profile: Sequence[str] | None
     delay: float = 0.0
     ready: bool = True
     faults: list[_Fault] = field(default_factory=list)
@@ -103,6 +113,9 @@ class FakeServer:
     score
         Logit of an item for a history; by default a number made up from both, always the same.
         Without it ``recommend`` returns the items in their order.
+    profile
+        The columns of a user's profile that are known; None for any. ``Request.profile`` shows
+        what arrived.
     port
         0 for any that is free.
     credentials
@@ -114,13 +127,14 @@ class FakeServer:
         items: Sequence[str] = (),
         *,
         score: Score | None = None,
+        profile: Sequence[str] | None = None,
         port: int = 0,
         credentials: grpc.ServerCredentials | None = None,
         workers: int = 16,
     ) -> None:
         ranks = {item: -float(position) for position, item in enumerate(items)}
         by_order: Score = lambda history, item: ranks.get(item, _default_score(history, item))  # noqa: E731
-        self._behaviour = _Behaviour(tuple(items), score or by_order)
+        self._behaviour = _Behaviour(tuple(items), score or by_order, profile)
         self._port = port
         self._credentials = credentials
         self._workers = workers
@@ -287,12 +301,23 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
             _add(response, name, values)
         return response
 
+    def _check_profile(self, request: Request) -> None:
+        known = self._behaviour.profile
+        for name, value in request.profile.items():
+            if known is not None and name not in known:
+                raise ValueError(
+                    f"PROFILE[0] gives {name!r} the value {value!r}, and the model knows no such "
+                    f"column; its columns are {', '.join(known)}"
+                )
+
     def _rank(self, request: Request) -> dict[str, Any]:
+        self._check_profile(request)
         history, candidates = request.inputs["HISTORY"], request.inputs["CANDIDATE"]
         logits = [self._behaviour.score(history, item) for item in candidates]
         return {**_scores(logits), **_NO_COUNTS}
 
     def _recommend(self, request: Request) -> dict[str, Any]:
+        self._check_profile(request)
         history = request.inputs["HISTORY"]
         left_out = set(request.inputs.get("EXCLUDE", ()))
         if not request.options.get(contract.INCLUDE_SEEN, False):

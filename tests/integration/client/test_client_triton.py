@@ -29,7 +29,7 @@ from client import (
     _inputs,
 )
 from client._protocol import addressed
-from client._requests import StableInputs, history_tensors, rank_message
+from client._requests import StableInputs, rank_message, user_tensors
 from tests.integration.tiny_repository import BATCH, CATALOGUE, LABELS
 
 PATIENT = 60
@@ -157,7 +157,7 @@ def test_the_queue_drops_what_nobody_waits_for(waiting: TritonServer) -> None:
     """
     before = metric(waiting, "nv_inference_request_failure", model="tokenizer", reason="REJECTED")
     columns = _inputs.read_items(["i1"], "candidates")
-    user = history_tensors(_inputs.read_history(["i1"]), StableInputs())
+    user = user_tensors(_inputs.read_history(["i1"]), None, StableInputs())
     message = rank_message(user, columns, "error", StableInputs())
     with grpc.insecure_channel(waiting.grpc_address) as channel:
         infer = channel.unary_unary(message.procedure.path)

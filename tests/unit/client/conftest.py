@@ -134,9 +134,12 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self._receive(context)
         return service_pb2.ServerLiveResponse(live=True)
 
-    def inputs(self) -> dict[str, Any]:
-        """Read the inputs of the only request, decoded by tritonclient."""
-        (request,) = self.requests
+    def inputs(self, number: int | None = None) -> dict[str, Any]:
+        """Read the inputs of the only request, or of one of them, decoded by tritonclient."""
+        if number is None:
+            (request,) = self.requests
+        else:
+            request = self.requests[number]
         assert len(request.inputs) == len(request.raw_input_contents)
         decoded: dict[str, Any] = {}
         for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True):

@@ -166,3 +166,33 @@ def test_a_large_value_is_shortened_in_the_message_only(nowhere):
 def test_a_string_that_numpy_made_is_a_string(nowhere):
     with pytest.raises(Unavailable):  # so it was sent
         nowhere.rank(np.array(["50", "51"]), np.array(["1"], object))
+
+
+@pytest.mark.parametrize(
+    ("profile", "field", "says"),
+    [
+        ("age=24", "profile", "pass a mapping"),
+        ([("age", 24)], "profile", "pass a mapping"),
+        ({1: 24}, "profile", "the name of a column is a str"),
+        ({"age": None}, "profile['age']", "a str, an int or a float"),
+        ({"age": True}, "profile['age']", "a str, an int or a float"),
+        ({"age": [24]}, "profile['age']", "a str, an int or a float"),
+        ({"age": b"24"}, "profile['age']", "a str, an int or a float"),
+        ({"age": float("nan")}, "profile['age']", "leave out what is not known"),
+        ({"age": np.float32("inf")}, "profile['age']", "leave out what is not known"),
+        ({"name": "\ud800"}, "profile", "surrogate"),
+        ({"\udfff": 1}, "profile", "surrogate"),
+    ],
+)
+def test_profile(nowhere, profile, field, says):
+    for call in (
+        lambda: nowhere.rank([], ["1"], profile=profile),
+        lambda: nowhere.recommend([], profile=profile),
+        lambda: list(nowhere.recommend_many([[]], profiles=[profile])),
+        lambda: list(nowhere.rank_many([([], ["1"])], profiles=[profile])),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            call()
+        assert caught.value.field == field
+        assert says in str(caught.value)
+        assert caught.value.code is None

@@ -156,6 +156,14 @@ class TestSplitting:
         if value is not None or field is None:
             assert (caught.value.field, caught.value.value) == (field, value)
 
+    def test_a_refused_profile_is_named(self, client, triton):
+        said = "PROFILE[0] gives 'aeg' the value 24, and the model knows no such column"
+        triton.abort = (grpc.StatusCode.INVALID_ARGUMENT, said)
+        for call in (client.recommend, lambda *a, **b: client.rank(*a, ["x"], **b)):
+            with pytest.raises(InvalidInput, match=said.replace("[", r"\[")) as caught:
+                call([], profile={"aeg": 24})
+            assert (caught.value.field, caught.value.value) == ("profile", {"aeg": 24})
+
     def test_side_by_side_but_bounded(self, triton, connect):
         triton.limit = 1
         running, most, lock = 0, 0, threading.Lock()

@@ -17,6 +17,7 @@ from client import (
     AsyncRecommenderClient,
     ClientMisused,
     Event,
+    InvalidInput,
     RecommenderClient,
 )
 from client import (
@@ -185,6 +186,22 @@ class TestFakeServer:
         assert request.metadata["x-a"] == "b"
         assert 0 < request.time_left <= PATIENT * 1.1
 
+    def test_it_shows_what_was_told_of_the_user(self, server, connect):
+        with connect(server.address, timeout=PATIENT) as client:
+            client.recommend(["50"], profile={"age": 24})
+            client.recommend(["50"])
+        assert [request.profile for request in server.requests] == [{"age": 24}, {}]
+
+    def test_it_refuses_columns_that_are_not_known(self, connect):
+        with (
+            FakeServer("ab", profile=["age"]) as server,
+            connect(server.address, timeout=PATIENT) as client,
+        ):
+            client.recommend([], profile={"age": 24})
+            for call in (client.recommend, lambda *a, **b: client.rank(*a, ["a"], **b)):
+                with pytest.raises(InvalidInput, match=r"'aeg' the value 24.* columns are age"):
+                    call([], profile={"aeg": 24})
+
     def test_it_runs_in_threads_of_a_spawned_process_too(self):
         context = multiprocessing.get_context("spawn")
         with context.Pool(1) as pool:
@@ -205,6 +222,20 @@ class TestCommandLine:
         code, out, _ = self.run(capsys, server, "recommend", "--history", "50, 172", "--top-k", "5")
         assert code == 0
         assert [line.split()[0] for line in out.splitlines()] == ["item", "181", "1"]
+
+    def test_profile(self, capsys, server):
+        code, _, _ = self.run(capsys, server, "recommend", "--profile", "age=24, gender=F")
+        assert code == 0
+        code, _, _ = self.run(capsys, server, "rank", "--candidates", "1", "--profile", "job=a=b")
+        assert code == 0
+        assert [each.profile for each in server.requests] == [
+            {"age": "24", "gender": "F"},
+            {"job": "a=b"},
+        ]
+        for wrong in ("age", "=24"):
+            with pytest.raises(SystemExit):
+                self.run(capsys, server, "recommend", "--profile", wrong)
+            assert "is not NAME=VALUE" in capsys.readouterr().err
 
     def test_json(self, capsys, server):
         code, out, _ = self.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
@@ -220,3 +221,52 @@ def test_tensors_that_a_newer_server_adds_are_ignored(client, triton, respond):
 
     triton.answer = answer
     assert len(client.rank([], ["a"])) == 1
+
+
+def test_a_profile_travels_as_json(client, triton):
+    profile = {"age": 24, "score": np.float32(0.5), "visits": np.int64(3), "größe": "ü"}
+    client.rank([], ["a"], profile=profile)
+    client.recommend([], profile={"age": 24})
+    first, second = (triton.inputs(number)["PROFILE"] for number in (0, 1))
+    assert first[:2] == second[:2] == ("BYTES", [1, 1])
+    assert json.loads(first[2][0]) == {"age": 24, "score": 0.5, "visits": 3, "größe": "ü"}
+    assert second[2] == ['{"age": 24}']
+
+
+def test_a_profile_that_was_needed_once_goes_along_empty_ever_after(client, triton):
+    client.recommend([])
+    client.recommend([], profile={})
+    assert not any("PROFILE" in triton.inputs(number) for number in (0, 1))
+    client.recommend([], profile={"age": 24})
+    client.rank([], ["a"])
+    assert triton.inputs(3)["PROFILE"] == ("BYTES", [1, 1], [""])
+
+
+def test_each_user_of_many_has_a_profile(client, triton):
+    histories = [["1"], ["2"], ["3"]]
+    answers = client.recommend_many(histories, profiles=[{"age": 1}, None, {"age": 3}])
+    assert [each.user for each in answers] == histories
+    sent = {
+        tuple(triton.inputs(number)["HISTORY"][2]): triton.inputs(number).get("PROFILE")
+        for number in range(3)
+    }
+    assert sent[("1",)][2] == ['{"age": 1}']
+    assert sent[("3",)][2] == ['{"age": 3}']
+    assert sent[("2",)] is None or sent[("2",)][2] == [""]
+    answers = client.rank_many([(["4"], ["a"])], profiles=iter([{"age": 4}]))
+    assert [each.user for each in answers] == [(["4"], ["a"])]
+    assert triton.inputs(3)["PROFILE"][2] == ['{"age": 4}']
+
+
+@pytest.mark.parametrize(
+    ("profiles", "message"),
+    [
+        ([{"age": 1}], "profiles is 1: there are more users"),
+        ([{"age": 1}] * 3, "profiles is 2: there are fewer users"),
+        (iter([]), "profiles is 0: there are more users"),
+        ({"age": 1}, r"profiles is \{'age': 1\}: pass a list"),
+    ],
+)
+def test_profiles_that_are_not_as_many_as_users_are_refused(client, profiles, message):
+    with pytest.raises(InvalidInput, match=message):
+        list(client.recommend_many([["1"], ["2"]], profiles=profiles))

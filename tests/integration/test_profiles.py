@@ -1,0 +1,141 @@
+"""What is told of a user, from the SDK to the ranking, on the real tritonserver in both layouts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from builder.data import Holdout
+from builder.export.pipeline import Limits, export
+from builder.export.targets import TargetOptions
+from builder.export.targets.embedded import Embedded
+from builder.model.checkpoint import save_checkpoint
+from builder.model.recommender import Recommender
+from builder.serving import TritonServer
+from client import InvalidInput, Profile, RecommenderClient
+from tests.unit.model.conftest import backbone
+from tests.unit.model.tiny import ITEMS, PROFILE, recommender, sequences
+from tests.unit.steps.conftest import parts
+
+__all__ = ["backbone", "parts"]
+
+BATCH = 4
+DELAY_MICROSECONDS = 20_000_000
+"""Longer than any test waits: a batch leaves when it is full."""
+HISTORY = ["i1", "i2"]
+
+
+@pytest.fixture(scope="module")
+def model(backbone: Path) -> Recommender:
+    return recommender(backbone, profile=PROFILE)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(
+    model: Recommender, backbone: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    path = tmp_path_factory.mktemp("profiles") / "checkpoint"
+    holdout = Holdout(sequences([0, 1], [3, 4, 5]), np.array([2, 6], np.int32))
+    save_checkpoint(path, model, holdout, config={}, metrics={})
+    (path / "encoder/tokenizer.json").write_bytes((backbone / "tokenizer.json").read_bytes())
+    return path
+
+
+@pytest.fixture(scope="module", params=["fused", "ensemble"])
+def server(
+    request: pytest.FixtureRequest, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TritonServer]:
+    repository = tmp_path_factory.mktemp(request.param) / "models"
+    options = TargetOptions(layout=request.param)
+    export(checkpoint, repository, Embedded(options), Limits(max_top_k=ITEMS, max_users=BATCH))
+    with TritonServer(repository, grpc_port=0) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server: TritonServer) -> Iterator[RecommenderClient]:
+    with RecommenderClient(server.grpc_address, timeout=60) as connected:
+        yield connected
+
+
+def logits(model: Recommender, *profile: int) -> np.ndarray:
+    """FP32 [n], the checkpoint's own."""
+    history = sequences([int(item[1:]) for item in HISTORY])
+    profiles = np.array([profile], np.int32)
+    return model.scorer().scores(replace(history, profiles=profiles))[0]
+
+
+PROFILES: list[tuple[Profile | None, tuple[int, int]]] = [
+    (None, (0, 0)),
+    ({"age": 24, "gender": "F"}, (2, 1)),
+    ({"age": "55", "gender": "M"}, (3, 2)),
+    ({"gender": "M"}, (0, 2)),
+    ({"age": 19.5, "gender": "never met"}, (1, 0)),
+]
+
+
+def test_each_profile_gets_the_ranking_of_its_own(
+    client: RecommenderClient, model: Recommender
+) -> None:
+    everything = [f"i{item}" for item in range(ITEMS)]
+    rankings = set()
+    for profile, ids in PROFILES:
+        expected = logits(model, *ids)
+        ranking = client.rank(HISTORY, everything, profile=profile)
+        np.testing.assert_allclose(ranking.logits, expected, rtol=1e-4, atol=1e-4)
+        found = client.recommend(HISTORY, top_k=ITEMS, include_seen=True, profile=profile)
+        assert [item.id for item in found] == [item.id for item in ranking.sorted()]
+        rankings.add(tuple(item.id for item in found))
+    assert len(rankings) > 1
+
+
+def test_what_the_model_does_not_know_is_refused_by_name(client: RecommenderClient) -> None:
+    with pytest.raises(
+        InvalidInput, match=r"'aeg' the value 24.* columns are age, gender"
+    ) as found:
+        client.recommend(HISTORY, profile={"aeg": 24})
+    assert found.value.field == "profile"
+    assert found.value.value == {"aeg": 24}
+
+
+def test_a_bad_profile_harms_no_other_request_of_its_batch(
+    checkpoint: Path, model: Recommender, tmp_path: Path
+) -> None:
+    export(checkpoint, tmp_path / "models", Embedded(), Limits(max_top_k=ITEMS, max_users=BATCH))
+    config = tmp_path / "models/recommend/config.pbtxt"
+    text = config.read_text()
+    assert "dynamic_batching {" in text
+    delay = f"dynamic_batching {{ max_queue_delay_microseconds: {DELAY_MICROSECONDS}"
+    config.write_text(text.replace("dynamic_batching {", delay))
+    sent: list[Profile] = [
+        {"age": 24, "gender": "F"},
+        {"aeg": 24},
+        {"age": 55, "gender": "M"},
+        {"gender": "M"},
+    ]
+    with (
+        TritonServer(tmp_path / "models", grpc_port=0) as server,
+        RecommenderClient(server.grpc_address, timeout=60) as client,
+        ThreadPoolExecutor(BATCH) as pool,
+    ):
+        futures = [
+            pool.submit(client.recommend, HISTORY, top_k=ITEMS, include_seen=True, profile=profile)
+            for profile in sent
+        ]
+        with pytest.raises(InvalidInput, match="'aeg'"):
+            futures[1].result()
+        for future, ids in ((futures[0], (2, 1)), (futures[2], (3, 2)), (futures[3], (0, 2))):
+            expected = np.sort(logits(model, *ids))[::-1]
+            np.testing.assert_allclose(future.result().logits, expected, rtol=1e-4, atol=1e-4)
+        give_up = time.monotonic() + 60
+        while time.monotonic() < give_up:  # Triton counts a batch after its answers have left
+            (counted,) = client.statistics(model="recommend")
+            if counted.executions:
+                break
+    assert (counted.executions, counted.success.count, counted.fail.count) == (1, BATCH - 1, 1)
