@@ -42,8 +42,8 @@ def test_a_version_holds_all_that_it_imports_and_no_more(name: str, tmp_path: Pa
 def test_the_code_needs_neither_torch_nor_the_builder() -> None:
     allowed = {"numpy", "onnxruntime", "openvino", "tokenizers", "triton_python_backend_utils"}
     standard = {
-        "__future__", "bisect", "collections", "dataclasses", "difflib", "itertools", "json",
-        "hashlib", "math", "pathlib", "shutil", "struct", "traceback", "typing",
+        "__future__", "bisect", "collections", "dataclasses", "difflib", "functools", "hashlib",
+        "itertools", "json", "math", "pathlib", "shutil", "struct", "traceback", "typing",
     }  # fmt: skip
     for source in (Path(__file__).parents[3] / "model_repository").glob("*.py"):
         absolute = {module.split(".")[0] for level, module in imports(source) if not level}
