@@ -17,6 +17,7 @@ from builder.export.commands import add_items, export
 from builder.repository.commands import activate, versions
 from builder.serving.commands import serve
 from builder.training.commands import train
+from builder.training.tune_commands import SETTINGS, tune
 
 app = typer.Typer(
     name="python -m builder",
@@ -41,6 +42,7 @@ for command in (
     demo,
 ):
     app.command()(command)
+app.command(context_settings=SETTINGS)(tune)
 
 
 def main() -> None:

@@ -78,9 +78,10 @@ PrintConfig = Annotated[
 ]
 
 
-def config_text(context: typer.Context) -> str:
-    """The options of this call as the YAML that `--config` reads."""
-    values = {key: context.params.get(name) for key, name in _options(context).items()}
+def config_text(context: typer.Context, changed: Mapping[str, object] | None = None) -> str:
+    """The options of this call, but for those `changed`, as the YAML that `--config` reads."""
+    given = {**context.params, **(changed or {})}
+    values = {key: given.get(name) for key, name in _options(context).items()}
     plain = {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
     text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     return text

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -27,6 +29,36 @@ from builder.training import options
 from builder.training.config import TrainingConfig, partial_directory
 
 _DEFAULT = TrainingConfig
+_OF_DATA: Final = (
+    "data_format", "interactions", "items", "users", "column", "text", "min_rating", "min_events",
+    "profile",
+)  # fmt: skip
+
+
+def training_config(given: Mapping[str, Any], *, required: Sequence[str]) -> TrainingConfig:
+    """The configuration that the options of `train` ask for, by the names of its parameters.
+
+    Raises
+    ------
+    ConfigError
+        A required option is missing, or values make no sense.
+    """
+    warm_start = given["warm_start"]
+    if warm_start is not None:
+        warm_start = str(Path(warm_start).absolute())
+        given = {**given, "backbone": given["backbone"] or f"{warm_start}/encoder"}
+    if any(given[name] is None for name in required):
+        *first, last = (f"--{name}" for name in required)
+        raise ConfigError(
+            f"{', '.join(first)} and {last} must be given, here or in the --config file"
+        )
+    special = {
+        "data": data_config(Path(given["data"]), **{name: given[name] for name in _OF_DATA}),
+        "backbone": given["backbone"],
+        "warm_start": warm_start,
+    }
+    plain = {field.name for field in fields(TrainingConfig)} - set(special)
+    return TrainingConfig(**special, **{name: given[name] for name in plain})
 
 
 def train(
@@ -47,7 +79,7 @@ def train(
         Path | None,
         typer.Option(metavar="RUN", help="The checkpoint to write; must not exist. Required."),
     ] = None,
-    config_file: ConfigFile = None,  # noqa: ARG001 - it has set the defaults of the others
+    config_file: ConfigFile = None,
     print_config: PrintConfig = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted run, with its own options.")
@@ -97,52 +129,8 @@ def train(
     if print_config:
         typer.echo(config_text(context), nl=False)
         return
-    if warm_start is not None and backbone is None:
-        backbone = str(Path(warm_start, "encoder").absolute())
-    if data is None or backbone is None or output is None:
-        raise ConfigError(
-            "train: --data, --backbone and --output must be given, here or in the --config file"
-        )
-    data_set = data_config(
-        data,
-        data_format=data_format,
-        interactions=interactions,
-        items=items,
-        users=users,
-        column=column,
-        text=text,
-        min_rating=min_rating,
-        min_events=min_events,
-        profile=profile,
-    )
-    config = TrainingConfig(
-        data=data_set,
-        backbone=backbone,
-        split=split,
-        hold_out_items=hold_out_items,
-        pooling=pooling,  # type: ignore[arg-type] # checked there
-        max_length=max_length,
-        width=width,
-        layers=layers,
-        heads=heads,
-        dropout=dropout,
-        max_history=max_history,
-        linear_entries=linear_entries,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        tune_layers=tune_layers,
-        tune_epochs=tune_epochs,
-        tune_learning_rate=tune_learning_rate,
-        tune_texts=tune_texts,
-        id_dropout=id_dropout,
-        feature_dropout=feature_dropout,
-        patience=patience,
-        batch_size=batch_size,
-        weight_decay=weight_decay,
-        warmup_epochs=warmup_epochs,
-        warm_start=None if warm_start is None else str(Path(warm_start).absolute()),
-        seed=seed,
-    )
+    config = training_config(context.params, required=("data", "backbone", "output"))
+    output = Path(context.params["output"])
     # Imported here: it takes seconds, and --help needs none of it.
     from builder.evaluation.report import PROTOCOL
     from builder.training.run import train as run

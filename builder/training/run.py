@@ -48,6 +48,7 @@ from builder.training.cold_choice import choose_cut
 from builder.training.config import TrainingConfig, partial_directory
 from builder.training.linear_choice import Terms, choose_companions, linear_terms
 from builder.training.objective import NextItemObjective, TuningObjective
+from builder.training.progress import Round, nobody
 from builder.training.text_vectors import FrozenTextVectors, TunedTextVectors
 from builder.training.trainer import run_stage
 from builder.training.windows import Windows
@@ -100,19 +101,77 @@ def train(
     directory = _open(config, output, resume=resume)
     if (directory / "config.json").is_file():  # complete but for its name
         return _publish(directory, output)
+    prepared = prepare(config, directory / "encoder", progress=progress)
+    learnt = learn(config, prepared, directory, progress=progress)
+    split = prepared.data.split
+    rows = _baseline_rows(prepared.data)
+    for name, candidate in (("frozen BERT: ", learnt.frozen), ("fine-tuned: ", learnt.tuned)):
+        if candidate is not None:
+            rows += model_rows(name, candidate.model, split.test, progress=progress)
+    _save(config, learnt.best().model, split, rows, directory)
+    return _publish(directory, output)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a training starts from: all that is the same whatever the network and its rates are.
+
+    Attributes
+    ----------
+    start
+        The run to continue from, if there is one.
+    text_vectors
+        FP32 [n, h], by the encoder as it is.
+    random
+        State of torch's generator, so that each training from here draws what the first did.
+    """
+
+    data: _Data
+    start: Recommender | None
+    encoder: TextEncoder
+    tokenizer: TextTokenizer
+    text_vectors: torch.Tensor
+    terms: Terms
+    random: torch.Tensor
+
+
+def prepare(config: TrainingConfig, directory: Path, *, progress: Progress = silent) -> Prepared:
+    """Read the log and the backbone, whose tokenizer is kept in `directory`; seed everything."""
     transformers.set_seed(config.seed)
     start = None if config.warm_start is None else load_checkpoint(Path(config.warm_start))
     data = _read(config, start)
     backbone, hub_tokenizer = load_backbone(
         config.backbone if config.warm_start is None else f"{config.warm_start}/encoder"
     )
-    hub_tokenizer.save_pretrained(directory / "encoder")
-    tokenizer = TextTokenizer(directory / "encoder/tokenizer.json", _max_length(config, backbone))
-    layers_to_tune = _layers_to_tune(config, backbone)
+    hub_tokenizer.save_pretrained(directory)
+    tokenizer = TextTokenizer(directory / "tokenizer.json", _max_length(config, backbone))
+    _layers_to_tune(config, backbone)  # refused here, before any work
     encoder = TextEncoder(backbone, hub_tokenizer.pad_token_id, config.pooling)
     if start is not None:
         encoder = start.encoder
-    frozen_vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
+    vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
+    terms = linear_terms(
+        data.split.train, vectors.numpy(), config.linear_entries, progress=progress
+    )
+    return Prepared(data, start, encoder, tokenizer, vectors, terms, torch.get_rng_state())
+
+
+def learn(
+    config: TrainingConfig,
+    prepared: Prepared,
+    directory: Path,
+    *,
+    on_round: Round = nobody,
+    progress: Progress = silent,
+) -> Learnt:
+    """Both stages, and what is chosen on validation users; test users are not looked at.
+
+    `prepared` stays as it is. ``directory`` holds the state of the stages, from which they
+    continue.
+    """
+    torch.set_rng_state(prepared.random)
+    data, start, frozen_vectors = prepared.data, prepared.start, prepared.text_vectors
+    encoder, tokenizer, terms = prepared.encoder, prepared.tokenizer, prepared.terms
     max_history = choose_max_history(config, data.split)
     if start is not None:
         max_history = start.adapter.config.max_history
@@ -141,27 +200,19 @@ def train(
         config=config,
         plan=plan,
         directory=directory,
+        on_round=on_round,
         progress=progress,
     )
     stage("adapter", objective, tuning=False)
-    terms = linear_terms(
-        data.split.train, frozen_vectors.numpy(), config.linear_entries, progress=progress
-    )
     frozen = _assemble(data, encoder, tokenizer, adapter, frozen_vectors, terms, progress)
-    rows = _baseline_rows(data) + model_rows(
-        "frozen BERT: ", frozen.model, data.split.test, progress=progress
-    )
-    chosen = frozen
-    if layers_to_tune:
-        log.info("stage 2: the last %d BERT layers with the adapter", layers_to_tune)
-        encoder, adapter = copy.deepcopy(encoder), copy.deepcopy(adapter)
-        _tune(config, data, encoder, tokenizer, adapter, frozen_vectors, stage, progress)
-        vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
-        tuned = _assemble(data, encoder, tokenizer, adapter, vectors, terms, progress)
-        rows += model_rows("fine-tuned: ", tuned.model, data.split.test, progress=progress)
-        chosen = better(frozen, tuned)
-    _save(config, chosen.model, data.split, rows, directory)
-    return _publish(directory, output)
+    layers_to_tune = _layers_to_tune(config, encoder.backbone)
+    if not layers_to_tune:
+        return Learnt(frozen, None)
+    log.info("stage 2: the last %d BERT layers with the adapter", layers_to_tune)
+    encoder, adapter = copy.deepcopy(encoder), copy.deepcopy(adapter)
+    _tune(config, data, encoder, tokenizer, adapter, frozen_vectors, stage, progress)
+    vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
+    return Learnt(frozen, _assemble(data, encoder, tokenizer, adapter, vectors, terms, progress))
 
 
 def _open(config: TrainingConfig, output: Path, *, resume: bool) -> Path:
@@ -323,6 +374,22 @@ class Candidate:
     whole: float
     text: float
 
+    @property
+    def figure(self) -> float:
+        """What is chosen by: the whole serves known items, and the text new ones."""
+        return (self.whole + self.text) / 2
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What both stages came to; the second may have been left out."""
+
+    frozen: Candidate
+    tuned: Candidate | None
+
+    def best(self) -> Candidate:
+        return self.frozen if self.tuned is None else better(self.frozen, self.tuned)
+
 
 def _assemble(
     data: _Data,
@@ -368,7 +435,7 @@ def _assemble(
 
 def better(frozen: Candidate, tuned: Candidate) -> Candidate:
     """Which of the two has the higher mean of NDCG@10 of the whole and by text alone."""
-    keep = tuned if tuned.whole + tuned.text >= frozen.whole + frozen.text else frozen
+    keep = tuned if tuned.figure >= frozen.figure else frozen
     log.info(
         "validation NDCG@10, frozen and fine-tuned: whole model %.4f and %.4f, by text alone %.4f "
         "and %.4f; the %s one is kept",

@@ -31,7 +31,7 @@ from builder.progress import Progress, silent
 from builder.training.adapt import Plan
 from builder.training.config import TrainingConfig
 from builder.training.objective import NextItemObjective
-from builder.training.progress import ReportProgress
+from builder.training.progress import ReportProgress, ReportRound, Round, nobody
 from builder.training.windows import Windows, collate
 
 log = logging.getLogger(__name__)
@@ -166,6 +166,7 @@ def run_stage(
     directory: Path,
     *,
     tuning: bool,
+    on_round: Round = nobody,
     progress: Progress = silent,
 ) -> None:
     """Train until `config.patience`; `objective` is left at its best epoch.
@@ -220,6 +221,8 @@ def run_stage(
     trainer.add_callback(_AfterStep(objective))
     task = "train BERT along" if tuning else "train the network"
     trainer.add_callback(ReportProgress(task, progress))
+    first = plan.adapter.rounds if tuning else 0
+    trainer.add_callback(ReportRound(on_round, SELECTION, first=first, steps=schedule.steps))
     with SummaryWriter(str(directory / "tensorboard" / name)) as writer:
         trainer.add_callback(TensorBoardCallback(writer))
         trainer.train(resume_from_checkpoint=_last_state(directory / name, patience))
