@@ -87,6 +87,7 @@ def train(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write the figures as JSON, and no progress.")
     ] = False,
+    track: options.Track = None,
     data_format: DataFormat = "auto",
     interactions: InteractionsFile = None,
     items: ItemsFile = None,
@@ -138,7 +139,7 @@ def train(
     console.quiet_transformers()
     try:
         with console.progress_bars(shown=not as_json) as progress:
-            rows = run(config, output, resume=resume, progress=progress)
+            rows = run(config, output, resume=resume, track=track or (), progress=progress)
     except KeyboardInterrupt:
         if partial_directory(output).is_dir():
             console.show_note("Interrupted. To continue, repeat the command with --resume.")

@@ -16,6 +16,16 @@ _FIRST = "First stage: the network on frozen text vectors"
 _SECOND = "Second stage: BERT and the network together"
 _BOTH = "Both stages"
 
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        metavar="TRACKER",
+        help="Report losses and validation figures to mlflow or wandb too, each stage as a run of "
+        "its own. Where to is theirs to say: MLFLOW_TRACKING_URI, WANDB_PROJECT and so on. Give "
+        "it once for each.",
+    ),
+]
 SplitMethod = Annotated[
     str,
     typer.Option(

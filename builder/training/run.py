@@ -50,6 +50,7 @@ from builder.training.linear_choice import Terms, choose_companions, linear_term
 from builder.training.objective import NextItemObjective, TuningObjective
 from builder.training.progress import Round, nobody
 from builder.training.text_vectors import FrozenTextVectors, TunedTextVectors
+from builder.training.trackers import untracked
 from builder.training.trainer import run_stage
 from builder.training.windows import Windows
 from model_repository.profile import ProfileColumn
@@ -83,7 +84,12 @@ class _Data:
 
 
 def train(
-    config: TrainingConfig, output: Path, *, resume: bool = False, progress: Progress = silent
+    config: TrainingConfig,
+    output: Path,
+    *,
+    resume: bool = False,
+    track: Sequence[str] = (),
+    progress: Progress = silent,
 ) -> list[Row]:
     """Train and write the checkpoint `output`; the table that it ends with is returned.
 
@@ -92,17 +98,20 @@ def train(
     Raises
     ------
     ConfigError
-        `output` exists, or `resume` finds a run with other options, or none.
+        `output` exists, or `resume` finds a run with other options, or none; one of the trackers
+        that `track` names is not there.
     DataError, CheckpointError
         The data or the backbone cannot be read.
     TrainingError
         The training diverged.
     """
+    if problems := untracked(track):
+        raise ConfigError("\n".join(problems))
     directory = _open(config, output, resume=resume)
     if (directory / "config.json").is_file():  # complete but for its name
         return _publish(directory, output)
     prepared = prepare(config, directory / "encoder", progress=progress)
-    learnt = learn(config, prepared, directory, progress=progress)
+    learnt = learn(config, prepared, directory, track=track, progress=progress)
     split = prepared.data.split
     rows = _baseline_rows(prepared.data)
     for name, candidate in (("frozen BERT: ", learnt.frozen), ("fine-tuned: ", learnt.tuned)):
@@ -162,6 +171,7 @@ def learn(
     directory: Path,
     *,
     on_round: Round = nobody,
+    track: Sequence[str] = (),
     progress: Progress = silent,
 ) -> Learnt:
     """Both stages, and what is chosen on validation users; test users are not looked at.
@@ -201,6 +211,7 @@ def learn(
         plan=plan,
         directory=directory,
         on_round=on_round,
+        track=track,
         progress=progress,
     )
     stage("adapter", objective, tuning=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,9 +30,10 @@ from builder.evaluation.ranking import rank_scores, user_chunk
 from builder.model.recommender import item_vectors, network_scores
 from builder.progress import Progress, silent
 from builder.training.adapt import Plan
-from builder.training.config import TrainingConfig
+from builder.training.config import PARTIAL, TrainingConfig
 from builder.training.objective import NextItemObjective
 from builder.training.progress import ReportProgress, ReportRound, Round, nobody
+from builder.training.trackers import TellOptions
 from builder.training.windows import Windows, collate
 
 log = logging.getLogger(__name__)
@@ -167,6 +169,7 @@ def run_stage(
     *,
     tuning: bool,
     on_round: Round = nobody,
+    track: Sequence[str] = (),
     progress: Progress = silent,
 ) -> None:
     """Train until `config.patience`; `objective` is left at its best epoch.
@@ -202,7 +205,8 @@ def run_stage(
         load_best_model_at_end=True,
         metric_for_best_model=SELECTION,
         greater_is_better=True,
-        report_to=[],
+        report_to=list(track),
+        run_name=f"{directory.name.removesuffix(PARTIAL)} {name}",
         disable_tqdm=True,  # `progress` is told instead
         remove_unused_columns=False,
         label_names=[],
@@ -223,9 +227,12 @@ def run_stage(
     trainer.add_callback(ReportProgress(task, progress))
     first = plan.adapter.rounds if tuning else 0
     trainer.add_callback(ReportRound(on_round, SELECTION, first=first, steps=schedule.steps))
+    options = TellOptions(track, config.to_dict())
+    trainer.add_callback(options)
     with SummaryWriter(str(directory / "tensorboard" / name)) as writer:
         trainer.add_callback(TensorBoardCallback(writer))
         trainer.train(resume_from_checkpoint=_last_state(directory / name, patience))
+    options.end()
     objective.finish()
     objective.eval()
     unfinished = trained.with_name(f"{trained.name}.unfinished")

@@ -66,8 +66,8 @@ def tune(
 ) -> None:
     """Search for better training options.
 
-    Takes every option of `train` but --output and --resume: they hold in all trials, and trial 0
-    is what they say. So this tries 30 trainings around a run, and trains with the best of them:
+    Takes every option of `train` but --output, --resume and --track: they hold in all trials, and
+    trial 0 is what they say. So this tries 30 trainings around a run, and trains with the best:
 
     python -m builder tune --config train.yaml --study runs/study.db
 
@@ -135,7 +135,7 @@ def _options_of_train(context: typer.Context) -> typer.Context:
         "typer.Context",
         command.make_context(context.info_name, list(context.args), parent=context.parent),
     )
-    own = [name for name in ("output", "resume", "print_config") if options.params[name]]
+    own = [name for name in ("output", "resume", "print_config", "track") if options.params[name]]
     if own:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in own)
         raise ConfigError(f"{flags}: no option of tune; leave it out, of the --config file too")
