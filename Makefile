@@ -36,5 +36,5 @@ clean:
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[builder,evaluation,embedded,openvino,perf,tensorrt-rtx,tune,dev]'
+	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[builder,evaluation,embedded,openvino,perf,tensorrt-rtx,tune,lora,dev]'
 	touch $@

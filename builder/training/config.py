@@ -23,16 +23,19 @@ _AT_LEAST: Final[Mapping[str, float]] = {
     "max_length": 3,
     "epochs": 1,
     "tune_epochs": 0,
-    "tune_layers": 0,
     "patience": 1,
     "batch_size": 1,
     "tune_texts": 1,
     "weight_decay": 0,
     "warmup_epochs": 0,
+    "lora_rank": 0,
     "linear_entries": 1,
     "seed": 0,
 }
-_POSITIVE: Final = ("learning_rate", "tune_learning_rate")
+_POSITIVE: Final = ("learning_rate", "tune_learning_rate", "layer_decay")
+_FREEZE: Final = ("all", "embeddings", "none")
+_FORMERLY: Final = frozenset({"tune_layers"})
+"""Options of earlier versions; their runs can be read without them."""
 _SHARES: Final = ("dropout", "id_dropout", "feature_dropout", "hold_out_items")
 
 
@@ -58,9 +61,13 @@ class TrainingConfig:
         and of users without their profile or a column of it.
     epochs, learning_rate
         First stage: the adapter learns on frozen text vectors.
-    tune_layers, tune_epochs, tune_learning_rate, tune_texts
-        Second stage: that many of the last BERT layers learn along, on so many texts a step. 0
-        epochs leaves it out.
+    freeze, tune_epochs, tune_learning_rate, tune_texts
+        Second stage: what of BERT does not learn along, see `learning_layers`, and on how many
+        texts a step. 0 epochs leaves it out.
+    layer_decay
+        Each layer of BERT learns at this share of the rate of the one above it.
+    lora_rank
+        Rank of the updates by which its layers learn; 0 for all of their weights.
     patience
         Validations without a better figure after which a stage ends.
     batch_size, weight_decay, warmup_epochs, seed
@@ -87,10 +94,12 @@ class TrainingConfig:
     feature_dropout: float = 0.2
     epochs: int = 40
     learning_rate: float = 1e-3
-    tune_layers: int = 2
+    freeze: str = "-2"
     tune_epochs: int | None = None
     tune_learning_rate: float = 2e-4
     tune_texts: int | None = None
+    layer_decay: float = 1.0
+    lora_rank: int = 0
     patience: int = 5
     batch_size: int | None = None
     weight_decay: float = 0.01
@@ -128,6 +137,12 @@ class TrainingConfig:
             problems.append(f"seed {self.seed}: must be below 2^32, which numpy's generator asks")
         if self.heads > 0 and self.width % self.heads:
             problems.append(f"width {self.width}: must be a multiple of heads, {self.heads}")
+        if self.layer_decay > 1:
+            problems.append(f"layer_decay {self.layer_decay}: must be at most 1")
+        if self.freeze not in _FREEZE and not _is_whole(self.freeze):
+            problems.append(f"freeze {self.freeze!r}: must be {', '.join(_FREEZE)}, N or -N")
+        if self.lora_rank and self.freeze == "none":
+            problems.append("lora_rank: leaves the embeddings as they are; give freeze embeddings")
         if self.split not in METHODS:
             problems.append(f"split {self.split!r}: must be one of {', '.join(METHODS)}")
         if self.pooling not in POOLINGS:
@@ -147,6 +162,7 @@ class TrainingConfig:
         ConfigError
             Unknown keys, no data or backbone, or values that make no sense.
         """
+        values = {name: value for name, value in values.items() if name not in _FORMERLY}
         problems = [
             f"there is no {name}"
             for name in sorted(set(values) - {field.name for field in fields(cls)})
@@ -155,6 +171,40 @@ class TrainingConfig:
         if problems:
             raise ConfigError(f"training options: {'; '.join(problems)}")
         return cls(**{**values, "data": DataConfig.from_dict(values["data"])})
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        return int(text) != 0
+    except ValueError:
+        return False
+
+
+def learning_layers(freeze: str, layers: int) -> int:
+    """How many parts of a BERT learn, counted from its end: its layers, and its embeddings last.
+
+    Parameters
+    ----------
+    freeze
+        What stays as it is: ``all``; the ``embeddings``; ``none``; the lowest N layers and the
+        embeddings; or, as -N, all but the last N layers.
+    layers
+        How many there are.
+
+    Raises
+    ------
+    ConfigError
+        There are not so many layers to freeze.
+    """
+    named = {"all": 0, "embeddings": layers, "none": layers + 1}
+    if freeze in named:
+        return named[freeze]
+    lowest = int(freeze)
+    if lowest >= layers:
+        raise ConfigError(
+            f"freeze {freeze}: BERT has {layers} layers; give at most {layers - 1}, or all"
+        )
+    return layers - lowest if lowest > 0 else min(-lowest, layers)
 
 
 PARTIAL: Final = ".partial"

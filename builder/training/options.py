@@ -109,11 +109,13 @@ Epochs = Annotated[
 LearningRate = Annotated[
     float, typer.Option(help="Of the network, in both stages.", rich_help_panel=_FIRST)
 ]
-TuneLayers = Annotated[
-    int,
+Freeze = Annotated[
+    str,
     typer.Option(
-        help="Upper BERT layers that learn. The outputs of those below are computed once and kept "
-        "in memory.",
+        metavar="WHAT",
+        help="What of BERT stays as it is: all; embeddings; none; N, the lowest N layers; or -N, "
+        "all but the last N. What the frozen layers make of a text is computed once and kept in "
+        "memory.",
         rich_help_panel=_SECOND,
     ),
 ]
@@ -137,6 +139,24 @@ TuneTexts = Annotated[
     typer.Option(
         help="Texts that learn in a step; the others are taken as they last came out. Fewer cost "
         "less. Default: 64 to 512, the fewer the longer they are.",
+        rich_help_panel=_SECOND,
+    ),
+]
+LayerDecay = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        help="Each layer of BERT learns at this share of the rate of the one above it, the "
+        "embeddings at that of the lowest; 0.9 where many layers learn.",
+        rich_help_panel=_SECOND,
+    ),
+]
+LoraRank = Annotated[
+    int,
+    typer.Option(
+        metavar="RANK",
+        help="Layers learn by updates of this rank, which are merged in at the end, and not by all "
+        "of their weights; 8 is usual, 0 for none. Needs the extra `lora`.",
         rich_help_panel=_SECOND,
     ),
 ]

@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -35,7 +36,7 @@ from builder.model.recommender import (
     length_batches,
     pad_rows,
 )
-from builder.model.text_encoder import LowerLayers, TextEncoder, layer_count
+from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder, layer_count
 from builder.progress import Progress, silent
 from builder.training.adapt import (
     MOST_USERS,
@@ -45,8 +46,9 @@ from builder.training.adapt import (
     plan_stages,
 )
 from builder.training.cold_choice import choose_cut
-from builder.training.config import TrainingConfig, partial_directory
+from builder.training.config import TrainingConfig, learning_layers, partial_directory
 from builder.training.linear_choice import Terms, choose_companions, linear_terms
+from builder.training.lora import check_installed, low_rank
 from builder.training.objective import NextItemObjective, TuningObjective
 from builder.training.progress import Round, nobody
 from builder.training.text_vectors import FrozenTextVectors, TunedTextVectors
@@ -154,7 +156,7 @@ def prepare(config: TrainingConfig, directory: Path, *, progress: Progress = sil
     )
     hub_tokenizer.save_pretrained(directory)
     tokenizer = TextTokenizer(directory / "tokenizer.json", _max_length(config, backbone))
-    _layers_to_tune(config, backbone)  # refused here, before any work
+    _learning_layers(config, backbone)  # refused here, before any work
     encoder = TextEncoder(backbone, hub_tokenizer.pad_token_id, config.pooling)
     if start is not None:
         encoder = start.encoder
@@ -216,12 +218,11 @@ def learn(
     )
     stage("adapter", objective, tuning=False)
     frozen = _assemble(data, encoder, tokenizer, adapter, frozen_vectors, terms, progress)
-    layers_to_tune = _layers_to_tune(config, encoder.backbone)
-    if not layers_to_tune:
+    learning = _learning_layers(config, encoder.backbone)
+    if not learning:
         return Learnt(frozen, None)
-    log.info("stage 2: the last %d BERT layers with the adapter", layers_to_tune)
     encoder, adapter = copy.deepcopy(encoder), copy.deepcopy(adapter)
-    _tune(config, data, encoder, tokenizer, adapter, frozen_vectors, stage, progress)
+    _tune(config, data, encoder, tokenizer, adapter, frozen_vectors, learning, stage, progress)
     vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
     return Learnt(frozen, _assemble(data, encoder, tokenizer, adapter, vectors, terms, progress))
 
@@ -294,8 +295,9 @@ def _read(config: TrainingConfig, start: Recommender | None) -> _Data:
     return _Data(catalogue, split, interactions.actions, profile)
 
 
-def _layers_to_tune(config: TrainingConfig, backbone: nn.Module) -> int:
-    if config.tune_epochs == 0 or config.tune_layers == 0:
+def _learning_layers(config: TrainingConfig, backbone: nn.Module) -> int:
+    """What learns in the second stage, as `learning_layers` counts; 0 where there is none."""
+    if config.tune_epochs == 0:
         return 0
     if config.warm_start is not None and config.tune_epochs is None:
         return 0  # BERT was tuned when the run was that this one continues
@@ -304,12 +306,11 @@ def _layers_to_tune(config: TrainingConfig, backbone: nn.Module) -> int:
         log.warning(
             "the layers of %s share their weights: the second stage is left out", config.backbone
         )
-    elif config.tune_layers > layers:
-        raise ConfigError(
-            f"tune_layers {config.tune_layers}: {config.backbone} has {layers} layers; give at "
-            "most that many"
-        )
-    return min(config.tune_layers, layers)
+        return 0
+    learning = learning_layers(config.freeze, layers)
+    if learning and config.lora_rank:
+        check_installed()
+    return learning
 
 
 def _max_length(config: TrainingConfig, backbone: nn.Module) -> int:
@@ -345,11 +346,18 @@ def _tune(
     tokenizer: TextTokenizer,
     adapter: InterestAdapter,
     text_vectors: torch.Tensor,
+    learning: int,
     stage: Callable[..., None],
     progress: Progress,
 ) -> None:
-    """Train the last layers of the encoder and the adapter, in place."""
-    lower = LowerLayers(encoder, config.tune_layers)
+    """Train the last parts of the encoder, `learning` of them, and the adapter, in place."""
+    lower: LowerLayers | NoLowerLayers
+    if learning > layer_count(encoder.backbone):
+        log.info("stage 2: all of BERT with the adapter")
+        lower = NoLowerLayers(encoder)
+    else:
+        log.info("stage 2: the last %d BERT layers with the adapter", learning)
+        lower = LowerLayers(encoder, learning)
     rows = [each.tokens for each in tokenizer(data.catalogue.texts)]
     states: list[torch.Tensor] = [torch.empty(0)] * len(rows)
     encoder.eval()
@@ -361,9 +369,12 @@ def _tune(
         done += len(part)
         progress("cache the lower layers", done, len(rows))
     lower.take_off()
-    try:
-        learning = choose_tune_texts(config, [len(tokens) for tokens in rows])
-        text = TunedTextVectors(encoder, lower, states, text_vectors, learning=learning)
+    with ExitStack() as afterwards:
+        afterwards.callback(lower.rejoin)
+        if config.lora_rank:
+            afterwards.enter_context(low_rank(encoder.backbone, lower.learning, config.lora_rank))
+        texts = choose_tune_texts(config, [len(tokens) for tokens in rows])
+        text = TunedTextVectors(encoder, lower, states, text_vectors, learning=texts)
         objective = TuningObjective(
             adapter,
             text,
@@ -372,9 +383,7 @@ def _tune(
             id_dropout=max(config.id_dropout, _TUNING_ID_DROPOUT),
             feature_dropout=config.feature_dropout,
         )
-        stage("tuning", objective, tuning=True)
-    finally:
-        lower.rejoin()
+        stage("tuning", objective, tuning=True, depth=lower.depth())
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ _SAME_FOR_ALL: Final = frozenset(
     }
 )  # fmt: skip
 """Options that say what is compared on, or what is prepared once for all trials."""
-_SECOND_STAGE: Final = ("tune_layers", "tune_learning_rate")
+_SECOND_STAGE: Final = ("freeze", "tune_learning_rate")
 _OF_A_NEW_NETWORK: Final = ("width", "layers", "dropout")
 
 
@@ -80,7 +80,7 @@ DEFAULT: Final[Space] = {
     "id_dropout": Range(0.0, 0.5),
     "learning_rate": Range(3e-4, 3e-3, log=True),
     "weight_decay": Range(1e-3, 0.3, log=True),
-    "tune_layers": Range(1, 3),
+    "freeze": Choice(("-1", "-2", "-4")),
     "tune_learning_rate": Range(3e-5, 1e-3, log=True),
 }
 """Around the defaults, as far as MovieLens-100K and a MiniLM could want."""
@@ -117,7 +117,8 @@ def search_space(config: TrainingConfig, asked: Sequence[str]) -> Space:
 
 def _default(config: TrainingConfig) -> Space:
     useless: set[str] = set()
-    if config.tune_epochs == 0 or (config.warm_start is not None and config.tune_epochs is None):
+    left_out = config.warm_start is not None and config.tune_epochs is None
+    if left_out or config.tune_epochs == 0 or config.freeze == "all":
         useless |= {*_SECOND_STAGE}
     if config.warm_start is not None:
         useless |= {*_OF_A_NEW_NETWORK}

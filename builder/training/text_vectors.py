@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from builder.model.text_encoder import LowerLayers, TextEncoder
+from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder
 
 
 class TextVectors(Protocol):
@@ -43,7 +43,8 @@ class TunedTextVectors(nn.Module):
     lower
         What was taken off.
     states
-        Cached states of each item, FP [tokens of the item, h], without padding.
+        What `lower.hidden` gave for each item, FP [tokens of the item, h] or INT [tokens of the
+        item], without padding.
     latest
         Text vectors FP [n, h] to begin with.
     learning
@@ -57,7 +58,7 @@ class TunedTextVectors(nn.Module):
     def __init__(
         self,
         encoder: TextEncoder,
-        lower: LowerLayers,
+        lower: LowerLayers | NoLowerLayers,
         states: list[Tensor],
         latest: Tensor,
         *,

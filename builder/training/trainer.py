@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,9 +54,13 @@ class NextItemTrainer(Trainer):
         validation: Holdout,
         *,
         encoder_learning_rate: float | None,
+        layer_decay: float,
+        depth: Mapping[nn.Parameter, int],
     ) -> None:
         self._validation = validation
         self._encoder_learning_rate = encoder_learning_rate
+        self._layer_decay = layer_decay
+        self._depth = depth
         super().__init__(
             model=objective,
             args=args,
@@ -107,21 +111,27 @@ class NextItemTrainer(Trainer):
         return float(np.concatenate(gains).mean())
 
     def create_optimizer(self, *_: Any, **__: Any) -> torch.optim.Optimizer:
-        """AdamW; no decay for biases and norms; the encoder learns at its own rate."""
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        """AdamW; no decay for biases and norms; the encoder learns at its own rates.
+
+        The lower a layer, the more general what it knows and the slower it learns (Howard & Ruder
+        2018).
+        """
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():  # type: ignore[union-attr]
             if parameter.requires_grad:
-                key = (name.startswith("text."), parameter.dim() > 1)
-                groups.setdefault(key, []).append(parameter)
+                rate = self.args.learning_rate
+                if name.startswith("text.") and self._encoder_learning_rate:
+                    rate = self._encoder_learning_rate
+                    rate *= self._layer_decay ** self._depth.get(parameter, 0)
+                groups.setdefault((rate, parameter.dim() > 1), []).append(parameter)
         self.optimizer = torch.optim.AdamW(
             [
                 {
                     "params": parameters,
-                    "lr": (self._encoder_learning_rate if of_encoder else None)
-                    or self.args.learning_rate,
+                    "lr": rate,
                     "weight_decay": self.args.weight_decay if matrix else 0.0,
                 }
-                for (of_encoder, matrix), parameters in groups.items()
+                for (rate, matrix), parameters in groups.items()
             ]
         )
         return self.optimizer
@@ -168,11 +178,14 @@ def run_stage(
     directory: Path,
     *,
     tuning: bool,
+    depth: Mapping[nn.Parameter, int] | None = None,
     on_round: Round = nobody,
     track: Sequence[str] = (),
     progress: Progress = silent,
 ) -> None:
     """Train until `config.patience`; `objective` is left at its best epoch.
+
+    ``depth`` says how many layers of the encoder lie above a parameter, for `config.layer_decay`.
 
     Continues from the stage's last checkpoint where there is one, and does not train again what
     has been trained to its end.
@@ -219,6 +232,8 @@ def run_stage(
         windows,
         validation,
         encoder_learning_rate=config.tune_learning_rate if tuning else None,
+        layer_decay=config.layer_decay,
+        depth=depth or {},
     )
     patience = _Patience(config.patience * schedule.steps)
     trainer.add_callback(patience)

@@ -48,7 +48,7 @@ def tune(
             metavar="OPTION[=VALUES]",
             help="An option of `train` to vary, with its values as LOW:HIGH or A,B,C: "
             "dropout=0.1:0.5, width=32,64. Give it once for each. Default: width, layers, dropout, "
-            "id-dropout, both learning rates, weight-decay and tune-layers, around their defaults.",
+            "id-dropout, both learning rates, weight-decay and freeze, around their defaults.",
         ),
     ] = None,
     best: Annotated[

@@ -31,7 +31,7 @@ def small_config(data: Path, backbone: Path, seed: int = 0) -> TrainingConfig:
         str(backbone),
         epochs=4,
         tune_epochs=1,
-        tune_layers=1,
+        freeze="-1",
         width=32,
         max_history=30,
         seed=seed,

@@ -11,7 +11,7 @@ import pytest
 from builder.data import Columns, DataConfig
 from builder.errors import ConfigError
 from builder.training.commands import train
-from builder.training.config import TrainingConfig, partial_directory
+from builder.training.config import TrainingConfig, learning_layers, partial_directory
 
 DATA = DataConfig(Path("data"), columns=Columns(time="when"), min_rating=4.0)
 
@@ -25,7 +25,7 @@ def test_every_problem_is_in_one_message() -> None:
         config(
             width=63, heads=2, layers=0, dropout=1.0, learning_rate=0.0, pooling="max",
             weight_decay=-1.0, tune_learning_rate=float("nan"), warmup_epochs=float("inf"),
-            seed=2**32,
+            seed=2**32, layer_decay=1.1, freeze="0", lora_rank=-1,
         )  # fmt: skip
     message = str(caught.value)
     for problem in (
@@ -33,15 +33,33 @@ def test_every_problem_is_in_one_message() -> None:
         "dropout 1.0: must be from 0 up to, not including, 1", "learning_rate 0.0: must be above 0",
         "pooling 'max': must be one of mean, cls, attention", "weight_decay -1.0: must be at least",
         "tune_learning_rate nan: must be a finite", "warmup_epochs inf: must be a finite number",
-        f"seed {2**32}: must be below",
+        f"seed {2**32}: must be below", "layer_decay 1.1: must be at most 1",
+        "freeze '0': must be all, embeddings, none, N or -N", "lora_rank -1: must be at least 0",
     ):  # fmt: skip
         assert problem in message
-    assert len(message.splitlines()) == 10
+    assert len(message.splitlines()) == 13
 
 
 def test_round_trip_through_json() -> None:
     asked = config(width=32, pooling="cls")
     assert TrainingConfig.from_dict(json.loads(json.dumps(asked.to_dict()))) == asked
+
+
+@pytest.mark.parametrize(
+    ("freeze", "learning"),
+    [("all", 0), ("5", 1), ("1", 5), ("embeddings", 6), ("none", 7), ("-2", 2), ("-9", 6)],
+)
+def test_what_learns_of_six_layers(freeze: str, learning: int) -> None:
+    assert learning_layers(config(freeze=freeze).freeze, 6) == learning
+
+
+def test_low_rank_updates_leave_the_embeddings() -> None:
+    with pytest.raises(ConfigError, match="lora_rank: leaves the embeddings"):
+        config(lora_rank=4, freeze="none")
+
+
+def test_a_run_of_an_earlier_version_can_be_read() -> None:
+    assert TrainingConfig.from_dict({**config().to_dict(), "tune_layers": 3}) == config()
 
 
 def test_a_dictionary_that_is_not_ours() -> None:

@@ -405,9 +405,9 @@ def test_more_layers_than_the_backbone_has_are_refused_before_any_training(
     config: TrainingConfig, tmp_path: Path
 ) -> None:
     tasks: list[str] = []
-    with pytest.raises(ConfigError, match=r"tune_layers 4: .* 3 layers"):
+    with pytest.raises(ConfigError, match=r"freeze 3: BERT has 3 layers; give at most 2, or all"):
         train(
-            replace(config, tune_layers=4),
+            replace(config, freeze="3"),
             tmp_path / "run",
             progress=lambda task, _done, _total: tasks.append(task),
         )

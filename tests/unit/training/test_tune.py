@@ -42,13 +42,11 @@ def call(*arguments: object) -> Any:
 
 
 def test_the_space_is_what_is_asked_for() -> None:
-    found = search_space(
-        CONFIG, ["width=8,16", "tune-layers=1:3", "dropout=0:0.5", "pooling=a"][:3]
-    )
+    found = search_space(CONFIG, ["width=8,16", "tune-texts=1:3", "dropout=0:0.5"])
     assert found == {
-        "width": Choice((8, 16)), "tune_layers": Range(1, 3), "dropout": Range(0.0, 0.5),
+        "width": Choice((8, 16)), "tune_texts": Range(1, 3), "dropout": Range(0.0, 0.5),
     }  # fmt: skip
-    assert isinstance(found["tune_layers"].ends[0], int)
+    assert isinstance(found["tune_texts"].ends[0], int)
     rate = search_space(CONFIG, ["learning_rate"])["learning_rate"]
     assert isinstance(rate, Range)
     assert rate.log
@@ -58,9 +56,10 @@ def test_what_has_no_effect_is_left_out() -> None:
     everything = set(search_space(CONFIG, []))
     assert {"width", "id_dropout", "tune_learning_rate"} <= everything
     frozen = search_space(replace(CONFIG, tune_epochs=0), [])
-    assert everything - set(frozen) == {"tune_layers", "tune_learning_rate"}
+    assert everything - set(frozen) == {"freeze", "tune_learning_rate"}
+    assert search_space(replace(CONFIG, freeze="all"), []) == frozen
     warm = search_space(replace(CONFIG, warm_start="run"), [])
-    assert not {"width", "layers", "dropout", "tune_layers"} & set(warm)
+    assert not {"width", "layers", "dropout", "freeze"} & set(warm)
     assert search_space(replace(CONFIG, heads=3, width=96), [])["width"] == Choice((96,))
 
 

@@ -1,0 +1,175 @@
+"""What of BERT learns in the second stage, how fast, and by what updates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModel, TrainingArguments
+
+from builder.errors import ConfigError
+from builder.model.checkpoint import load_checkpoint
+from builder.model.recommender import encode_texts
+from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder
+from builder.training import lora
+from builder.training.config import TrainingConfig
+from builder.training.objective import TuningObjective
+from builder.training.run import train
+from builder.training.text_vectors import TunedTextVectors
+from builder.training.trainer import NextItemTrainer
+from builder.training.windows import Windows
+from tests.unit.model.tiny import ITEMS, TEXTS, adapter, recommender, sequences
+from tests.unit.training.test_training_run import config, figures
+
+__all__ = ["config"]
+
+Weights = dict[str, torch.Tensor]
+
+
+@pytest.fixture
+def changed(
+    config: TrainingConfig, backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Weights]:
+    """Trains with these options; what was added to each weight of BERT."""
+    monkeypatch.setattr("builder.training.run.better", lambda _, tuned: tuned)
+
+    def run(**options: Any) -> Weights:
+        train(replace(config, epochs=1, tune_epochs=1, **options), tmp_path / "run")
+        before = AutoModel.from_pretrained(backbone).state_dict()
+        after = AutoModel.from_pretrained(tmp_path / "run/encoder").state_dict()
+        assert before.keys() == after.keys()
+        return {name: after[name] - before[name] for name in before}
+
+    return run
+
+
+def learnt(weights: Weights) -> set[str]:
+    """Which of the embeddings and the layers 0, 1 and 2 are other than they were."""
+    return {
+        name.split(".")[2] if name.startswith("encoder.layer.") else name.split(".")[0]
+        for name, difference in weights.items()
+        if difference.any()
+    }
+
+
+@pytest.mark.parametrize(
+    ("freeze", "expected"),
+    [
+        ("none", {"embeddings", "0", "1", "2"}),
+        ("embeddings", {"0", "1", "2"}),
+        ("1", {"1", "2"}),
+        ("-1", {"2"}),
+    ],
+)
+def test_what_is_not_frozen_learns(
+    changed: Callable[..., Weights], freeze: str, expected: set[str], tmp_path: Path
+) -> None:
+    assert learnt(changed(freeze=freeze)) == expected
+    model = load_checkpoint(tmp_path / "run")
+    vectors = encode_texts(model.encoder, model.tokenizer, TEXTS)
+    torch.testing.assert_close(vectors, model.text_vectors, rtol=1e-5, atol=1e-5)
+
+
+def test_with_everything_frozen_there_is_no_second_stage(
+    config: TrainingConfig, tmp_path: Path
+) -> None:
+    frozen = train(replace(config, epochs=1, freeze="all"), tmp_path / "frozen")
+    without = train(replace(config, epochs=1, tune_epochs=0), tmp_path / "without")
+    assert [row.to_dict() for row in frozen] == [row.to_dict() for row in without]
+
+
+def test_updates_of_a_low_rank_end_as_a_plain_bert(
+    changed: Callable[..., Weights], tmp_path: Path
+) -> None:
+    pytest.importorskip("peft")
+    weights = changed(lora_rank=2, freeze="1", tune_learning_rate=0.05)
+    assert learnt(weights) == {"1", "2"}
+    for name, difference in weights.items():
+        if difference.any():
+            assert name.endswith("weight")
+            assert torch.linalg.matrix_rank(difference, rtol=1e-4) == 2, name
+    linear = [name for name, difference in weights.items() if difference.any()]
+    assert len(linear) == 2 * 6  # query, key, value, output, and both of the feed-forward
+    model = load_checkpoint(tmp_path / "run")
+    vectors = encode_texts(model.encoder, model.tokenizer, TEXTS)
+    torch.testing.assert_close(vectors, model.text_vectors, rtol=1e-5, atol=1e-5)
+
+
+def test_low_rank_updates_go_on_where_they_were_interrupted(
+    config: TrainingConfig, tmp_path: Path
+) -> None:
+    pytest.importorskip("peft")
+    asked = replace(config, lora_rank=2, tune_learning_rate=0.05)
+    train(asked, tmp_path / "undisturbed")
+
+    def interrupt(task: str, done: int, _total: int) -> None:
+        if task == "train BERT along" and done >= 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(asked, tmp_path / "run", progress=interrupt)
+    train(asked, tmp_path / "run", resume=True)
+    assert figures(tmp_path / "run") == figures(tmp_path / "undisturbed")
+
+
+def test_without_peft_the_extra_is_named_before_any_work(
+    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lora, "find_spec", lambda _name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'tritonrec\[builder,lora\]'"):
+        train(replace(config, lora_rank=2), tmp_path / "run")
+
+
+def tuning(backbone: Path, lower: type[Any], *arguments: int) -> tuple[TuningObjective, Any]:
+    encoder: TextEncoder = recommender(backbone).encoder
+    part = lower(encoder, *arguments)
+    text_vectors = torch.zeros(ITEMS, encoder.width)
+    text = TunedTextVectors(encoder, part, [torch.tensor([2])], text_vectors, learning=2)
+    popularity = torch.ones(ITEMS, dtype=torch.long)
+    return TuningObjective(
+        adapter(), text, popularity, text_vectors, id_dropout=0.5, feature_dropout=0.0
+    ), part
+
+
+def rates(
+    objective: TuningObjective, depth: dict[Any, int], directory: Path, decay: float
+) -> dict[str, float]:
+    """Learning rate of each parameter, by its name."""
+    trainer = NextItemTrainer(
+        objective,
+        TrainingArguments(output_dir=str(directory), learning_rate=0.5, report_to=[]),
+        Windows(sequences([0, 1, 2]), 4),
+        None,  # type: ignore[arg-type] # nothing is validated here
+        encoder_learning_rate=0.01,
+        layer_decay=decay,
+        depth=depth,
+    )
+    of = {
+        parameter: group["lr"]
+        for group in trainer.create_optimizer().param_groups
+        for parameter in group["params"]
+    }
+    return {name: of[parameter] for name, parameter in objective.named_parameters()}
+
+
+def test_lower_layers_learn_more_slowly(backbone: Path, tmp_path: Path) -> None:
+    objective, whole = tuning(backbone, NoLowerLayers)
+    found = rates(objective, whole.depth(), tmp_path, 0.5)
+    assert found["adapter.project.weight"] == found["whole"] == 0.5
+    bert = "text.encoder.backbone."
+    assert found[f"{bert}embeddings.word_embeddings.weight"] == pytest.approx(0.01 / 8)
+    for layer, share in enumerate((1 / 4, 1 / 2, 1)):
+        for kind in ("weight", "bias"):
+            name = f"{bert}encoder.layer.{layer}.output.dense.{kind}"
+            assert found[name] == pytest.approx(0.01 * share)
+
+
+def test_without_decay_all_layers_learn_alike(backbone: Path, tmp_path: Path) -> None:
+    objective, lower = tuning(backbone, LowerLayers, 2)
+    lower.take_off()
+    found = rates(objective, lower.depth(), tmp_path, 1.0)
+    assert {rate for name, rate in found.items() if name.startswith("text.")} == {0.01}
