@@ -29,6 +29,8 @@ _AT_LEAST: Final[Mapping[str, float]] = {
     "weight_decay": 0,
     "warmup_epochs": 0,
     "lora_rank": 0,
+    "contrastive": 0,
+    "adversarial": 0,
     "linear_entries": 1,
     "seed": 0,
 }
@@ -36,7 +38,9 @@ _POSITIVE: Final = ("learning_rate", "tune_learning_rate", "layer_decay")
 _FREEZE: Final = ("all", "embeddings", "none")
 _FORMERLY: Final = frozenset({"tune_layers"})
 """Options of earlier versions; their runs can be read without them."""
-_SHARES: Final = ("dropout", "id_dropout", "feature_dropout", "hold_out_items")
+_SHARES: Final = (
+    "dropout", "id_dropout", "feature_dropout", "hold_out_items", "label_smoothing",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,11 @@ class TrainingConfig:
         Each layer of BERT learns at this share of the rate of the one above it.
     lora_rank
         Rank of the updates by which its layers learn; 0 for all of their weights.
+    loss, label_smoothing, contrastive
+        What is minimised, see `builder.training.objective.Loss`.
+    adversarial
+        Length of the step by which word embeddings are made worse, for the second stage to learn
+        from them too; 0 for none.
     patience
         Validations without a better figure after which a stage ends.
     batch_size, weight_decay, warmup_epochs, seed
@@ -100,6 +109,10 @@ class TrainingConfig:
     tune_texts: int | None = None
     layer_decay: float = 1.0
     lora_rank: int = 0
+    adversarial: float = 0.0
+    loss: str = "softmax"
+    label_smoothing: float = 0.0
+    contrastive: float = 0.0
     patience: int = 5
     batch_size: int | None = None
     weight_decay: float = 0.01
@@ -111,6 +124,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         # Imported here, with torch: the command line declares its options from this class.
         from builder.model.text_encoder import POOLINGS
+        from builder.training.losses import LOSSES
 
         numbers = {**_AT_LEAST, **dict.fromkeys((*_POSITIVE, *_SHARES), 0.0)}
         problems = [
@@ -133,22 +147,40 @@ class TrainingConfig:
             for name in _SHARES
             if (value := getattr(self, name)) < 0 or value >= 1
         ]
-        if self.seed >= 2**32:
-            problems.append(f"seed {self.seed}: must be below 2^32, which numpy's generator asks")
-        if self.heads > 0 and self.width % self.heads:
-            problems.append(f"width {self.width}: must be a multiple of heads, {self.heads}")
-        if self.layer_decay > 1:
-            problems.append(f"layer_decay {self.layer_decay}: must be at most 1")
-        if self.freeze not in _FREEZE and not _is_whole(self.freeze):
-            problems.append(f"freeze {self.freeze!r}: must be {', '.join(_FREEZE)}, N or -N")
-        if self.lora_rank and self.freeze == "none":
-            problems.append("lora_rank: leaves the embeddings as they are; give freeze embeddings")
-        if self.split not in METHODS:
-            problems.append(f"split {self.split!r}: must be one of {', '.join(METHODS)}")
-        if self.pooling not in POOLINGS:
-            problems.append(f"pooling {self.pooling!r}: must be one of {', '.join(POOLINGS)}")
+        for name, value, known in (
+            ("split", self.split, METHODS),
+            ("pooling", self.pooling, POOLINGS),
+            ("loss", self.loss, LOSSES),
+        ):
+            if value not in known:
+                problems.append(f"{name} {value!r}: must be one of {', '.join(known)}")
+        problems += self._contradictions()
         if problems:
             raise ConfigError("training options:\n" + "\n".join(f"  {line}" for line in problems))
+
+    def _contradictions(self) -> list[str]:
+        """What is wrong with a value that is a number, or beside another one."""
+        layers = self.freeze not in _FREEZE and not _is_whole(self.freeze)
+        wrong = {
+            f"seed {self.seed}: must be below 2^32, which numpy's generator asks": (
+                self.seed >= 2**32
+            ),
+            f"width {self.width}: must be a multiple of heads, {self.heads}": (
+                self.heads > 0 and self.width % self.heads != 0
+            ),
+            f"layer_decay {self.layer_decay}: must be at most 1": self.layer_decay > 1,
+            f"freeze {self.freeze!r}: must be {', '.join(_FREEZE)}, N or -N": layers,
+            "lora_rank: leaves the embeddings as they are; give freeze embeddings": (
+                self.lora_rank > 0 and self.freeze == "none"
+            ),
+            "adversarial: nothing learns from it where the embeddings do not; give freeze none": (
+                self.adversarial > 0 and self.freeze != "none"
+            ),
+            "label_smoothing: is of the softmax; leave it out, or the loss bce": (
+                self.label_smoothing > 0 and self.loss == "bce"
+            ),
+        }
+        return [problem for problem, found in wrong.items() if found]
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "data": self.data.to_dict()}

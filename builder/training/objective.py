@@ -1,20 +1,21 @@
 """What is learnt: the next item, at every position of every history.
 
-Softmax cross-entropy over the catalogue. Above `FULL_SOFTMAX_LIMIT` items the softmax is over the
-items of the batch and uniformly drawn ones, each logit corrected by the logarithm of the chance
-that its item is among them (logQ, Bengio & Senécal 2008).
+By default softmax cross-entropy over the catalogue. Above `FULL_SOFTMAX_LIMIT` items, or where it
+is asked for, those of the batch and uniformly drawn ones compete, see `builder.training.losses`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
 from builder.model.interest import InterestAdapter
+from builder.training.losses import binary, contrastive, softmax
 from builder.training.text_vectors import TextVectors
 
 AVERAGED: Final = 0.95
@@ -22,6 +23,38 @@ AVERAGED: Final = 0.95
 FULL_SOFTMAX_LIMIT: Final = 8_192
 SAMPLED_ITEMS: Final = 4_096
 NO_TARGET: Final = -100
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is minimised.
+
+    Attributes
+    ----------
+    kind
+        One of `builder.training.losses.LOSSES`.
+    smoothing
+        Share of each target that all candidates have; of the softmax alone.
+    contrastive
+        Weight of the contrastive loss between the texts and the items of the targets of a step.
+    """
+
+    kind: str = "softmax"
+    smoothing: float = 0.0
+    contrastive: float = 0.0
+
+
+class ItemVectors(NamedTuple):
+    """Of m items, FP [m, d] each: by text alone, as the item itself, and as it stands in a step.
+
+    ``bias`` is FP [m], ``penalty`` what to add to the loss, FP [].
+    """
+
+    text: Tensor
+    item: Tensor
+    used: Tensor
+    bias: Tensor
+    penalty: Tensor
 
 
 class NextItemObjective(nn.Module):
@@ -49,12 +82,14 @@ class NextItemObjective(nn.Module):
         *,
         id_dropout: float,
         feature_dropout: float,
+        loss: Loss = Loss(),
     ) -> None:
         super().__init__()
         self.adapter = adapter
         self.text = text
         self.id_dropout = id_dropout
         self.feature_dropout = feature_dropout
+        self.loss = loss
         self.register_buffer("popularity", popularity, persistent=False)
         self.average = self._new_average()
 
@@ -93,7 +128,7 @@ class NextItemObjective(nn.Module):
         gaps: Tensor,
         profiles: Tensor | None = None,
     ) -> dict[str, Any]:
-        """Mean cross-entropy of the next item.
+        """Mean loss of the next item.
 
         Parameters
         ----------
@@ -104,11 +139,11 @@ class NextItemObjective(nn.Module):
         profiles
             INT64 [B, P]: ids of the users' profiles, if there are any.
         """
-        candidates, correction = self._candidates(targets)
+        candidates, chance = self._candidates(targets)
         # Events that are nobody's target need a vector too, behind those that compete.
         read = torch.unique(items)
         wanted = torch.cat([candidates, read[~torch.isin(read, candidates)]])
-        vectors, bias, penalty = self._item_vectors(wanted)
+        found = self._item_vectors(wanted)
         place = torch.zeros(self.adapter.config.items, dtype=torch.long, device=items.device)
         place[wanted] = torch.arange(len(wanted), device=items.device)
         if self.training:
@@ -117,11 +152,19 @@ class NextItemObjective(nn.Module):
             actions, gaps = actions * known[0], gaps * known[1]
             if profiles is not None and self.adapter.config.profile:
                 profiles = profiles * self._known_of_profiles(profiles)
-        states = self.adapter.states(vectors[place[items]], actions, gaps, profiles)
+        states = self.adapter.states(found.used[place[items]], actions, gaps, profiles)
         asked = targets != NO_TARGET
         competing = slice(len(candidates))
-        logits = states[asked] @ vectors[competing].T + bias[competing] - correction
-        return {"loss": functional.cross_entropy(logits, place[targets[asked]]) + penalty}
+        logits = states[asked] @ found.used[competing].T + found.bias[competing]
+        target = place[targets[asked]]
+        if self.loss.kind == "bce":
+            loss = binary(logits, target, chance)
+        else:
+            loss = softmax(logits, target, chance, smoothing=self.loss.smoothing)
+        if self.loss.contrastive:
+            met = torch.unique(target)
+            loss = loss + self.loss.contrastive * contrastive(found.text[met], found.item[met])
+        return {"loss": loss + found.penalty}
 
     def _known_of_profiles(self, profiles: Tensor) -> Tensor:
         """BOOL [B, P]: a request may come without a profile, and a profile without a column."""
@@ -132,12 +175,18 @@ class NextItemObjective(nn.Module):
     def settle(self, text_vectors: Tensor) -> None:
         """Bring the adapter up to date with text vectors FP [n, h]; called before it is used."""
 
-    def _item_vectors(self, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Vectors FP [m, d] and biases FP [m] of items INT64 [m], and what to add to the loss."""
+    def _item_vectors(self, items: Tensor) -> ItemVectors:
+        """Vectors of items INT64 [m]."""
         text = self.adapter.from_text(self.text(items))
         by_id = self._known_by_id(items).to(text.dtype)
-        residual = self.adapter.residual(items) * by_id.unsqueeze(-1)
-        return text + residual, self.adapter.bias[items] * by_id, text.new_zeros(())
+        residual = self.adapter.residual(items)
+        return ItemVectors(
+            text,
+            text + residual,
+            text + residual * by_id.unsqueeze(-1),
+            self.adapter.bias[items] * by_id,
+            text.new_zeros(()),
+        )
 
     def _known_by_id(self, items: Tensor) -> Tensor:
         """BOOL [m]: which items are known by their id in this step.
@@ -151,15 +200,17 @@ class NextItemObjective(nn.Module):
         return known
 
     def _candidates(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Which items compete, and the logarithm of the chance of each to do so."""
         items = self.adapter.config.items
-        if items <= FULL_SOFTMAX_LIMIT:
+        if items <= FULL_SOFTMAX_LIMIT and self.loss.kind != "sampled":
             everything = torch.arange(items, device=targets.device)
             return everything, torch.zeros(items, device=targets.device)
         asked = targets[targets != NO_TARGET]
-        drawn = torch.randint(items, (SAMPLED_ITEMS,), device=targets.device)
+        count = SAMPLED_ITEMS if items > FULL_SOFTMAX_LIMIT else ceil(items / 4)
+        drawn = torch.randint(items, (count,), device=targets.device)
         candidates = torch.unique(torch.cat([asked, drawn]))
         share = self.popularity[candidates] / self.popularity.sum()
-        missed = (1 - share) ** len(asked) * (1 - 1 / items) ** SAMPLED_ITEMS
+        missed = (1 - share) ** len(asked) * (1 - 1 / items) ** count
         return candidates, torch.log1p(-missed).clamp(min=-30)
 
 
@@ -195,9 +246,15 @@ class TuningObjective(NextItemObjective):
         *,
         id_dropout: float,
         feature_dropout: float,
+        loss: Loss = Loss(),
     ) -> None:
         super().__init__(
-            adapter, text, popularity, id_dropout=id_dropout, feature_dropout=feature_dropout
+            adapter,
+            text,
+            popularity,
+            id_dropout=id_dropout,
+            feature_dropout=feature_dropout,
+            loss=loss,
         )
         with torch.no_grad():
             whole = adapter.from_text(text_vectors) + adapter.residual.weight
@@ -206,13 +263,14 @@ class TuningObjective(NextItemObjective):
     def _new_average(self) -> None:
         """None: a rate that falls to 0 ends on a plateau by itself."""
 
-    def _item_vectors(self, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _item_vectors(self, items: Tensor) -> ItemVectors:
         text, whole = self.adapter.from_text(self.text(items)), self.whole[items]
         by_id = self._known_by_id(items).to(text.dtype)
         vectors = torch.where(by_id.unsqueeze(-1) > 0, whole, text)
         met = (self.popularity[items] > 0).to(text.dtype)
         distance = (text - whole.detach()).square().sum(-1)
-        return vectors, self.adapter.bias[items] * by_id, (distance * met).sum() / met.sum()
+        penalty = (distance * met).sum() / met.sum()
+        return ItemVectors(text, whole, vectors, self.adapter.bias[items] * by_id, penalty)
 
     @torch.no_grad()
     def settle(self, text_vectors: Tensor) -> None:

@@ -160,6 +160,44 @@ LoraRank = Annotated[
         rich_help_panel=_SECOND,
     ),
 ]
+Adversarial = Annotated[
+    float,
+    typer.Option(
+        metavar="LENGTH",
+        help="After a quarter of the stage, learn from each text a second time, with word "
+        "embeddings moved this far in the direction that hurts most; 0.5 is usual, 0 for none. "
+        "Needs --freeze none, and twice the time.",
+        rich_help_panel=_SECOND,
+    ),
+]
+LossKind = Annotated[
+    str,
+    typer.Option(
+        "--loss",
+        metavar="KIND",
+        help="softmax over the catalogue, above 8,192 items over a sample of it; sampled: always "
+        "over a sample; bce: each next item against all others together, as SASRec has it.",
+        rich_help_panel=_BOTH,
+    ),
+]
+LabelSmoothing = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        help="Of each next item that is given to all items alike, against overconfidence; 0.1 is "
+        "usual. Of the softmax.",
+        rich_help_panel=_BOTH,
+    ),
+]
+Contrastive = Annotated[
+    float,
+    typer.Option(
+        metavar="WEIGHT",
+        help="Of a further loss: the text of each item of a step has to tell it from the others. "
+        "For catalogues with many new items.",
+        rich_help_panel=_BOTH,
+    ),
+]
 IdDropout = Annotated[
     float,
     typer.Option(

@@ -49,7 +49,7 @@ from builder.training.cold_choice import choose_cut
 from builder.training.config import TrainingConfig, learning_layers, partial_directory
 from builder.training.linear_choice import Terms, choose_companions, linear_terms
 from builder.training.lora import check_installed, low_rank
-from builder.training.objective import NextItemObjective, TuningObjective
+from builder.training.objective import Loss, NextItemObjective, TuningObjective
 from builder.training.progress import Round, nobody
 from builder.training.text_vectors import FrozenTextVectors, TunedTextVectors
 from builder.training.trackers import untracked
@@ -204,6 +204,7 @@ def learn(
         data.popularity,
         id_dropout=config.id_dropout,
         feature_dropout=config.feature_dropout,
+        loss=_loss(config),
     )
     stage = partial(
         run_stage,
@@ -382,8 +383,13 @@ def _tune(
             text_vectors,
             id_dropout=max(config.id_dropout, _TUNING_ID_DROPOUT),
             feature_dropout=config.feature_dropout,
+            loss=_loss(config),
         )
         stage("tuning", objective, tuning=True, depth=lower.depth())
+
+
+def _loss(config: TrainingConfig) -> Loss:
+    return Loss(config.loss, config.label_smoothing, config.contrastive)
 
 
 @dataclass(frozen=True)

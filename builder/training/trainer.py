@@ -30,9 +30,11 @@ from builder.evaluation.ranking import rank_scores, user_chunk
 from builder.model.recommender import item_vectors, network_scores
 from builder.progress import Progress, silent
 from builder.training.adapt import Plan
+from builder.training.adversarial import START, perturbed
 from builder.training.config import PARTIAL, TrainingConfig
 from builder.training.objective import NextItemObjective
 from builder.training.progress import ReportProgress, ReportRound, Round, nobody
+from builder.training.text_vectors import TunedTextVectors
 from builder.training.trackers import TellOptions
 from builder.training.windows import Windows, collate
 
@@ -56,11 +58,13 @@ class NextItemTrainer(Trainer):
         encoder_learning_rate: float | None,
         layer_decay: float,
         depth: Mapping[nn.Parameter, int],
+        adversarial: float = 0.0,
     ) -> None:
         self._validation = validation
         self._encoder_learning_rate = encoder_learning_rate
         self._layer_decay = layer_decay
         self._depth = depth
+        self._adversarial = adversarial
         super().__init__(
             model=objective,
             args=args,
@@ -109,6 +113,22 @@ class NextItemTrainer(Trainer):
             rank = rank_scores(scores, part.histories, part.targets)
             gains.append(np.where(rank <= 10, 1 / np.log2(1.0 + rank), 0.0))
         return float(np.concatenate(gains).mean())
+
+    def training_step(self, *arguments: Any, **options: Any) -> Tensor:
+        """Of the examples as they are, and where it is asked for of adversarial ones as well."""
+        step = super().training_step
+        if not self._adversarial or self.state.global_step < START * self.state.max_steps:
+            return step(*arguments, **options)
+        objective: NextItemObjective = self.model  # type: ignore[assignment]
+        text: TunedTextVectors = objective.text  # type: ignore[assignment]
+        words = text.encoder.backbone.get_input_embeddings().weight  # type: ignore[operator]
+        with torch.random.fork_rng():  # so that the same texts are drawn twice
+            loss = step(*arguments, **options)
+        latest = text.latest.clone()
+        with perturbed(words, self._adversarial):
+            step(*arguments, **options)
+        text.latest.copy_(latest)
+        return loss
 
     def create_optimizer(self, *_: Any, **__: Any) -> torch.optim.Optimizer:
         """AdamW; no decay for biases and norms; the encoder learns at its own rates.
@@ -234,6 +254,7 @@ def run_stage(
         encoder_learning_rate=config.tune_learning_rate if tuning else None,
         layer_decay=config.layer_decay,
         depth=depth or {},
+        adversarial=config.adversarial if tuning else 0.0,
     )
     patience = _Patience(config.patience * schedule.steps)
     trainer.add_callback(patience)
