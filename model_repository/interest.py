@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .engine import OnnxEngine
+from .item_index import INDEX_FILE, ItemIndex
 from .length_batches import length_batches
 from .slots import EXCLUDED_LOGIT, NO_ITEM
 
@@ -24,6 +25,11 @@ Floats = NDArray[np.float32]
 Slots = NDArray[np.int32]
 
 _BLOCK: Final = 1024
+
+_SPARE: Final = 2
+"""Items that the index is asked for, over those that are wanted or excluded."""
+_FEW: Final = 4
+"""An index is asked for at most one in so many items; beyond that, reading all is no slower."""
 
 ARRAYS: Final = (
     "item_vectors",
@@ -65,10 +71,13 @@ class InterestModel:
         ``item_bias`` [n], ``linear_index`` INT32 and ``linear_value`` FP32 [n, K], the items that
         an event on an item speaks for and by how much, ``decay`` [A], the weight of an event of age
         a, ``text_weight`` [h, d] and ``text_bias`` [d], from a text vector to an item vector, and
-        ``profile`` [P, ids, d], what an id of a profile's column adds to a user's state.
+        ``profile`` [P, ids, d], what an id of a profile's column adds to a user's state. May hold
+        an `ItemIndex` as ``index.faiss``.
+    exact
+        Leaves the index alone.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, exact: bool = False) -> None:
         settings = json.loads((directory / "settings.json").read_text("utf-8"))
         self._scale = np.float32(settings["scale"])
         self._shift = np.float32(settings["shift"])
@@ -84,6 +93,8 @@ class InterestModel:
         self._text_weight: Floats = arrays["text_weight"]
         self._text_bias: Floats = arrays["text_bias"]
         self._profile: Floats = arrays["profile"]
+        index = directory / INDEX_FILE
+        self._index = ItemIndex(index) if index.exists() and not exact else None
 
     def from_text(self, text_vectors: Floats) -> Floats:
         """Text vectors FP32 [R, h] → item vectors FP32 [R, d] of items known by text alone."""
@@ -108,7 +119,7 @@ class InterestModel:
         """Score ``candidates`` INT32 [N] for the user of ``state`` [d]; `NO_ITEM` gets NaN."""
         known = np.maximum(candidates, 0)
         linear = np.zeros(len(self._bias), np.float32)
-        self._add_linear(linear, history.slots)
+        np.add.at(linear, *self._spoken_for(history.slots))
         by_id = self._bias[known] + linear[known]
         logit = self._item_vectors(candidates, fresh) @ state
         logit += np.where(candidates >= 0, by_id, np.float32(0))
@@ -125,20 +136,56 @@ class InterestModel:
         """The best items of each user: catalogue indices INT32 [k], best first, and their scores.
 
         ``wanted`` says how many, ``excluded`` which rank behind all others, at `EXCLUDED_LOGIT`.
-        Equal ones of them come in the order of the catalogue.
+        Equal ones of them come in the order of the catalogue. With an index an item may be missed,
+        but as many are returned, with the same scores.
         """
-        logits: Floats = states @ self._vectors.T
-        logits += self._bias
-        found = []
-        for logit, history, left_out, number in zip(
-            logits, histories, excluded, wanted, strict=True
-        ):
-            self._add_linear(logit, history.slots)
-            logit[left_out] = EXCLUDED_LOGIT
-            index = _largest(logit, number)
-            best = logit[index]
-            found.append((index, Interest(best, self._calibrated(best))))
-        return found
+        found: dict[int, tuple[Slots, Interest]] = {}
+        if self._index is not None:
+            for user, state in enumerate(states):
+                few = self._best_of_few(
+                    self._index, state, histories[user], excluded[user], wanted[user]
+                )
+                if few is not None:
+                    found[user] = few
+        rest = [user for user in range(len(states)) if user not in found]
+        if rest:
+            logits: Floats = states[rest] @ self._vectors.T
+            logits += self._bias
+            for user, logit in zip(rest, logits, strict=True):
+                np.add.at(logit, *self._spoken_for(histories[user].slots))
+                logit[excluded[user]] = EXCLUDED_LOGIT
+                found[user] = self._chosen(logit, wanted[user])
+        return [found[user] for user in range(len(states))]
+
+    def _best_of_few(
+        self, index: ItemIndex, state: Floats, history: History, left_out: Slots, wanted: int
+    ) -> tuple[Slots, Interest] | None:
+        """The best of what the index finds and of what the history speaks for, scored exactly.
+
+        None where better ones may lie elsewhere: where the index has no more to give; and where one
+        of the best is worse than the last that it found, since an item that is neither has no
+        linear term, and so may score as much. That is with many items excluded or spoken against.
+        """
+        asked = _SPARE * (wanted + len(left_out))
+        if _FEW * asked > len(self._bias):
+            return None
+        nearest, scores = index.nearest(state, asked)
+        if len(nearest) < asked:
+            return None
+        spoken_for, value = self._spoken_for(history.slots)
+        items = np.unique(np.concatenate([nearest, spoken_for]))
+        logit: Floats = self._vectors[items] @ state
+        logit += self._bias[items]
+        np.add.at(logit, np.searchsorted(items, spoken_for), value)
+        logit[np.isin(items, left_out)] = EXCLUDED_LOGIT
+        place, best = self._chosen(logit, wanted)
+        # Written so that a NaN goes the long way, where it is found.
+        return (items[place], best) if best.logit[-1] >= scores[-1] else None
+
+    def _chosen(self, logit: Floats, wanted: int) -> tuple[Slots, Interest]:
+        index = _largest(logit, wanted)
+        best = logit[index]
+        return index, Interest(best, self._calibrated(best))
 
     def _run(self, histories: Sequence[History], fresh: Floats) -> Floats:
         lengths = np.array([len(history.slots) for history in histories], np.int32)
@@ -161,13 +208,16 @@ class InterestModel:
             vectors[texts] = fresh[-slots[texts] - 1]
         return vectors
 
-    def _add_linear(self, logit: Floats, slots: Slots) -> None:
-        """Add to ``logit`` [n] what the events of a history [H] speak for."""
+    def _spoken_for(self, slots: Slots) -> tuple[Slots, Floats]:
+        """What the events of a history [H] speak for, and by how much: INT32 [m] and FP32 [m].
+
+        An item that several events speak for is there several times.
+        """
         known = slots >= 0
         rows = slots[known]
         weight = self._decay[: len(slots)][::-1][known]
         value = self._linear_value[rows] * weight[:, np.newaxis]
-        np.add.at(logit, self._linear_index[rows].ravel(), value.ravel())
+        return self._linear_index[rows].ravel(), value.ravel()
 
     def _calibrated(self, logit: Floats) -> Floats:
         # exp of a large number is infinite, and the interest then 0, as it should be.

@@ -22,6 +22,7 @@ _INTEREST: Final = (
     "encode_call.py",
     "interest_requests.py",
     "interest.py",
+    "item_index.py",
     "length_batches.py",
     "engine.py",
     "request_reader.py",

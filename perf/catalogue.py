@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from builder.errors import GateError
+from builder.export.item_index import IndexFigure, write_index
 from builder.repository import read_manifest
 from builder.serving import TritonServer
 from model_repository.interest import History, InterestModel
+from model_repository.item_index import INDEX_FILE
 from perf.cross_check import infer_request
 from perf.errors import PerfError
-from perf.goals import CATALOGUE_CURVE, EXACT, READING, SERVED
+from perf.goals import (
+    APPROXIMATE,
+    CATALOGUE_CURVE,
+    EXACT,
+    READING,
+    SERVED,
+    SERVED_APPROXIMATE,
+)
 from perf.load import closed_loop, triton_infer
 from perf.machine import describe_machine, describe_versions
 from perf.measurement import Contender, Summary, take_turns
@@ -42,10 +54,10 @@ def add_command(commands: Any) -> None:
             "For each size make a catalogue out of the exported one, whose items each get as many "
             "descendants as it takes, near them; then measure, in turns, how long it takes to read "
             "the vectors once and how long the search behind `recommend` takes for one user, on "
-            "one core; then serve it on the real tritonserver and measure `recommend` over gRPC "
-            "and the memory of its process. Users are the checkpoint's. The report goes to OUTPUT: "
-            "JSON, the table as Markdown, plots as SVG. Of a million items files take 1 GiB for "
-            "that time."
+            "one core, exact and with the index of `export --index approximate`; then serve both "
+            "on the real tritonserver and measure `recommend` over gRPC, one client, and the "
+            "memory of its process. Users are the checkpoint's. The report goes to OUTPUT: JSON, "
+            "the tables as Markdown, plots as SVG. Files of a million items take 1.1 GB meanwhile."
         ),
         epilog=(
             "examples: python -m perf catalogue; python -m perf catalogue --sizes 1000,200000 "
@@ -104,39 +116,65 @@ def _run(options: argparse.Namespace) -> int:
 
 def _measure(
     options: argparse.Namespace, workload: Workload, size: int, scratch: Path
-) -> tuple[dict[str, Summary], dict[str, float]]:
+) -> tuple[dict[str, Summary], dict[str, Any]]:
     """The blocks of each contender, and what else there is to tell of a catalogue."""
-    repository = scratch / "repository"
+    repository = scratch / "exact"
     descent = write_repository(options.repository, repository, size, options.seed)
-    version = str(read_manifest(options.repository).active)
-    directory = repository / "recommend" / version
-    histories = _histories(options.repository / "recommend" / version, workload, descent)
+    place = Path("recommend", str(read_manifest(options.repository).active))
+    histories = _histories(options.repository / place, workload, descent)
+    note("  building an index")
+    indexed = scratch / "approximate"
+    shutil.copytree(repository, indexed, copy_function=os.symlink)
+    figure = _index(indexed / place, histories)
 
     def turns(contenders: Sequence[Contender]) -> dict[str, Summary]:
         return take_turns(contenders, options.repetitions, options.seconds)
 
     note("  searching in process")
+    vectors = np.asarray(np.load(repository / place / "item_vectors.npy", mmap_mode="r"))
+    searched = [
+        _timed(READING, lambda _number: vectors.max()),
+        _timed(EXACT, _search(repository / place, histories)),
+    ]
+    if figure:
+        searched.append(_timed(APPROXIMATE, _search(indexed / place, histories)))
     with threadpool_limits(1, "blas"):  # as many as read the vectors
-        measured = turns(_searches(directory, histories))
+        measured = turns(searched)
+    told: dict[str, Any] = {"vector_bytes": vectors.nbytes}
     note("  serving")
     requests = [
-        infer_request("recommend", {"HISTORY": [str(item) for item in history]})
+        infer_request("recommend", {"HISTORY": [str(item) for item in history.slots]})
         for history in histories
     ]
-    with TritonServer(repository, start_timeout=_START) as server:
-        connect = triton_infer(server.grpc_address, requests)
-        measured |= turns([Contender(SERVED, lambda seconds: closed_loop(connect, 1, seconds))])
-        resident, anonymous = _memory(server)
-    told = {
-        "vector_bytes": float((directory / "item_vectors.npy").stat().st_size),
-        "resident": resident,
-        "anonymous": anonymous,
-    }
+    with ExitStack() as stack:
+        served = {SERVED: stack.enter_context(TritonServer(repository, start_timeout=_START))}
+        if figure:
+            served[SERVED_APPROXIMATE] = stack.enter_context(
+                TritonServer(indexed, start_timeout=_START)
+            )
+        measured |= turns([_served(name, server, requests) for name, server in served.items()])
+        told["resident"], told["anonymous"] = _memory(served[SERVED])
+        if figure:
+            told["resident_approximate"], told["anonymous_approximate"] = _memory(
+                served[SERVED_APPROXIMATE]
+            )
+            told |= figure.to_dict()
     return measured, told
 
 
-def _histories(real: Path, workload: Workload, descent: Descent) -> list[NDArray[np.int32]]:
-    """What the users did, INT32 [H] each, every event on a descendant of the item that it was on.
+def _index(directory: Path, histories: Sequence[History]) -> IndexFigure | None:
+    """Write an index, unless the catalogue is too small for one."""
+    states = InterestModel(directory).user_states(histories, np.zeros((0, 0), np.float32))
+    try:
+        return write_index(directory, states)
+    except GateError as error:
+        note(f"  left out: {error}")
+        (directory / INDEX_FILE).unlink()
+        return None
+
+
+def _histories(real: Path, workload: Workload, descent: Descent) -> list[History]:
+    """What the users did, every event on a descendant of the item that it was on.
 
     Events on items without descendants, as there are in catalogues smaller than the real one, are
     left out.
@@ -152,29 +190,33 @@ def _histories(real: Path, workload: Workload, descent: Descent) -> list[NDArray
                 "checkpoint that it was exported from with --checkpoint"
             )
         parents = np.array([places[item] for item in user.history], np.int64)
-        histories.append(descent.child(parents[descent.has_children(parents)], random))
+        events = descent.child(parents[descent.has_children(parents)], random)
+        blank = np.zeros_like(events)
+        histories.append(History(events, blank, blank))
     return histories
 
 
-def _searches(directory: Path, histories: Sequence[NDArray[np.int32]]) -> list[Contender]:
+def _search(directory: Path, histories: Sequence[History]) -> Callable[[int], object]:
+    """What searches for one user after another, items of the history left out."""
     model = InterestModel(directory)
-    users = [
-        History(history, np.zeros_like(history), np.zeros_like(history)) for history in histories
-    ]
-    states = model.user_states(users, np.zeros((0, 0), np.float32))
-    seen = [np.unique(history) for history in histories]
-    vectors = np.asarray(np.load(directory / "item_vectors.npy", mmap_mode="r"))
+    states = model.user_states(histories, np.zeros((0, 0), np.float32))
+    seen = [np.unique(history.slots) for history in histories]
 
     def search(number: int) -> object:
-        user = number % len(users)
+        user = number % len(histories)
         one = slice(user, user + 1)
-        return model.best(states[one], users[one], seen[one], [_TOP])
+        return model.best(states[one], histories[one], seen[one], [_TOP])
 
-    return [_timed(READING, lambda _number: vectors.max()), _timed(EXACT, search)]
+    return search
 
 
 def _timed(name: str, work: Callable[[int], object]) -> Contender:
     return Contender(name, lambda seconds: closed_loop(lambda: work, 1, seconds))
+
+
+def _served(name: str, server: TritonServer, requests: Sequence[bytes]) -> Contender:
+    connect = triton_infer(server.grpc_address, requests)
+    return Contender(name, lambda seconds: closed_loop(connect, 1, seconds))
 
 
 def _memory(server: TritonServer) -> tuple[float, float]:

@@ -116,12 +116,15 @@ def _size(axes: Any, report: Mapping[str, Any]) -> bool:
 def _memory(axes: Any, report: Mapping[str, Any]) -> bool:
     catalogues = report.get("catalogues", {})
     ordered = sorted((int(items), told) for items, told in catalogues.items())
-    for part, label in (("resident", "resident"), ("anonymous", "of these no files")):
-        axes.plot(
-            [items for items, _ in ordered],
-            [told[part] for _, told in ordered],
-            marker="o", label=label,
-        )  # fmt: skip
+    for label, part in (
+        ("exact: resident", "resident"),
+        ("exact: of these no files", "anonymous"),
+        ("approximate: resident", "resident_approximate"),
+        ("approximate: of these no files", "anonymous_approximate"),
+    ):
+        points = [(items, told[part]) for items, told in ordered if part in told]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker="o", label=label)
     axes.set(
         xlabel="items in the catalogue", ylabel="MiB", xscale="log", yscale="log",
         title="memory of the process that answers recommend",

@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from perf.errors import PerfError
-from perf.goals import CATALOGUE_CURVE, EXACT, GOALS, READING, SERVED, Goal, Results
+from perf.goals import (
+    APPROXIMATE,
+    CATALOGUE_CURVE,
+    EXACT,
+    GOALS,
+    READING,
+    SERVED,
+    SERVED_APPROXIMATE,
+    Goal,
+    Results,
+)
 
 FORMAT: Final = "tritonrec-perf-1"
 BEGIN: Final = "<!-- perf: begin -->"
@@ -31,8 +41,10 @@ class Report:
     quality: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     repeated: list[str] = field(default_factory=list)
     """Systems that were given texts a second time, so that a cache may have helped them."""
-    catalogues: dict[str, Mapping[str, float]] = field(default_factory=dict)
-    """Number of items → ``vector_bytes``, and MiB of ``recommend``: ``resident``, ``anonymous``."""
+    catalogues: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Number of items → ``vector_bytes``, and MiB of ``recommend``: ``resident``, and of that
+    ``anonymous``, no mapped file; with an index ``resident_approximate``, ``anonymous_approximate``
+    and the index's own figures."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -136,30 +148,51 @@ def _cases(cases: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _catalogues(report: Mapping[str, Any]) -> list[str]:
     """One row for each size; times are p50 in ms."""
-    rows = []
+    exact, approximate = [], []
     for size, told in report.get("catalogues", {}).items():
         medians = {
             name: summary["median"]["p50"]
             for name, summary in report["cases"][f"{CATALOGUE_CURVE}{size}"].items()
         }
         reading = medians[READING]
-        rows.append(
+        exact.append(
             f"| {int(size):,} | {_fine(reading)} | {told['vector_bytes'] / reading / 1e6:.1f} "
             f"| {_fine(medians[EXACT])} | {_short(medians[EXACT] / reading)} "
             f"| {_fine(medians[SERVED])} | {_short(told['resident'])} "
             f"| {_short(told['anonymous'])} |"
         )
-    if not rows:
-        return []
-    return [
-        "",
-        (
-            "| items | reading the vectors once, ms | GB/s | exact search, ms | ÷ reading "
-            "| `recommend` over gRPC, ms | its process, MiB | of these no files, MiB |"
-        ),
-        "|---:|---:|---:|---:|---:|---:|---:|---:|",
-        *rows,
-    ]
+        if APPROXIMATE in medians:
+            approximate.append(
+                f"| {int(size):,} | {told['recall']:.4f} | {told['probes']} of {told['lists']} "
+                f"| {_fine(medians[APPROXIMATE])} "
+                f"| {_short(medians[EXACT] / medians[APPROXIMATE])} "
+                f"| {_fine(medians[SERVED_APPROXIMATE])} "
+                f"| {_short(told['resident_approximate'])} "
+                f"| {_short(told['anonymous_approximate'])} | {_short(told['seconds'])} |"
+            )
+    lines = []
+    if exact:
+        lines += [
+            "",
+            (
+                "| items | reading the vectors once, ms | GB/s | exact search, ms | ÷ reading "
+                "| `recommend` over gRPC, ms | its process, MiB | of these no files, MiB |"
+            ),
+            "|---:|---:|---:|---:|---:|---:|---:|---:|",
+            *exact,
+        ]
+    if approximate:
+        lines += [
+            "",
+            (
+                "| items | recall@100 | lists read | approximate search, ms | exact ÷ approximate "
+                "| `recommend` over gRPC, ms | its process, MiB | of these no files, MiB "
+                "| index made in, s |"
+            ),
+            "|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+            *approximate,
+        ]
+    return lines
 
 
 def put_into(document: Path, text: str) -> None:

@@ -79,6 +79,14 @@ def export(
             "instructions for it) or int8 (ONNX Runtime)."
         ),
     ] = "fp32",
+    index: Annotated[
+        str,
+        typer.Option(
+            help="embedded, fused: how recommend searches the catalogue: exact, approximate (an "
+            "index of FAISS, `pip install 'tritonrec[index]'`, published only if it finds .99 of "
+            "the best 100 items), or auto: exact below 50,000 items. The server needs FAISS, too."
+        ),
+    ] = "auto",
     device: Annotated[str, typer.Option(help="onnxruntime: cpu, cuda, or cuda+tensorrt.")] = "cpu",
     optimization_level: Annotated[
         int, typer.Option(help="tensorrt: 0 (builds fast) to 5 (tries most kernels).")
@@ -138,6 +146,7 @@ def export(
         layout=layout,  # type: ignore[arg-type] # checked there
         engine=engine,  # type: ignore[arg-type]
         precision=precision,  # type: ignore[arg-type]
+        index=index,  # type: ignore[arg-type]
         device=device,  # type: ignore[arg-type] # checked there
         optimization_level=optimization_level,
         workspace_mib=workspace_mib,
@@ -266,6 +275,7 @@ def _told_proof(done: Proof | ClassifierProof) -> str:
 def _told_figures(done: _Done) -> str:
     from builder.classifier.pipeline import ExportedClassifier
     from builder.classifier.proof import ClassifierProof
+    from builder.export.pipeline import Exported
     from builder.export.proof import Proof
 
     if isinstance(done, ExportedClassifier | ClassifierProof):
@@ -277,12 +287,19 @@ def _told_figures(done: _Done) -> str:
     figures = done.figures if isinstance(done, Proof) else done
     worst = max(figures.parity, key=lambda figure: figure.difference / figure.bound)
     ranking = figures.ranking
+    index = done.index if isinstance(done, Exported) else None
     return (
         f"  parity   {len(figures.parity)} outputs agree with PyTorch; the farthest, "
         f"{worst.model}.{worst.output}, by {worst.difference:.1e} standard deviations "
         f"({worst.bound:.0e} allowed)\n"
         f"  ranking  NDCG@10 {ranking.engine:.4f}, checkpoint {ranking.checkpoint:.4f}, on "
         f"{ranking.users} validation users"
+        + (
+            f"\n  index    finds {index.recall:.4f} of the best 100 items, {index.bound} required, "
+            f"on {index.users} validation users; {index.probes} of {index.lists} lists are read"
+            if index
+            else ""
+        )
     )
 
 

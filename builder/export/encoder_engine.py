@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from builder.errors import ExportError
 from builder.export.parity import Bound
-from builder.export.targets.options import ENGINES, FusedEncoder, Precision
+from builder.export.targets.options import ENGINES, FusedOptions, Precision
 from model_repository.text_encoder import TokenEncoder
 
 GRAPH: Final = "model.onnx"
@@ -58,7 +58,7 @@ def write_encoder(
     directory: Path,
     settings: Mapping[str, Any],
     rows: Sequence[Sequence[int]],
-    wanted: FusedEncoder,
+    wanted: FusedOptions,
 ) -> EncoderEngine:
     """Write ``model.onnx`` and ``settings.json``, with which `TokenEncoder` runs the graph.
 
@@ -102,7 +102,7 @@ def encode_rows(directory: Path, rows: Sequence[Sequence[int]]) -> NDArray[np.fl
     return np.concatenate([encode(rows[start : start + _SAMPLE]) for start in starts])
 
 
-def _candidates(wanted: FusedEncoder) -> list[str]:
+def _candidates(wanted: FusedOptions) -> list[str]:
     possible = {
         "fp32": ["onnxruntime", "openvino"],
         "bf16": ["openvino"],

@@ -27,7 +27,7 @@ from builder.export.layout import Layout
 from builder.export.onnx import export_onnx
 from builder.export.parity import Engine
 from builder.export.targets.base import Built
-from builder.export.targets.options import FusedEncoder
+from builder.export.targets.options import FusedOptions
 from builder.model.recommender import Recommender
 from builder.progress import Progress, silent
 from builder.repository import DynamicBatching, Staging, step_config
@@ -61,7 +61,7 @@ def build_fused(
     layout: Layout,
     checkpoint: Path,
     staging: Staging,
-    encoder: FusedEncoder,
+    options: FusedOptions,
     *,
     progress: Progress = silent,
 ) -> FusedModels:
@@ -85,8 +85,8 @@ def build_fused(
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / GRAPH
         export_onnx(EncoderGraph(model.encoder), ENCODER, layout.sizes, graph)
-        chosen = write_encoder(graph, encode, settings, rows, encoder)
-    if encoder.precision != "fp32":
+        chosen = write_encoder(graph, encode, settings, rows, options)
+    if options.precision != "fp32":
         model = replace(model, text_vectors=torch.from_numpy(encode_rows(encode, rows)))
     progress("export graphs", 1, 2)
     recommend = directories[RECOMMEND.model.name]
@@ -107,11 +107,14 @@ def build_fused(
     return FusedModels(model, built)
 
 
-def load_fused(spec: ModelSpec, staging: Staging, layout: Layout) -> Engine:
-    """What the fused models compute, as the step `spec` of the ensemble does, for the gates."""
+def load_fused(spec: ModelSpec, staging: Staging, layout: Layout, *, exact: bool) -> Engine:
+    """What the fused models compute, as the step `spec` of the ensemble does, for the gates.
+
+    ``exact`` leaves an index over the catalogue alone.
+    """
     if spec is ENCODER:
         return _Encoder(staging.model_dir(ENCODE.model.name))
-    return _Interest(staging.model_dir(RECOMMEND.model.name), layout)
+    return _Interest(staging.model_dir(RECOMMEND.model.name), layout, exact=exact)
 
 
 class _Encoder:
@@ -138,8 +141,8 @@ class _Interest:
     batch, too.
     """
 
-    def __init__(self, directory: Path, layout: Layout) -> None:
-        self._model = InterestModel(directory)
+    def __init__(self, directory: Path, layout: Layout, *, exact: bool) -> None:
+        self._model = InterestModel(directory, exact=exact)
         blank = np.zeros(layout.max_history, np.int32)
         self._companion = History(blank, blank, blank)
         self._retrieved = layout.retrieved

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from builder.data.splits import Holdout
@@ -21,10 +22,11 @@ from builder.errors import ConfigError, ExportError
 from builder.export.encoder_engine import REDUCED_BOUNDS
 from builder.export.fused import build_fused, load_fused
 from builder.export.graphs import AdapterGraph, EncoderGraph, LinearForm, RetrieverGraph
+from builder.export.item_index import IndexFigure, takes_index, write_index
 from builder.export.layout import Layout
 from builder.export.onnx import OPSET, export_onnx
 from builder.export.parity import Bound, Engine, Grid, ParityFigure, check_batching, check_parity
-from builder.export.ranking_gate import RankingFigure, check_ranking
+from builder.export.ranking_gate import RankingFigure, check_ranking, live_request
 from builder.export.targets import CHECKS, TARGETS, Built, Check, Compiler, Target, TargetOptions
 from builder.model.checkpoint import load_checkpoint, load_validation
 from builder.model.new_items import with_new_items
@@ -41,11 +43,13 @@ from client._contract import (
     MAX_CANDIDATES,
     POLICY,
     RANK,
+    RECOMMEND,
     RETRIEVER,
     STEPS,
     TOKENIZER,
     ModelSpec,
 )
+from model_repository.interest import History, InterestModel
 from model_repository.steps import install_step
 
 log = logging.getLogger(__name__)
@@ -65,13 +69,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export published, and the figures of its gates."""
+    """What an export published, and the figures of its gates; an index only where there is one."""
 
     repository: Path
     version: int
     target: str
     parity: list[ParityFigure]
     ranking: RankingFigure
+    index: IndexFigure | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "repository": str(self.repository)}
@@ -182,13 +187,15 @@ def hold(
     layout: Layout,
     *,
     encoder_bound: Bound | None = None,
+    served: Engine | None = None,
     progress: Progress = silent,
 ) -> Figures:
     """Hold a recommender's engines against the gates.
 
     ``graphs`` are what they were compiled from, and ``model`` is the checkpoint's own, which the
     ranking is compared with. ``encoder_bound`` stands for the compiler's bound where the encoder
-    computes in another precision than the rest.
+    computes in another precision than the rest, and ``served`` for the retriever in the ranking
+    gate, where that is served in another form than parity holds for.
 
     Raises
     ------
@@ -205,7 +212,7 @@ def hold(
             parity.append(check_batching(engine, grid, bound))
         if spec.name == RETRIEVER.name:
             ranking = check_ranking(
-                engine,
+                served or engine,
                 model,
                 validation,
                 layout.min_slots,
@@ -244,11 +251,16 @@ def export(
         model = with_new_items(model, new_items, progress=progress)
     validation = load_validation(checkpoint)
     layout = recommender_layout(model, limits, target)
+    index = None
     with stage(repository) as staging:
         if target.fused:
             fused = build_fused(model, layout, checkpoint, staging, target.fused, progress=progress)
             built = fused.built
             graphs = recommender_graphs(fused.model, layout, target.linear_form)
+            if takes_index(target.fused.index, len(model.catalogue)):
+                directory = staging.model_dir(RECOMMEND.model.name)
+                states = _user_states(directory, model, validation)
+                index = write_index(directory, states, progress=progress)
         else:
             graphs = recommender_graphs(model, layout, target.linear_form)
             built = compile_graphs(target, graphs, layout, staging.model_dir, progress=progress)
@@ -257,7 +269,7 @@ def export(
             _write_python_steps(staging, model, layout, checkpoint)
         figures = hold(
             lambda spec: (
-                load_fused(spec, staging, layout)
+                load_fused(spec, staging, layout, exact=True)
                 if target.fused
                 else target.load(spec, staging.model_dir(spec.name))
             ),
@@ -267,6 +279,8 @@ def export(
             validation,
             layout,
             encoder_bound=REDUCED_BOUNDS.get(target.fused.precision) if target.fused else None,
+            # An index may miss items, which parity would not forgive.
+            served=load_fused(RETRIEVER, staging, layout, exact=False) if index else None,
             progress=progress,
         )
         staging.target = target.name
@@ -275,6 +289,7 @@ def export(
             **figures.to_dict(),
             "layout": asdict(layout),
             "fused": asdict(target.fused) if target.fused else None,
+            "index": index.to_dict() if index else None,
             "engine": {
                 **target.describe(),
                 "graphs": {name: each.to_dict() for name, each in built.items()},
@@ -285,7 +300,20 @@ def export(
             "sha256": staging.hashes(spec.name for spec in (FUSED if target.fused else STEPS)),
         }
         version = staging.version
-    return Exported(repository, version, target.name, figures.parity, figures.ranking)
+    return Exported(repository, version, target.name, figures.parity, figures.ranking, index)
+
+
+def _user_states(directory: Path, model: Recommender, validation: Holdout) -> NDArray[np.float32]:
+    """States FP32 [U, d] of the validation users, by the fused model in ``directory``."""
+    requests = [live_request(model, validation, user) for user in range(len(validation))]
+    return InterestModel(directory).user_states(
+        [
+            History(each["HISTORY_SLOT"], each["HISTORY_ACTION_ID"], each["HISTORY_GAP"])
+            for each in requests
+        ],
+        np.zeros((0, 0), np.float32),
+        np.stack([each["PROFILE_ID"] for each in requests]) if model.profile else None,
+    )
 
 
 def _write_python_steps(

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from builder.data.splits import Holdout
 from builder.errors import GateError
@@ -80,9 +81,16 @@ def check_ranking(
     return figure
 
 
-def _recommend(
-    retriever: Engine, model: Recommender, validation: Holdout, user: int, min_slots: int
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def live_request(
+    model: Recommender, validation: Holdout, user: int
+) -> dict[str, NDArray[np.int32]]:
+    """What would become of a validation user's request.
+
+    Returns
+    -------
+    HISTORY_SLOT, HISTORY_ACTION_ID and HISTORY_GAP INT32 [H], EXCLUDE_SLOT INT32 [E], and
+    PROFILE_ID INT32 [P] where the model knows profiles.
+    """
     histories = validation.histories
     items = histories.items_of(user)
     recent = items[-model.adapter.config.max_history :]
@@ -90,19 +98,28 @@ def _recommend(
     blank = np.zeros(len(recent), np.int32)
     # As in the evaluation, a target that the user has met before competes like any other.
     exclude = np.setdiff1d(items, validation.targets[user : user + 1])
-    rows = {
-        "HISTORY_SLOT": (recent, NO_ITEM),
-        "HISTORY_ACTION_ID": (blank if actions is None else actions[-len(recent) :], 0),
-        "HISTORY_GAP": (blank if times is None else gap_buckets(times[-len(recent) :]), 0),
-        "EXCLUDE_SLOT": (exclude.astype(np.int32), NO_ITEM),
+    request = {
+        "HISTORY_SLOT": recent,
+        "HISTORY_ACTION_ID": blank if actions is None else actions[-len(recent) :],
+        "HISTORY_GAP": blank if times is None else gap_buckets(times[-len(recent) :]),
+        "EXCLUDE_SLOT": exclude.astype(np.int32),
     }
-    profiles = histories.profiles
-    columns = len(model.profile)
-    profile = np.zeros((1, columns), np.int32) if profiles is None else profiles[user : user + 1]
+    if columns := len(model.profile):
+        profiles = histories.profiles
+        request["PROFILE_ID"] = np.zeros(columns, np.int32) if profiles is None else profiles[user]
+    return request
+
+
+def _recommend(
+    retriever: Engine, model: Recommender, validation: Holdout, user: int, min_slots: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    padding = {"HISTORY_SLOT": NO_ITEM, "EXCLUDE_SLOT": NO_ITEM}
     answer = retriever.run(
         {"VECTOR": np.zeros((1, model.text_vectors.shape[1]), np.float32)}
-        | ({"PROFILE_ID": profile} if columns else {})
-        | {name: filled(row[np.newaxis], min_slots, value) for name, (row, value) in rows.items()}
+        | {
+            name: filled(row[np.newaxis], min_slots, padding.get(name, 0))
+            for name, row in live_request(model, validation, user).items()
+        }
     )
     return answer["INDEX"][0], answer["INDEX_LOGIT"][0]
 

@@ -20,7 +20,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from builder.export.graphs import LinearForm
 from builder.export.layout import Layout
 from builder.export.parity import Bound, Engine
-from builder.export.targets.options import FusedEncoder, TargetOptions
+from builder.export.targets.options import FusedOptions, TargetOptions
 from builder.progress import Progress, silent
 from client._contract import ModelSpec
 
@@ -110,12 +110,12 @@ class Target(Compiler, Protocol):
     Attributes
     ----------
     fused
-        A recommender's models are one Python process each, see `builder.export.fused`, with this
-        running BERT; None: they are ensembles of steps.
+        A recommender's models are one Python process each, as this says, see
+        `builder.export.fused`; None: they are ensembles of steps.
     """
 
     @property
-    def fused(self) -> FusedEncoder | None: ...
+    def fused(self) -> FusedOptions | None: ...
 
     def load(self, spec: ModelSpec, directory: Path) -> Engine:
         """Load what `build` wrote, from where Triton will read it."""

@@ -15,7 +15,7 @@ from builder.export.graphs import LinearForm
 from builder.export.layout import Layout
 from builder.export.parity import Bound, Engine
 from builder.export.targets.base import Built
-from builder.export.targets.options import FusedEncoder, TargetOptions
+from builder.export.targets.options import FusedOptions, TargetOptions
 from builder.progress import Progress, silent
 from builder.repository import DynamicBatching, step_config
 from client._contract import ModelSpec
@@ -29,7 +29,7 @@ class Embedded:
 
     name = "embedded"
     summary = "ONNX Runtime in Triton's Python backend; any machine, no GPU, no container"
-    options = frozenset({"layout", "engine", "precision"})
+    options = frozenset({"layout", "engine", "precision", "index"})
     linear_form: LinearForm = "scatter_add"
     bounded = False
     parity = Bound()
@@ -37,7 +37,9 @@ class Embedded:
     def __init__(self, options: TargetOptions | None = None) -> None:
         chosen = options or TargetOptions()
         self.fused = (
-            FusedEncoder(chosen.engine, chosen.precision) if chosen.layout == "fused" else None
+            FusedOptions(chosen.engine, chosen.precision, chosen.index)
+            if chosen.layout == "fused"
+            else None
         )
         self.ranking_loss = 0.001 if chosen.precision == "fp32" else 0.005
 

@@ -19,17 +19,20 @@ Precision = Literal["fp32", "bf16", "int8"]
 PRECISIONS: Final = get_args(Precision)
 ModelLayout = Literal["fused", "ensemble"]
 LAYOUTS: Final = get_args(ModelLayout)
+IndexName = Literal["auto", "exact", "approximate"]
+INDICES: Final = get_args(IndexName)
 
 _ENGINE_OF: Final[Mapping[str, str]] = {"bf16": "openvino", "int8": "onnxruntime"}
 _LEVELS: Final = range(6)
 
 
 @dataclass(frozen=True)
-class FusedEncoder:
-    """What runs BERT in the fused layout, see `TargetOptions`."""
+class FusedOptions:
+    """What is chosen about the fused layout alone, see `TargetOptions`."""
 
     engine: EngineName
     precision: Precision
+    index: IndexName
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,9 @@ class TargetOptions:
     precision
         What BERT computes in, in the fused layout: ``bf16`` with OpenVINO on processors that have
         instructions for it, ``int8`` with ONNX Runtime and weights quantised for each channel.
+    index
+        How the fused ``recommend`` searches the catalogue: all of it (``exact``), with an index of
+        FAISS (``approximate``), or whichever suits its size (``auto``).
     """
 
     device: Device = "cpu"
@@ -71,6 +77,7 @@ class TargetOptions:
     layout: ModelLayout = "fused"
     engine: EngineName = "onnxruntime"
     precision: Precision = "fp32"
+    index: IndexName = "auto"
 
     def __post_init__(self) -> None:
         problems = []
@@ -78,6 +85,7 @@ class TargetOptions:
             ("layout", LAYOUTS),
             ("engine", ENGINES),
             ("precision", PRECISIONS),
+            ("index", INDICES),
             ("device", DEVICES),
         ):
             if (value := getattr(self, name)) not in allowed:
@@ -87,6 +95,8 @@ class TargetOptions:
             problems.append(f"--precision {self.precision} takes --engine {wanted}")
         if self.layout == "ensemble" and (self.engine, self.precision) != ("onnxruntime", "fp32"):
             problems.append("--engine and --precision are for --layout fused")
+        if self.layout == "ensemble" and self.index != "auto":
+            problems.append("--index is for --layout fused")
         if self.optimization_level not in _LEVELS:
             problems.append(f"--optimization-level {self.optimization_level}: must be 0 to 5")
         if self.workspace_mib < 1:

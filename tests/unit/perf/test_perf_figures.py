@@ -13,7 +13,19 @@ from perf.agreement import check_vectors
 from perf.analyzer import read_csv
 from perf.environments import Environment, is_made, python_of
 from perf.errors import PerfError
-from perf.goals import GOALS, INFINITY, OURS, Goal, Side
+from perf.goals import (
+    APPROXIMATE,
+    CATALOGUE_CURVE,
+    EXACT,
+    GOALS,
+    INFINITY,
+    OURS,
+    READING,
+    SERVED,
+    SERVED_APPROXIMATE,
+    Goal,
+    Side,
+)
 from perf.load import closed_loop
 from perf.measurement import Contender, Measurement, Summary, from_latencies, take_turns
 from perf.quality import ndcg, rank_of_target
@@ -135,6 +147,35 @@ def test_a_report_comes_back_from_its_file_and_goes_between_marks(tmp_path: Path
     assert text.endswith(f"{END}\nafter\n")
     assert "| encode-128 | infinity | 10.0 |" in text
     assert "old" not in text
+
+
+def test_a_report_of_catalogues_has_a_row_for_each_size_and_search() -> None:
+    def measured(**p50: float) -> dict[str, Summary]:
+        return {name: Summary((block(1, value),)) for name, value in p50.items()}
+
+    exact = {READING: 10.0, EXACT: 12.0, SERVED: 13.0}
+    index = {APPROXIMATE: 2.0, SERVED_APPROXIMATE: 3.0}
+    results = {
+        f"{CATALOGUE_CURVE}1000": measured(**{READING: 0.01, EXACT: 0.04, SERVED: 0.5}),
+        f"{CATALOGUE_CURVE}1000000": measured(**exact, **index),
+    }
+    told = {"vector_bytes": 256_000, "resident": 90.0, "anonymous": 50.0}
+    found = {"recall": 0.995, "probes": 64, "lists": 2000, "seconds": 30.0}
+    memory = {"resident_approximate": 900.0, "anonymous_approximate": 700.0}
+    machine = {"processor": "a", "cores": 2, "memory": 8.0, "busy": 0.0}
+    report = Report(machine, {}, {"repetitions": 1, "seconds": 1.0}, results)
+    report.catalogues = {
+        "1000": told,
+        "1000000": told | found | memory | {"vector_bytes": 256_000_000},
+    }
+    content = report.to_dict()
+    text = markdown(content)
+    assert "| 1,000 | 0.010 | 25.6 | 0.040 | 4.00 | 0.500 | 90.0 | 50.0 |" in text
+    assert "| 1,000,000 | 10.0 | 25.6 | 12.0 | 1.20 | 13.0 | 90.0 | 50.0 |" in text
+    assert "| 1,000,000 | 0.9950 | 64 of 2000 | 2.00 | 6.00 | 3.00 | 900 | 700 | 30.0 |" in text
+    assert text.count("| 1,000 |") == 1
+    assert [goal["value"] for goal in content["goals"]] == [pytest.approx(1.2), pytest.approx(6)]
+    assert all(goal["reached"] for goal in content["goals"])
 
 
 def test_a_document_without_marks_and_a_file_that_is_no_report_are_refused(tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ def test_a_version_holds_all_that_it_imports_and_no_more(name: str, tmp_path: Pa
 
 
 def test_the_code_needs_neither_torch_nor_the_builder() -> None:
-    allowed = {"numpy", "onnxruntime", "openvino", "tokenizers", "triton_python_backend_utils"}
+    allowed = {
+        "faiss", "numpy", "onnxruntime", "openvino", "tokenizers", "triton_python_backend_utils",
+    }  # fmt: skip
     standard = {
         "__future__", "bisect", "collections", "dataclasses", "difflib", "functools", "hashlib",
         "itertools", "json", "math", "pathlib", "shutil", "struct", "traceback", "typing",
