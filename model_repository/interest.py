@@ -151,10 +151,13 @@ class InterestModel:
         if rest:
             logits: Floats = states[rest] @ self._vectors.T
             logits += self._bias
-            for user, logit in zip(rest, logits, strict=True):
-                np.add.at(logit, *self._spoken_for(histories[user].slots))
+            # One call for the whole batch of each that follows: 24 us a user, and 39 in a loop.
+            place, value = self._all_spoken_for([histories[user].slots for user in rest])
+            np.add.at(logits.reshape(-1), place, value)
+            for logit, user in zip(logits, rest, strict=True):
                 logit[excluded[user]] = EXCLUDED_LOGIT
-                found[user] = self._chosen(logit, wanted[user])
+            chosen = self._chosen(logits, [wanted[user] for user in rest])
+            found.update(zip(rest, chosen, strict=True))
         return [found[user] for user in range(len(states))]
 
     def _best_of_few(
@@ -178,14 +181,19 @@ class InterestModel:
         logit += self._bias[items]
         np.add.at(logit, np.searchsorted(items, spoken_for), value)
         logit[np.isin(items, left_out)] = EXCLUDED_LOGIT
-        place, best = self._chosen(logit, wanted)
+        ((place, best),) = self._chosen(logit[np.newaxis], [wanted])
         # Written so that a NaN goes the long way, where it is found.
         return (items[place], best) if best.logit[-1] >= scores[-1] else None
 
-    def _chosen(self, logit: Floats, wanted: int) -> tuple[Slots, Interest]:
-        index = _largest(logit, wanted)
-        best = logit[index]
-        return index, Interest(best, self._calibrated(best))
+    def _chosen(self, logits: Floats, wanted: Sequence[int]) -> list[tuple[Slots, Interest]]:
+        """The largest of each row of logits FP32 [U, n], and their places, largest first."""
+        places = _largest(logits, min(max(wanted), logits.shape[1]))
+        best = np.take_along_axis(logits, places, 1)
+        interest = self._calibrated(best)
+        return [
+            (places[row, :number], Interest(best[row, :number], interest[row, :number]))
+            for row, number in enumerate(wanted)
+        ]
 
     def _run(self, histories: Sequence[History], fresh: Floats) -> Floats:
         lengths = np.array([len(history.slots) for history in histories], np.int32)
@@ -219,6 +227,18 @@ class InterestModel:
         value = self._linear_value[rows] * weight[:, np.newaxis]
         return self._linear_index[rows].ravel(), value.ravel()
 
+    def _all_spoken_for(self, histories: Sequence[Slots]) -> tuple[NDArray[np.int64], Floats]:
+        """`_spoken_for` of many, INT64 [m] and FP32 [m]: item i of user u is place u · n + i."""
+        lengths = [len(slots) for slots in histories]
+        slots = np.concatenate(histories)
+        first = np.repeat(np.arange(len(histories)) * len(self._bias), lengths)
+        age = np.repeat(np.cumsum(lengths), lengths) - 1 - np.arange(len(slots))
+        known = slots >= 0
+        rows = slots[known]
+        place = first[known, np.newaxis] + self._linear_index[rows]
+        value = self._linear_value[rows] * self._decay[age[known], np.newaxis]
+        return place.ravel(), value.ravel()
+
     def _calibrated(self, logit: Floats) -> Floats:
         # exp of a large number is infinite, and the interest then 0, as it should be.
         with np.errstate(over="ignore"):
@@ -240,22 +260,26 @@ def _padded(rows: Sequence[Slots], length: int, value: int) -> Slots:
 
 
 def _largest(values: Floats, number: int) -> Slots:
-    """Places of the ``number`` largest values, largest first, equal ones in their order.
+    """Places INT32 [U, number] of the largest of each row FP32 [U, n], equal ones in their order.
 
     Of a large catalogue only those blocks are searched whose maxima are among the largest: they
     hold all of the largest values. Top 10 of 1,000,000: 0.15 ms, and 15 ms by a partition of all.
     """
-    if len(values) < 4 * _BLOCK * number:
-        places = np.arange(len(values))
+    users, items = values.shape
+    if items < 4 * _BLOCK * number:
+        searched, places = values, np.broadcast_to(np.arange(items), values.shape)
     else:
-        blocks = len(values) // _BLOCK
-        maxima = values[: blocks * _BLOCK].reshape(blocks, _BLOCK).max(1)
-        best = np.sort(np.argpartition(maxima, blocks - number)[blocks - number :])
-        inside = best[:, np.newaxis] * _BLOCK + np.arange(_BLOCK)
-        places = np.concatenate([inside.ravel(), np.arange(blocks * _BLOCK, len(values))])
-    searched = values[places]
-    if number < len(places):
-        kept = np.argpartition(searched, len(places) - number)[len(places) - number :]
-        places = np.sort(places[kept])
-    order = np.argsort(-values[places], kind="stable")
-    return places[order].astype(np.int32)
+        blocks = items // _BLOCK
+        maxima = values[:, : blocks * _BLOCK].reshape(users, blocks, _BLOCK).max(2)
+        best = np.sort(np.argpartition(maxima, blocks - number)[:, blocks - number :])
+        inside = (best[..., np.newaxis] * _BLOCK + np.arange(_BLOCK)).reshape(users, -1)
+        outside = np.broadcast_to(
+            np.arange(blocks * _BLOCK, items), (users, items - blocks * _BLOCK)
+        )
+        places = np.concatenate([inside, outside], axis=1)
+        searched = np.take_along_axis(values, places, 1)
+    if number < searched.shape[1]:
+        kept = np.argpartition(searched, searched.shape[1] - number)[:, -number:]
+        places = np.take_along_axis(places, np.sort(kept), 1)
+    order = np.argsort(-np.take_along_axis(values, places, 1), axis=1, kind="stable")
+    return np.take_along_axis(places, order, 1).astype(np.int32)
