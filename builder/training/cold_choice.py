@@ -15,12 +15,12 @@ log = logging.getLogger(__name__)
 
 CUTS: Final[tuple[float, ...]] = tuple(np.arange(-3.0, 6.01, 0.125).tolist())
 """What is taken off a cold item's logit; below 0 it is put before its neighbours."""
-COST: Final = 0.015
-"""The share of the known items' NDCG@10 that showing cold ones may cost."""
 
 
-def choose_cut(scores: NDArray[np.float32], cold: NDArray[np.bool_], validation: Holdout) -> float:
-    """The least of `CUTS` that costs no more than `COST` of the best NDCG@10.
+def choose_cut(
+    scores: NDArray[np.float32], cold: NDArray[np.bool_], validation: Holdout, cost: float
+) -> float:
+    """The least of `CUTS` that costs no more than a share `cost` of the best NDCG@10.
 
     ``scores`` FP32 [U, n] are the whole model's on `validation`, without a cut; ``cold`` is BOOL
     [n]. Validation cannot say what a cold item would gain, for it was never met there either, or
@@ -29,7 +29,7 @@ def choose_cut(scores: NDArray[np.float32], cold: NDArray[np.bool_], validation:
     if not cold.any():
         return 0.0
     found = {cut: _ndcg(scores - np.float32(cut) * cold, validation) for cut in CUTS}
-    enough = (1 - COST) * max(found.values())
+    enough = (1 - cost) * max(found.values())
     chosen: float = next(cut for cut, ndcg in found.items() if ndcg >= enough)
     log.info(
         "%d items without training events take the place of their neighbours by text, less %g; "

@@ -107,6 +107,7 @@ def train(
     dropout: options.Dropout = _DEFAULT.dropout,
     max_history: options.MaxHistory = _DEFAULT.max_history,
     linear_entries: options.LinearEntries = _DEFAULT.linear_entries,
+    cold_cost: options.ColdCost = _DEFAULT.cold_cost,
     epochs: options.Epochs = _DEFAULT.epochs,
     learning_rate: options.LearningRate = _DEFAULT.learning_rate,
     freeze: options.Freeze = _DEFAULT.freeze,

@@ -39,7 +39,7 @@ _FREEZE: Final = ("all", "embeddings", "none")
 _FORMERLY: Final = frozenset({"tune_layers"})
 """Options of earlier versions; their runs can be read without them."""
 _SHARES: Final = (
-    "dropout", "id_dropout", "feature_dropout", "hold_out_items", "label_smoothing",
+    "dropout", "id_dropout", "feature_dropout", "hold_out_items", "label_smoothing", "cold_cost",
 )  # fmt: skip
 
 
@@ -86,6 +86,8 @@ class TrainingConfig:
         that say otherwise have no effect.
     linear_entries
         Entries kept of each row of the linear term.
+    cold_cost
+        Share of the validation NDCG@10 that items without training events may cost the others.
     """
 
     data: DataConfig
@@ -118,6 +120,7 @@ class TrainingConfig:
     weight_decay: float = 0.01
     warmup_epochs: float = 2.0
     linear_entries: int = 256
+    cold_cost: float = 0.015
     warm_start: str | None = None
     seed: int = 0
 

@@ -103,6 +103,15 @@ LinearEntries = Annotated[
         rich_help_panel=_NETWORK,
     ),
 ]
+ColdCost = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        help="How much of the validation NDCG@10 items without training events may cost the "
+        "others by being recommended too; 0 keeps them back.",
+        rich_help_panel=_NETWORK,
+    ),
+]
 Epochs = Annotated[
     int, typer.Option(help="At most this many passes over the log.", rich_help_panel=_FIRST)
 ]

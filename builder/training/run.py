@@ -218,14 +218,16 @@ def learn(
         progress=progress,
     )
     stage("adapter", objective, tuning=False)
-    frozen = _assemble(data, encoder, tokenizer, adapter, frozen_vectors, terms, progress)
+    frozen = _assemble(config, data, encoder, tokenizer, adapter, frozen_vectors, terms, progress)
     learning = _learning_layers(config, encoder.backbone)
     if not learning:
         return Learnt(frozen, None)
     encoder, adapter = copy.deepcopy(encoder), copy.deepcopy(adapter)
     _tune(config, data, encoder, tokenizer, adapter, frozen_vectors, learning, stage, progress)
     vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
-    return Learnt(frozen, _assemble(data, encoder, tokenizer, adapter, vectors, terms, progress))
+    return Learnt(
+        frozen, _assemble(config, data, encoder, tokenizer, adapter, vectors, terms, progress)
+    )
 
 
 def _open(config: TrainingConfig, output: Path, *, resume: bool) -> Path:
@@ -418,6 +420,7 @@ class Learnt:
 
 
 def _assemble(
+    config: TrainingConfig,
     data: _Data,
     encoder: TextEncoder,
     tokenizer: TextTokenizer,
@@ -452,7 +455,8 @@ def _assemble(
         model.adapter.bias.add_(torch.from_numpy(companions.prior))
     cold = ~model.met
     model = replace(model, linear=companions.linear)
-    cut = choose_cut(stand_in(model, cold).scorer().scores(users.histories), cold, users)
+    scores = stand_in(model, cold).scorer().scores(users.histories)
+    cut = choose_cut(scores, cold, users, config.cold_cost)
     model = stand_in(replace(model, cold_cut=cut), cold)
     pairs = labelled_logits(model.scorer(), users, seed=_CALIBRATION_SEED)
     text = rank_holdout(model.scorer("text"), users, len(data.catalogue)).ndcg(10)
