@@ -242,8 +242,15 @@ def test_the_best_options_train_to_the_figure_of_their_trial(
     )
     asked = tune_commands.training_config(context.params, required=("data", "backbone"))
     monkeypatch.undo()
-    learnt = learn(asked, prepare(asked, tmp_path / "tokenizer"), tmp_path / "stages")
+    rounds: list[int] = []
+    learnt = learn(
+        asked,
+        prepare(asked, tmp_path / "tokenizer"),
+        tmp_path / "stages",
+        on_round=lambda number, _: rounds.append(number),
+    )
     assert learnt.best().figure == best["figure"]
+    assert rounds == [1, 2, 3]  # of two epochs in the first stage, and one in the second
 
 
 def test_a_table_for_people(log: Path, backbone: Path, tmp_path: Path, made_up: Any) -> None:
