@@ -52,8 +52,9 @@ class DataConfig:
         Keep the events rated this or higher; None keeps all.
     min_events
         Keep the users with at least this many events, counted after ``min_rating``.
-    profile
-        Columns of the user file that the model is to know of a user.
+    profile, item_profile
+        Columns of the user file that the model is to know of a user, and of the item file that it
+        is to know of an item beside its text.
 
     Raises
     ------
@@ -71,6 +72,7 @@ class DataConfig:
     min_rating: float | None = None
     min_events: int = 1
     profile: tuple[str, ...] = ()
+    item_profile: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = {name: getattr(self, name) for name in ("interactions", "items", "users")}
@@ -86,11 +88,13 @@ class DataConfig:
             problems.append(f"min_rating {self.min_rating!r}: must be a finite number")
         if type(self.min_events) is not int or self.min_events < 1:
             problems.append(f"min_events {self.min_events!r}: must be a whole number from 1 up")
-        problems += [
-            f"profile {name!r}: must be the name of a column of the user file, once"
-            for place, name in enumerate(self.profile)
-            if not _is_text(name) or name is None or name in self.profile[:place]
-        ]
+        for field, file in (("profile", "user"), ("item_profile", "item")):
+            given = getattr(self, field)
+            problems += [
+                f"{field} {name!r}: must be the name of a column of the {file} file, once"
+                for place, name in enumerate(given)
+                if not _is_text(name) or name is None or name in given[:place]
+            ]
         problems += _template_problems(self.text)
         _raise_if_any(problems)
 
@@ -125,9 +129,12 @@ class DataConfig:
             for key in columns
             if key not in known_columns
         ]
-        profile = values.get("profile", ())
-        if isinstance(profile, str) or not isinstance(profile, Sequence):
-            problems.append(f"profile {profile!r}: must be a list of columns of the user file")
+        profiles = {name: values.get(name, ()) for name in ("profile", "item_profile")}
+        problems += [
+            f"{name} {given!r}: must be a list of columns"
+            for name, given in profiles.items()
+            if isinstance(given, str) or not isinstance(given, Sequence)
+        ]
         if not isinstance(values.get("directory"), str | Path):
             problems.append("directory: must be given, as a path")
         _raise_if_any(problems)
@@ -136,7 +143,7 @@ class DataConfig:
                 **values,
                 "directory": Path(values["directory"]),
                 "columns": Columns(**columns),
-                "profile": tuple(profile),
+                **{name: tuple(given) for name, given in profiles.items()},
             }
         )
 

@@ -85,6 +85,16 @@ ProfileColumns = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+ItemProfileColumns = Annotated[
+    str | None,
+    typer.Option(
+        "--item-profile",
+        metavar="COLUMN,COLUMN",
+        help="Columns of the item file that the model is to know of an item beside its text, as in "
+        "brand,price.",
+        rich_help_panel=_PANEL,
+    ),
+]
 MinRating = Annotated[
     float | None,
     typer.Option(help="Keep only events rated this or higher.", rich_help_panel=_PANEL),
@@ -109,6 +119,7 @@ def data_config(
     min_rating: float | None = None,
     min_events: int = 1,
     profile: str | None = None,
+    item_profile: str | None = None,
 ) -> DataConfig:
     """Turn the options into a configuration, with an absolute directory.
 
@@ -140,5 +151,10 @@ def data_config(
         text=text,
         min_rating=min_rating,
         min_events=min_events,
-        profile=tuple(name.strip() for name in profile.split(",")) if profile else (),
+        profile=_names(profile),
+        item_profile=_names(item_profile),
     )
+
+
+def _names(columns: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in columns.split(",")) if columns else ()

@@ -1,4 +1,7 @@
-"""What the model knows of a user beside the history: columns of the user file, as ids."""
+"""What the model knows of users beside their histories, and of items beside their texts.
+
+Both are columns of a file, of which known values become ids.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from numpy.typing import NDArray
 
 from builder.data.sequences import Sequences
 from builder.data.splits import Holdout, Split
-from builder.data.tables import Interactions
+from builder.data.tables import Catalogue, Interactions
 from builder.errors import DataError
 from model_repository.profile import ProfileColumn, ProfileReader, as_number
 
 BUCKETS: Final = 10
-"""Of a numeric column, each with about as many of the training users."""
-FEWEST_USERS: Final = 2
-"""Training users that a value must have; from a single one nothing is learnt of others."""
+"""Of a numeric column, each with about as many of the training users, or items."""
+FEWEST: Final = 2
+"""Training users, or items, that a value must have; from one nothing is learnt of others."""
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +32,7 @@ def choose_profile(split: Split, interactions: Interactions) -> tuple[ProfileCol
     """Which values of the profile's columns are known, by the training users alone.
 
     A column is numeric if it has numbers only, and more of them than `BUCKETS`; another has a
-    value for each text that `FEWEST_USERS` have.
+    value for each text that `FEWEST` have.
 
     Raises
     ------
@@ -41,25 +44,46 @@ def choose_profile(split: Split, interactions: Interactions) -> tuple[ProfileCol
         return ()
     training = set(split.train.user_ids)
     rows = everyone[[user in training for user in interactions.user_ids]]
-    columns = [_column(str(name), rows[name].tolist()) for name in everyone.columns]
-    for column in columns:
-        kind = "buckets" if column.values is None else "values"
-        log.info("profile column %s: %d %s", column.name, column.ids - 1, kind)
-    return tuple(columns)
+    return tuple(_column(str(name), rows[name].tolist(), "users") for name in everyone.columns)
 
 
-def _column(name: str, texts: Sequence[str]) -> ProfileColumn:
+def choose_item_profile(
+    names: Sequence[str], catalogue: Catalogue, met: NDArray[np.bool_]
+) -> tuple[ProfileColumn, ...]:
+    """The same for columns of the item file, by the items that training met, BOOL [n]."""
+    rows = catalogue.columns[met]
+    return tuple(_column(name, rows[name].tolist(), "items") for name in names)
+
+
+def item_ids(columns: Sequence[ProfileColumn], rows: pd.DataFrame) -> NDArray[np.int64]:
+    """INT64 [n, F], ids of each item's profile; 0 throughout for a column that `rows` lack."""
+    ids = np.zeros((len(rows), len(columns)), np.int64)
+    for place, column in enumerate(columns):
+        if column.name in rows:
+            reader = ProfileReader([column])
+            ids[:, place] = [reader.ids({column.name: text})[0] for text in rows[column.name]]
+    return ids
+
+
+def _column(name: str, texts: Sequence[str], whose: str) -> ProfileColumn:
+    column = _known(name, texts, whose)
+    kind = "buckets" if column.values is None else "values"
+    log.info("%s, column %s: %d %s", whose, name, column.ids - 1, kind)
+    return column
+
+
+def _known(name: str, texts: Sequence[str], whose: str) -> ProfileColumn:
     known = [text for text in texts if text]
     numbers = [number for text in known if (number := as_number(text)) is not None]
     if len(numbers) == len(known) and len(set(numbers)) > BUCKETS:
         edges = np.quantile(numbers, np.arange(1, BUCKETS) / BUCKETS)
         return ProfileColumn(name, edges=tuple(np.unique(edges).tolist()))
     counts = pd.Series(known, dtype=object).value_counts()
-    values = sorted(counts.index[counts >= FEWEST_USERS])
+    values = sorted(counts.index[counts >= FEWEST])
     if not values:
         raise DataError(
-            f"profile column {name}: no value of it belongs to {FEWEST_USERS} of the training "
-            "users, so there is nothing to learn from; leave it out"
+            f"profile column {name}: no value of it belongs to {FEWEST} of the training {whose}, "
+            "so there is nothing to learn from; leave it out"
         )
     return ProfileColumn(name, values=tuple(values))
 

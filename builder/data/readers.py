@@ -79,6 +79,14 @@ def _read_items(
     _check_ids(table, key, problems)
     rows = pd.DataFrame({name: column.to_pandas() for name, column in table.columns.items()})
     rows = tidy_items(layout.format, rows)
+    own = [str(name) for name in rows.columns if name != key]
+    for name in config.item_profile:
+        if name not in own:
+            problems.add(
+                "profile columns that do not exist",
+                f"{table.path}:1: {name}: there is no such column for an item's profile; there are "
+                f"{', '.join(own) or 'none'}",
+            )
     item_ids: list[str] = rows[key].tolist()
     if template is None and config.text is not None:
         template = Template.parse(config.text)

@@ -184,6 +184,8 @@ def _write_interest(model: Recommender, layout: Layout, directory: Path) -> None
     profile = np.zeros((len(tables), max(map(len, tables), default=0), vectors.shape[1]), "f4")
     for rows, table in zip(profile, tables, strict=True):
         rows[: len(table)] = table
+    # A text that comes with a request has no profile.
+    text_bias += sum(table[0].double() for table in adapter.item_profile)
     arrays = {
         "item_vectors": vectors.numpy(),
         "item_bias": bias.numpy(),

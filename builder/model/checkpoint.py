@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -41,7 +41,7 @@ from model_repository.text_tokenizer import TextTokenizer
 
 FORMATS: Final = (2, 3)
 """What this version reads. A model is written in the first that can hold it, so that an older
-version reads it or says that it cannot: 3 has the profile of users."""
+version reads it or says that it cannot: 3 has profiles."""
 _LINEAR: Final = "linear."
 _ADAPTER: Final = "adapter."
 _POOLING: Final = "pooling."
@@ -76,13 +76,14 @@ def save_checkpoint(
     _write_json(
         directory / "config.json",
         {
-            "format": 3 if model.profile else 2,
+            "format": 3 if model.profile or model.item_profile else 2,
             "adapter": model.adapter.config.to_dict(),
             "pooling": model.encoder.pooling,
             "pad_id": model.encoder.pad_id,
             "max_length": model.tokenizer.max_length,
             "actions": list(model.actions),
             "profile": [column.to_dict() for column in model.profile],
+            "item_profile": [column.to_dict() for column in model.item_profile],
             "linear": {"decay": model.linear.decay, "weight": model.linear.weight},
             "calibration": asdict(model.calibration),
             "cold_cut": model.cold_cut,
@@ -142,8 +143,13 @@ def _load(directory: Path, config: dict[str, Any]) -> Recommender:
         actions=config["actions"],
         met=tensors["met"].numpy(),
         cold_cut=config["cold_cut"],
-        profile=tuple(ProfileColumn.from_dict(each) for each in config.get("profile", ())),
+        profile=_columns(config.get("profile", ())),
+        item_profile=_columns(config.get("item_profile", ())),
     )
+
+
+def _columns(written: Sequence[Mapping[str, Any]]) -> tuple[ProfileColumn, ...]:
+    return tuple(ProfileColumn.from_dict(each) for each in written)
 
 
 def load_validation(directory: Path) -> Holdout:

@@ -49,7 +49,8 @@ def neighbour_means(model: Recommender, cold: NDArray[np.bool_]) -> sparse.csr_a
     between what the network makes of these, which knows what goes together. Of equals the first.
     """
     with torch.no_grad():
-        spaces = model.text_vectors, model.adapter.from_text(model.text_vectors)
+        adapter = model.adapter
+        spaces = model.text_vectors, adapter.from_text(model.text_vectors, adapter.item_ids)
     vectors = np.concatenate([_directions(space.numpy(), model.met) for space in spaces], axis=1)
     met, places = np.flatnonzero(model.met), np.flatnonzero(cold)
     keep = min(NEIGHBOURS, len(met))
@@ -78,7 +79,7 @@ def _with_mean_vectors(
     model: Recommender, mean: sparse.csr_array, cold: torch.Tensor
 ) -> InterestAdapter:
     vectors, bias = model.item_vectors()
-    from_text = model.adapter.from_text(model.text_vectors)
+    from_text = model.adapter.from_text(model.text_vectors, model.adapter.item_ids)
     adapter = copy.deepcopy(model.adapter)
     left = torch.from_numpy(mean.T @ vectors.numpy()) - from_text
     adapter.residual.weight[cold] = left[cold]

@@ -27,8 +27,9 @@ class AdapterConfig:
         Width d of item vectors and user states.
     max_history
         Longest history H that the network reads; of a longer one the last events count.
-    profile
-        Ids of each column of a user's profile, 0 ("not known") among them; empty for none.
+    profile, item_profile
+        Ids of each column of a user's profile, and of an item's, 0 ("not known") among them; empty
+        for none.
     """
 
     items: int
@@ -40,13 +41,15 @@ class AdapterConfig:
     dropout: float = 0.4
     max_history: int = 100
     profile: tuple[int, ...] = ()
+    item_profile: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> AdapterConfig:
-        values = {**values, "profile": tuple(values.get("profile", ()))}
+        profiles = {name: tuple(values.get(name, ())) for name in ("profile", "item_profile")}
+        values = {**values, **profiles}
         return cls(**{field.name: values[field.name] for field in fields(cls)})
 
 
@@ -126,7 +129,8 @@ class InterestAdapter(nn.Module):
     has no history, gets its state.
 
     What is known of the user beside the history, the profile, is added to the state: a table of
-    vectors for each of its columns. The tables start at zero.
+    vectors for each of its columns. So is what is known of an item beside its text to its vector.
+    The tables start at zero.
 
     Whitening (`fit_whitening`) spreads text vectors, which pretrained encoders crowd into a narrow
     cone (Ethayarajh 2019; WhitenRec, Zhang et al. 2024). On MovieLens-100K it lifted text alone
@@ -135,6 +139,8 @@ class InterestAdapter(nn.Module):
 
     text_mean: Tensor
     text_whitening: Tensor
+    item_ids: Tensor | None
+    """INT64 [n, F], ids of the catalogue's profiles; None where the network knows no columns."""
 
     def __init__(self, config: AdapterConfig) -> None:
         super().__init__()
@@ -161,6 +167,11 @@ class InterestAdapter(nn.Module):
         nn.init.zeros_(self.gap.weight)
         # No random number is drawn for these: without columns all is as if there were none.
         self.profile = nn.ParameterList(torch.zeros(ids, config.width) for ids in config.profile)
+        self.item_profile = nn.ParameterList(
+            torch.zeros(ids, config.width) for ids in config.item_profile
+        )
+        blank = torch.zeros(config.items, len(config.item_profile), dtype=torch.int64)
+        self.register_buffer("item_ids", blank if config.item_profile else None)
 
     @torch.no_grad()
     def fit_whitening(self, text_vectors: Tensor) -> None:
@@ -178,18 +189,22 @@ class InterestAdapter(nn.Module):
         self.text_mean.copy_(mean)
         self.text_whitening.copy_(axes * scale)
 
-    def from_text(self, text_vectors: Tensor) -> Tensor:
-        """Text vectors FP [m, h] → item vectors FP [m, d] of items known by text alone."""
+    def from_text(self, text_vectors: Tensor, ids: Tensor | None = None) -> Tensor:
+        """Text vectors FP [m, h] → item vectors FP [m, d] of items that are not known by their id.
+
+        ``ids`` INT64 [m, F] are those of their profiles; without them nothing but the text is
+        known.
+        """
         vectors: Tensor = self.project((text_vectors - self.text_mean) @ self.text_whitening)
-        return vectors
+        if not self.config.item_profile:
+            return vectors
+        if ids is None:
+            return vectors + torch.stack([table[0] for table in self.item_profile]).sum(0)
+        return vectors + _looked_up(self.item_profile, ids)
 
     def of_profile(self, profiles: Tensor) -> Tensor:
         """What profiles INT64 [B, P] add to the states of their users, FP [B, d]."""
-        added = [
-            functional.embedding(profiles[:, place], table)
-            for place, table in enumerate(self.profile)
-        ]
-        return torch.stack(added).sum(0)
+        return _looked_up(self.profile, profiles)
 
     def states(
         self, vectors: Tensor, actions: Tensor, gaps: Tensor, profiles: Tensor | None = None
@@ -245,3 +260,9 @@ class InterestAdapter(nn.Module):
         states = torch.cat([start, events_in], dim=1) + self.position(where)
         ahead = where.unsqueeze(0) > where.unsqueeze(1)
         return states, torch.where(ahead, MASKED, 0.0).to(states.dtype)
+
+
+def _looked_up(tables: nn.ParameterList, ids: Tensor) -> Tensor:
+    """Sum of the tables' rows for ids INT64 [m, columns], FP [m, d]."""
+    rows = [functional.embedding(ids[:, place], table) for place, table in enumerate(tables)]
+    return torch.stack(rows).sum(0)

@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from builder.data.profiles import item_ids
 from builder.data.tables import Catalogue
 from builder.model.cold_items import stand_in
 from builder.model.interest import InterestAdapter
@@ -31,7 +33,7 @@ def with_new_items(
     below = ((0, len(new)), (0, 0))
     grown = replace(
         model,
-        adapter=_grown(model.adapter, len(new)),
+        adapter=_grown(model.adapter, item_ids(model.item_profile, new.columns)),
         linear=replace(
             model.linear,
             index=np.pad(model.linear.index, below),
@@ -49,7 +51,7 @@ def with_new_items(
 
 
 def with_catalogue(
-    model: Recommender, item_ids: Sequence[str], actions: Sequence[str]
+    model: Recommender, catalogue: Catalogue, actions: Sequence[str]
 ) -> InterestAdapter:
     """The model's network for another catalogue and other actions, to be trained on.
 
@@ -58,11 +60,14 @@ def with_catalogue(
     """
     adapter, state = model.adapter, model.adapter.state_dict()
     known = model.catalogue.index
-    items = [known.get(item, -1) for item in item_ids]
+    items = [known.get(item, -1) for item in catalogue.item_ids]
     names = ["", *model.actions]  # row 0 is "not known"
     kinds = [names.index(name) if name in names else -1 for name in ["", *actions]]
     for name, rows in (("residual.weight", items), ("bias", items), ("action.weight", kinds)):
         state[name] = _rows(state[name], rows)
+    if adapter.item_ids is not None:
+        ids = item_ids(model.item_profile, catalogue.columns)
+        state["item_ids"] = torch.from_numpy(ids)
     config = replace(adapter.config, items=len(items), actions=len(actions))
     other = InterestAdapter(config)
     other.load_state_dict(state)
@@ -77,11 +82,15 @@ def _rows(tensor: Tensor, rows: Sequence[int]) -> Tensor:
     return found
 
 
-def _grown(adapter: InterestAdapter, new: int) -> InterestAdapter:
+def _grown(adapter: InterestAdapter, ids: NDArray[np.int64]) -> InterestAdapter:
+    """With new items at the end, of whose profiles these are the ids INT64 [m, F]."""
+    new = len(ids)
     grown = InterestAdapter(replace(adapter.config, items=adapter.config.items + new))
     state = adapter.state_dict()
     for name in ("residual.weight", "bias"):
         state[name] = _zeros_below(state[name], new)
+    if adapter.item_ids is not None:
+        state["item_ids"] = torch.cat([adapter.item_ids, torch.from_numpy(ids)])
     grown.load_state_dict(state)
     return grown.eval()
 

@@ -44,8 +44,8 @@ class Recommender:
         BOOL [n], which items had training events; the others are cold, see `cold_items`.
     cold_cut
         What is taken off the logit of a cold item.
-    profile
-        The columns of a user's profile that it knows.
+    profile, item_profile
+        The columns of a user's profile that it knows, and of an item's.
     """
 
     encoder: TextEncoder
@@ -59,6 +59,7 @@ class Recommender:
     met: NDArray[np.bool_]
     cold_cut: float = 0.0
     profile: Sequence[ProfileColumn] = ()
+    item_profile: Sequence[ProfileColumn] = ()
 
     def scorer(self, part: Part = "whole") -> PartScorer:
         return PartScorer(self, part)
@@ -73,7 +74,7 @@ def item_vectors(
     adapter: InterestAdapter, text_vectors: Tensor, *, text_only: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Item vectors FP [n, d] and biases FP [n] of the whole catalogue."""
-    vectors = adapter.from_text(text_vectors)
+    vectors = adapter.from_text(text_vectors, adapter.item_ids)
     if text_only:
         return vectors, torch.zeros_like(adapter.bias)
     return vectors + adapter.residual.weight, adapter.bias

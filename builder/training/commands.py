@@ -16,6 +16,7 @@ from builder.data.options import (
     ColumnMap,
     DataFormat,
     InteractionsFile,
+    ItemProfileColumns,
     ItemsFile,
     MinEvents,
     MinRating,
@@ -31,7 +32,7 @@ from builder.training.config import TrainingConfig, partial_directory
 _DEFAULT = TrainingConfig
 _OF_DATA: Final = (
     "data_format", "interactions", "items", "users", "column", "text", "min_rating", "min_events",
-    "profile",
+    "profile", "item_profile",
 )  # fmt: skip
 
 
@@ -97,6 +98,7 @@ def train(
     min_rating: MinRating = None,
     min_events: MinEvents = 1,
     profile: ProfileColumns = None,
+    item_profile: ItemProfileColumns = None,
     split: options.SplitMethod = _DEFAULT.split,
     hold_out_items: options.HoldOutItems = _DEFAULT.hold_out_items,
     pooling: options.Pooling = _DEFAULT.pooling,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from builder.model.interest import InterestAdapter
+from builder.model.recommender import item_vectors
 from builder.training.losses import binary, contrastive, softmax
 from builder.training.text_vectors import TextVectors
 
@@ -167,7 +168,7 @@ class NextItemObjective(nn.Module):
         return {"loss": loss + found.penalty}
 
     def _known_of_profiles(self, profiles: Tensor) -> Tensor:
-        """BOOL [B, P]: a request may come without a profile, and a profile without a column."""
+        """BOOL [B, P]: a user may come without a profile, and a profile without a column."""
         users, columns = profiles.shape
         drawn = torch.rand(users, 1 + columns, device=profiles.device) >= self.feature_dropout
         return drawn[:, :1] & drawn[:, 1:]
@@ -177,7 +178,7 @@ class NextItemObjective(nn.Module):
 
     def _item_vectors(self, items: Tensor) -> ItemVectors:
         """Vectors of items INT64 [m]."""
-        text = self.adapter.from_text(self.text(items))
+        text = self._from_text(items)
         by_id = self._known_by_id(items).to(text.dtype)
         residual = self.adapter.residual(items)
         return ItemVectors(
@@ -187,6 +188,15 @@ class NextItemObjective(nn.Module):
             self.adapter.bias[items] * by_id,
             text.new_zeros(()),
         )
+
+    def _from_text(self, items: Tensor) -> Tensor:
+        """Vectors FP [m, d] of items INT64 [m] that their ids say nothing of."""
+        ids = self.adapter.item_ids
+        if ids is not None:
+            ids = ids[items]
+            if self.training:  # a new item may come with its text alone
+                ids = ids * self._known_of_profiles(ids)
+        return self.adapter.from_text(self.text(items), ids)
 
     def _known_by_id(self, items: Tensor) -> Tensor:
         """BOOL [m]: which items are known by their id in this step.
@@ -257,14 +267,14 @@ class TuningObjective(NextItemObjective):
             loss=loss,
         )
         with torch.no_grad():
-            whole = adapter.from_text(text_vectors) + adapter.residual.weight
+            whole, _ = item_vectors(adapter, text_vectors)
         self.whole = nn.Parameter(whole)
 
     def _new_average(self) -> None:
         """None: a rate that falls to 0 ends on a plateau by itself."""
 
     def _item_vectors(self, items: Tensor) -> ItemVectors:
-        text, whole = self.adapter.from_text(self.text(items)), self.whole[items]
+        text, whole = self._from_text(items), self.whole[items]
         by_id = self._known_by_id(items).to(text.dtype)
         vectors = torch.where(by_id.unsqueeze(-1) > 0, whole, text)
         met = (self.popularity[items] > 0).to(text.dtype)
@@ -274,6 +284,6 @@ class TuningObjective(NextItemObjective):
 
     @torch.no_grad()
     def settle(self, text_vectors: Tensor) -> None:
-        left = self.whole - self.adapter.from_text(text_vectors)
+        left = self.whole - self.adapter.from_text(text_vectors, self.adapter.item_ids)
         met = (self.popularity > 0).to(left.dtype)
         self.adapter.residual.weight.copy_(left * met.unsqueeze(-1))

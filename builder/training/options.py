@@ -220,8 +220,8 @@ FeatureDropout = Annotated[
     float,
     typer.Option(
         metavar="SHARE",
-        help="Histories without their actions, without their times, and users without their "
-        "profile or a column of it, in a step, so that a request may come without them.",
+        help="Histories without their actions, without their times, and users and items without "
+        "their profile or a column of it, in a step, so that a request may come without them.",
         rich_help_panel=_BOTH,
     ),
 ]

@@ -20,7 +20,7 @@ import transformers
 from torch import nn
 
 from builder.data import Catalogue, Holdout, Sequences, Split, read, split_log
-from builder.data.profiles import choose_profile, with_profiles
+from builder.data.profiles import choose_item_profile, choose_profile, item_ids, with_profiles
 from builder.errors import CheckpointError, ConfigError, DataError
 from builder.evaluation.baselines import baselines
 from builder.evaluation.ranking import rank_holdout
@@ -73,6 +73,7 @@ class _Data:
     split: Split
     actions: Sequence[str]
     profile: Sequence[ProfileColumn]
+    item_profile: Sequence[ProfileColumn]
 
     @cached_property
     def chosen_on(self) -> Holdout:
@@ -192,7 +193,7 @@ def learn(
     if start is None:
         adapter = _new_adapter(config, max_history, data, frozen_vectors)
     else:
-        adapter = with_catalogue(start, data.catalogue.item_ids, data.actions)
+        adapter = with_catalogue(start, data.catalogue, data.actions)
     with torch.no_grad():  # nothing can be learnt of an item without training events
         adapter.residual.weight[data.popularity == 0] = 0
         adapter.bias[data.popularity == 0] = 0
@@ -286,16 +287,26 @@ def _read(config: TrainingConfig, start: Recommender | None) -> _Data:
     if len(split.train.items) < 2:
         raise DataError("there are fewer than 2 training events; give a longer log")
     if start is None:
+        met = np.bincount(split.train.items, minlength=len(catalogue)) > 0
         profile: Sequence[ProfileColumn] = choose_profile(split, interactions)
+        items: Sequence[ProfileColumn] = choose_item_profile(
+            config.data.item_profile, catalogue, met
+        )
     else:
-        profile = start.profile
-        if {column.name for column in profile} != set(config.data.profile):
-            raise ConfigError(
-                f"--profile {','.join(config.data.profile) or 'left out'}: the run of --warm-start "
-                f"knows {','.join(column.name for column in profile) or 'none'}; give the same"
-            )
+        profile, items = start.profile, start.item_profile
+        _check_same("--profile", config.data.profile, profile)
+        _check_same("--item-profile", config.data.item_profile, items)
     split = with_profiles(split, profile, interactions)
-    return _Data(catalogue, split, interactions.actions, profile)
+    return _Data(catalogue, split, interactions.actions, profile, items)
+
+
+def _check_same(option: str, asked: Sequence[str], known: Sequence[ProfileColumn]) -> None:
+    names = [column.name for column in known]
+    if set(names) != set(asked):
+        raise ConfigError(
+            f"{option} {','.join(asked) or 'left out'}: the run of --warm-start knows "
+            f"{','.join(names) or 'none'}; give the same"
+        )
 
 
 def _learning_layers(config: TrainingConfig, backbone: nn.Module) -> int:
@@ -336,8 +347,12 @@ def _new_adapter(
             dropout=config.dropout,
             max_history=max_history,
             profile=tuple(column.ids for column in data.profile),
+            item_profile=tuple(column.ids for column in data.item_profile),
         )
     )
+    if adapter.item_ids is not None:
+        ids = item_ids(data.item_profile, data.catalogue.columns)
+        adapter.item_ids.copy_(torch.from_numpy(ids))
     adapter.fit_whitening(text_vectors)
     return adapter
 
@@ -441,6 +456,7 @@ def _assemble(
         actions=data.actions,
         met=data.popularity.numpy() > 0,
         profile=data.profile,
+        item_profile=data.item_profile,
     )
     users = data.chosen_on
     companions = choose_companions(

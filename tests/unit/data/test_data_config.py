@@ -26,6 +26,7 @@ configs = st.builds(
     min_rating=st.none() | st.floats(allow_nan=False, allow_infinity=False),
     min_events=st.integers(1, 10**6),
     profile=st.lists(st.text(min_size=1), unique=True).map(tuple),
+    item_profile=st.lists(st.text(min_size=1), unique=True).map(tuple),
 )
 
 

@@ -11,7 +11,13 @@ import pytest
 
 from builder.data import DataConfig, Sequences, read, split_log
 from builder.data.options import data_config
-from builder.data.profiles import BUCKETS, choose_profile, with_profiles
+from builder.data.profiles import (
+    BUCKETS,
+    choose_item_profile,
+    choose_profile,
+    item_ids,
+    with_profiles,
+)
 from builder.errors import ConfigError, DataError
 
 Write = Callable[..., Path]
@@ -151,7 +157,54 @@ def test_movielens_has_profiles(movielens: Path) -> None:
 
 def test_the_option_is_a_list_of_names() -> None:
     assert data_config(Path("d"), profile="age, gender").profile == ("age", "gender")
-    assert data_config(Path("d")).profile == ()
+    assert data_config(Path("d"), item_profile="brand,price").item_profile == ("brand", "price")
+    assert data_config(Path("d")).profile == data_config(Path("d")).item_profile == ()
     for wrong in ("age,", "age,age"):
         with pytest.raises(ConfigError, match="must be the name of a column of the user file"):
             data_config(Path("d"), profile=wrong)
+        with pytest.raises(ConfigError, match="must be the name of a column of the item file"):
+            data_config(Path("d"), item_profile=wrong)
+
+
+PRICED = "item_id,title,price,brand\n" + "".join(
+    f"{item},Item {item},{item}.5,{'xy'[item % 2] if item < 20 else ''}\n" for item in range(1, 25)
+)
+
+
+def test_columns_of_the_item_file_become_ids_by_the_items_that_training_met(write: Write) -> None:
+    directory = write(interactions__csv=LOG, items__csv=PRICED)
+    config = DataConfig(directory, item_profile=("brand", "price"))
+    _, catalogue = read(config)
+    met = np.arange(24) < 12
+    brand, price = choose_item_profile(config.item_profile, catalogue, met)
+    assert brand.values == ("x", "y")
+    assert price.edges is not None
+    assert max(price.edges) < 12.5
+    ids = item_ids((brand, price), catalogue.columns)
+    assert ids.shape == (24, 2)
+    assert ids[:3, 0].tolist() == [2, 1, 2]
+    assert ids[19:, 0].tolist() == [0] * 5  # no brand
+    assert ids[23, 1] == price.ids - 1
+    # Items of another file, which lacks a column.
+    assert item_ids((brand, price), catalogue.columns[["price"]])[:, 0].tolist() == [0] * 24
+    assert choose_item_profile((), catalogue, met) == ()
+    assert item_ids((), catalogue.columns).shape == (24, 0)
+
+
+def test_a_column_that_the_item_file_lacks_is_named(write: Write) -> None:
+    directory = write(interactions__csv=LOG, items__csv=PRICED)
+    message = r"items.csv:1: prize: there is no such column for an item's profile; there are title,"
+    with pytest.raises(DataError, match=message):
+        read(DataConfig(directory, item_profile=("prize",)))
+    with pytest.raises(DataError, match=r"items.csv:1: item_id: there is no such column"):
+        read(DataConfig(directory, item_profile=("item_id",)))
+
+
+def test_columns_that_a_format_makes_can_be_used_too(write: Write) -> None:
+    directory = write(
+        ratings__csv="userId,movieId,rating,timestamp\n1,1,4.0,10\n1,2,3.5,5\n",
+        movies__csv="movieId,title,genres\n1,Toy Story (1995),Comedy\n2,Heat (1995),Action\n",
+    )
+    _, catalogue = read(DataConfig(directory, item_profile=("year", "genres")))
+    (year,) = choose_item_profile(("year",), catalogue, np.ones(2, bool))
+    assert year.values == ("1995",)

@@ -28,7 +28,7 @@ from builder.export.targets.onnxruntime import OnnxRuntime
 from builder.export.targets.tensorrt import TensorRT, TensorRTRTX
 from builder.model.checkpoint import save_checkpoint
 from builder.model.interest import InterestAdapter
-from builder.model.recommender import Recommender
+from builder.model.recommender import Recommender, encode_texts
 from builder.repository import check_graph, ensemble_config, step_config
 from client import _contract as contract
 from model_repository.batch import Handler, Request
@@ -38,8 +38,9 @@ from model_repository.graph import Graph
 from model_repository.interest_requests import EncodedTexts, RankRequests, RecommendRequests
 from model_repository.policy import Policy
 from model_repository.request_tokenizer import RequestTokenizer
-from tests.unit.model.tiny import ITEMS, PROFILE, recommender, sequences
-from tests.unit.steps.conftest import user
+from model_repository.text_encoder import EncodeRequests
+from tests.unit.model.tiny import ITEM_PROFILE, ITEMS, PROFILE, recommender, sequences
+from tests.unit.steps.conftest import plain, user
 
 VALIDATION = Holdout(
     replace(
@@ -53,7 +54,7 @@ LIMITS = Limits(max_top_k=ITEMS, max_rows=4)
 
 @pytest.fixture(scope="module")
 def profiled(backbone: Path) -> Recommender:
-    return recommender(backbone, profile=PROFILE)
+    return recommender(backbone, profile=PROFILE, item_profile=ITEM_PROFILE)
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +158,30 @@ def steps_of(root: Path):  # type: ignore[no-untyped-def]
         return tensors
 
     return ask
+
+
+def test_a_text_of_the_request_is_an_item_without_a_profile(
+    profiled: Recommender, repositories: dict[str, Path]
+) -> None:
+    encode = EncodeRequests(repositories["fused"] / "encode/1")
+
+    def encoded(texts: Sequence[str]) -> EncodedTexts:
+        (answer,) = encode([plain(*texts)])
+        assert not isinstance(answer, Exception)
+        return EncodedTexts(answer["VECTOR"], answer["TRUNCATED"][:, 0])
+
+    request = user(["i1"], candidate=["new", "i2"], candidate_text=["the cats", ""])
+    (answer,) = RankRequests(repositories["fused"] / "rank/1", encoded)([request])
+    stepwise = steps_of(repositories["ensemble"])("rank", request)
+    assert not isinstance(answer, Exception)
+    with torch.no_grad():
+        text = encode_texts(profiled.encoder, profiled.tokenizer, ["the cats"])
+        vectors, _ = profiled.item_vectors()
+        nobody = torch.zeros(1, 1, dtype=torch.int64)
+        state = profiled.adapter.states(vectors[torch.tensor([[1]])], nobody, nobody)[0, -1]
+        expected = float(profiled.adapter.from_text(text)[0] @ state)
+    for found in (answer, stepwise):
+        assert found["LOGIT"][0, 0] == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
 def test_a_bad_profile_harms_no_other_request(repositories: dict[str, Path]) -> None:

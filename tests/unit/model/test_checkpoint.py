@@ -24,7 +24,7 @@ from builder.model.checkpoint import (
 )
 from builder.model.recommender import Part, encode_texts
 from builder.model.text_encoder import POOLINGS, Pooling
-from tests.unit.model.tiny import ITEMS, PROFILE, TEXTS, recommender, sequences
+from tests.unit.model.tiny import ITEM_PROFILE, ITEMS, PROFILE, TEXTS, recommender, sequences
 from tests.unit.steps.conftest import Parts
 
 VALIDATION = Holdout(
@@ -100,7 +100,7 @@ def profiled(directory: Path, backbone: Path) -> Path:
         shutil.copy(backbone / name, directory / "encoder")
     save_checkpoint(
         directory,
-        recommender(backbone, profile=PROFILE),
+        recommender(backbone, profile=PROFILE, item_profile=ITEM_PROFILE),
         replace(VALIDATION, histories=histories),
         config={},
         metrics={},
@@ -112,11 +112,18 @@ def test_profiles_come_back(tmp_path: Path, backbone: Path) -> None:
     run = profiled(tmp_path / "run", backbone)
     loaded, holdout = load_checkpoint(run), load_validation(run)
     assert loaded.profile == PROFILE
+    assert loaded.item_profile == ITEM_PROFILE
+    assert loaded.adapter.item_ids is not None
+    assert loaded.adapter.item_ids[:2].tolist() == [[2, 1], [1, 1]]
     assert holdout.histories.profiles is not None
     assert holdout.histories.profiles.dtype == np.int32
     assert holdout.histories.profiles.tolist() == [[1, 2], [0, 0], [3, 1]]
     scores = loaded.scorer().scores(holdout.histories)
-    expected = recommender(backbone, profile=PROFILE).scorer().scores(holdout.histories)
+    expected = (
+        recommender(backbone, profile=PROFILE, item_profile=ITEM_PROFILE)
+        .scorer()
+        .scores(holdout.histories)
+    )
     np.testing.assert_array_equal(scores, expected)
     for user in range(3):  # batched equals single
         alone = loaded.scorer().scores(holdout.histories.rows(user, user + 1))
@@ -138,10 +145,11 @@ def test_only_a_model_with_profiles_asks_for_a_version_that_knows_them(
 
 def test_a_checkpoint_of_before_there_were_profiles_loads(run: Path) -> None:
     config = json.loads((run / "config.json").read_text())
-    del config["profile"], config["adapter"]["profile"]
+    for name in ("profile", "item_profile"):
+        del config[name], config["adapter"][name]
     (run / "config.json").write_text(json.dumps(config))
     loaded = load_checkpoint(run)
-    assert loaded.profile == ()
+    assert loaded.profile == loaded.item_profile == ()
     assert load_validation(run).histories.profiles is None
 
 

@@ -174,13 +174,13 @@ def test_columns_draw_no_random_number_and_say_nothing_before_they_have_learnt()
     drawn, networks = [], []
     for profile in ((), (4, 3)):
         torch.manual_seed(1)
-        networks.append(
-            InterestAdapter(AdapterConfig(5, 4, actions=2, width=8, profile=profile)).eval()
-        )
+        config = AdapterConfig(5, 4, actions=2, width=8, profile=profile, item_profile=profile[:1])
+        networks.append(InterestAdapter(config).eval())
         drawn.append(torch.rand(1))
     assert drawn[0] == drawn[1]
     without, with_columns = (each.state_dict() for each in networks)
-    assert with_columns.keys() - without.keys() == {"profile.0", "profile.1"}
+    columns = {"profile.0", "profile.1", "item_profile.0", "item_ids"}
+    assert with_columns.keys() - without.keys() == columns
     for name, value in without.items():
         torch.testing.assert_close(with_columns[name], value, rtol=0, atol=0)
     history = events(0, 2, 3)
@@ -193,7 +193,21 @@ def test_columns_draw_no_random_number_and_say_nothing_before_they_have_learnt()
 
 
 def test_config_with_columns_round_trip() -> None:
-    config = AdapterConfig(3, 4, profile=(4, 3))
+    config = AdapterConfig(3, 4, profile=(4, 3), item_profile=(2,))
     assert AdapterConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-    older = {name: value for name, value in config.to_dict().items() if name != "profile"}
-    assert AdapterConfig.from_dict(older).profile == ()
+    older = {name: value for name, value in config.to_dict().items() if "profile" not in name}
+    assert AdapterConfig.from_dict(older) == AdapterConfig(3, 4)
+
+
+@torch.no_grad()
+def test_an_item_is_its_text_and_what_its_columns_say() -> None:
+    plain_network, network = adapter(), adapter(item_profile=(3, 4))
+    texts = torch.randn(5, 16, generator=torch.Generator().manual_seed(0))
+    ids = torch.tensor([[0, 0], [1, 0], [0, 3], [2, 1], [2, 3]])
+    first, second = network.item_profile
+    expected = plain_network.from_text(texts) + first[ids[:, 0]] + second[ids[:, 1]]
+    torch.testing.assert_close(network.from_text(texts, ids), expected)
+    # A text that comes without columns is an item of which nothing else is known.
+    torch.testing.assert_close(network.from_text(texts), network.from_text(texts, 0 * ids))
+    assert plain_network.item_ids is None
+    assert "item_ids" not in plain_network.state_dict()

@@ -9,9 +9,9 @@ import torch
 
 from builder.data import Catalogue
 from builder.model.cold_items import neighbour_means
-from builder.model.new_items import with_new_items
+from builder.model.new_items import with_catalogue, with_new_items
 from builder.model.recommender import encode_texts
-from tests.unit.model.tiny import ITEMS, recommender, sequences
+from tests.unit.model.tiny import ITEM_PROFILE, ITEMS, recommender, sequences
 
 TEXTS = ["the matrix", "a film about cats"]
 NEW = Catalogue(["n0", "n1"], TEXTS, pd.DataFrame({"title": TEXTS, "colour": ["red", "blue"]}))
@@ -39,3 +39,31 @@ def test_the_catalogue_keeps_its_order_and_its_columns(backbone: Path) -> None:
     assert grown.texts == [*model.catalogue.texts, *TEXTS]
     assert list(grown.columns.columns) == list(model.catalogue.columns.columns)
     assert grown.index["n1"] == ITEMS + 1
+
+
+def test_new_items_have_profiles_too(backbone: Path) -> None:
+    model = recommender(backbone, item_profile=ITEM_PROFILE)
+    rows = pd.DataFrame({"title": TEXTS, "genre": ["drama", "opera"], "year": ["1994", "2001"]})
+    grown = with_new_items(model, Catalogue(["n0", "n1"], TEXTS, rows))
+    known, ids = model.adapter.item_ids, grown.adapter.item_ids
+    assert known is not None
+    assert ids is not None
+    torch.testing.assert_close(ids[:ITEMS], known)
+    assert ids[ITEMS:].tolist() == [[2, 1], [0, 2]]
+    # A file that lacks the columns says nothing of them.
+    bare = with_new_items(model, NEW).adapter.item_ids
+    assert bare is not None
+    assert bare[ITEMS:].tolist() == [[0, 0], [0, 0]]
+    histories = sequences([0, 3, 5], [], [7, 1])
+    before, after = model.scorer("text").scores(histories), grown.scorer("text").scores(histories)
+    np.testing.assert_allclose(after[:, :ITEMS], before, rtol=1e-5, atol=1e-6)
+
+
+def test_a_warm_start_reads_the_profiles_of_its_own_catalogue(backbone: Path) -> None:
+    model = recommender(backbone, item_profile=ITEM_PROFILE)
+    rows = pd.DataFrame({"genre": ["drama", "comedy"], "year": ["2001", ""]})
+    adapter = with_catalogue(model, Catalogue(["i3", "new"], TEXTS, rows), ["buy"])
+    assert adapter.item_ids is not None
+    assert adapter.item_ids.tolist() == [[2, 2], [1, 0]]
+    for found, kept in zip(adapter.item_profile, model.adapter.item_profile, strict=True):
+        torch.testing.assert_close(found, kept)

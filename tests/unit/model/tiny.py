@@ -12,6 +12,7 @@ import torch
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from builder.data import Catalogue, Sequences
+from builder.data.profiles import item_ids
 from builder.model.calibration import Calibration
 from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.linear import LinearTerm, ease
@@ -62,6 +63,14 @@ PROFILE = (
 )
 
 
+GENRES = [["drama", "comedy", ""][index % 3] for index in range(ITEMS)]
+YEARS = [str(1990 + index) for index in range(ITEMS)]
+ITEM_PROFILE = (
+    ProfileColumn("genre", values=("comedy", "drama")),
+    ProfileColumn("year", edges=(1995.0,)),
+)
+
+
 def write_backbone(directory: Path, tokenizer_file: Path) -> Path:
     """A BERT of three layers with its tokenizer, as Hugging Face lays them out."""
     torch.manual_seed(0)
@@ -105,7 +114,10 @@ def adapter(*, width: int = 8, seed: int = 0, **shape: Any) -> InterestAdapter:
 
 
 def recommender(
-    backbone: Path, pooling: Pooling = "mean", profile: Sequence[ProfileColumn] = ()
+    backbone: Path,
+    pooling: Pooling = "mean",
+    profile: Sequence[ProfileColumn] = (),
+    item_profile: Sequence[ProfileColumn] = (),
 ) -> Recommender:
     """A whole model that was never trained."""
     torch.manual_seed(0)
@@ -114,7 +126,13 @@ def recommender(
         torch.nn.init.normal_(encoder.query.weight)
     tokenizer = TextTokenizer(backbone / "tokenizer.json", 8)
     vectors = encode_texts(encoder, tokenizer, TEXTS)
-    network = adapter(profile=tuple(column.ids for column in profile))
+    network = adapter(
+        profile=tuple(column.ids for column in profile),
+        item_profile=tuple(column.ids for column in item_profile),
+    )
+    columns = pd.DataFrame({"title": TEXTS, "genre": GENRES, "year": YEARS})
+    if network.item_ids is not None:
+        network.item_ids.copy_(torch.from_numpy(item_ids(item_profile, columns)))
     network.fit_whitening(vectors)
     train = sequences([0, 1, 2], [1, 2, 3], [2, 3, 4, 5], [6, 0, 1])
     linear = LinearTerm.pruned(ease(train, ITEMS, regularisation=1.0), 4)
@@ -125,10 +143,13 @@ def recommender(
         linear=linear.weighted(decay=0.9, weight=2.0),
         calibration=Calibration(0.7, -0.3, 0.95),
         catalogue=Catalogue(
-            [f"i{index}" for index in range(ITEMS)], TEXTS, pd.DataFrame({"title": TEXTS})
+            [f"i{index}" for index in range(ITEMS)],
+            TEXTS,
+            columns if item_profile else columns[["title"]],
         ),
         text_vectors=vectors,
         actions=["buy", "view"],
         met=np.ones(ITEMS, bool),
         profile=profile,
+        item_profile=item_profile,
     )

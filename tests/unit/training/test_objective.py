@@ -7,8 +7,9 @@ import torch
 from torch.nn import functional
 
 from builder.model.interest import InterestAdapter
+from builder.model.recommender import item_vectors as recommender_vectors
 from builder.training import objective as module
-from builder.training.objective import NO_TARGET, NextItemObjective
+from builder.training.objective import NO_TARGET, NextItemObjective, TuningObjective
 from builder.training.text_vectors import FrozenTextVectors
 from tests.unit.model.tiny import ITEMS, adapter
 
@@ -250,3 +251,60 @@ def test_without_profiles_no_random_number_is_drawn_for_them() -> None:
         objective.train()(**batch)
         after.append(torch.rand(1))
     assert after[0] == after[1] == after[2]
+
+
+ITEM_IDS = torch.tensor([[item % 3, item % 2] for item in range(ITEMS)])
+
+
+def with_item_profiles(
+    *, id_dropout: float = 0.0, feature_dropout: float = 0.0, kind: type = NextItemObjective
+) -> NextItemObjective:
+    text = torch.randn(ITEMS, 16, generator=torch.Generator().manual_seed(0))
+    network = adapter(dropout=0, item_profile=(3, 2))
+    assert network.item_ids is not None
+    network.item_ids.copy_(ITEM_IDS)
+    more = {} if kind is NextItemObjective else {"text_vectors": text}
+    made: NextItemObjective = kind(
+        network,
+        FrozenTextVectors(text),
+        POPULARITY,
+        id_dropout=id_dropout,
+        feature_dropout=feature_dropout,
+        **more,
+    )
+    return made.eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [NextItemObjective, TuningObjective])
+def test_items_read_and_compete_with_their_profiles(kind: type) -> None:
+    objective = with_item_profiles(kind=kind)
+    network = objective.adapter
+    text_vectors = objective.text(torch.arange(ITEMS))
+    objective.settle(text_vectors)
+    whole, bias = recommender_vectors(network, text_vectors)
+    vectors = objective._item_vectors(torch.arange(ITEMS))
+    found = vectors.used
+    torch.testing.assert_close(found[:UNMET], whole[:UNMET])
+    torch.testing.assert_close(vectors.bias[:UNMET], bias[:UNMET])
+    # Of an item without events nothing is known by its id, but its profile is.
+    expected = network.from_text(text_vectors, ITEM_IDS)[UNMET]
+    torch.testing.assert_close(found[UNMET], expected)
+    assert not torch.allclose(found[UNMET], network.from_text(text_vectors)[UNMET])
+
+
+def test_item_profiles_are_dropped_so_that_a_text_may_come_alone() -> None:
+    objective = with_item_profiles(id_dropout=0.999999, feature_dropout=0.999999).train()
+    vectors = objective._item_vectors(torch.arange(ITEMS)).used
+    expected = objective.adapter.from_text(objective.text(torch.arange(ITEMS)))
+    torch.testing.assert_close(vectors, expected)
+
+
+def test_item_profiles_are_learnt_in_both_stages() -> None:
+    for kind in (NextItemObjective, TuningObjective):
+        objective = with_item_profiles(id_dropout=0.5, kind=kind).train()
+        torch.manual_seed(0)
+        objective(**BATCH)["loss"].backward()
+        for table in objective.adapter.item_profile:
+            assert table.grad is not None
+            assert table.grad.abs().sum(1).min() > 0

@@ -426,24 +426,37 @@ def test_options_that_were_being_written_begin_again(
 
 
 def write_users(log: Path, directory: Path) -> Path:
-    """The log with a user file; the group of a user says where they start to walk."""
+    """The log with a user file and kinds of items; a user's group says where they start."""
     shutil.copytree(log, directory)
     rows = [f"u{user}\t{20 + user}\tg{user % (ITEMS - 1) % 2}" for user in range(USERS)]
     header = "user_id:token\tage:token\tgroup:token"
     (directory / "tiny.user").write_text("\n".join([header, *rows]))
+    header, *items = (directory / "tiny.item").read_text().splitlines()
+    kinds = [f"{line}\tk{place % 2}" for place, line in enumerate(items)]
+    (directory / "tiny.item").write_text("\n".join([f"{header}\tkind:token", *kinds]))
     return directory
 
 
 def test_profiles_are_learnt_chosen_on_and_kept(
     config: TrainingConfig, log: Path, tmp_path: Path
 ) -> None:
-    data = DataConfig(write_users(log, tmp_path / "data"), profile=("age", "group"))
+    data = DataConfig(
+        write_users(log, tmp_path / "data"),
+        text="{title}",
+        profile=("age", "group"),
+        item_profile=("kind",),
+    )
     train(replace(config, data=data, tune_epochs=0), tmp_path / "run")
     model = load_checkpoint(tmp_path / "run")
     age, group = model.profile
     assert age.edges is not None
     assert group.values == ("g0", "g1")
-    assert all(table[1:].abs().max() > 0 for table in model.adapter.profile)
+    (kind,) = model.item_profile
+    assert kind.values == ("k0", "k1")
+    tables = [*model.adapter.profile, *model.adapter.item_profile]
+    assert all(table[1:].abs().max() > 0 for table in tables)
+    assert model.adapter.item_ids is not None
+    assert model.adapter.item_ids[:, 0].tolist() == [1 + item % 2 for item in range(ITEMS)]
     validation = load_validation(tmp_path / "run")
     assert validation.histories.profiles is not None
     assert validation.histories.profiles.shape == (USERS, 2)
@@ -460,17 +473,22 @@ def test_profiles_are_learnt_chosen_on_and_kept(
     again = replace(config, data=data, tune_epochs=0, warm_start=str(tmp_path / "run"))
     train(again, tmp_path / "again")
     assert load_checkpoint(tmp_path / "again").profile == model.profile
+    assert load_checkpoint(tmp_path / "again").item_profile == model.item_profile
     with pytest.raises(ConfigError, match="--profile age: the run of --warm-start knows age,group"):
         train(
             replace(again, data=replace(data, profile=("age",))),
             tmp_path / "other",
         )
+    with pytest.raises(
+        ConfigError, match=r"--item-profile left out: the run of .* knows kind; give"
+    ):
+        train(replace(again, data=replace(data, item_profile=())), tmp_path / "third")
 
 
 def test_a_user_file_without_profile_changes_nothing(
     run: Path, config: TrainingConfig, log: Path, tmp_path: Path
 ) -> None:
-    data = DataConfig(write_users(log, tmp_path / "data"))
+    data = DataConfig(write_users(log, tmp_path / "data"), text="{title}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("builder.training.run.better", lambda _, tuned: tuned)
         train(replace(config, data=data), tmp_path / "run")
