@@ -84,6 +84,21 @@ def test_numbers_become_buckets_of_as_many_users_and_texts_values(write: Write) 
     assert counts[1:].max() <= 3
 
 
+@pytest.mark.parametrize(("strays", "numeric"), [(2, True), (3, False)])
+def test_a_column_of_numbers_may_have_strays(write: Write, strays: int, numeric: bool) -> None:
+    ages = ["old"] * strays + [str(20 + user % 12) for user in range(24 - strays)]
+    users = "user_id,age\n" + "".join(f"u{user},{age}\n" for user, age in enumerate(ages))
+    interactions, catalogue = read(described(write, "age", users=users))
+    split = split_log(
+        Sequences.from_interactions(interactions), len(catalogue), method="leave-one-out"
+    )
+    (age,) = choose_profile(split, interactions)
+    assert (age.edges is not None) == numeric
+    profiles = with_profiles(split, (age,), interactions).train.profiles
+    assert profiles is not None
+    assert (profiles[0, 0] == 0) == numeric
+
+
 def test_few_different_numbers_are_values(write: Write) -> None:
     users = "user_id,age\n" + "".join(f"u{user},{18 + user % 2}\n" for user in range(24))
     interactions, catalogue = read(described(write, "age", users=users))
