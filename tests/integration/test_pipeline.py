@@ -15,6 +15,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
+from builder.data import Catalogue
 from builder.errors import ConfigError, ExportError, GateError, RepositoryError
 from builder.evaluation.ranking import best_items
 from builder.export.add_items import add_items
@@ -24,6 +25,7 @@ from builder.export.targets import TargetOptions
 from builder.export.targets.embedded import Embedded
 from builder.model.checkpoint import load_checkpoint, load_validation
 from builder.model.histories import pad_histories
+from builder.model.new_items import with_new_items
 from builder.model.recommender import Recommender, encode_texts
 from builder.repository import activate, read_manifest
 from builder.repository.manifest import Manifest, VersionRecord, manifest_text
@@ -41,6 +43,7 @@ from perf.goals import (
     SERVED_APPROXIMATE,
 )
 from tests.integration.small_run import FILMS, reduce_movielens, small_config
+from tests.unit.model.tiny import sequences
 
 LIMITS = Limits(max_top_k=50, max_rows=16)
 NEW_TEXT = "The Matrix (1999) Action Sci-Fi Thriller"
@@ -308,7 +311,13 @@ def test_new_items_are_served_without_training(
     with TritonServer(served) as server, RecommenderClient(server.grpc_address) as grown:
         by_id = grown.rank(known, [known[0], "new"], timeout=30)
         before = client.rank(known, [known[0], Item("new", NEW_TEXT)])
-        np.testing.assert_allclose(by_id.logits, before.logits, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(by_id.logits[0], before.logits[0], rtol=1e-4, atol=1e-4)
+        # By its id it takes the place of its neighbours; as a text alone it does not.
+        new = Catalogue(["new"], [NEW_TEXT], model.catalogue.columns[:1])
+        whole = with_new_items(model, new).scorer()
+        expected = whole.scores(sequences([0, 1, 2]))[0, -1]
+        np.testing.assert_allclose(by_id.logits[1], expected, rtol=1e-4, atol=1e-4)
+        assert abs(before.logits[1] - expected) > 0.1
         others = model.catalogue.item_ids[3:]
         assert list(grown.recommend(known, exclude=others).items) == ["new"]
         assert grown.recommend(["new"], top_k=5).skipped == 0
