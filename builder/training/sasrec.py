@@ -43,7 +43,7 @@ def train_sasrec(
     *,
     progress: Progress = silent,
 ) -> Sasrec:
-    """Train by the first stage of a run, with its loss and its patience; no item has a text.
+    """Train by the first stage of a run, with its loss and more patience; no item has a text.
 
     With softmax over the catalogue it is stronger than the original with its one sampled negative
     (Klenitskiy & Vasilev 2023). ``directory`` holds the state of the training.
