@@ -85,7 +85,7 @@ class _Fault:
 class _Behaviour:
     items: Sequence[str]
     score: Score
-    profile: Sequence[str] | None
+    profile: Sequence[str] | None = None
     delay: float = 0.0
     ready: bool = True
     faults: list[_Fault] = field(default_factory=list)

@@ -197,7 +197,7 @@ class TrainingConfig:
         ConfigError
             Unknown keys, no data or backbone, or values that make no sense.
         """
-        values = {name: value for name, value in values.items() if name not in _FORMERLY}
+        values = {name: values[name] for name in values if name not in _FORMERLY}
         problems = [
             f"there is no {name}"
             for name in sorted(set(values) - {field.name for field in fields(cls)})
