@@ -177,3 +177,9 @@ def best_items(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
     top = np.take_along_axis(kept, order, axis=1).astype(np.int32)
     top[np.isneginf(np.take_along_axis(scores, top, axis=1))] = -1
     return top
+
+
+def ndcg(scores: NDArray[np.float32], holdout: Holdout, cutoff: int) -> float:
+    """NDCG@`cutoff` of scores FP32 [U, n] for all users of `holdout`; they are masked in place."""
+    rank = rank_scores(scores, holdout.histories, holdout.targets)
+    return float(np.mean(np.where(rank <= cutoff, 1 / np.log2(1.0 + rank), 0.0)))

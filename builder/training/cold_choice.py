@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder.data.splits import Holdout
-from builder.evaluation.ranking import rank_scores
+from builder.evaluation.ranking import ndcg
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +28,9 @@ def choose_cut(
     """
     if not cold.any():
         return 0.0
-    found = {cut: _ndcg(scores - np.float32(cut) * cold, validation) for cut in CUTS}
+    found = {cut: ndcg(scores - np.float32(cut) * cold, validation, 10) for cut in CUTS}
     enough = (1 - cost) * max(found.values())
-    chosen: float = next(cut for cut, ndcg in found.items() if ndcg >= enough)
+    chosen: float = next(cut for cut, figure in found.items() if figure >= enough)
     log.info(
         "%d items without training events take the place of their neighbours by text, less %g; "
         "validation NDCG@10 %.4f, at most %.4f",
@@ -40,8 +40,3 @@ def choose_cut(
         max(found.values()),
     )
     return chosen
-
-
-def _ndcg(scores: NDArray[np.float32], validation: Holdout) -> float:
-    rank = rank_scores(scores, validation.histories, validation.targets)
-    return float(np.mean(np.where(rank <= 10, 1 / np.log2(1.0 + rank), 0.0)))

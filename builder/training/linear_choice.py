@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
-from builder.evaluation.ranking import rank_scores
+from builder.evaluation.ranking import ndcg
 from builder.model.linear import EASE_LIMIT, LinearTerm, ease, item_neighbours, text_neighbours
 from builder.model.recommender import linear_scores
 from builder.progress import Progress, silent
@@ -108,7 +108,7 @@ def choose_companions(
             linear = linear_scores(term, validation.histories, max_history)
             found += [
                 (
-                    _ndcg(network + np.float32(weight) * linear, validation, CHOSEN_AT),
+                    ndcg(network + np.float32(weight) * linear, validation, CHOSEN_AT),
                     name,
                     term,
                     weight,
@@ -143,11 +143,11 @@ def choose_companions(
     )
     popularity = popularity_prior(_popularity(train, network.shape[1]))
     priors = [
-        (_ndcg(whole + np.float32(weight) * popularity, validation, CHOSEN_AT), weight)
+        (ndcg(whole + np.float32(weight) * popularity, validation, CHOSEN_AT), weight)
         for weight in PRIOR
     ]
     _, weight = max(priors, key=lambda each: each[0])
-    ndcg = _ndcg(whole + np.float32(weight) * popularity, validation, 10)
+    figure = ndcg(whole + np.float32(weight) * popularity, validation, 10)
     log.info(
         "linear term: %s, decay %g, weight %g; popularity weight %g; validation NDCG@10 %.4f, "
         "of the network alone %.4f",
@@ -155,10 +155,10 @@ def choose_companions(
         term.decay,
         term.weight,
         weight,
-        ndcg,
-        _ndcg(network.copy(), validation, 10),
+        figure,
+        ndcg(network.copy(), validation, 10),
     )
-    return Companions(term, np.float32(weight) * popularity, ndcg)
+    return Companions(term, np.float32(weight) * popularity, figure)
 
 
 def popularity_prior(popularity: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -173,8 +173,3 @@ def popularity_prior(popularity: NDArray[np.int64]) -> NDArray[np.float32]:
 
 def _popularity(train: Sequences, items: int) -> NDArray[np.int64]:
     return np.bincount(train.items, minlength=items)
-
-
-def _ndcg(scores: NDArray[np.float32], validation: Holdout, cutoff: int) -> float:
-    rank = rank_scores(scores, validation.histories, validation.targets)
-    return float(np.mean(np.where(rank <= cutoff, 1 / np.log2(1.0 + rank), 0.0)))

@@ -470,10 +470,11 @@ def _assemble(
     with torch.no_grad():
         model.adapter.bias.add_(torch.from_numpy(companions.prior))
     cold = ~model.met
-    model = replace(model, linear=companions.linear)
-    scores = stand_in(model, cold).scorer().scores(users.histories)
-    cut = choose_cut(scores, cold, users, config.cold_cost)
-    model = stand_in(replace(model, cold_cut=cut), cold)
+    model = stand_in(replace(model, linear=companions.linear), cold)
+    cut = choose_cut(model.scorer().scores(users.histories), cold, users, config.cold_cost)
+    with torch.no_grad():
+        model.adapter.bias[torch.from_numpy(cold)] -= cut
+    model = replace(model, cold_cut=cut)
     pairs = labelled_logits(model.scorer(), users, seed=_CALIBRATION_SEED)
     text = rank_holdout(model.scorer("text"), users, len(data.catalogue)).ndcg(10)
     return Candidate(replace(model, calibration=fit_calibration(pairs)), companions.ndcg, text)
