@@ -166,24 +166,26 @@ class InterestModel:
         """The best of what the index finds and of what the history speaks for, scored exactly.
 
         None where better ones may lie elsewhere: where the index has no more to give; and where one
-        of the best is worse than the last that it found, since an item that is neither has no
-        linear term, and so may score as much. That is with many items excluded or spoken against.
+        of the best is worse than what the network makes of all that it found, since an item that is
+        neither has no linear term, and so may score as much. That is with many items excluded or
+        spoken against.
         """
         asked = _SPARE * (wanted + len(left_out))
         if _FEW * asked > len(self._bias):
             return None
-        nearest, scores = index.nearest(state, asked)
+        nearest = index.nearest(state, asked)
         if len(nearest) < asked:
             return None
         spoken_for, value = self._spoken_for(history.slots)
         items = np.unique(np.concatenate([nearest, spoken_for]))
         logit: Floats = self._vectors[items] @ state
         logit += self._bias[items]
+        worst = logit[np.searchsorted(items, nearest)].min()
         np.add.at(logit, np.searchsorted(items, spoken_for), value)
         logit[np.isin(items, left_out)] = EXCLUDED_LOGIT
         ((place, best),) = self._chosen(logit[np.newaxis], [wanted])
         # Written so that a NaN goes the long way, where it is found.
-        return (items[place], best) if best.logit[-1] >= scores[-1] else None
+        return (items[place], best) if best.logit[-1] >= worst else None
 
     def _chosen(self, logits: Floats, wanted: Sequence[int]) -> list[tuple[Slots, Interest]]:
         """The largest of each row of logits FP32 [U, n], and their places, largest first."""

@@ -10,15 +10,37 @@ from numpy.typing import NDArray
 
 INDEX_FILE: Final = "index.faiss"
 
+Floats = NDArray[np.float32]
+
+
+def on_sphere(vectors: Floats) -> Floats:
+    """Item vectors FP32 [n, d] as points FP32 [n, d + 1] of the unit sphere.
+
+    One more coordinate makes up for what a vector is shorter than the longest one, so that the
+    points nearest to a query are those with the largest inner products (Bachrach et al. 2014).
+    Lists of near points then serve a query well that lists of vectors of like direction do not,
+    where lengths differ.
+    """
+    squares = (vectors**2).sum(axis=1)
+    longest = squares.max(initial=1e-12)
+    return np.column_stack([vectors, np.sqrt(longest - squares)]) / np.sqrt(longest)
+
+
+def queries(states: Floats) -> Floats:
+    """What an index is asked for user states FP32 [U, d]: FP32 [U, d + 2]."""
+    padded = np.pad(states, ((0, 0), (0, 2)))
+    padded[:, -2] = 1  # times the bias
+    return padded / np.linalg.norm(padded, axis=1, keepdims=True)
+
 
 class ItemIndex:
-    """An index of FAISS over the vectors of the catalogue, by inner product.
+    """An index of FAISS over the vectors of the catalogue.
 
     Parameters
     ----------
     file
-        Holds ``[v, b]``, FP32 [n, d + 1]: an item's vector with its bias behind it. The number of
-        lists that one search reads lies in the file too.
+        Holds the points that `on_sphere` makes of ``[v, b]``, an item's vector with its bias behind
+        it. The number of lists that one search reads lies in the file too.
 
     Raises
     ------
@@ -35,16 +57,13 @@ class ItemIndex:
             ) from error
         self._index: Any = faiss.read_index(str(file))
 
-    def nearest(
-        self, state: NDArray[np.float32], number: int
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Catalogue indices INT32 [m] for a user state FP32 [d], and ``state · v + b`` FP32 [m].
+    def nearest(self, state: Floats, number: int) -> NDArray[np.int32]:
+        """The items with the largest ``state · v + b`` for a user state FP32 [d], INT32 [m].
 
         Best first; m is ``number``, or less where the lists that were read hold no more. One user
         at a time: FAISS computes batches in another way, and an answer must not depend on who asks
         at the same time.
         """
-        query = np.append(state, np.float32(1))[np.newaxis]
-        scores, found = self._index.search(query, number)
-        held = found[0] >= 0
-        return found[0][held].astype(np.int32), scores[0][held]
+        _, found = self._index.search(queries(state[np.newaxis]), number)
+        items: NDArray[np.int32] = found[0][found[0] >= 0].astype(np.int32)
+        return items

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from builder.errors import ExportError, GateError
 from builder.export.targets.options import IndexName
 from builder.progress import Progress, silent
-from model_repository.item_index import INDEX_FILE, ItemIndex
+from model_repository.item_index import INDEX_FILE, ItemIndex, on_sphere, queries
 
 AUTO_FROM: Final = 50_000
 """Items from which ``--index auto`` takes the index."""
@@ -98,25 +98,24 @@ def write_index(
     )
     items, width = vectors.shape
     lists = min(items, round(_LISTS * np.sqrt(items)))
-    index: Any = faiss.IndexIVFFlat(
-        faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT
-    )
+    index: Any = faiss.IndexIVFFlat(faiss.IndexFlatL2(width + 1), width + 1, lists)
     index.cp.niter = _ROUNDS
     index.cp.min_points_per_centroid = 1  # else it warns of small catalogues
     index.cp.max_points_per_centroid = _SAMPLE
     progress("build index", 0, 3)
-    index.train(vectors)
+    points = on_sphere(vectors)
+    index.train(points)
     progress("build index", 1, 3)
-    index.add(vectors)
+    index.add(points)
     progress("build index", 2, 3)
     states = states[:: max(1, len(states) // _USERS)]
-    queries = np.column_stack([states, np.ones(len(states), np.float32)])
     wanted = min(RECALL_AT, items)
-    _, expected = faiss.knn(queries, vectors, wanted, faiss.METRIC_INNER_PRODUCT)
+    with_one = np.column_stack([states, np.ones(len(states), np.float32)])
+    _, expected = faiss.knn(with_one, vectors, wanted, faiss.METRIC_INNER_PRODUCT)
 
     def finds_enough(probes: int) -> bool:
         index.nprobe = probes
-        return _recall(index.search(queries, wanted)[1], expected) >= _AIM
+        return _recall(index.search(queries(states), wanted)[1], expected) >= _AIM
 
     # The fewest lists that find enough; the more are read, the more is found.
     most = max(1, lists // _LARGEST_SHARE)
@@ -125,7 +124,7 @@ def write_index(
     faiss.write_index(index, str(directory / INDEX_FILE))
     # What is served, as it is served.
     served = ItemIndex(directory / INDEX_FILE)
-    recall = _recall([served.nearest(state, wanted)[0] for state in states], expected)
+    recall = _recall([served.nearest(state, wanted) for state in states], expected)
     progress("build index", 3, 3)
     seconds = round(time.perf_counter() - began, 2)
     figure = IndexFigure(lists, probes, len(states), recall, RECALL, seconds)

@@ -23,7 +23,7 @@ from builder.model.checkpoint import save_checkpoint
 from builder.model.recommender import Recommender
 from builder.repository import read_manifest
 from model_repository.interest import History, InterestModel, Slots
-from model_repository.item_index import INDEX_FILE
+from model_repository.item_index import INDEX_FILE, on_sphere, queries
 from model_repository.slots import EXCLUDED_LOGIT
 from perf.synthetic import write_repository
 from tests.unit.export.test_fused import LIMITS, VALIDATION
@@ -111,6 +111,19 @@ def best(
 
 def seen(histories: list[History]) -> list[Slots]:
     return [np.unique(history.slots) for history in histories]
+
+
+def test_the_nearest_points_have_the_largest_inner_products() -> None:
+    random = np.random.default_rng(0)
+    scale = random.random((500, 1), np.float32)
+    vectors = scale * random.normal(size=(500, 5)).astype(np.float32)
+    states = random.normal(size=(20, 4)).astype(np.float32)
+    points, asked = on_sphere(vectors), queries(states)
+    np.testing.assert_allclose(np.linalg.norm(points, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(asked, axis=1), 1, rtol=1e-6)
+    product = states @ vectors[:, :-1].T + vectors[:, -1]
+    distance = np.linalg.norm(points - asked[:, np.newaxis], axis=2)
+    np.testing.assert_array_equal(np.argsort(distance)[:, :50], np.argsort(-product)[:, :50])
 
 
 def test_it_finds_nearly_all_of_the_best_and_reads_a_part(
