@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from .engine import OnnxEngine
 from .item_index import INDEX_FILE, ItemIndex
 from .length_batches import length_batches
+from .neighbours import NewItems, unit, weigh
 from .slots import EXCLUDED_LOGIT, NO_ITEM
+from .top_k import largest
 
 Floats = NDArray[np.float32]
 Slots = NDArray[np.int32]
-
-_BLOCK: Final = 1024
 
 _SPARE: Final = 2
 """Items that the index is asked for, over those that are wanted or excluded."""
@@ -37,8 +37,11 @@ ARRAYS: Final = (
     "linear_index",
     "linear_value",
     "decay",
+    "text_mean",
     "text_weight",
     "text_bias",
+    "neighbour",
+    "neighbour_direction",
     "profile",
 )
 
@@ -67,12 +70,14 @@ class InterestModel:
     ----------
     directory
         Holds ``state.onnx`` (events → user state); ``settings.json`` with ``scale``, ``shift`` and
-        ``ceiling`` of the calibration; and as ``.npy`` files ``item_vectors`` FP32 [n, d] and
-        ``item_bias`` [n], ``linear_index`` INT32 and ``linear_value`` FP32 [n, K], the items that
-        an event on an item speaks for and by how much, ``decay`` [A], the weight of an event of age
-        a, ``text_weight`` [h, d] and ``text_bias`` [d], from a text vector to an item vector, and
-        ``profile`` [P, ids, d], what an id of a profile's column adds to a user's state. May hold
-        an `ItemIndex` as ``index.faiss``.
+        ``ceiling`` of the calibration and ``cold_cut``, what is taken off the logit of a new item;
+        and as ``.npy`` files ``item_vectors`` FP32 [n, d] and ``item_bias`` [n], ``linear_index``
+        INT32 and ``linear_value`` FP32 [n, K], the items that an event on an item speaks for and by
+        how much, ``decay`` [A], the weight of an event of age a, ``text_mean`` [h], ``text_weight``
+        [h, d] and ``text_bias`` [d], from a text vector to the two directions that its neighbours
+        are found by, ``neighbour`` INT32 [p] and ``neighbour_direction`` FP32 [p, h + d], the items
+        that may be neighbours, and ``profile`` [P, ids, d], what an id of a profile's column adds
+        to a user's state. May hold an `ItemIndex` as ``index.faiss``.
     exact
         Leaves the index alone.
     """
@@ -82,6 +87,7 @@ class InterestModel:
         self._scale = np.float32(settings["scale"])
         self._shift = np.float32(settings["shift"])
         self._ceiling = np.float32(settings["ceiling"])
+        self._cold_cut = np.float32(settings["cold_cut"])
         # One thread: the graph is done before a second one wakes.
         self._state = OnnxEngine(directory / "state.onnx", 1)
         arrays = {name: _mapped(directory / f"{name}.npy") for name in ARRAYS}
@@ -90,19 +96,29 @@ class InterestModel:
         self._linear_index: Slots = arrays["linear_index"]
         self._linear_value: Floats = arrays["linear_value"]
         self._decay: Floats = arrays["decay"]
+        self._text_mean: Floats = arrays["text_mean"]
         self._text_weight: Floats = arrays["text_weight"]
         self._text_bias: Floats = arrays["text_bias"]
+        self._neighbour: Slots = arrays["neighbour"]
+        self._neighbour_direction: Floats = arrays["neighbour_direction"]
         self._profile: Floats = arrays["profile"]
         index = directory / INDEX_FILE
         self._index = ItemIndex(index) if index.exists() and not exact else None
 
-    def from_text(self, text_vectors: Floats) -> Floats:
-        """Text vectors FP32 [R, h] → item vectors FP32 [R, d] of items known by text alone."""
-        vectors: Floats = text_vectors @ self._text_weight + self._text_bias
-        return vectors
+    def from_text(self, text_vectors: Floats) -> NewItems:
+        """Place texts of vectors FP32 [R, h] among the items whose texts are most like them."""
+        projected = text_vectors @ self._text_weight + self._text_bias
+        if not len(self._neighbour):
+            return NewItems.of_text(projected)
+        directions = [unit(text_vectors - self._text_mean), unit(projected)]
+        alike = np.concatenate(directions, axis=1) @ self._neighbour_direction.T
+        place, weight = weigh(alike)
+        items = self._neighbour[place]
+        vectors = np.einsum("rk,rkd->rd", weight, self._vectors[items])
+        return NewItems(vectors, items, weight)
 
     def user_states(
-        self, histories: Sequence[History], fresh: Floats, profiles: Slots | None = None
+        self, histories: Sequence[History], fresh: NewItems, profiles: Slots | None = None
     ) -> Floats:
         """User states FP32 [U, d] after whole histories; row r of ``fresh`` is slot -(r + 1).
 
@@ -110,19 +126,24 @@ class InterestModel:
         """
         states = np.empty((len(histories), self._vectors.shape[1]), np.float32)
         for batch in length_batches([len(history.slots) for history in histories]):
-            states[batch] = self._run([histories[position] for position in batch], fresh)
+            states[batch] = self._run([histories[position] for position in batch], fresh.vectors)
         if profiles is not None:
             states += self._profile[np.arange(len(self._profile)), profiles].sum(1)
         return states
 
-    def score(self, state: Floats, history: History, candidates: Slots, fresh: Floats) -> Interest:
+    def score(
+        self, state: Floats, history: History, candidates: Slots, fresh: NewItems
+    ) -> Interest:
         """Score ``candidates`` INT32 [N] for the user of ``state`` [d]; `NO_ITEM` gets NaN."""
-        known = np.maximum(candidates, 0)
-        linear = np.zeros(len(self._bias), np.float32)
-        np.add.at(linear, *self._spoken_for(history.slots))
-        by_id = self._bias[known] + linear[known]
-        logit = self._item_vectors(candidates, fresh) @ state
-        logit += np.where(candidates >= 0, by_id, np.float32(0))
+        by_id = self._bias.copy()
+        np.add.at(by_id, *self._spoken_for(history.slots))
+        logit = self._item_vectors(candidates, fresh.vectors) @ state
+        logit += by_id[np.maximum(candidates, 0)]
+        new = candidates < 0
+        if len(fresh.vectors) and new.any():
+            mean = (by_id[fresh.items] * fresh.weights).sum(axis=1) - self._cold_cut
+            rows = np.where(candidates[new] == NO_ITEM, 0, -candidates[new] - 1)
+            logit[new] += mean[rows] - by_id[0]
         logit[candidates == NO_ITEM] = np.nan
         return Interest(logit, self._calibrated(logit))
 
@@ -189,7 +210,7 @@ class InterestModel:
 
     def _chosen(self, logits: Floats, wanted: Sequence[int]) -> list[tuple[Slots, Interest]]:
         """The largest of each row of logits FP32 [U, n], and their places, largest first."""
-        places = _largest(logits, min(max(wanted), logits.shape[1]))
+        places = largest(logits, min(max(wanted), logits.shape[1]))
         best = np.take_along_axis(logits, places, 1)
         interest = self._calibrated(best)
         return [
@@ -259,29 +280,3 @@ def _padded(rows: Sequence[Slots], length: int, value: int) -> Slots:
     for line, row in zip(padded, rows, strict=True):
         line[: len(row)] = row
     return padded
-
-
-def _largest(values: Floats, number: int) -> Slots:
-    """Places INT32 [U, number] of the largest of each row FP32 [U, n], equal ones in their order.
-
-    Of a large catalogue only those blocks are searched whose maxima are among the largest: they
-    hold all of the largest values. Top 10 of 1,000,000: 0.15 ms, and 15 ms by a partition of all.
-    """
-    users, items = values.shape
-    if items < 4 * _BLOCK * number:
-        searched, places = values, np.broadcast_to(np.arange(items), values.shape)
-    else:
-        blocks = items // _BLOCK
-        maxima = values[:, : blocks * _BLOCK].reshape(users, blocks, _BLOCK).max(2)
-        best = np.sort(np.argpartition(maxima, blocks - number)[:, blocks - number :])
-        inside = (best[..., np.newaxis] * _BLOCK + np.arange(_BLOCK)).reshape(users, -1)
-        outside = np.broadcast_to(
-            np.arange(blocks * _BLOCK, items), (users, items - blocks * _BLOCK)
-        )
-        places = np.concatenate([inside, outside], axis=1)
-        searched = np.take_along_axis(values, places, 1)
-    if number < searched.shape[1]:
-        kept = np.argpartition(searched, searched.shape[1] - number)[:, -number:]
-        places = np.take_along_axis(places, np.sort(kept), 1)
-    order = np.argsort(-np.take_along_axis(values, places, 1), axis=1, kind="stable")
-    return np.take_along_axis(places, order, 1).astype(np.int32)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .batch import Outcome, Request, Tensors, attempt, attempt_together
 from .interest import Floats, History, InterestModel, Slots
+from .neighbours import NO_NEW_ITEMS, NewItems
 from .policy import Candidates, choose, item_names
 from .request_reader import ReaderSettings, ReadRequest, RequestReader
 from .slots import NO_ITEM
@@ -82,7 +83,7 @@ class _Requests:
             for text in request.texts:
                 rows.setdefault(text, len(rows))
         encoded = self._encoded(list(rows))
-        fresh = self._model.from_text(encoded.vectors) if rows else encoded.vectors
+        fresh = self._model.from_text(encoded.vectors) if rows else NO_NEW_ITEMS
         users = [_user(request, rows, encoded.truncated) for request in requests]
         profiles = (
             np.concatenate([request.tensors["PROFILE_ID"] for request in requests])
@@ -109,14 +110,14 @@ class _Requests:
             np.concatenate([part.truncated for part in parts]),
         )
 
-    def _answers(self, users: Sequence[_User], states: Floats, fresh: Floats) -> list[Tensors]:
+    def _answers(self, users: Sequence[_User], states: Floats, fresh: NewItems) -> list[Tensors]:
         raise NotImplementedError
 
 
 class RankRequests(_Requests):
     """INTEREST and LOGIT [1, N] of the candidates of each request."""
 
-    def _answers(self, users: Sequence[_User], states: Floats, fresh: Floats) -> list[Tensors]:
+    def _answers(self, users: Sequence[_User], states: Floats, fresh: NewItems) -> list[Tensors]:
         scored = [
             self._model.score(state, user.history, user.candidates, fresh)
             for user, state in zip(users, states, strict=True)
@@ -130,7 +131,7 @@ class RankRequests(_Requests):
 class RecommendRequests(_Requests):
     """ITEM, INTEREST and LOGIT [1, k] of the best items for each request, best first."""
 
-    def _answers(self, users: Sequence[_User], states: Floats, fresh: Floats) -> list[Tensors]:  # noqa: ARG002
+    def _answers(self, users: Sequence[_User], states: Floats, fresh: NewItems) -> list[Tensors]:  # noqa: ARG002
         best = self._model.best(
             states,
             [user.history for user in users],

@@ -8,6 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from .neighbours import unit
+
 INDEX_FILE: Final = "index.faiss"
 
 Floats = NDArray[np.float32]
@@ -23,14 +25,15 @@ def on_sphere(vectors: Floats) -> Floats:
     """
     squares = (vectors**2).sum(axis=1)
     longest = squares.max(initial=1e-12)
-    return np.column_stack([vectors, np.sqrt(longest - squares)]) / np.sqrt(longest)
+    points: Floats = np.column_stack([vectors, np.sqrt(longest - squares)]) / np.sqrt(longest)
+    return points
 
 
 def queries(states: Floats) -> Floats:
     """What an index is asked for user states FP32 [U, d]: FP32 [U, d + 2]."""
     padded = np.pad(states, ((0, 0), (0, 2)))
     padded[:, -2] = 1  # times the bias
-    return padded / np.linalg.norm(padded, axis=1, keepdims=True)
+    return unit(padded)
 
 
 class ItemIndex:

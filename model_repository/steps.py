@@ -23,6 +23,8 @@ _INTEREST: Final = (
     "interest_requests.py",
     "interest.py",
     "item_index.py",
+    "neighbours.py",
+    "top_k.py",
     "length_batches.py",
     "engine.py",
     "request_reader.py",

@@ -21,6 +21,7 @@ from builder.repository import read_manifest
 from builder.serving import TritonServer
 from model_repository.interest import History, InterestModel
 from model_repository.item_index import INDEX_FILE
+from model_repository.neighbours import NO_NEW_ITEMS
 from perf.cross_check import infer_request
 from perf.errors import PerfError
 from perf.goals import (
@@ -164,7 +165,7 @@ def _measure(
 
 def _index(directory: Path, histories: Sequence[History]) -> IndexFigure | None:
     """Write an index, unless the catalogue is too small for one."""
-    states = InterestModel(directory).user_states(histories, np.zeros((0, 0), np.float32))
+    states = InterestModel(directory).user_states(histories, NO_NEW_ITEMS)
     try:
         return write_index(directory, states)
     except GateError as error:
@@ -199,7 +200,7 @@ def _histories(real: Path, workload: Workload, descent: Descent) -> list[History
 def _search(directory: Path, histories: Sequence[History]) -> Callable[[int], object]:
     """What searches for one user after another, items of the history left out."""
     model = InterestModel(directory)
-    states = model.user_states(histories, np.zeros((0, 0), np.float32))
+    states = model.user_states(histories, NO_NEW_ITEMS)
     seen = [np.unique(history.slots) for history in histories]
 
     def search(number: int) -> object:

@@ -99,6 +99,7 @@ def write_repository(source: Path, destination: Path, items: int, seed: int) -> 
     directory = destination / _MODELS[0] / version
     _write_vectors(arrays, directory, descent, random)
     _write_linear(arrays, directory, descent, random)
+    _write_neighbours(arrays, directory, descent, random)
     names = json.dumps([str(item) for item in range(items)])
     _fresh(directory / "items.json").write_text(names, "utf-8")
     for model in _MODELS[1:]:
@@ -137,6 +138,17 @@ def _write_linear(
         parents = descent.parent[rows]
         indices[rows] = descent.child(index[parents], random)
         values[rows] = value[parents]
+
+
+def _write_neighbours(
+    arrays: Path, directory: Path, descent: Descent, random: np.random.Generator
+) -> None:
+    """A descendant of each item that may be a neighbour, where there is one."""
+    neighbour = np.load(arrays / "neighbour.npy")
+    kept = descent.has_children(neighbour)
+    np.save(_fresh(directory / "neighbour.npy"), descent.child(neighbour[kept], random))
+    directions = np.load(arrays / "neighbour_direction.npy")[kept]
+    np.save(_fresh(directory / "neighbour_direction.npy"), directions)
 
 
 def _blocks(rows: int) -> Sequence[slice]:

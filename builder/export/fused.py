@@ -28,6 +28,7 @@ from builder.export.onnx import export_onnx
 from builder.export.parity import Engine
 from builder.export.targets.base import Built
 from builder.export.targets.options import FusedOptions
+from builder.model.neighbourhood import Neighbourhood
 from builder.model.recommender import Recommender
 from builder.progress import Progress, silent
 from builder.repository import DynamicBatching, Staging, step_config
@@ -176,24 +177,23 @@ def _write_interest(model: Recommender, layout: Layout, directory: Path) -> None
     # An item adds nothing where the term is switched off, and nothing is then looked up.
     kept = slice(None) if linear.weight else slice(0)
     ages = np.arange(adapter.config.max_history, dtype=np.float32)
-    # Whitening and projection are both linear: together they are one matrix.
-    projection = adapter.project.weight.double().T
-    text_weight = adapter.text_whitening.double() @ projection
-    text_bias = adapter.project.bias.double() - adapter.text_mean.double() @ text_weight
+    neighbourhood = Neighbourhood.served(model)
+    text_weight, text_bias = adapter.text_projection()
     tables = [table.numpy() for table in adapter.profile]
     profile = np.zeros((len(tables), max(map(len, tables), default=0), vectors.shape[1]), "f4")
     for rows, table in zip(profile, tables, strict=True):
         rows[: len(table)] = table
-    # A text that comes with a request has no profile.
-    text_bias += sum(table[0].double() for table in adapter.item_profile)
     arrays = {
         "item_vectors": vectors.numpy(),
         "item_bias": bias.numpy(),
         "linear_index": linear.index[:, kept],
         "linear_value": linear.value[:, kept] * np.float32(linear.weight),
         "decay": np.float32(linear.decay) ** ages,
+        "text_mean": neighbourhood.text_mean,
         "text_weight": text_weight.float().numpy(),
-        "text_bias": text_bias.float().numpy(),
+        "text_bias": text_bias.float().numpy() - neighbourhood.vector_mean,
+        "neighbour": neighbourhood.items,
+        "neighbour_direction": neighbourhood.directions,
         "profile": profile,
     }
     for name in ARRAYS:
@@ -202,6 +202,7 @@ def _write_interest(model: Recommender, layout: Layout, directory: Path) -> None
         "scale": model.calibration.scale,
         "shift": model.calibration.shift,
         "ceiling": model.calibration.ceiling,
+        "cold_cut": model.cold_cut,
         "reader": {
             "max_rows": layout.max_rows,
             "max_history": layout.max_history,

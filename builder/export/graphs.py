@@ -6,14 +6,16 @@ nothing, so that an engine that takes no empty tensor can be given one of them i
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from builder.model.interest import InterestAdapter
+from builder.model.neighbourhood import Neighbourhood
 from builder.model.recommender import Recommender
 from builder.model.text_encoder import TextEncoder
+from model_repository.neighbours import EDGE, NEIGHBOURS
 from model_repository.slots import EXCLUDED_LOGIT, NO_ITEM
 
 LinearForm = Literal["scatter_add", "rows"]
@@ -23,6 +25,14 @@ LinearForm = Literal["scatter_add", "rows"]
 TensorRT, whose scatter cannot add. ``rows`` scatters each event into a row of its own, where no
 place is met twice, and sums the rows with one matrix product.
 """
+
+
+class NewItems(NamedTuple):
+    """Items known by text alone: FP [R, d], and their neighbours, INT64 and FP [R, k], if any."""
+
+    vectors: Tensor
+    items: Tensor | None
+    weights: Tensor | None
 
 
 class EncoderGraph(nn.Module):
@@ -38,13 +48,18 @@ class EncoderGraph(nn.Module):
 
 
 class _Interest(nn.Module):
-    """What adapter and retriever share: the catalogue, the history, the linear term."""
+    """What adapter and retriever share: the catalogue, texts beside it, the history."""
 
     item_vectors: Tensor
     item_bias: Tensor
     linear_index: Tensor
     linear_value: Tensor
     decay: Tensor
+    text_mean: Tensor
+    text_weight: Tensor
+    text_bias: Tensor
+    neighbour: Tensor
+    neighbour_direction: Tensor
 
     def __init__(self, model: Recommender, linear_form: LinearForm = "scatter_add") -> None:
         super().__init__()
@@ -59,24 +74,44 @@ class _Interest(nn.Module):
         if linear_form == "rows":
             index = torch.where(value == 0, len(vectors), index)
         ages = torch.arange(model.adapter.config.max_history, dtype=torch.float32)
+        neighbourhood = Neighbourhood.served(model)
+        text_weight, text_bias = model.adapter.text_projection()
         for name, tensor in {
             "item_vectors": vectors,
             "item_bias": bias,
             "linear_index": index,
             "linear_value": value,
             "decay": torch.tensor(model.linear.decay) ** ages,
+            "text_mean": torch.from_numpy(neighbourhood.text_mean),
+            "text_weight": text_weight.float(),
+            "text_bias": text_bias.float() - torch.from_numpy(neighbourhood.vector_mean),
+            "neighbour": torch.from_numpy(neighbourhood.items).long(),
+            "neighbour_direction": torch.from_numpy(neighbourhood.directions),
         }.items():
             self.register_buffer(name, tensor.detach().clone())
         self.scale = model.calibration.scale
         self.shift = model.calibration.shift
         self.ceiling = model.calibration.ceiling
+        self.cold_cut = model.cold_cut
+
+    def from_text(self, vector: Tensor) -> NewItems:
+        """Text vectors FP [R, h] → the items that they stand for; as in `InterestModel`."""
+        projected = vector @ self.text_weight + self.text_bias
+        if not len(self.neighbour):
+            return NewItems(projected, None, None)
+        directions = [_unit(vector - self.text_mean), _unit(projected)]
+        alike = torch.cat(directions, dim=1) @ self.neighbour_direction.T
+        found, place = alike.topk(min(NEIGHBOURS, len(self.neighbour)), dim=1)
+        weight = found - found[:, -1:] + EDGE
+        weight = weight / weight.sum(dim=1, keepdim=True)
+        items = self.neighbour[place]
+        vectors = (weight.unsqueeze(1) @ self.item_vectors[items]).squeeze(1)
+        return NewItems(vectors, items, weight)
 
     def vectors(self, slots: Tensor, fresh: Tensor) -> Tensor:
         """Item vectors FP [1, T, d] of slots INT64 [1, T]; `fresh` are the rows FP [R, d]."""
         known = self.item_vectors[slots.clamp(min=0)]
-        row = torch.where(slots < 0, -slots - 1, 0)
-        encoded = fresh[torch.where(slots == NO_ITEM, 0, row)]
-        return torch.where((slots >= 0).unsqueeze(-1), known, encoded)
+        return torch.where((slots >= 0).unsqueeze(-1), known, fresh[_row(slots)])
 
     def user_state(
         self, history: Tensor, fresh: Tensor, action: Tensor, gap: Tensor, profile: Tensor | None
@@ -101,6 +136,13 @@ class _Interest(nn.Module):
         total = torch.zeros_like(self.item_bias).unsqueeze(0)
         return total.scatter_add(1, self.linear_index[row].reshape(1, -1), added.reshape(1, -1))
 
+    def by_neighbours(self, candidate: Tensor, fresh: NewItems, by_id: Tensor) -> Tensor:
+        """What stands for `by_id` FP [n] of candidates that are new, FP [1, N] or, of all, []."""
+        if fresh.items is None or fresh.weights is None:
+            return by_id.new_zeros(())
+        mean = (by_id[fresh.items] * fresh.weights).sum(dim=1) - self.cold_cut
+        return mean[_row(candidate)]
+
     def interest(self, logit: Tensor) -> Tensor:
         return self.ceiling * torch.sigmoid(self.scale * logit + self.shift)
 
@@ -121,12 +163,13 @@ class AdapterGraph(_Interest):
         profile: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         history, candidate = history.long(), candidate.long()
-        fresh = self.adapter.from_text(vector)
-        state = self.user_state(history, fresh, action.long(), gap.long(), profile)
-        known = candidate.clamp(min=0)
-        by_id = self.item_bias[known] + self.linear(history)[0][known]
-        logit = (self.vectors(candidate, fresh) @ state.unsqueeze(-1)).squeeze(-1)
-        logit = logit + torch.where(candidate >= 0, by_id, 0.0)
+        fresh = self.from_text(vector)
+        state = self.user_state(history, fresh.vectors, action.long(), gap.long(), profile)
+        by_id = self.item_bias + self.linear(history)[0]
+        logit = (self.vectors(candidate, fresh.vectors) @ state.unsqueeze(-1)).squeeze(-1)
+        known = by_id[candidate.clamp(min=0)]
+        new = self.by_neighbours(candidate, fresh, by_id)
+        logit = logit + torch.where(candidate >= 0, known, new)
         logit = torch.where(candidate == NO_ITEM, torch.nan, logit)
         return self.interest(logit), logit
 
@@ -150,8 +193,8 @@ class RetrieverGraph(_Interest):
         profile: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         history = history.long()
-        fresh = self.adapter.from_text(vector)
-        state = self.user_state(history, fresh, action.long(), gap.long(), profile)
+        fresh = self.from_text(vector)
+        state = self.user_state(history, fresh.vectors, action.long(), gap.long(), profile)
         logit = state @ self.item_vectors.T + self.item_bias + self.linear(history)
         # What names no item is left out of a place behind the catalogue.
         items = len(self.item_bias)
@@ -175,6 +218,17 @@ class StateGraph(nn.Module):
 
     def forward(self, event: Tensor, action: Tensor, gap: Tensor, length: Tensor) -> Tensor:
         return self.adapter.last_states(event, action.long(), gap.long(), length.long())
+
+
+def _row(slots: Tensor) -> Tensor:
+    """Rows of the texts that slots INT64 name; 0 for the others."""
+    row = torch.where(slots < 0, -slots - 1, 0)
+    return torch.where(slots == NO_ITEM, 0, row)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    return vectors / length.clamp(min=1e-9)
 
 
 def _events(history: Tensor) -> Tensor:

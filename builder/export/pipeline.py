@@ -50,6 +50,7 @@ from client._contract import (
     ModelSpec,
 )
 from model_repository.interest import History, InterestModel
+from model_repository.neighbours import NO_NEW_ITEMS
 from model_repository.steps import install_step
 
 log = logging.getLogger(__name__)
@@ -311,7 +312,7 @@ def _user_states(directory: Path, model: Recommender, validation: Holdout) -> ND
             History(each["HISTORY_SLOT"], each["HISTORY_ACTION_ID"], each["HISTORY_GAP"])
             for each in requests
         ],
-        np.zeros((0, 0), np.float32),
+        NO_NEW_ITEMS,
         np.stack([each["PROFILE_ID"] for each in requests]) if model.profile else None,
     )
 

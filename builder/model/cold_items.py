@@ -1,8 +1,7 @@
 """Cold items: what stands in for an item that no training event met.
 
-Nothing was learnt of such an item's id, and the softmax over the catalogue has taught the network
-that its text is never the next one. So it takes the place of its nearest items by text: their mean
-vector and bias, and their mean part in the linear term, less a cut that validation decides.
+It takes the place of its neighbours by text (`model_repository.neighbours`): their mean vector and
+bias, and their mean part in the linear term, less a cut that validation decides.
 
 MovieLens-100K, a tenth of the films held out of training, NDCG@10 on them: docs/quality.md.
 """
@@ -20,9 +19,10 @@ from scipy import sparse
 
 from builder.model.interest import InterestAdapter
 from builder.model.linear import LinearTerm
+from builder.model.neighbourhood import Neighbourhood
 from builder.model.recommender import Recommender
+from model_repository.neighbours import weigh
 
-NEIGHBOURS: Final = 20
 ENTRIES: Final = 64
 """Places for cold items in a row of the linear term, beside those of the items that were met."""
 
@@ -43,35 +43,19 @@ def stand_in(model: Recommender, cold: NDArray[np.bool_]) -> Recommender:
 
 
 def neighbour_means(model: Recommender, cold: NDArray[np.bool_]) -> sparse.csr_array:
-    """Weights FP32 [n, n]: column c of a cold item averages its neighbours, others are empty.
-
-    Neighbours have the largest sum of two cosines: between the encoder's vectors of the texts, and
-    between what the network makes of these, which knows what goes together. Of equals the first.
-    """
-    with torch.no_grad():
-        adapter = model.adapter
-        spaces = model.text_vectors, adapter.from_text(model.text_vectors, adapter.item_ids)
-    vectors = np.concatenate([_directions(space.numpy(), model.met) for space in spaces], axis=1)
-    met, places = np.flatnonzero(model.met), np.flatnonzero(cold)
-    keep = min(NEIGHBOURS, len(met))
-    nearest = np.empty((len(places), keep), np.int64)
+    """Weights FP32 [n, n]: column c of a cold item averages its neighbours, others are empty."""
+    neighbourhood, directions = Neighbourhood.among(model)
+    places = np.flatnonzero(cold)
     step = 1_000
-    for start in range(0, len(places), step):
-        alike = vectors[places[start : start + step]] @ vectors[met].T
-        nearest[start : start + step] = np.argsort(-alike, axis=1, kind="stable")[:, :keep]
-    weights = np.full(nearest.size, 1 / keep, np.float32)
-    items = len(vectors)
-    where = (met[nearest].ravel(), np.repeat(places, keep))
-    return sparse.csr_array((weights, where), shape=(items, items))
-
-
-def _directions(vectors: NDArray[np.float32], met: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Unit vectors FP32 [n, d], after the mean of the items that were met is taken off."""
-    centred = vectors - vectors[met].mean(axis=0)
-    unit: NDArray[np.float32] = centred / np.maximum(
-        np.linalg.norm(centred, axis=1, keepdims=True), 1e-9
-    )
-    return unit
+    found = [
+        weigh(directions[places[start : start + step]] @ neighbourhood.directions.T)
+        for start in range(0, len(places), step)
+    ]
+    nearest, weights = (np.concatenate(each) for each in zip(*found, strict=True))
+    columns = np.repeat(places, nearest.shape[1])
+    where = (neighbourhood.items[nearest].ravel(), columns)
+    items = len(directions)
+    return sparse.csr_array((weights.ravel(), where), shape=(items, items))
 
 
 @torch.no_grad()

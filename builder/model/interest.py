@@ -202,6 +202,18 @@ class InterestAdapter(nn.Module):
             return vectors + torch.stack([table[0] for table in self.item_profile]).sum(0)
         return vectors + _looked_up(self.item_profile, ids)
 
+    @torch.no_grad()
+    def text_projection(self) -> tuple[Tensor, Tensor]:
+        """`from_text` without profiles as one matrix FP64 [h, d], and what is added, FP64 [d].
+
+        Whitening and projection are both linear.
+        """
+        weight = self.text_whitening.double() @ self.project.weight.double().T
+        added = self.project.bias.double() - self.text_mean.double() @ weight
+        for table in self.item_profile:
+            added = added + table[0].double()
+        return weight, added
+
     def of_profile(self, profiles: Tensor) -> Tensor:
         """What profiles INT64 [B, P] add to the states of their users, FP [B, d]."""
         return _looked_up(self.profile, profiles)

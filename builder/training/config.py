@@ -103,7 +103,7 @@ class TrainingConfig:
     max_history: int | None = None
     id_dropout: float = 0.2
     feature_dropout: float = 0.2
-    epochs: int = 40
+    epochs: int = 100
     learning_rate: float = 1e-3
     freeze: str = "-2"
     tune_epochs: int | None = None
@@ -115,7 +115,7 @@ class TrainingConfig:
     loss: str = "softmax"
     label_smoothing: float = 0.0
     contrastive: float = 0.0
-    patience: int = 5
+    patience: int | None = None
     batch_size: int | None = None
     weight_decay: float = 0.01
     warmup_epochs: float = 2.0

@@ -226,11 +226,11 @@ FeatureDropout = Annotated[
     ),
 ]
 Patience = Annotated[
-    int,
+    int | None,
     typer.Option(
         metavar="TIMES",
         help="A stage ends after this many validations, one an epoch or every 200 steps, without a "
-        "better NDCG@10, and its best state is kept.",
+        "better NDCG@10, and its best state is kept. Default: 5 to 15, as many as make 270 steps.",
         rich_help_panel=_BOTH,
     ),
 ]

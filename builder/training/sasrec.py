@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +42,7 @@ def train_sasrec(
     *,
     progress: Progress = silent,
 ) -> Sasrec:
-    """Train by the first stage of a run, with its loss and more patience; no item has a text.
+    """Train by the first stage of a run, with its loss and its patience; no item has a text.
 
     With softmax over the catalogue it is stronger than the original with its one sampled negative
     (Klenitskiy & Vasilev 2023). ``directory`` holds the state of the training.
@@ -75,16 +74,13 @@ def train_sasrec(
         id_dropout=0.0,
         feature_dropout=config.feature_dropout,
     )
-    # Without text it learns slowly: a run's patience ended it on its first plateau (seed 1 on
-    # MovieLens-100K at .0760, see docs/quality.md), and a baseline must not lose by that.
-    longer = replace(config, epochs=2 * config.epochs, patience=3 * config.patience)
     run_stage(
         "sasrec",
         objective,
         windows,
         chosen_on(split.validation, items),
-        longer,
-        plan_stages(longer, len(windows), len(split.train.items)),
+        config,
+        plan_stages(config, len(windows), len(split.train.items)),
         directory,
         tuning=False,
         progress=progress,

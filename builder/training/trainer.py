@@ -203,7 +203,7 @@ def run_stage(
     track: Sequence[str] = (),
     progress: Progress = silent,
 ) -> None:
-    """Train until `config.patience`; `objective` is left at its best epoch.
+    """Train until `plan.patience` runs out; `objective` is left at its best epoch.
 
     ``depth`` says how many layers of the encoder lie above a parameter, for `config.layer_decay`.
 
@@ -256,7 +256,7 @@ def run_stage(
         depth=depth or {},
         adversarial=config.adversarial if tuning else 0.0,
     )
-    patience = _Patience(config.patience * schedule.steps)
+    patience = _Patience(plan.patience * schedule.steps)
     trainer.add_callback(patience)
     trainer.add_callback(_AfterStep(objective))
     task = "train BERT along" if tuning else "train the network"

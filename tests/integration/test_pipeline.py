@@ -24,7 +24,6 @@ from builder.export.pipeline import Limits, export, target_named
 from builder.export.targets import TargetOptions
 from builder.export.targets.embedded import Embedded
 from builder.model.checkpoint import load_checkpoint, load_validation
-from builder.model.histories import pad_histories
 from builder.model.new_items import with_new_items
 from builder.model.recommender import Recommender, encode_texts
 from builder.repository import activate, read_manifest
@@ -43,6 +42,7 @@ from perf.goals import (
     SERVED_APPROXIMATE,
 )
 from tests.integration.small_run import FILMS, reduce_movielens, small_config
+from tests.new_text import logit_of_text
 from tests.unit.model.tiny import sequences
 
 LIMITS = Limits(max_top_k=50, max_rows=16)
@@ -151,12 +151,7 @@ def test_rank_scores_known_items_and_texts_as_pytorch_does(
     found = client.rank(events(model, run, user), asked)
 
     np.testing.assert_allclose(found.logits[:3], scores[candidates], rtol=1e-4, atol=1e-4)
-    with torch.no_grad():
-        padded = pad_histories(history, model.adapter.config.max_history)
-        vectors, _ = model.item_vectors()
-        state = model.adapter.states(vectors[padded.items], padded.actions, padded.gaps)[0, -1]
-        text = encode_texts(model.encoder, model.tokenizer, [NEW_TEXT])
-        expected = float(model.adapter.from_text(text)[0] @ state)
+    expected = logit_of_text(model, NEW_TEXT, scores)
     assert found.logits[3] == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 

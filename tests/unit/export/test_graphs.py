@@ -11,9 +11,10 @@ from torch import Tensor
 
 from builder.export.graphs import AdapterGraph, RetrieverGraph
 from builder.model.linear import LinearTerm
-from builder.model.recommender import Recommender
+from builder.model.recommender import Recommender, encode_texts
 from model_repository.slots import NO_ITEM
-from tests.unit.model.tiny import ITEMS
+from tests.new_text import logit_of_text
+from tests.unit.model.tiny import ITEMS, sequences
 
 slots = st.lists(st.integers(-2, ITEMS - 1), max_size=6)  # -1 and -2: texts of the request
 excluded = st.lists(st.integers(0, ITEMS - 1), max_size=ITEMS, unique=True)
@@ -103,3 +104,29 @@ def test_a_candidate_of_no_item_has_no_score(model: Recommender) -> None:
         )
     np.testing.assert_array_equal(logit.isnan().numpy(), [[True, False, False]])
     np.testing.assert_array_equal(interest.isnan().numpy(), [[True, False, False]])
+
+
+def test_a_text_of_the_request_stands_where_its_neighbours_do_less_the_cut(
+    model: Recommender,
+) -> None:
+    met = np.arange(ITEMS) % 3 > 0
+    model = dataclasses.replace(model, met=met, cold_cut=0.5)
+    text = "the cats"
+    with torch.no_grad():
+        vectors = encode_texts(model.encoder, model.tokenizer, [text])
+        _, logit = AdapterGraph(model)(vectors, row([3, 1]), row([0, 0]), row([0, 0]), row([-1, 2]))
+    logits = model.scorer().scores(sequences([3, 1]))[0]
+    assert float(logit[0, 0]) == pytest.approx(logit_of_text(model, text, logits), abs=1e-4)
+    assert float(logit[0, 1]) == pytest.approx(logits[2], abs=1e-4)
+
+
+def test_a_text_among_no_neighbours_stands_for_itself(model: Recommender) -> None:
+    model = dataclasses.replace(model, met=np.zeros(ITEMS, bool))
+    with torch.no_grad():
+        graph = AdapterGraph(model)
+        new = graph.from_text(vector(model))
+        nothing = row([])
+        _, logit = graph(vector(model), nothing, nothing, nothing, row([-1, -2]))
+        start = model.adapter.states(torch.zeros(1, 0, graph.item_vectors.shape[1]), *[nothing] * 2)
+    torch.testing.assert_close(new.vectors, model.adapter.from_text(vector(model)))
+    torch.testing.assert_close(logit[0], new.vectors @ start[0, -1])

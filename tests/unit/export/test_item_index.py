@@ -24,6 +24,7 @@ from builder.model.recommender import Recommender
 from builder.repository import read_manifest
 from model_repository.interest import History, InterestModel, Slots
 from model_repository.item_index import INDEX_FILE, on_sphere, queries
+from model_repository.neighbours import NO_NEW_ITEMS
 from model_repository.slots import EXCLUDED_LOGIT
 from perf.synthetic import write_repository
 from tests.unit.export.test_fused import LIMITS, VALIDATION
@@ -61,7 +62,7 @@ def histories() -> list[History]:
 
 
 def states_of(model: InterestModel, histories: list[History]) -> np.ndarray:
-    return model.user_states(histories, np.zeros((0, 0), np.float32))
+    return model.user_states(histories, NO_NEW_ITEMS)
 
 
 @pytest.fixture(scope="module")

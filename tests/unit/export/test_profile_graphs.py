@@ -28,7 +28,7 @@ from builder.export.targets.onnxruntime import OnnxRuntime
 from builder.export.targets.tensorrt import TensorRT, TensorRTRTX
 from builder.model.checkpoint import save_checkpoint
 from builder.model.interest import InterestAdapter
-from builder.model.recommender import Recommender, encode_texts
+from builder.model.recommender import Recommender
 from builder.repository import check_graph, ensemble_config, step_config
 from client import _contract as contract
 from model_repository.batch import Handler, Request
@@ -39,6 +39,7 @@ from model_repository.interest_requests import EncodedTexts, RankRequests, Recom
 from model_repository.policy import Policy
 from model_repository.request_tokenizer import RequestTokenizer
 from model_repository.text_encoder import EncodeRequests
+from tests.new_text import logit_of_text
 from tests.unit.model.tiny import ITEM_PROFILE, ITEMS, PROFILE, recommender, sequences
 from tests.unit.steps.conftest import plain, user
 
@@ -174,12 +175,7 @@ def test_a_text_of_the_request_is_an_item_without_a_profile(
     (answer,) = RankRequests(repositories["fused"] / "rank/1", encoded)([request])
     stepwise = steps_of(repositories["ensemble"])("rank", request)
     assert not isinstance(answer, Exception)
-    with torch.no_grad():
-        text = encode_texts(profiled.encoder, profiled.tokenizer, ["the cats"])
-        vectors, _ = profiled.item_vectors()
-        nobody = torch.zeros(1, 1, dtype=torch.int64)
-        state = profiled.adapter.states(vectors[torch.tensor([[1]])], nobody, nobody)[0, -1]
-        expected = float(profiled.adapter.from_text(text)[0] @ state)
+    expected = logit_of_text(profiled, "the cats", checkpoint_logits(profiled, request))
     for found in (answer, stepwise):
         assert found["LOGIT"][0, 0] == pytest.approx(expected, rel=1e-3, abs=1e-4)
 

@@ -47,6 +47,17 @@ def test_tuning_costs_the_same_whatever_the_log() -> None:
     assert choose_tune_texts(config(tune_texts=7), [512]) == 7
 
 
+@pytest.mark.parametrize(
+    ("windows", "events", "patience"),
+    [(1_100, 53_000, 15), (20, 60, 15), (20_000, 20_000, 14), (100_000, 2_000_000, 5)],
+)
+def test_patience_is_about_as_many_steps_whatever_the_log(
+    windows: int, events: int, patience: int
+) -> None:
+    assert plan(windows, events).patience == patience
+    assert plan(windows, events, patience=3).patience == 3
+
+
 def test_what_was_asked_for_is_done() -> None:
     found = plan(1_100, 53_000, batch_size=100, tune_epochs=3, epochs=2)
     assert found.batch_size == 100

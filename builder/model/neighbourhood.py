@@ -1,0 +1,71 @@
+"""How an item's neighbours by text are found, see `model_repository.neighbours`.
+
+Items are alike by the sum of two cosines: between the encoder's vectors of their texts, and between
+what the network makes of these, which knows what goes together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model_repository.neighbours import unit
+
+if TYPE_CHECKING:
+    from builder.model.recommender import Recommender
+
+Floats = NDArray[np.float32]
+
+SERVED: Final = 20_000
+"""Items among which a server seeks the neighbours of a text: reading them all takes as long as
+encoding the text does."""
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbourhood:
+    """The items that may be neighbours: those that were met.
+
+    Attributes
+    ----------
+    text_mean, vector_mean
+        FP32 [h] and [d], what vectors are centred on.
+    items
+        INT32 [p], where they are in the catalogue.
+    directions
+        FP32 [p, h + d], their vectors in both spaces, each centred and of length 1.
+    """
+
+    text_mean: Floats
+    vector_mean: Floats
+    items: NDArray[np.int32]
+    directions: Floats
+
+    @classmethod
+    def among(cls, model: Recommender) -> tuple[Neighbourhood, Floats]:
+        """The neighbourhood, and the directions FP32 [n, h + d] of the whole catalogue."""
+        with torch.no_grad():
+            text = model.text_vectors.numpy()
+            vectors = model.adapter.from_text(model.text_vectors, model.adapter.item_ids).numpy()
+        items = np.flatnonzero(model.met).astype(np.int32)
+        # Without an item that was met there is nothing to be centred on.
+        means = [
+            each[items].mean(axis=0) if len(items) else np.zeros(each.shape[1], np.float32)
+            for each in (text, vectors)
+        ]
+        directions = np.concatenate([unit(text - means[0]), unit(vectors - means[1])], axis=1)
+        return cls(means[0], means[1], items, directions[items]), directions
+
+    @classmethod
+    def served(cls, model: Recommender) -> Neighbourhood:
+        """At most `SERVED` of them, evenly chosen from a larger catalogue."""
+        everyone, _ = cls.among(model)
+        if len(everyone.items) <= SERVED:
+            return everyone
+        chosen = np.linspace(0, len(everyone.items) - 1, SERVED).astype(np.int64)
+        return replace(
+            everyone, items=everyone.items[chosen], directions=everyone.directions[chosen]
+        )

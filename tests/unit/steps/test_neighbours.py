@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model_repository.neighbours import NEIGHBOURS, weigh
+
+
+@pytest.mark.parametrize("items", [1, 2, NEIGHBOURS, 500])
+def test_the_most_alike_weigh_most_and_all_of_them_one(items: int) -> None:
+    alike = np.random.default_rng(0).normal(size=(3, items)).astype(np.float32)
+    place, weight = weigh(alike)
+    expected = np.argsort(-alike, axis=1)[:, :NEIGHBOURS]
+    np.testing.assert_array_equal(place, expected)
+    np.testing.assert_allclose(weight.sum(axis=1), 1, rtol=1e-5)
+    assert (np.diff(weight, axis=1) <= 0).all()
+
+
+def test_another_last_neighbour_changes_next_to_nothing() -> None:
+    alike = np.linspace(1, 0, 100, dtype=np.float32)[np.newaxis]
+    other = alike.copy()
+    other[0, [NEIGHBOURS - 1, NEIGHBOURS]] = other[0, [NEIGHBOURS, NEIGHBOURS - 1]]
+    dense = np.zeros((2, 100), np.float32)
+    for row, (place, weight) in zip(dense, map(weigh, (alike, other)), strict=True):
+        row[place[0]] = weight[0]
+    assert np.count_nonzero(dense[0] != dense[1]) == 2
+    np.testing.assert_allclose(dense[0], dense[1], atol=2e-5)
+
+
+def test_items_of_one_text_weigh_the_same() -> None:
+    alike = np.array([[0.5] * 30 + [0.9] + [0.1] * 30], np.float32)
+    place, weight = weigh(alike)
+    of_one_text = weight[0][place[0] < 30]
+    assert len(of_one_text) == 30
+    np.testing.assert_allclose(of_one_text, of_one_text[0], rtol=1e-5)
