@@ -288,12 +288,19 @@ def _told_figures(done: _Done) -> str:
     worst = max(figures.parity, key=lambda figure: figure.difference / figure.bound)
     ranking = figures.ranking
     index = done.index if isinstance(done, Exported) else None
+    texts = figures.texts
     return (
         f"  parity   {len(figures.parity)} outputs agree with PyTorch; the farthest, "
         f"{worst.model}.{worst.output}, by {worst.difference:.1e} standard deviations "
         f"({worst.bound:.0e} allowed)\n"
         f"  ranking  NDCG@10 {ranking.engine:.4f}, checkpoint {ranking.checkpoint:.4f}, on "
         f"{ranking.users} validation users"
+        + (
+            f"\n  texts    NDCG@10 {texts.engine:.4f} on new texts, "
+            f"checkpoint {texts.checkpoint:.4f}"
+            if texts
+            else ""
+        )
         + (
             f"\n  index    finds {index.recall:.4f} of the best 100 items, {index.bound} required, "
             f"on {index.users} validation users; {index.probes} of {index.lists} lists are read"

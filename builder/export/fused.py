@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from builder.export.parity import Engine
 from builder.export.targets.base import Built
 from builder.export.targets.options import FusedOptions
 from builder.model.neighbourhood import Neighbourhood
-from builder.model.recommender import Recommender
+from builder.model.recommender import Recommender, with_text_vectors
 from builder.progress import Progress, silent
 from builder.repository import DynamicBatching, Staging, step_config
 from client._contract import ENCODE, ENCODER, FUSED, RANK, RECOMMEND, STATE, ModelSpec
@@ -47,8 +47,9 @@ class FusedModels:
     Attributes
     ----------
     model
-        The recommender that is served. With an engine of reduced precision the vectors of the
-        catalogue are the engine's own, so that they and those of live texts are of one kind.
+        The recommender that is served. With an engine of reduced precision the text vectors are the
+        engine's own, so that neighbours of live texts are sought among vectors of one kind; the
+        item vectors stay the checkpoint's.
     built
         The graphs, by the name of the model.
     """
@@ -88,7 +89,7 @@ def build_fused(
         export_onnx(EncoderGraph(model.encoder), ENCODER, layout.sizes, graph)
         chosen = write_encoder(graph, encode, settings, rows, options)
     if options.precision != "fp32":
-        model = replace(model, text_vectors=torch.from_numpy(encode_rows(encode, rows)))
+        model = with_text_vectors(model, torch.from_numpy(encode_rows(encode, rows)))
     progress("export graphs", 1, 2)
     recommend = directories[RECOMMEND.model.name]
     sizes = {**layout.sizes, "d": model.adapter.config.width}

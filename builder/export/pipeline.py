@@ -28,6 +28,7 @@ from builder.export.onnx import OPSET, export_onnx
 from builder.export.parity import Bound, Engine, Grid, ParityFigure, check_batching, check_parity
 from builder.export.ranking_gate import RankingFigure, check_ranking, live_request
 from builder.export.targets import CHECKS, TARGETS, Built, Check, Compiler, Target, TargetOptions
+from builder.export.text_gate import check_texts
 from builder.model.checkpoint import load_checkpoint, load_validation
 from builder.model.new_items import with_new_items
 from builder.model.recommender import Recommender
@@ -70,13 +71,18 @@ class Limits:
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export published, and the figures of its gates; an index only where there is one."""
+    """What an export published, and the figures of its gates.
+
+    Those of texts are there where the encoder's precision is reduced, and those of an index where
+    there is one.
+    """
 
     repository: Path
     version: int
     target: str
     parity: list[ParityFigure]
     ranking: RankingFigure
+    texts: RankingFigure | None = None
     index: IndexFigure | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -167,15 +173,17 @@ def compile_graphs(
 
 @dataclass(frozen=True)
 class Figures:
-    """What the gates found."""
+    """What the gates found; of texts only where the encoder's precision is reduced."""
 
     parity: list[ParityFigure]
     ranking: RankingFigure
+    texts: RankingFigure | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "parity": [figure.to_dict() for figure in self.parity],
             "ranking": self.ranking.to_dict(),
+            "texts": self.texts.to_dict() if self.texts else None,
         }
 
 
@@ -284,6 +292,9 @@ def export(
             served=load_fused(RETRIEVER, staging, layout, exact=False) if index else None,
             progress=progress,
         )
+        if target.fused and target.fused.precision != "fp32":
+            texts = check_texts(model, fused.model, validation, bound=target.ranking_loss)
+            figures = replace(figures, texts=texts)
         staging.target = target.name
         staging.checkpoint = str(checkpoint.resolve())
         staging.details = {
@@ -301,7 +312,9 @@ def export(
             "sha256": staging.hashes(spec.name for spec in (FUSED if target.fused else STEPS)),
         }
         version = staging.version
-    return Exported(repository, version, target.name, figures.parity, figures.ranking, index)
+    return Exported(
+        repository, version, target.name, figures.parity, figures.ranking, figures.texts, index
+    )
 
 
 def _user_states(directory: Path, model: Recommender, validation: Holdout) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model_repository.neighbours import unit
+from model_repository.neighbours import unit, weigh
 
 if TYPE_CHECKING:
     from builder.model.recommender import Recommender
@@ -23,6 +23,8 @@ Floats = NDArray[np.float32]
 SERVED: Final = 20_000
 """Items among which a server seeks the neighbours of a text: reading them all takes as long as
 encoding the text does."""
+_ROWS: Final = 1_000
+"""Texts that neighbours are sought for at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,28 @@ class Neighbourhood:
         ]
         directions = np.concatenate([unit(text - means[0]), unit(vectors - means[1])], axis=1)
         return cls(means[0], means[1], items, directions[items]), directions
+
+    def of_texts(
+        self, model: Recommender, text_vectors: Floats, *, unseen: bool = False
+    ) -> tuple[NDArray[np.int32], Floats]:
+        """The neighbours of texts that come with requests, INT32 [R, k], and FP32 [R, k], weights.
+
+        ``text_vectors`` FP32 [R, h]. With ``unseen`` they are those of the whole catalogue, in its
+        order, and no item counts as its own neighbour.
+        """
+        weight, added = (each.float().numpy() for each in model.adapter.text_projection())
+        projected = text_vectors @ weight + (added - self.vector_mean)
+        directions = np.concatenate([unit(text_vectors - self.text_mean), unit(projected)], axis=1)
+        found = []
+        for start in range(0, len(directions), _ROWS):
+            alike = directions[start : start + _ROWS] @ self.directions.T
+            if unseen:
+                own = np.arange(start, start + len(alike))
+                mask = own[:, np.newaxis] == self.items
+                alike = np.where(mask, alike.min(axis=1, keepdims=True), alike)
+            found.append(weigh(alike))
+        places, weights = (np.concatenate(each) for each in zip(*found, strict=True))
+        return self.items[places], weights
 
     @classmethod
     def served(cls, model: Recommender) -> Neighbourhood:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -68,6 +69,15 @@ class Recommender:
     def item_vectors(self, *, text_only: bool = False) -> tuple[Tensor, Tensor]:
         """Item vectors FP32 [n, d] and biases FP32 [n]."""
         return item_vectors(self.adapter, self.text_vectors, text_only=text_only)
+
+
+@torch.no_grad()
+def with_text_vectors(model: Recommender, text_vectors: Tensor) -> Recommender:
+    """With text vectors FP32 [n, h] of another engine, but the item vectors that it has."""
+    adapter = copy.deepcopy(model.adapter)
+    other = adapter.from_text(text_vectors, adapter.item_ids)
+    adapter.residual.weight.copy_(model.item_vectors()[0] - other)
+    return replace(model, adapter=adapter, text_vectors=text_vectors)
 
 
 def item_vectors(

@@ -255,11 +255,19 @@ def test_each_engine_answers(
     assert not isinstance(expected, Exception)
     np.testing.assert_allclose(answer["VECTOR"], expected["VECTOR"], atol=0.1)
     assert not np.allclose(answer["VECTOR"], expected["VECTOR"], atol=1e-5)
-    # The catalogue's own vectors come from the engine, too.
-    file = "rank/1/item_vectors.npy"
-    assert not np.array_equal(
-        np.load(tmp_path / "models" / file), np.load(repositories["fused"] / file)
+    # Neighbours are sought among vectors of the engine, and items stay what they are.
+    held, fp32 = (
+        {
+            name: np.load(root / f"rank/1/{name}.npy")
+            for name in ("item_vectors", "neighbour_direction")
+        }
+        for root in (tmp_path / "models", repositories["fused"])
     )
+    np.testing.assert_allclose(held["item_vectors"], fp32["item_vectors"], atol=1e-5)
+    assert not np.allclose(held["neighbour_direction"], fp32["neighbour_direction"], atol=1e-5)
+    figures = read_manifest(tmp_path / "models").versions[1].details
+    assert figures["ranking"]["relative_loss"] <= 0.001
+    assert figures["texts"]["users"] == figures["ranking"]["users"]
 
 
 def test_the_faster_engine_is_taken_and_the_manifest_tells_why(
