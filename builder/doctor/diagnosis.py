@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from builder.doctor.contents import Contents, read_contents
 from builder.doctor.findings import Finding
 from builder.doctor.server import Server
 from builder.doctor.tensorrt import check_tensorrt
+from model_repository.item_index import INDEX_FILE
 
 _PROVIDED: Final = frozenset({"triton_python_backend_utils", *sys.stdlib_module_names})
+_INSTALLED_AS: Final = {"faiss": "'tritonrec[index]'", "openvino": "'tritonrec[openvino]'"}
 # The first ONNX Runtime that knows an operator set; from its table of versions.
 _FIRST_ONNXRUNTIME: Final = {19: (1, 15), 20: (1, 17), 21: (1, 18)}
 
@@ -85,7 +88,7 @@ def _check_packages(contents: Contents, server: Server) -> Iterator[Finding]:
     users: dict[str, list[str]] = {}
     for model, config in contents.configs.items():
         if config.backend == "python":
-            for package in imported_packages(contents.version_directory(model)):
+            for package in _needed_packages(contents.version_directory(model)):
                 users.setdefault(package, []).append(model)
     for package, models in sorted(users.items()):
         version = server.package(package)
@@ -95,13 +98,33 @@ def _check_packages(contents: Contents, server: Server) -> Iterator[Finding]:
                 "error",
                 package,
                 f"is not installed, and imported by {who}",
-                f"pip install {package}, for the Python that Triton's Python backend runs",
+                f"pip install {_INSTALLED_AS.get(package, package)}, for the Python that Triton's "
+                "Python backend runs",
             )
         elif server.image is not None:
             what = f"is imported by {who}; the `server` stage of the Dockerfile has it"
             yield Finding("ok", package, what)
         else:
             yield Finding("ok", package, f"version {version or 'unknown'}, imported by {who}")
+
+
+def _needed_packages(directory: Path) -> set[str]:
+    """Those that a model imports, but for what only another way of exporting it would need."""
+    packages = imported_packages(directory)
+    if not (directory / INDEX_FILE).is_file():
+        packages.discard("faiss")
+    if _engine(directory) != "openvino":
+        packages.discard("openvino")
+    return packages
+
+
+def _engine(directory: Path) -> object:
+    """What runs BERT, by the settings of ``encode``; None for other models."""
+    try:
+        settings = json.loads((directory / "settings.json").read_text("utf-8"))
+    except (OSError, ValueError):  # other models have none; a damaged one its hash tells
+        return None
+    return settings.get("engine") if isinstance(settings, dict) else None
 
 
 def imported_packages(directory: Path) -> set[str]:

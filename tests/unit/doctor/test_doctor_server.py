@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import model_repository
 from builder.doctor import IMAGES, diagnose, image_named, image_server, local_server
 from builder.doctor.server import local_package, parse_capability, parse_gpus
 from builder.errors import ConfigError
+from model_repository.item_index import INDEX_FILE
 from tests.unit.doctor.repositories import A10, H100, T4, errors, publish, publish_plan, server
 
+installed_as = {"faiss": "'tritonrec[index]'", "openvino": "'tritonrec[openvino]'"}
 BUILT = {"engine": "tensorrt", "version": "11.2.1.2", "gpu": A10.name, "compute_capability": "8.6"}
 THERE = {"tensorrt": "11.2.1.2", "gpus": (A10,)}
 
@@ -107,6 +112,27 @@ def test_a_missing_package_is_told_with_the_models_that_import_it(tmp_path: Path
     (error,) = errors(diagnose(tmp_path / "models", server(package={}.get)).findings)
     assert error.where == "numpy"
     assert "imported by adapter, encoder, policy, retriever, tokenizer" in error.what
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("index", [False, True])
+def test_what_an_export_does_not_use_need_not_be_installed(
+    tmp_path: Path, engine: str, index: bool
+) -> None:
+    publish(tmp_path / "models")
+    directory = tmp_path / "models/policy/1"
+    for name in ("openvino_engine.py", "item_index.py"):
+        shutil.copyfile(Path(model_repository.__path__[0]) / name, directory / name)
+    (directory / "settings.json").write_text(json.dumps({"engine": engine}))
+    if index:
+        (directory / INDEX_FILE).write_bytes(b"an index")
+    installed = {"numpy": "1.26.4"}.get
+    found = errors(diagnose(tmp_path / "models", server(package=installed)).findings)
+    missing = {error.where: error.remedy for error in found if error.where in installed_as}
+    expected = ({"openvino"} if engine == "openvino" else set()) | ({"faiss"} if index else set())
+    assert missing.keys() == expected
+    for package, remedy in missing.items():
+        assert remedy.startswith(f"pip install {installed_as[package]},")
 
 
 @pytest.mark.parametrize(

@@ -250,6 +250,13 @@ def test_the_best_options_train_to_the_figure_of_their_trial(
         on_round=lambda number, _: rounds.append(number),
     )
     assert learnt.best().figure == best["figure"]
+    # And so does a later one, whatever was drawn in the trials before it.
+    later = max(found["trials"], key=lambda trial: trial["number"])
+    assert later["number"] > 0
+    again = learn(
+        replace(asked, **later["options"]), prepare(asked, tmp_path / "again"), tmp_path / "later"
+    )
+    assert again.best().figure == later["figure"]
     assert rounds == [1, 2, 3]  # of two epochs in the first stage, and one in the second
 
 
