@@ -55,7 +55,8 @@ LIMITS = Limits(max_top_k=ITEMS, max_rows=4)
 
 @pytest.fixture(scope="module")
 def profiled(backbone: Path) -> Recommender:
-    return recommender(backbone, profile=PROFILE, item_profile=ITEM_PROFILE)
+    model = recommender(backbone, profile=PROFILE, item_profile=ITEM_PROFILE)
+    return replace(model, cold_cut=0.25)
 
 
 @pytest.fixture(scope="module")
