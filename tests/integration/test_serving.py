@@ -520,3 +520,12 @@ def test_a_python_without_its_shared_library_is_named() -> None:
     version = next(path.name for path in strange if path.name != running)
     with pytest.raises(ServingError, match=rf"libpython{version}\.so.*linked statically"):
         installing._check_libraries(found, stubs / version / "triton_python_backend_stub", version)
+
+
+def test_the_environment_keeps_freed_memory_unless_it_says_otherwise() -> None:
+    installation = installing.Installation(Path("tritonserver"))
+    assert installation.environment({}) == dict(installing.KEEP_FREED_MEMORY)
+    own = {"MALLOC_TRIM_THRESHOLD_": "1", "HOME": "/root"}
+    found = installation.environment(own)
+    assert own.items() <= found.items()
+    assert found["MALLOC_MMAP_THRESHOLD_"] == str(32 << 20)
