@@ -31,8 +31,9 @@ KEEP_FREED_MEMORY: Final = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
 }
-"""For glibc's malloc, which else gives each large array back to the kernel and asks for it anew, page
-fault by page fault: 128 texts a request are encoded 12 % faster with these (docs/performance.md)."""
+"""For glibc's malloc, which else gives each large array back to the kernel and asks for it anew,
+page fault by page fault: with these 128 texts a request are encoded 12 % faster, see
+docs/performance.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Installation:
         return python.parent
 
     def environment(self, base: Mapping[str, str]) -> dict[str, str]:
-        """Return the variables that the server needs, on top of ``base``, which has the last word."""
+        """Return the variables that the server needs; ``base`` has the last word."""
         environment = {**KEEP_FREED_MEMORY, **base}
         if self.library_path:
             _prepend(environment, "LD_LIBRARY_PATH", *self.library_path)
