@@ -137,13 +137,12 @@ class InterestModel:
         """Score ``candidates`` INT32 [N] for the user of ``state`` [d]; `NO_ITEM` gets NaN."""
         by_id = self._bias.copy()
         np.add.at(by_id, *self._spoken_for(history.slots))
-        logit = self._item_vectors(candidates, fresh.vectors) @ state
-        logit += by_id[np.maximum(candidates, 0)]
-        new = candidates < 0
-        if len(fresh.vectors) and new.any():
+        beside = by_id[np.maximum(candidates, 0)]
+        new = (candidates < 0) & (candidates != NO_ITEM)
+        if new.any():
             mean = (by_id[fresh.items] * fresh.weights).sum(axis=1) - self._cold_cut
-            rows = np.where(candidates[new] == NO_ITEM, 0, -candidates[new] - 1)
-            logit[new] += mean[rows] - by_id[0]
+            beside[new] = mean[-candidates[new] - 1]
+        logit = self._item_vectors(candidates, fresh.vectors) @ state + beside
         logit[candidates == NO_ITEM] = np.nan
         return Interest(logit, self._calibrated(logit))
 

@@ -139,7 +139,7 @@ class _Interest(nn.Module):
     def by_neighbours(self, candidate: Tensor, fresh: NewItems, by_id: Tensor) -> Tensor:
         """What stands for `by_id` FP [n] of candidates that are new, FP [1, N] or, of all, []."""
         if fresh.items is None or fresh.weights is None:
-            return by_id.new_zeros(())
+            return by_id.new_full((), -self.cold_cut)
         mean = (by_id[fresh.items] * fresh.weights).sum(dim=1) - self.cold_cut
         return mean[_row(candidate)]
 
