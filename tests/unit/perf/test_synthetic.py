@@ -27,6 +27,8 @@ def source(tmp_path: Path) -> Path:
         "item_bias": random.normal(size=PARENTS).astype(np.float32),
         "linear_index": index.astype(np.int32),
         "linear_value": random.random((PARENTS, ENTRIES), np.float32) + 1,
+        "neighbour": random.permutation(PARENTS)[:30].astype(np.int32),
+        "neighbour_direction": random.normal(size=(30, 2 * WIDTH)).astype(np.float32),
     }
     for model in MODELS:
         directory = root / model / "3"
@@ -91,6 +93,17 @@ def test_where_an_item_has_no_descendant_nothing_speaks_for_it(
     value = array(made, "recommend", "linear_value")
     np.testing.assert_array_equal(value > 0, np.isin(spoken, descent.parent))
     assert array(made, "recommend", "linear_index").max() < 10
+    # Of the items that may be neighbours those are left that have a descendant.
+    neighbour = array(source, "recommend", "neighbour")
+    kept = np.isin(neighbour, descent.parent)
+    assert 0 < kept.sum() < len(neighbour)
+    np.testing.assert_array_equal(
+        descent.parent[array(made, "recommend", "neighbour")], neighbour[kept]
+    )
+    np.testing.assert_array_equal(
+        array(made, "recommend", "neighbour_direction"),
+        array(source, "recommend", "neighbour_direction")[kept],
+    )
 
 
 def test_the_same_seed_makes_the_same_catalogue(source: Path, tmp_path: Path) -> None:
