@@ -179,7 +179,6 @@ def _write_interest(model: Recommender, layout: Layout, directory: Path) -> None
     kept = slice(None) if linear.weight else slice(0)
     ages = np.arange(adapter.config.max_history, dtype=np.float32)
     neighbourhood = Neighbourhood.served(model)
-    text_weight, text_bias = adapter.text_projection()
     tables = [table.numpy() for table in adapter.profile]
     profile = np.zeros((len(tables), max(map(len, tables), default=0), vectors.shape[1]), "f4")
     for rows, table in zip(profile, tables, strict=True):
@@ -191,8 +190,8 @@ def _write_interest(model: Recommender, layout: Layout, directory: Path) -> None
         "linear_value": linear.value[:, kept] * np.float32(linear.weight),
         "decay": np.float32(linear.decay) ** ages,
         "text_mean": neighbourhood.text_mean,
-        "text_weight": text_weight.float().numpy(),
-        "text_bias": text_bias.float().numpy() - neighbourhood.vector_mean,
+        "text_weight": neighbourhood.text_weight,
+        "text_bias": neighbourhood.text_bias,
         "neighbour": neighbourhood.items,
         "neighbour_direction": neighbourhood.directions,
         "profile": profile,

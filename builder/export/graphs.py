@@ -75,7 +75,6 @@ class _Interest(nn.Module):
             index = torch.where(value == 0, len(vectors), index)
         ages = torch.arange(model.adapter.config.max_history, dtype=torch.float32)
         neighbourhood = Neighbourhood.served(model)
-        text_weight, text_bias = model.adapter.text_projection()
         for name, tensor in {
             "item_vectors": vectors,
             "item_bias": bias,
@@ -83,8 +82,8 @@ class _Interest(nn.Module):
             "linear_value": value,
             "decay": torch.tensor(model.linear.decay) ** ages,
             "text_mean": torch.from_numpy(neighbourhood.text_mean),
-            "text_weight": text_weight.float(),
-            "text_bias": text_bias.float() - torch.from_numpy(neighbourhood.vector_mean),
+            "text_weight": torch.from_numpy(neighbourhood.text_weight),
+            "text_bias": torch.from_numpy(neighbourhood.text_bias),
             "neighbour": torch.from_numpy(neighbourhood.items).long(),
             "neighbour_direction": torch.from_numpy(neighbourhood.directions),
         }.items():

@@ -62,7 +62,7 @@ def check_texts(
 def _placed(model: Recommender) -> sparse.csr_array:
     """FP32 [n, n]: what each item, taken for a new text, is the mean of."""
     neighbours, weights = Neighbourhood.served(model).of_texts(
-        model, model.text_vectors.numpy(), unseen=True
+        model.text_vectors.numpy(), unseen=True
     )
     items, keep = neighbours.shape
     where = (np.repeat(np.arange(items), keep), neighbours.ravel())

@@ -33,8 +33,10 @@ class Neighbourhood:
 
     Attributes
     ----------
-    text_mean, vector_mean
-        FP32 [h] and [d], what vectors are centred on.
+    text_mean
+        FP32 [h], what text vectors are centred on.
+    text_weight, text_bias
+        FP32 [h, d] and [d], from a text vector to what the network makes of it, centred as well.
     items
         INT32 [p], where they are in the catalogue.
     directions
@@ -42,7 +44,8 @@ class Neighbourhood:
     """
 
     text_mean: Floats
-    vector_mean: Floats
+    text_weight: Floats
+    text_bias: Floats
     items: NDArray[np.int32]
     directions: Floats
 
@@ -59,18 +62,19 @@ class Neighbourhood:
             for each in (text, vectors)
         ]
         directions = np.concatenate([unit(text - means[0]), unit(vectors - means[1])], axis=1)
-        return cls(means[0], means[1], items, directions[items]), directions
+        weight, added = (each.float().numpy() for each in model.adapter.text_projection())
+        found = cls(means[0], weight, added - means[1], items, directions[items])
+        return found, directions
 
     def of_texts(
-        self, model: Recommender, text_vectors: Floats, *, unseen: bool = False
+        self, text_vectors: Floats, *, unseen: bool = False
     ) -> tuple[NDArray[np.int32], Floats]:
         """The neighbours of texts that come with requests, INT32 [R, k], and FP32 [R, k], weights.
 
         ``text_vectors`` FP32 [R, h]. With ``unseen`` they are those of the whole catalogue, in its
         order, and no item counts as its own neighbour.
         """
-        weight, added = (each.float().numpy() for each in model.adapter.text_projection())
-        projected = text_vectors @ weight + (added - self.vector_mean)
+        projected = text_vectors @ self.text_weight + self.text_bias
         directions = np.concatenate([unit(text_vectors - self.text_mean), unit(projected)], axis=1)
         found = []
         for start in range(0, len(directions), _ROWS):
