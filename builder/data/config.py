@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
+from builder.data.request_time import REQUEST_TIME, Clock
 from builder.data.template import Template
 from builder.errors import ConfigError
 
@@ -55,6 +57,9 @@ class DataConfig:
     profile, item_profile
         Columns of the user file that the model is to know of a user, and of the item file that it
         is to know of an item beside its text.
+    request_time, time_zone
+        What the model is to know of when a request is made, of `REQUEST_TIME`, and by the clock of
+        which time zone.
 
     Raises
     ------
@@ -73,6 +78,8 @@ class DataConfig:
     min_events: int = 1
     profile: tuple[str, ...] = ()
     item_profile: tuple[str, ...] = ()
+    request_time: tuple[str, ...] = ()
+    time_zone: str = "UTC"
 
     def __post_init__(self) -> None:
         names = {name: getattr(self, name) for name in ("interactions", "items", "users")}
@@ -96,7 +103,35 @@ class DataConfig:
                 if not _is_text(name) or name is None or name in given[:place]
             ]
         problems += _template_problems(self.text)
+        problems += self._clock_problems()
         _raise_if_any(problems)
+
+    def _clock_problems(self) -> list[str]:
+        problems = [
+            f"request_time {name!r}: must be one of {', '.join(REQUEST_TIME)}, once"
+            for place, name in enumerate(self.request_time)
+            if name not in REQUEST_TIME or name in self.request_time[:place]
+        ]
+        problems += [
+            f"profile {name!r}: request_time has a column of this name; rename the one of the user "
+            "file, or leave one of the two out"
+            for name in self.request_time
+            if name in self.profile
+        ]
+        try:
+            ZoneInfo(self.time_zone)
+        except (KeyError, OSError, TypeError, ValueError):  # not found, a folder, no name at all
+            problems.append(_no_zone(self.time_zone))
+        else:
+            if self.time_zone != "UTC" and not self.request_time:
+                problems.append(
+                    f"time_zone {self.time_zone!r}: is of request_time; give hour,weekday there too"
+                )
+        return problems
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(self.request_time, self.time_zone)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; ``from_dict`` reads them back."""
@@ -129,7 +164,9 @@ class DataConfig:
             for key in columns
             if key not in known_columns
         ]
-        profiles = {name: values.get(name, ()) for name in ("profile", "item_profile")}
+        profiles = {
+            name: values.get(name, ()) for name in ("profile", "item_profile", "request_time")
+        }
         problems += [
             f"{name} {given!r}: must be a list of columns"
             for name, given in profiles.items()
@@ -146,6 +183,13 @@ class DataConfig:
                 **{name: tuple(given) for name, given in profiles.items()},
             }
         )
+
+
+def _no_zone(name: object) -> str:
+    return (
+        f"time_zone {name!r}: there is no such time zone; give a name of the IANA database such as "
+        "Europe/Berlin (where a system has no database, `pip install tzdata`)"
+    )
 
 
 def _template_problems(text: object) -> list[str]:

@@ -21,6 +21,7 @@ from typing import Annotated
 import typer
 
 from builder.data.config import FORMATS, Columns, DataConfig
+from builder.data.request_time import REQUEST_TIME
 from builder.errors import ConfigError
 
 _ROLES = tuple(field.name for field in fields(Columns))
@@ -95,6 +96,25 @@ ItemProfileColumns = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+RequestTime = Annotated[
+    str | None,
+    typer.Option(
+        "--request-time",
+        metavar="COLUMN,COLUMN",
+        help=f"What the model is to know of when a request is made: {', '.join(REQUEST_TIME)}. "
+        "Needs a log with times.",
+        rich_help_panel=_PANEL,
+    ),
+]
+TimeZone = Annotated[
+    str,
+    typer.Option(
+        "--time-zone",
+        metavar="ZONE",
+        help="By whose clock, for --request-time, as in Europe/Berlin.",
+        rich_help_panel=_PANEL,
+    ),
+]
 MinRating = Annotated[
     float | None,
     typer.Option(help="Keep only events rated this or higher.", rich_help_panel=_PANEL),
@@ -120,6 +140,8 @@ def data_config(
     min_events: int = 1,
     profile: str | None = None,
     item_profile: str | None = None,
+    request_time: str | None = None,
+    time_zone: str = "UTC",
 ) -> DataConfig:
     """Turn the options into a configuration, with an absolute directory.
 
@@ -153,6 +175,8 @@ def data_config(
         min_events=min_events,
         profile=_names(profile),
         item_profile=_names(item_profile),
+        request_time=_names(request_time),
+        time_zone=time_zone,
     )
 
 

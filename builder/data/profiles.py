@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from builder.data.request_time import NO_CLOCK, Clock
 from builder.data.sequences import Sequences
 from builder.data.splits import Holdout, Split
 from builder.data.tables import Catalogue, Interactions
@@ -93,26 +94,32 @@ def _known(name: str, texts: Sequence[str], whose: str) -> ProfileColumn:
 
 
 def with_profiles(
-    split: Split, columns: Sequence[ProfileColumn], interactions: Interactions
+    split: Split,
+    columns: Sequence[ProfileColumn],
+    interactions: Interactions,
+    clock: Clock = NO_CLOCK,
 ) -> Split:
-    """Give every user of the split the ids of their profile; without columns, nothing."""
-    if not columns or interactions.profile is None:
-        return split
-    reader = ProfileReader(columns)
-    names = [column.name for column in columns]
-    told = interactions.profile[names].itertuples(index=False, name=None)
-    ids = {
-        user: reader.ids(dict(zip(names, values, strict=True)))
-        for user, values in zip(interactions.user_ids, told, strict=True)
-    }
+    """Give every user of the split the ids of their profile; without columns, nothing.
 
-    def known(sequences: Sequences) -> Sequences:
-        rows = [ids[user] for user in sequences.user_ids]
-        profiles: NDArray[np.int32] = np.array(rows, np.int32).reshape(len(rows), len(columns))
+    The last of the columns are the clock's. Those who are held out have there what it shows when
+    they meet their target. In training each event has a time of its own, which
+    `builder.training.windows` looks up, and the user's ids are 0.
+    """
+    if not columns:
+        return split
+    own = columns[: len(columns) - len(clock.columns)]
+    ids = _ids_of_users(own, interactions)
+
+    def known(sequences: Sequences, times: NDArray[np.int64] | None = None) -> Sequences:
+        profiles = np.zeros((len(sequences), len(columns)), np.int32)
+        if ids and len(sequences):
+            profiles[:, : len(own)] = [ids[user] for user in sequences.user_ids]
+        if times is not None:
+            profiles[:, len(own) :] = clock.ids(times)
         return replace(sequences, profiles=profiles)
 
     def held_out(holdout: Holdout) -> Holdout:
-        return replace(holdout, histories=known(holdout.histories))
+        return replace(holdout, histories=known(holdout.histories, holdout.times))
 
     return replace(
         split,
@@ -121,3 +128,18 @@ def with_profiles(
         test=held_out(split.test),
         cold=held_out(split.cold),
     )
+
+
+def _ids_of_users(
+    columns: Sequence[ProfileColumn], interactions: Interactions
+) -> dict[str, NDArray[np.int32]]:
+    """Ids INT32 [P] of each user's own columns; nobody where nothing is known."""
+    if not columns or interactions.profile is None:
+        return {}
+    reader = ProfileReader(columns)
+    names = [column.name for column in columns]
+    told = interactions.profile[names].itertuples(index=False, name=None)
+    return {
+        user: reader.ids(dict(zip(names, values, strict=True)))
+        for user, values in zip(interactions.user_ids, told, strict=True)
+    }

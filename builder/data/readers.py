@@ -218,6 +218,14 @@ def _read_log(
     ]
     if not all(present):
         return None
+    if config.request_time and columns.time not in log.columns:
+        problems.add(
+            "no times",
+            f"{log.path}:1: {columns.time or 'time'}: there is no such column, and the time of a "
+            f"request ({', '.join(config.request_time)}) is learnt from it; map 'time' to one of "
+            f"{', '.join(log.names)}, or leave request_time out",
+        )
+        return None
     if not len(log):
         problems.add("empty log", f"{log.path}: there are no events; give a log that has some")
         return None

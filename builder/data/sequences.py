@@ -28,8 +28,8 @@ class Sequences:
         INT32 [E], 1-based index into ``Interactions.actions``, 0 for "not known"; None when the
         log has none.
     profiles
-        INT32 [U, P], ids of each user's profile, 0 for "not known"; None when nothing of the users
-        is known. See `builder.data.profiles`.
+        INT32 [U, P], ids of each user's profile, what is known of the request at its end, 0 for
+        "not known"; None when nothing of the users is known. See `builder.data.profiles`.
     """
 
     user_ids: list[str]

@@ -34,17 +34,24 @@ class Holdout:
         ``U`` users: everything before the target that may be known.
     targets
         INT32 [U], catalogue index of what each user met next.
+    times
+        INT64 [U], Unix seconds of the targets; None where they are not known.
     """
 
     histories: Sequences
     targets: NDArray[np.int32]
+    times: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def rows(self, start: int, stop: int) -> Holdout:
         """Users ``start`` to ``stop``."""
-        return Holdout(self.histories.rows(start, stop), self.targets[start:stop])
+        return Holdout(
+            self.histories.rows(start, stop),
+            self.targets[start:stop],
+            None if self.times is None else self.times[start:stop],
+        )
 
     def spread(self, most: int) -> Holdout:
         """At most `most` users, evenly spread over all."""
@@ -53,7 +60,11 @@ class Holdout:
         users = np.zeros(len(self), np.bool_)
         users[np.linspace(0, len(self) - 1, most).astype(np.int64)] = True
         offsets = self.histories.offsets
-        return Holdout(self.histories.part(offsets[:-1], offsets[1:], users), self.targets[users])
+        return Holdout(
+            self.histories.part(offsets[:-1], offsets[1:], users),
+            self.targets[users],
+            None if self.times is None else self.times[users],
+        )
 
     def chunks(self, size: int) -> Iterator[Holdout]:
         """All users, `size` at a time."""
@@ -257,4 +268,5 @@ def _hold_out(
     return Holdout(
         histories=sequences.part(sequences.offsets[:-1], targets, users),
         targets=sequences.items[targets[users]],
+        times=None if sequences.times is None else sequences.times[targets[users]],
     )

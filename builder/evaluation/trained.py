@@ -59,7 +59,8 @@ def load_run(directory: Path, data: Path | None = None) -> TrainedRun:
         hold_out_items=training.hold_out_items,
         seed=training.seed,
     )
-    return TrainedRun(directory, model, training, with_profiles(split, model.profile, interactions))
+    split = with_profiles(split, model.profile, interactions, training.data.clock)
+    return TrainedRun(directory, model, training, split)
 
 
 def _check_items(run: Path, directory: Path, trained: list[str], found: list[str]) -> None:

@@ -215,7 +215,7 @@ class InterestAdapter(nn.Module):
         return weight, added
 
     def of_profile(self, profiles: Tensor) -> Tensor:
-        """What profiles INT64 [B, P] add to the states of their users, FP [B, d]."""
+        """What profiles INT64 [..., P] add to the states of their users, FP [..., d]."""
         return _looked_up(self.profile, profiles)
 
     def states(
@@ -231,8 +231,8 @@ class InterestAdapter(nn.Module):
         actions, gaps
             INT [B, H]; 0 is "not known".
         profiles
-            INT [B, P]; 0 is "not known", and so is everything where there are none. A network
-            without columns does not look at them.
+            INT [B, P], or [B, H + 1, P] where those of each state differ; 0 is "not known", and so
+            is everything where there are none. A network without columns does not look at them.
 
         Returns
         -------
@@ -246,7 +246,8 @@ class InterestAdapter(nn.Module):
         if self.config.profile:
             if profiles is None:
                 profiles = actions.new_zeros(len(vectors), len(self.config.profile))
-            normed = normed + self.of_profile(profiles).unsqueeze(1)
+            added = self.of_profile(profiles)
+            normed = normed + (added if profiles.dim() == 3 else added.unsqueeze(1))
         return normed
 
     def last_states(
@@ -275,6 +276,6 @@ class InterestAdapter(nn.Module):
 
 
 def _looked_up(tables: nn.ParameterList, ids: Tensor) -> Tensor:
-    """Sum of the tables' rows for ids INT64 [m, columns], FP [m, d]."""
-    rows = [functional.embedding(ids[:, place], table) for place, table in enumerate(tables)]
+    """Sum of the tables' rows for ids INT64 [..., columns], FP [..., d]."""
+    rows = [functional.embedding(ids[..., place], table) for place, table in enumerate(tables)]
     return torch.stack(rows).sum(0)

@@ -21,7 +21,9 @@ from builder.data.options import (
     MinEvents,
     MinRating,
     ProfileColumns,
+    RequestTime,
     TextTemplate,
+    TimeZone,
     UsersFile,
     data_config,
 )
@@ -32,7 +34,7 @@ from builder.training.config import TrainingConfig, partial_directory
 _DEFAULT = TrainingConfig
 _OF_DATA: Final = (
     "data_format", "interactions", "items", "users", "column", "text", "min_rating", "min_events",
-    "profile", "item_profile",
+    "profile", "item_profile", "request_time", "time_zone",
 )  # fmt: skip
 
 
@@ -99,6 +101,8 @@ def train(
     min_events: MinEvents = 1,
     profile: ProfileColumns = None,
     item_profile: ItemProfileColumns = None,
+    request_time: RequestTime = None,
+    time_zone: TimeZone = "UTC",
     split: options.SplitMethod = _DEFAULT.split,
     hold_out_items: options.HoldOutItems = _DEFAULT.hold_out_items,
     pooling: options.Pooling = _DEFAULT.pooling,

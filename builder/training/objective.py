@@ -138,7 +138,8 @@ class NextItemObjective(nn.Module):
         targets
             INT64 [B, S + 1]: what follows the first 0, 1, … S events, else `NO_TARGET`.
         profiles
-            INT64 [B, P]: ids of the users' profiles, if there are any.
+            INT64 [B, P], or [B, S + 1, P]: ids of the users' profiles, if there are any, or of
+            their profiles and the times of the requests that the targets answer.
         """
         candidates, chance = self._candidates(targets)
         # Events that are nobody's target need a vector too, behind those that compete.
@@ -168,10 +169,14 @@ class NextItemObjective(nn.Module):
         return {"loss": loss + found.penalty}
 
     def _known_of_profiles(self, profiles: Tensor) -> Tensor:
-        """BOOL [B, P]: a user may come without a profile, and a profile without a column."""
-        users, columns = profiles.shape
+        """BOOL [B, P]: a user may come without a profile, and a profile without a column.
+
+        [B, 1, P] for profiles INT64 [B, S + 1, P].
+        """
+        users, columns = len(profiles), profiles.shape[-1]
         drawn = torch.rand(users, 1 + columns, device=profiles.device) >= self.feature_dropout
-        return drawn[:, :1] & drawn[:, 1:]
+        known = drawn[:, :1] & drawn[:, 1:]
+        return known.unsqueeze(1) if profiles.dim() == 3 else known
 
     def settle(self, text_vectors: Tensor) -> None:
         """Bring the adapter up to date with text vectors FP [n, h]; called before it is used."""

@@ -19,14 +19,14 @@ import torch
 import transformers
 from torch import nn
 
-from builder.data import Catalogue, Holdout, Sequences, Split, read, split_log
+from builder.data import Catalogue, DataConfig, Holdout, Sequences, Split, read, split_log
 from builder.data.profiles import choose_item_profile, choose_profile, item_ids, with_profiles
 from builder.errors import CheckpointError, ConfigError, DataError
 from builder.evaluation.baselines import baselines
 from builder.evaluation.ranking import rank_holdout
 from builder.evaluation.report import PROTOCOL, Row, labelled_logits, model_rows, row
 from builder.model.calibration import Calibration, fit_calibration
-from builder.model.checkpoint import load_backbone, load_checkpoint, save_checkpoint
+from builder.model.checkpoint import load_backbone, load_checkpoint, read_config, save_checkpoint
 from builder.model.cold_items import stand_in
 from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.new_items import with_catalogue
@@ -188,7 +188,7 @@ def learn(
     max_history = choose_max_history(config, data.split)
     if start is not None:
         max_history = start.adapter.config.max_history
-    windows = Windows(data.split.train, max_history)
+    windows = Windows(data.split.train, max_history, config.data.clock)
     plan = plan_stages(config, len(windows), len(data.split.train.items))
     if start is None:
         adapter = _new_adapter(config, max_history, data, frozen_vectors)
@@ -288,24 +288,35 @@ def _read(config: TrainingConfig, start: Recommender | None) -> _Data:
         raise DataError("there are fewer than 2 training events; give a longer log")
     if start is None:
         met = np.bincount(split.train.items, minlength=len(catalogue)) > 0
-        profile: Sequence[ProfileColumn] = choose_profile(split, interactions)
+        profile: Sequence[ProfileColumn] = (
+            *choose_profile(split, interactions),
+            *config.data.clock.columns,
+        )
         items: Sequence[ProfileColumn] = choose_item_profile(
             config.data.item_profile, catalogue, met
         )
     else:
         profile, items = start.profile, start.item_profile
-        _check_same("--profile", config.data.profile, profile)
-        _check_same("--item-profile", config.data.item_profile, items)
-    split = with_profiles(split, profile, interactions)
+        _check_same_columns(config)
+    split = with_profiles(split, profile, interactions, config.data.clock)
     return _Data(catalogue, split, interactions.actions, profile, items)
 
 
-def _check_same(option: str, asked: Sequence[str], known: Sequence[ProfileColumn]) -> None:
-    names = [column.name for column in known]
-    if set(names) != set(asked):
+def _check_same_columns(config: TrainingConfig) -> None:
+    """Raise unless the run that is continued was told the same of users, items and requests."""
+    training = read_config(Path(str(config.warm_start)))["training"]
+    before = DataConfig.from_dict(training["data"])
+    for name in ("profile", "item_profile", "request_time"):
+        asked, known = getattr(config.data, name), getattr(before, name)
+        if set(known) != set(asked):
+            raise ConfigError(
+                f"--{name.replace('_', '-')} {','.join(asked) or 'left out'}: the run of "
+                f"--warm-start knows {','.join(known) or 'none'}; give the same"
+            )
+    if config.data.time_zone != before.time_zone:
         raise ConfigError(
-            f"{option} {','.join(asked) or 'left out'}: the run of --warm-start knows "
-            f"{','.join(names) or 'none'}; give the same"
+            f"--time-zone {config.data.time_zone}: the run of --warm-start goes by "
+            f"{before.time_zone}; give the same"
         )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from builder.data.request_time import NO_CLOCK, Clock
 from builder.data.sequences import Sequences
 from builder.training.objective import NO_TARGET
 from model_repository.slots import gap_buckets
@@ -21,7 +22,8 @@ from model_repository.slots import gap_buckets
 class Window:
     """Consecutive events of one user.
 
-    ``profile`` has the ids of the user's profile, INT32 [P], None where there are none.
+    ``profile`` has the ids of the user's profile, INT32 [P]; where the time of a request is known,
+    [S + 1, P] of the user and the request that each event answers; None where there are none.
 
     ``items`` are INT32 [S + 1], ``actions`` and ``gaps`` INT32 [S], of all events but the last,
     which is only ever a target. ``opening`` says that the first event is the user's first, so that
@@ -38,9 +40,11 @@ class Window:
 class Windows(Dataset[Window]):
     """Every history cut, from its end, into windows that overlap by the one event between."""
 
-    def __init__(self, train: Sequences, max_history: int) -> None:
+    def __init__(self, train: Sequences, max_history: int, clock: Clock = NO_CLOCK) -> None:
         self._windows = [
-            window for user in range(len(train)) for window in _windows_of(train, user, max_history)
+            window
+            for user in range(len(train))
+            for window in _windows_of(train, user, max_history, clock)
         ]
 
     def __len__(self) -> int:
@@ -50,9 +54,8 @@ class Windows(Dataset[Window]):
         return self._windows[index]
 
 
-def _windows_of(train: Sequences, user: int, max_history: int) -> list[Window]:
+def _windows_of(train: Sequences, user: int, max_history: int, clock: Clock) -> list[Window]:
     items, times, actions = train.items_of(user), train.times_of(user), train.actions_of(user)
-    profile = None if train.profiles is None else train.profiles[user]
     windows = []
     stop = len(items)
     while stop > 0:
@@ -65,11 +68,27 @@ def _windows_of(train: Sequences, user: int, max_history: int) -> list[Window]:
                 blank if actions is None else actions[known],
                 blank if times is None else gap_buckets(times[known]),
                 opening=start == 0,
-                profile=profile,
+                profile=_profile_of(train, user, clock, slice(start, stop)),
             )
         )
         stop = start + 1 if start > 0 else 0
     return windows
+
+
+def _profile_of(
+    train: Sequences, user: int, clock: Clock, events: slice
+) -> NDArray[np.int32] | None:
+    """INT32 [P], or of the request that each of these events answers, [S + 1, P]."""
+    if train.profiles is None:
+        return None
+    profile: NDArray[np.int32] = train.profiles[user]
+    times = train.times_of(user)
+    if times is None or not clock.columns:
+        return profile
+    asked = clock.ids(times[events])
+    each = np.tile(profile, (len(asked), 1))
+    each[:, -asked.shape[1] :] = asked
+    return each
 
 
 class _Histories(TypedDict):
@@ -82,7 +101,7 @@ class _Histories(TypedDict):
 class Batch(_Histories, total=False):
     """INT64 [B, S] each; ``targets`` INT64 [B, S + 1]. See `NextItemObjective.forward`.
 
-    ``profiles`` INT64 [B, P] are there if anything is known of the users.
+    ``profiles`` INT64 [B, P] or [B, S + 1, P] are there if anything is known of the users.
     """
 
     profiles: Tensor
@@ -109,5 +128,15 @@ def collate(windows: Sequence[Window]) -> Batch:
     )
     profiles = [window.profile for window in windows if window.profile is not None]
     if profiles:
-        batch["profiles"] = torch.from_numpy(np.stack(profiles).astype(np.int64))
+        batch["profiles"] = torch.from_numpy(_padded(profiles, events + 1))
     return batch
+
+
+def _padded(profiles: Sequence[NDArray[np.int32]], length: int) -> NDArray[np.int64]:
+    """INT64 [B, P], or [B, length, P] of profiles that differ from event to event."""
+    if profiles[0].ndim == 1:
+        return np.stack(profiles).astype(np.int64)
+    padded = np.zeros((len(profiles), length, profiles[0].shape[1]), np.int64)
+    for row, profile in zip(padded, profiles, strict=True):
+        row[: len(profile)] = profile
+    return padded

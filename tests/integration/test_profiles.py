@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from builder.data import Holdout
+from builder.data.request_time import Clock
 from builder.export.pipeline import Limits, export
 from builder.export.targets import TargetOptions
 from builder.export.targets.embedded import Embedded
@@ -33,7 +34,7 @@ HISTORY = ["i1", "i2"]
 
 @pytest.fixture(scope="module")
 def model(backbone: Path) -> Recommender:
-    return recommender(backbone, profile=PROFILE)
+    return recommender(backbone, profile=(*PROFILE, *Clock(("hour", "weekday")).columns))
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +72,14 @@ def logits(model: Recommender, *profile: int) -> np.ndarray:
     return model.scorer().scores(replace(history, profiles=profiles))[0]
 
 
-PROFILES: list[tuple[Profile | None, tuple[int, int]]] = [
-    (None, (0, 0)),
-    ({"age": 24, "gender": "F"}, (2, 1)),
-    ({"age": "55", "gender": "M"}, (3, 2)),
-    ({"gender": "M"}, (0, 2)),
-    ({"age": 19.5, "gender": "never met"}, (1, 0)),
+PROFILES: list[tuple[Profile | None, tuple[int, ...]]] = [
+    (None, (0, 0, 0, 0)),
+    ({"age": 24, "gender": "F"}, (2, 1, 0, 0)),
+    ({"age": "55", "gender": "M", "hour": 20, "weekday": 5}, (3, 2, 21, 6)),
+    ({"gender": "M"}, (0, 2, 0, 0)),
+    ({"age": 19.5, "gender": "never met"}, (1, 0, 0, 0)),
+    ({"hour": 0, "weekday": "0"}, (0, 0, 1, 1)),
+    ({"hour": 24, "weekday": 7}, (0, 0, 0, 0)),  # there is no such time
 ]
 
 
@@ -131,7 +134,7 @@ def test_a_bad_profile_harms_no_other_request_of_its_batch(
         with pytest.raises(InvalidInput, match="'aeg'"):
             futures[1].result()
         for future, ids in ((futures[0], (2, 1)), (futures[2], (3, 2)), (futures[3], (0, 2))):
-            expected = np.sort(logits(model, *ids))[::-1]
+            expected = np.sort(logits(model, *ids, 0, 0))[::-1]
             np.testing.assert_allclose(future.result().logits, expected, rtol=1e-4, atol=1e-4)
         give_up = time.monotonic() + 60
         while time.monotonic() < give_up:  # Triton counts a batch after its answers have left

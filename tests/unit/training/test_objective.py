@@ -224,8 +224,28 @@ def test_the_loss_is_that_of_states_with_their_profiles() -> None:
     assert not torch.isclose(objective(**BATCH)["loss"], expected)
 
 
-def test_dropped_profiles_read_as_not_known() -> None:
-    dropped = with_profiles(feature_dropout=0.999999).train()(**BATCH, profiles=PROFILES)["loss"]
+@torch.no_grad()
+def test_each_target_may_have_a_profile_of_its_own() -> None:
+    objective = with_profiles()
+    each = PROFILES.unsqueeze(1).repeat(1, BATCH["targets"].shape[1], 1)
+    same = objective(**BATCH, profiles=PROFILES)["loss"]
+    torch.testing.assert_close(objective(**BATCH, profiles=each)["loss"], same)
+    each[0, 1] = torch.tensor([3, 1])
+    vectors, bias = item_vectors(objective)
+    states = objective.adapter.states(vectors[BATCH["items"]], *inputs(), PROFILES)
+    other = PROFILES.clone()
+    other[0] = torch.tensor([3, 1])
+    states[0, 1] = objective.adapter.states(vectors[BATCH["items"]], *inputs(), other)[0, 1]
+    asked = BATCH["targets"] != NO_TARGET
+    assert asked[0, 1]
+    logits = states[asked] @ vectors.T + bias
+    expected = functional.cross_entropy(logits, BATCH["targets"][asked])
+    torch.testing.assert_close(objective(**BATCH, profiles=each)["loss"], expected)
+
+
+@pytest.mark.parametrize("profiles", [PROFILES, PROFILES.unsqueeze(1).repeat(1, 4, 1)])
+def test_dropped_profiles_read_as_not_known(profiles: torch.Tensor) -> None:
+    dropped = with_profiles(feature_dropout=0.999999).train()(**BATCH, profiles=profiles)["loss"]
     without = {**BATCH, "actions": torch.zeros(2, 3).long(), "gaps": torch.zeros(2, 3).long()}
     torch.testing.assert_close(dropped, with_profiles()(**without)["loss"])
 

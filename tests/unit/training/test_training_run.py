@@ -485,6 +485,60 @@ def test_profiles_are_learnt_chosen_on_and_kept(
         train(replace(again, data=replace(data, item_profile=())), tmp_path / "third")
 
 
+HOURS = 2
+"""That belong to an item of the log below."""
+
+
+def write_hours(log: Path, directory: Path) -> Path:
+    """A log in which the hour of the request alone says what comes next."""
+    shutil.copytree(log, directory)
+    hours = np.random.default_rng(0).integers(0, HOURS * (ITEMS - 1), (USERS, 7))
+    events = [
+        f"u{user}\ti{hour // HOURS}\t{86_400 * (1 + day) + 3_600 * int(hour)}"
+        for user, row in enumerate(hours)
+        for day, hour in enumerate(row)
+    ]
+    header = "user_id:token\titem_id:token\ttimestamp:float"
+    (directory / "tiny.inter").write_text("\n".join([header, *events]))
+    return directory
+
+
+def test_the_time_of_a_request_is_learnt_and_known_wherever_it_counts(
+    config: TrainingConfig, log: Path, tmp_path: Path
+) -> None:
+    data = DataConfig(
+        write_hours(log, tmp_path / "data"),
+        text="{title}",
+        request_time=("weekday", "hour"),
+        time_zone="Etc/GMT-1",
+    )
+    timed = replace(config, data=data, epochs=30, patience=30, tune_epochs=0, feature_dropout=0.1)
+    train(timed, tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    assert [column.name for column in run.model.profile] == ["hour", "weekday"]
+    histories = run.split.test.histories
+    known = rank_holdout(run.model.scorer(), run.split.test, ITEMS).ndcg(10)
+    assert known > 0.8
+    # The very figures of the table come again, and the gates of an export know the times too.
+    (row,) = (each for each in figures(tmp_path / "run") if each["name"].endswith("whole model"))
+    assert known == pytest.approx(row["metrics"]["ndcg@10"])
+    assert rank_holdout(run.model.scorer(), load_validation(tmp_path / "run"), ITEMS).ndcg(10) > 0.8
+    unknown = replace(run.split.test, histories=replace(histories, profiles=None))
+    assert rank_holdout(run.model.scorer(), unknown, ITEMS).ndcg(10) < 0.6
+
+    again = replace(timed, epochs=1, warm_start=str(tmp_path / "run"))
+    train(again, tmp_path / "again")
+    assert load_checkpoint(tmp_path / "again").profile == run.model.profile
+    for changed, message in (
+        ({"request_time": ("hour",)}, "--request-time hour: the run of --warm-start knows weekday"),
+        ({"time_zone": "UTC"}, "--time-zone UTC: the run of --warm-start goes by Etc/GMT-1"),
+    ):
+        other = replace(again, data=replace(data, **changed))  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match=message):
+            train(other, tmp_path / "other")
+        shutil.rmtree(partial_directory(tmp_path / "other"))
+
+
 def test_a_user_file_without_profile_changes_nothing(
     run: Path, config: TrainingConfig, log: Path, tmp_path: Path
 ) -> None:

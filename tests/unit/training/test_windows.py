@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builder.data.request_time import Clock
 from builder.training.objective import NO_TARGET
 from builder.training.windows import Windows, collate
 from tests.unit.model.tiny import sequences
@@ -72,3 +73,18 @@ def test_every_window_has_the_profile_of_its_user() -> None:
     for items, profile in zip(batch["items"].tolist(), batch["profiles"].tolist(), strict=True):
         assert profile == ([1, 2] if items[0] in first else [3, 4])
     assert "profiles" not in collate([Windows(sequences([0, 1]), 2)[0]])
+
+
+def test_every_target_has_the_time_of_its_request() -> None:
+    hours = [[3, 4, 5, 6, 7], [8, 9]]
+    times = [[3600 * hour for hour in row] for row in hours]
+    profiles = np.array([[1, 0], [2, 0]], np.int32)
+    train = replace(sequences([3, 4, 5, 6, 7], [8, 9], times=times), profiles=profiles)
+    windows = Windows(train, 2, Clock(("hour",)))
+    batch = collate([windows[place] for place in range(len(windows))])
+    assert batch["profiles"].shape == (*batch["targets"].shape, 2)
+    asked = batch["targets"] != NO_TARGET
+    targets, known = batch["targets"][asked], batch["profiles"][asked]
+    assert known[:, 1].tolist() == (1 + targets).tolist()  # items are called as their hours
+    assert known[:, 0].tolist() == [1 if target < 8 else 2 for target in targets.tolist()]
+    assert len(targets) == 7
