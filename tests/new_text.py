@@ -19,7 +19,7 @@ def logit_of_text(model: Recommender, text: str, logits: NDArray[np.float32]) ->
         spaces = [
             (model.text_vectors, vector),
             (
-                model.adapter.from_text(model.text_vectors, model.adapter.item_ids),
+                model.adapter.of_catalogue(model.text_vectors),
                 model.adapter.from_text(vector),
             ),
         ]

@@ -14,6 +14,7 @@ from builder.data.template import Template
 from builder.errors import ConfigError
 
 FORMATS: Final = ("auto", "recbole", "movielens", "table")
+_LISTS: Final = ("profile", "item_profile", "item_vectors", "request_time")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class DataConfig:
     profile, item_profile
         Columns of the user file that the model is to know of a user, and of the item file that it
         is to know of an item beside its text.
+    item_vectors
+        Columns of the item file that hold a vector of another modality, made beforehand.
     request_time, time_zone
         What the model is to know of when a request is made, of `REQUEST_TIME`, and by the clock of
         which time zone.
@@ -78,6 +81,7 @@ class DataConfig:
     min_events: int = 1
     profile: tuple[str, ...] = ()
     item_profile: tuple[str, ...] = ()
+    item_vectors: tuple[str, ...] = ()
     request_time: tuple[str, ...] = ()
     time_zone: str = "UTC"
 
@@ -95,13 +99,18 @@ class DataConfig:
             problems.append(f"min_rating {self.min_rating!r}: must be a finite number")
         if type(self.min_events) is not int or self.min_events < 1:
             problems.append(f"min_events {self.min_events!r}: must be a whole number from 1 up")
-        for field, file in (("profile", "user"), ("item_profile", "item")):
-            given = getattr(self, field)
+        for field in ("profile", "item_profile", "item_vectors"):
+            given, file = getattr(self, field), "user" if field == "profile" else "item"
             problems += [
                 f"{field} {name!r}: must be the name of a column of the {file} file, once"
                 for place, name in enumerate(given)
                 if not _is_text(name) or name is None or name in given[:place]
             ]
+        problems += [
+            f"item_vectors {name!r}: item_profile has this column too; leave it out of one of them"
+            for name in self.item_vectors
+            if name in self.item_profile
+        ]
         problems += _template_problems(self.text)
         problems += self._clock_problems()
         _raise_if_any(problems)
@@ -164,9 +173,7 @@ class DataConfig:
             for key in columns
             if key not in known_columns
         ]
-        profiles = {
-            name: values.get(name, ()) for name in ("profile", "item_profile", "request_time")
-        }
+        profiles = {name: values.get(name, ()) for name in _LISTS}
         problems += [
             f"{name} {given!r}: must be a list of columns"
             for name, given in profiles.items()

@@ -96,6 +96,16 @@ ItemProfileColumns = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+ItemVectors = Annotated[
+    str | None,
+    typer.Option(
+        "--item-vectors",
+        metavar="COLUMN,COLUMN",
+        help="Columns of the item file with a vector of another modality, such as an image's: "
+        "lists of numbers, as long for every item that has one.",
+        rich_help_panel=_PANEL,
+    ),
+]
 RequestTime = Annotated[
     str | None,
     typer.Option(
@@ -140,6 +150,7 @@ def data_config(
     min_events: int = 1,
     profile: str | None = None,
     item_profile: str | None = None,
+    item_vectors: str | None = None,
     request_time: str | None = None,
     time_zone: str = "UTC",
 ) -> DataConfig:
@@ -175,6 +186,7 @@ def data_config(
         min_events=min_events,
         profile=_names(profile),
         item_profile=_names(item_profile),
+        item_vectors=_names(item_vectors),
         request_time=_names(request_time),
         time_zone=time_zone,
     )

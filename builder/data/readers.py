@@ -18,6 +18,7 @@ from builder.data.problems import Problems
 from builder.data.tables import Catalogue, Interactions
 from builder.data.template import Template
 from builder.data.times import KINDS, UNREADABLE, Times, parse_times
+from builder.data.vectors import read_vectors
 from builder.errors import DataError
 
 
@@ -80,18 +81,22 @@ def _read_items(
     rows = pd.DataFrame({name: column.to_pandas() for name, column in table.columns.items()})
     rows = tidy_items(layout.format, rows)
     own = [str(name) for name in rows.columns if name != key]
-    for name in config.item_profile:
-        if name not in own:
-            problems.add(
-                "profile columns that do not exist",
-                f"{table.path}:1: {name}: there is no such column for an item's profile; there are "
-                f"{', '.join(own) or 'none'}",
-            )
+    for what, names in (("profile", config.item_profile), ("vectors", config.item_vectors)):
+        for name in names:
+            if name not in own:
+                problems.add(
+                    f"{what} columns that do not exist",
+                    f"{table.path}:1: {name}: there is no such column for an item's {what}; there "
+                    f"are {', '.join(own) or 'none'}",
+                )
     item_ids: list[str] = rows[key].tolist()
+    given = [name for name in config.item_vectors if name in own]
+    vectors = {name: read_vectors(table, name, item_ids, problems) for name in given}
+    rows = rows.drop(columns=given)  # which are no text
     if template is None and config.text is not None:
         template = Template.parse(config.text)
     template = template or usual_template(layout.format, rows, key)
-    return Catalogue(item_ids, _texts(template, table, rows, key, problems), rows)
+    return Catalogue(item_ids, _texts(template, table, rows, key, problems), rows, vectors)
 
 
 def _texts(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -22,11 +23,15 @@ class Catalogue:
         ``n`` non-empty texts, made from the template.
     columns
         ``n`` rows: the columns of the item file as strings, an empty one where a value is missing.
+    vectors
+        The columns of vectors that were asked for, FP32 [n, k] each, NaN throughout for an item
+        without one; ``columns`` has them no more.
     """
 
     item_ids: list[str]
     texts: list[str]
     columns: pd.DataFrame
+    vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.item_ids)

@@ -108,6 +108,7 @@ def _unknown(model: Recommender, found: Catalogue) -> Catalogue:
         [found.item_ids[row] for row in rows],
         [found.texts[row] for row in rows],
         found.columns.iloc[rows],
+        {name: vectors[rows] for name, vectors in found.vectors.items()},
     )
 
 

@@ -39,9 +39,9 @@ from builder.model.text_encoder import TextEncoder
 from model_repository.profile import ProfileColumn
 from model_repository.text_tokenizer import TextTokenizer
 
-FORMATS: Final = (2, 3)
+FORMATS: Final = (2, 3, 4)
 """What this version reads. A model is written in the first that can hold it, so that an older
-version reads it or says that it cannot: 3 has profiles."""
+version reads it or says that it cannot: 3 has profiles, 4 vectors of other modalities."""
 _LINEAR: Final = "linear."
 _ADAPTER: Final = "adapter."
 _POOLING: Final = "pooling."
@@ -76,7 +76,7 @@ def save_checkpoint(
     _write_json(
         directory / "config.json",
         {
-            "format": 3 if model.profile or model.item_profile else 2,
+            "format": _format_of(model),
             "adapter": model.adapter.config.to_dict(),
             "pooling": model.encoder.pooling,
             "pad_id": model.encoder.pad_id,
@@ -84,6 +84,7 @@ def save_checkpoint(
             "actions": list(model.actions),
             "profile": [column.to_dict() for column in model.profile],
             "item_profile": [column.to_dict() for column in model.item_profile],
+            "modalities": list(model.modalities),
             "linear": {"decay": model.linear.decay, "weight": model.linear.weight},
             "calibration": asdict(model.calibration),
             "cold_cut": model.cold_cut,
@@ -145,7 +146,14 @@ def _load(directory: Path, config: dict[str, Any]) -> Recommender:
         cold_cut=config["cold_cut"],
         profile=_columns(config.get("profile", ())),
         item_profile=_columns(config.get("item_profile", ())),
+        modalities=config.get("modalities", ()),
     )
+
+
+def _format_of(model: Recommender) -> int:
+    if model.modalities:
+        return 4
+    return 3 if model.profile or model.item_profile else 2
 
 
 def _columns(written: Sequence[Mapping[str, Any]]) -> tuple[ProfileColumn, ...]:

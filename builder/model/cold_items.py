@@ -63,7 +63,7 @@ def _with_mean_vectors(
     model: Recommender, mean: sparse.csr_array, cold: torch.Tensor
 ) -> InterestAdapter:
     vectors, bias = model.item_vectors()
-    from_text = model.adapter.from_text(model.text_vectors, model.adapter.item_ids)
+    from_text = model.adapter.of_catalogue(model.text_vectors)
     adapter = copy.deepcopy(model.adapter)
     left = torch.from_numpy(mean.T @ vectors.numpy()) - from_text
     adapter.residual.weight[cold] = left[cold]

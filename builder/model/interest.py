@@ -30,6 +30,8 @@ class AdapterConfig:
     profile, item_profile
         Ids of each column of a user's profile, and of an item's, 0 ("not known") among them; empty
         for none.
+    modalities
+        Width of each column of vectors of another modality.
     """
 
     items: int
@@ -42,14 +44,15 @@ class AdapterConfig:
     max_history: int = 100
     profile: tuple[int, ...] = ()
     item_profile: tuple[int, ...] = ()
+    modalities: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> AdapterConfig:
-        profiles = {name: tuple(values.get(name, ())) for name in ("profile", "item_profile")}
-        values = {**values, **profiles}
+        lists = ("profile", "item_profile", "modalities")
+        values = {**values, **{name: tuple(values.get(name, ())) for name in lists}}
         return cls(**{field.name: values[field.name] for field in fields(cls)})
 
 
@@ -129,8 +132,8 @@ class InterestAdapter(nn.Module):
     has no history, gets its state.
 
     What is known of the user beside the history, the profile, is added to the state: a table of
-    vectors for each of its columns. So is what is known of an item beside its text to its vector.
-    The tables start at zero.
+    vectors for each of its columns. So is what is known of an item beside its text to its vector,
+    and a projection of its vectors of other modalities. All of these start at zero.
 
     Whitening (`fit_whitening`) spreads text vectors, which pretrained encoders crowd into a narrow
     cone (Ethayarajh 2019; WhitenRec, Zhang et al. 2024). On MovieLens-100K it lifted text alone
@@ -141,6 +144,11 @@ class InterestAdapter(nn.Module):
     text_whitening: Tensor
     item_ids: Tensor | None
     """INT64 [n, F], ids of the catalogue's profiles; None where the network knows no columns."""
+    item_modalities: Tensor | None
+    """FP [n, K], the catalogue's vectors of other modalities side by side, standardised, 0 where an
+    item has none; None where the network knows none."""
+    modality_mean: Tensor
+    modality_deviation: Tensor
 
     def __init__(self, config: AdapterConfig) -> None:
         super().__init__()
@@ -172,6 +180,16 @@ class InterestAdapter(nn.Module):
         )
         blank = torch.zeros(config.items, len(config.item_profile), dtype=torch.int64)
         self.register_buffer("item_ids", blank if config.item_profile else None)
+        self.modality = nn.ParameterList(
+            torch.zeros(width, config.width) for width in config.modalities
+        )
+        wide = sum(config.modalities)
+        for name, value in (
+            ("item_modalities", torch.zeros(config.items, wide)),
+            ("modality_mean", torch.zeros(wide)),
+            ("modality_deviation", torch.ones(wide)),
+        ):
+            self.register_buffer(name, value if wide else None)
 
     @torch.no_grad()
     def fit_whitening(self, text_vectors: Tensor) -> None:
@@ -189,22 +207,51 @@ class InterestAdapter(nn.Module):
         self.text_mean.copy_(mean)
         self.text_whitening.copy_(axes * scale)
 
-    def from_text(self, text_vectors: Tensor, ids: Tensor | None = None) -> Tensor:
+    @torch.no_grad()
+    def fit_modalities(self, vectors: Tensor, met: Tensor) -> None:
+        """Take the catalogue's vectors FP [n, K], NaN for none, and standardise them.
+
+        By those of the items that training met, BOOL [n]; each number must be known of one.
+        """
+        known = vectors[met].double()
+        mean = known.nanmean(0)
+        deviation = (known - mean).square().nanmean(0).sqrt()
+        deviation[deviation <= 1e-6 * mean.abs()] = 1  # always the same, but for rounding
+        self.modality_mean, self.modality_deviation = mean.float(), deviation.float()
+        self.item_modalities = self.standardised(vectors)
+
+    def standardised(self, vectors: Tensor) -> Tensor:
+        """Vectors FP [m, K] as `from_text` takes them; NaN, not known, becomes 0, the mean.
+
+        As weak at first as the directions of a text, see `WHITENED_DEVIATION`.
+        """
+        scaled = (vectors - self.modality_mean) / self.modality_deviation * WHITENED_DEVIATION
+        return scaled.nan_to_num(nan=0.0)
+
+    def from_text(
+        self, text_vectors: Tensor, ids: Tensor | None = None, modalities: Tensor | None = None
+    ) -> Tensor:
         """Text vectors FP [m, h] → item vectors FP [m, d] of items that are not known by their id.
 
-        ``ids`` INT64 [m, F] are those of their profiles; without them nothing but the text is
-        known.
+        ``ids`` INT64 [m, F] are those of their profiles, ``modalities`` FP [m, K] their vectors of
+        other modalities, standardised; without them nothing but the text is known.
         """
         vectors: Tensor = self.project((text_vectors - self.text_mean) @ self.text_whitening)
+        if modalities is not None:
+            vectors = vectors + modalities @ torch.cat(list(self.modality))
         if not self.config.item_profile:
             return vectors
         if ids is None:
             return vectors + torch.stack([table[0] for table in self.item_profile]).sum(0)
         return vectors + _looked_up(self.item_profile, ids)
 
+    def of_catalogue(self, text_vectors: Tensor) -> Tensor:
+        """`from_text` of the whole catalogue, of whose items all is known but their ids."""
+        return self.from_text(text_vectors, self.item_ids, self.item_modalities)
+
     @torch.no_grad()
     def text_projection(self) -> tuple[Tensor, Tensor]:
-        """`from_text` without profiles as one matrix FP64 [h, d], and what is added, FP64 [d].
+        """`from_text` of texts alone as one matrix FP64 [h, d], and what is added, FP64 [d].
 
         Whitening and projection are both linear.
         """

@@ -54,7 +54,7 @@ class Neighbourhood:
         """The neighbourhood, and the directions FP32 [n, h + d] of the whole catalogue."""
         with torch.no_grad():
             text = model.text_vectors.numpy()
-            vectors = model.adapter.from_text(model.text_vectors, model.adapter.item_ids).numpy()
+            vectors = model.adapter.of_catalogue(model.text_vectors).numpy()
         items = np.flatnonzero(model.met).astype(np.int32)
         # Without an item that was met there is nothing to be centred on.
         means = [

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from builder.data.profiles import item_ids
 from builder.data.tables import Catalogue
+from builder.data.vectors import side_by_side
 from builder.model.cold_items import stand_in
 from builder.model.interest import InterestAdapter
 from builder.model.recommender import Recommender, encode_texts
@@ -33,7 +33,7 @@ def with_new_items(
     below = ((0, len(new)), (0, 0))
     grown = replace(
         model,
-        adapter=_grown(model.adapter, item_ids(model.item_profile, new.columns)),
+        adapter=_grown(model, new),
         linear=replace(
             model.linear,
             index=np.pad(model.linear.index, below),
@@ -65,9 +65,7 @@ def with_catalogue(
     kinds = [names.index(name) if name in names else -1 for name in ["", *actions]]
     for name, rows in (("residual.weight", items), ("bias", items), ("action.weight", kinds)):
         state[name] = _rows(state[name], rows)
-    if adapter.item_ids is not None:
-        ids = item_ids(model.item_profile, catalogue.columns)
-        state["item_ids"] = torch.from_numpy(ids)
+    state |= _beside_text(model, catalogue)
     config = replace(adapter.config, items=len(items), actions=len(actions))
     other = InterestAdapter(config)
     other.load_state_dict(state)
@@ -82,17 +80,28 @@ def _rows(tensor: Tensor, rows: Sequence[int]) -> Tensor:
     return found
 
 
-def _grown(adapter: InterestAdapter, ids: NDArray[np.int64]) -> InterestAdapter:
-    """With new items at the end, of whose profiles these are the ids INT64 [m, F]."""
-    new = len(ids)
-    grown = InterestAdapter(replace(adapter.config, items=adapter.config.items + new))
-    state = adapter.state_dict()
+def _grown(model: Recommender, new: Catalogue) -> InterestAdapter:
+    """The model's network with new items at the end."""
+    adapter, state = model.adapter, model.adapter.state_dict()
+    grown = InterestAdapter(replace(adapter.config, items=adapter.config.items + len(new)))
     for name in ("residual.weight", "bias"):
-        state[name] = _zeros_below(state[name], new)
-    if adapter.item_ids is not None:
-        state["item_ids"] = torch.cat([adapter.item_ids, torch.from_numpy(ids)])
+        state[name] = _zeros_below(state[name], len(new))
+    for name, values in _beside_text(model, new).items():
+        state[name] = torch.cat([state[name], values])
     grown.load_state_dict(state)
     return grown.eval()
+
+
+def _beside_text(model: Recommender, items: Catalogue) -> dict[str, Tensor]:
+    """The network's buffers of what the model knows of items beside their text, of these."""
+    found = {}
+    if model.item_profile:
+        found["item_ids"] = torch.from_numpy(item_ids(model.item_profile, items.columns))
+    if model.modalities:
+        widths = dict(zip(model.modalities, model.adapter.config.modalities, strict=True))
+        vectors = side_by_side(items.vectors, widths, len(items))
+        found["item_modalities"] = model.adapter.standardised(torch.from_numpy(vectors))
+    return found
 
 
 def _zeros_below(tensor: Tensor, rows: int) -> Tensor:

@@ -47,6 +47,8 @@ class Recommender:
         What is taken off the logit of a cold item.
     profile, item_profile
         The columns of a user's profile that it knows, and of an item's.
+    modalities
+        The columns with vectors of another modality that it knows of an item.
     """
 
     encoder: TextEncoder
@@ -61,6 +63,7 @@ class Recommender:
     cold_cut: float = 0.0
     profile: Sequence[ProfileColumn] = ()
     item_profile: Sequence[ProfileColumn] = ()
+    modalities: Sequence[str] = ()
 
     def scorer(self, part: Part = "whole") -> PartScorer:
         return PartScorer(self, part)
@@ -75,7 +78,7 @@ class Recommender:
 def with_text_vectors(model: Recommender, text_vectors: Tensor) -> Recommender:
     """With text vectors FP32 [n, h] of another engine, but the item vectors that it has."""
     adapter = copy.deepcopy(model.adapter)
-    other = adapter.from_text(text_vectors, adapter.item_ids)
+    other = adapter.of_catalogue(text_vectors)
     adapter.residual.weight.copy_(model.item_vectors()[0] - other)
     return replace(model, adapter=adapter, text_vectors=text_vectors)
 
@@ -84,7 +87,7 @@ def item_vectors(
     adapter: InterestAdapter, text_vectors: Tensor, *, text_only: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Item vectors FP [n, d] and biases FP [n] of the whole catalogue."""
-    vectors = adapter.from_text(text_vectors, adapter.item_ids)
+    vectors = adapter.of_catalogue(text_vectors)
     if text_only:
         return vectors, torch.zeros_like(adapter.bias)
     return vectors + adapter.residual.weight, adapter.bias

@@ -18,6 +18,7 @@ from builder.data.options import (
     InteractionsFile,
     ItemProfileColumns,
     ItemsFile,
+    ItemVectors,
     MinEvents,
     MinRating,
     ProfileColumns,
@@ -34,7 +35,7 @@ from builder.training.config import TrainingConfig, partial_directory
 _DEFAULT = TrainingConfig
 _OF_DATA: Final = (
     "data_format", "interactions", "items", "users", "column", "text", "min_rating", "min_events",
-    "profile", "item_profile", "request_time", "time_zone",
+    "profile", "item_profile", "item_vectors", "request_time", "time_zone",
 )  # fmt: skip
 
 
@@ -101,6 +102,7 @@ def train(
     min_events: MinEvents = 1,
     profile: ProfileColumns = None,
     item_profile: ItemProfileColumns = None,
+    item_vectors: ItemVectors = None,
     request_time: RequestTime = None,
     time_zone: TimeZone = "UTC",
     split: options.SplitMethod = _DEFAULT.split,

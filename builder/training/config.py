@@ -62,7 +62,7 @@ class TrainingConfig:
         Shape of the adapter, see `AdapterConfig`.
     id_dropout, feature_dropout
         Share of items known by text alone in a step; of histories without actions or times,
-        and of users and items without their profile or a column of it.
+        and of users and items without their profile, vectors or a column of these.
     epochs, learning_rate
         First stage: the adapter learns on frozen text vectors.
     freeze, tune_epochs, tune_learning_rate, tune_texts

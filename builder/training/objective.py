@@ -201,7 +201,18 @@ class NextItemObjective(nn.Module):
             ids = ids[items]
             if self.training:  # a new item may come with its text alone
                 ids = ids * self._known_of_profiles(ids)
-        return self.adapter.from_text(self.text(items), ids)
+        modalities = self.adapter.item_modalities
+        if modalities is not None:
+            modalities = modalities[items]
+            if self.training:
+                modalities = modalities * self._known_modalities(len(items))
+        return self.adapter.from_text(self.text(items), ids, modalities)
+
+    def _known_modalities(self, items: int) -> Tensor:
+        """BOOL [items, K]: an item may come without any of its vectors, as without its profile."""
+        widths = torch.tensor(self.adapter.config.modalities, device=self.popularity.device)
+        columns = torch.ones(items, len(widths), dtype=torch.int64, device=widths.device)
+        return self._known_of_profiles(columns).repeat_interleave(widths, dim=1)
 
     def _known_by_id(self, items: Tensor) -> Tensor:
         """BOOL [m]: which items are known by their id in this step.
@@ -289,6 +300,6 @@ class TuningObjective(NextItemObjective):
 
     @torch.no_grad()
     def settle(self, text_vectors: Tensor) -> None:
-        left = self.whole - self.adapter.from_text(text_vectors, self.adapter.item_ids)
+        left = self.whole - self.adapter.of_catalogue(text_vectors)
         met = (self.popularity > 0).to(left.dtype)
         self.adapter.residual.weight.copy_(left * met.unsqueeze(-1))

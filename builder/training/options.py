@@ -221,7 +221,7 @@ FeatureDropout = Annotated[
     typer.Option(
         metavar="SHARE",
         help="Histories without their actions, without their times, and users and items without "
-        "their profile or a column of it, in a step, so that a request may come without them.",
+        "their profile, vectors or a column of these, in a step, so that they may be missing.",
         rich_help_panel=_BOTH,
     ),
 ]

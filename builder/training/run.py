@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -21,6 +21,7 @@ from torch import nn
 
 from builder.data import Catalogue, DataConfig, Holdout, Sequences, Split, read, split_log
 from builder.data.profiles import choose_item_profile, choose_profile, item_ids, with_profiles
+from builder.data.vectors import check_met, side_by_side
 from builder.errors import CheckpointError, ConfigError, DataError
 from builder.evaluation.baselines import baselines
 from builder.evaluation.ranking import rank_holdout
@@ -74,6 +75,8 @@ class _Data:
     actions: Sequence[str]
     profile: Sequence[ProfileColumn]
     item_profile: Sequence[ProfileColumn]
+    modalities: Mapping[str, int]
+    """Columns of vectors, and their widths."""
 
     @cached_property
     def chosen_on(self) -> Holdout:
@@ -295,18 +298,21 @@ def _read(config: TrainingConfig, start: Recommender | None) -> _Data:
         items: Sequence[ProfileColumn] = choose_item_profile(
             config.data.item_profile, catalogue, met
         )
+        check_met(catalogue.vectors, met)
+        modalities = {name: vectors.shape[1] for name, vectors in catalogue.vectors.items()}
     else:
         profile, items = start.profile, start.item_profile
+        modalities = dict(zip(start.modalities, start.adapter.config.modalities, strict=True))
         _check_same_columns(config)
     split = with_profiles(split, profile, interactions, config.data.clock)
-    return _Data(catalogue, split, interactions.actions, profile, items)
+    return _Data(catalogue, split, interactions.actions, profile, items, modalities)
 
 
 def _check_same_columns(config: TrainingConfig) -> None:
     """Raise unless the run that is continued was told the same of users, items and requests."""
     training = read_config(Path(str(config.warm_start)))["training"]
     before = DataConfig.from_dict(training["data"])
-    for name in ("profile", "item_profile", "request_time"):
+    for name in ("profile", "item_profile", "item_vectors", "request_time"):
         asked, known = getattr(config.data, name), getattr(before, name)
         if set(known) != set(asked):
             raise ConfigError(
@@ -359,8 +365,12 @@ def _new_adapter(
             max_history=max_history,
             profile=tuple(column.ids for column in data.profile),
             item_profile=tuple(column.ids for column in data.item_profile),
+            modalities=tuple(data.modalities.values()),
         )
     )
+    if data.modalities:
+        vectors = side_by_side(data.catalogue.vectors, data.modalities, len(data.catalogue))
+        adapter.fit_modalities(torch.from_numpy(vectors), data.popularity > 0)
     if adapter.item_ids is not None:
         ids = item_ids(data.item_profile, data.catalogue.columns)
         adapter.item_ids.copy_(torch.from_numpy(ids))
@@ -468,6 +478,7 @@ def _assemble(
         met=data.popularity.numpy() > 0,
         profile=data.profile,
         item_profile=data.item_profile,
+        modalities=tuple(data.modalities),
     )
     users = data.chosen_on
     companions = choose_companions(

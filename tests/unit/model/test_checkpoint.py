@@ -134,6 +134,24 @@ def test_profiles_come_back(tmp_path: Path, backbone: Path) -> None:
     assert not np.allclose(without[0], scores[0], atol=1e-3)
 
 
+def test_vectors_of_other_modalities_come_back(tmp_path: Path, backbone: Path) -> None:
+    images = np.random.default_rng(0).normal(size=(ITEMS, 3)).astype(np.float32)
+    images[2] = np.nan
+    model = recommender(backbone, vectors={"image": images})
+    run = tmp_path / "run"
+    save_checkpoint(run, model, VALIDATION, config={}, metrics={})
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(backbone / name, run / "encoder")
+    assert read_config(run)["format"] == 4
+    loaded = load_checkpoint(run)
+    assert loaded.modalities == ["image"]
+    for name in ("item_modalities", "modality_mean", "modality_deviation"):
+        torch.testing.assert_close(getattr(loaded.adapter, name), getattr(model.adapter, name))
+    scores = loaded.scorer("text").scores(VALIDATION.histories)
+    expected = model.scorer("text").scores(VALIDATION.histories)
+    np.testing.assert_array_equal(scores, expected)
+
+
 def test_only_a_model_with_profiles_asks_for_a_version_that_knows_them(
     run: Path, tmp_path: Path, backbone: Path
 ) -> None:
@@ -145,7 +163,7 @@ def test_only_a_model_with_profiles_asks_for_a_version_that_knows_them(
 
 def test_a_checkpoint_of_before_there_were_profiles_loads(run: Path) -> None:
     config = json.loads((run / "config.json").read_text())
-    for name in ("profile", "item_profile"):
+    for name in ("profile", "item_profile", "modalities"):
         del config[name], config["adapter"][name]
     (run / "config.json").write_text(json.dumps(config))
     loaded = load_checkpoint(run)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -211,3 +212,43 @@ def test_an_item_is_its_text_and_what_its_columns_say() -> None:
     torch.testing.assert_close(network.from_text(texts), network.from_text(texts, 0 * ids))
     assert plain_network.item_ids is None
     assert "item_ids" not in plain_network.state_dict()
+
+
+@torch.no_grad()
+def test_vectors_of_other_modalities_are_standardised_and_add_nothing_at_first() -> None:
+    torch.manual_seed(0)
+    config = AdapterConfig(items=6, text_width=4, width=8, modalities=(2, 1))
+    network = InterestAdapter(config)
+    torch.manual_seed(0)
+    plain = InterestAdapter(replace(config, modalities=()))
+    for name, parameter in plain.named_parameters():
+        assert torch.equal(parameter, dict(network.named_parameters())[name]), name
+    nan = float("nan")
+    given = torch.tensor(
+        [[1.0, 0.1, 0], [3, 0.1, nan], [nan, nan, 4], [2, 0.1, 8], [100, 0.1, 4], [nan, nan, nan]]
+    )
+    network.fit_modalities(given, torch.arange(6) < 4)  # the last two were not met
+    torch.testing.assert_close(network.modality_mean, torch.tensor([2.0, 0.1, 4]))
+    spread = torch.tensor([(2 / 3) ** 0.5, 1, (32 / 3) ** 0.5])
+    torch.testing.assert_close(network.modality_deviation, spread)
+    found = network.item_modalities
+    assert found is not None
+    assert found[5].tolist() == [0, 0, 0]
+    assert found[1, 2] == found[2, 0] == found[3, 0] == 0
+    torch.testing.assert_close(found[4, 0], 98 / spread[0] * WHITENED_DEVIATION)
+    texts = torch.randn(6, 4)
+    torch.testing.assert_close(network.of_catalogue(texts), plain.from_text(texts))
+    for table in network.modality:
+        table.copy_(torch.randn_like(table))
+    added = found[:, :2] @ network.modality[0] + found[:, 2:] @ network.modality[1]
+    torch.testing.assert_close(network.of_catalogue(texts), plain.from_text(texts) + added)
+    weight, bias = network.text_projection()
+    torch.testing.assert_close((texts.double() @ weight + bias).float(), network.from_text(texts))
+
+
+def test_a_network_without_other_modalities_is_written_as_before() -> None:
+    network = InterestAdapter(AdapterConfig(items=6, text_width=4, width=8))
+    assert not [name for name in network.state_dict() if "modalit" in name]
+    values = AdapterConfig(items=6, text_width=4).to_dict()
+    del values["modalities"]
+    assert AdapterConfig.from_dict(values).modalities == ()

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from builder.data import Catalogue
+from builder.errors import DataError
 from builder.model.cold_items import neighbour_means
 from builder.model.new_items import with_catalogue, with_new_items
 from builder.model.recommender import encode_texts
@@ -67,3 +69,43 @@ def test_a_warm_start_reads_the_profiles_of_its_own_catalogue(backbone: Path) ->
     assert adapter.item_ids.tolist() == [[2, 2], [1, 0]]
     for found, kept in zip(adapter.item_profile, model.adapter.item_profile, strict=True):
         torch.testing.assert_close(found, kept)
+
+
+IMAGES = np.random.default_rng(0).normal(5, 3, (ITEMS, 4)).astype(np.float32)
+IMAGES[3] = np.nan
+
+
+def test_new_items_bring_vectors_of_other_modalities(backbone: Path) -> None:
+    model = recommender(backbone, vectors={"image": IMAGES})
+    own = np.stack([IMAGES[5], np.full(4, np.nan)]).astype(np.float32)
+    grown = with_new_items(model, replace(NEW, vectors={"image": own}))
+    known, found = model.adapter.item_modalities, grown.adapter.item_modalities
+    assert known is not None
+    assert found is not None
+    torch.testing.assert_close(found[:ITEMS], known)
+    torch.testing.assert_close(found[ITEMS], known[5])
+    assert found[ITEMS + 1].tolist() == known[3].tolist() == [0] * 4
+    histories = sequences([0, 3, 5], [], [7, 1])
+    before, after = model.scorer().scores(histories), grown.scorer().scores(histories)
+    np.testing.assert_allclose(after[:, :ITEMS], before, rtol=1e-5, atol=1e-6)
+    # They count when neighbours are sought.
+    bare = with_new_items(model, NEW)
+    cold = np.arange(ITEMS + 2) >= ITEMS
+    means = [neighbour_means(each, cold).toarray() for each in (grown, bare)]
+    assert abs(means[0][:, ITEMS] - means[1][:, ITEMS]).max() > 0.01
+    np.testing.assert_allclose(means[0][:, ITEMS + 1], means[1][:, ITEMS + 1], atol=1e-5)
+    with pytest.raises(DataError, match="item vectors image: they have 3 numbers"):
+        with_new_items(model, replace(NEW, vectors={"image": own[:, :3]}))
+
+
+def test_a_warm_start_reads_the_vectors_of_its_own_catalogue(backbone: Path) -> None:
+    model = recommender(backbone, vectors={"image": IMAGES, "sound": IMAGES[:, :2]})
+    vectors = {"sound": IMAGES[[7, 8], :2], "image": IMAGES[[5, 6]]}
+    rows = pd.DataFrame({"title": TEXTS})
+    adapter = with_catalogue(model, Catalogue(["i3", "new"], TEXTS, rows, vectors), ["buy"])
+    known = model.adapter.item_modalities
+    assert known is not None
+    assert adapter.item_modalities is not None
+    torch.testing.assert_close(adapter.item_modalities[:, :4], known[[5, 6], :4])
+    torch.testing.assert_close(adapter.item_modalities[:, 4:], known[[7, 8], 4:])
+    torch.testing.assert_close(adapter.modality_mean, model.adapter.modality_mean)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from builder.data import Catalogue, Sequences
 from builder.data.profiles import item_ids
+from builder.data.vectors import side_by_side
 from builder.model.calibration import Calibration
 from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.linear import LinearTerm, ease
@@ -118,6 +120,7 @@ def recommender(
     pooling: Pooling = "mean",
     profile: Sequence[ProfileColumn] = (),
     item_profile: Sequence[ProfileColumn] = (),
+    vectors: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> Recommender:
     """A whole model that was never trained."""
     torch.manual_seed(0)
@@ -125,15 +128,20 @@ def recommender(
     if encoder.query is not None:
         torch.nn.init.normal_(encoder.query.weight)
     tokenizer = TextTokenizer(backbone / "tokenizer.json", 8)
-    vectors = encode_texts(encoder, tokenizer, TEXTS)
+    text_vectors = encode_texts(encoder, tokenizer, TEXTS)
+    widths = {name: each.shape[1] for name, each in (vectors or {}).items()}
     network = adapter(
         profile=tuple(column.ids for column in profile),
         item_profile=tuple(column.ids for column in item_profile),
+        modalities=tuple(widths.values()),
     )
+    if vectors:
+        given = torch.from_numpy(side_by_side(vectors, widths, ITEMS))
+        network.fit_modalities(given, torch.ones(ITEMS).bool())
     columns = pd.DataFrame({"title": TEXTS, "genre": GENRES, "year": YEARS})
     if network.item_ids is not None:
         network.item_ids.copy_(torch.from_numpy(item_ids(item_profile, columns)))
-    network.fit_whitening(vectors)
+    network.fit_whitening(text_vectors)
     train = sequences([0, 1, 2], [1, 2, 3], [2, 3, 4, 5], [6, 0, 1])
     linear = LinearTerm.pruned(ease(train, ITEMS, regularisation=1.0), 4)
     return Recommender(
@@ -147,9 +155,10 @@ def recommender(
             TEXTS,
             columns if item_profile else columns[["title"]],
         ),
-        text_vectors=vectors,
+        text_vectors=text_vectors,
         actions=["buy", "view"],
         met=np.ones(ITEMS, bool),
         profile=profile,
         item_profile=item_profile,
+        modalities=tuple(widths),
     )

@@ -328,3 +328,40 @@ def test_item_profiles_are_learnt_in_both_stages() -> None:
         for table in objective.adapter.item_profile:
             assert table.grad is not None
             assert table.grad.abs().sum(1).min() > 0
+
+
+@pytest.mark.parametrize("kind", [NextItemObjective, TuningObjective])
+def test_vectors_of_other_modalities_are_learnt_and_dropped(kind: type) -> None:
+    text = torch.randn(ITEMS, 16, generator=torch.Generator().manual_seed(0))
+    network = adapter(dropout=0, modalities=(3, 2))
+    given = torch.randn(ITEMS, 5, generator=torch.Generator().manual_seed(1))
+    network.fit_modalities(given, POPULARITY > 0)
+    objective: NextItemObjective = kind(
+        network,
+        FrozenTextVectors(text),
+        POPULARITY,
+        id_dropout=0.5,
+        feature_dropout=0.25,
+        **({} if kind is NextItemObjective else {"text_vectors": text}),
+    )
+    objective.eval()
+    everything = torch.arange(ITEMS)
+    objective.settle(text)
+    found = objective._item_vectors(everything)
+    torch.testing.assert_close(found.text, network.of_catalogue(text))
+    torch.testing.assert_close(found.used[:UNMET], recommender_vectors(network, text)[0][:UNMET])
+    assert not torch.allclose(found.text, network.from_text(text))
+    objective.train()
+    torch.manual_seed(0)
+    objective(**BATCH)["loss"].backward()
+    for table in network.modality:
+        assert table.grad is not None
+        assert table.grad.abs().max() > 0
+    # A column is there or not as a whole: with 3/4, unless the item comes without any.
+    known = objective._known_modalities(20_000)
+    assert known.shape == (20_000, 5)
+    for columns in (slice(3), slice(3, 5)):
+        assert (known[:, columns].any(1) == known[:, columns].all(1)).all()
+        assert known[:, columns].float().mean() == pytest.approx(0.75**2, abs=0.01)
+    objective.feature_dropout = 0.999999
+    torch.testing.assert_close(objective._from_text(everything), network.from_text(text))

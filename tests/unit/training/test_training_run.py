@@ -539,6 +539,57 @@ def test_the_time_of_a_request_is_learnt_and_known_wherever_it_counts(
         shutil.rmtree(partial_directory(tmp_path / "other"))
 
 
+def write_images(log: Path, directory: Path) -> Path:
+    """All texts are alike; items follow each other as their images, which have strays, say."""
+    shutil.copytree(log, directory)
+    random = np.random.default_rng(0)
+    images = np.repeat(np.eye(2), ITEMS // 2, axis=0) * 100 + random.normal(size=(ITEMS, 2))
+    rows = [f"i{item}\ta film\t{x:.4f} {y:.4f}" for item, (x, y) in enumerate(images)]
+    header = "item_id:token\ttitle:token_seq\timage:float_seq"
+    (directory / "tiny.item").write_text("\n".join([header, *rows]))
+    half = ITEMS // 2
+    events = [
+        f"u{user}\ti{user % 2 * half + item}\t{60 * (1 + place)}"
+        for user in range(USERS)
+        for place, item in enumerate(random.integers(half, size=12))
+    ]
+    header = "user_id:token\titem_id:token\ttimestamp:float"
+    (directory / "tiny.inter").write_text("\n".join([header, *events]))
+    return directory
+
+
+def test_what_images_alone_say_is_learnt_also_for_items_that_training_never_met(
+    config: TrainingConfig, log: Path, tmp_path: Path
+) -> None:
+    data = DataConfig(write_images(log, tmp_path / "data"), item_vectors=("image",))
+    images = replace(
+        config, data=data, epochs=20, patience=20, tune_epochs=0, dropout=0.0, id_dropout=0.5,
+        hold_out_items=0.3,
+    )  # fmt: skip
+    train(images, tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    assert list(run.model.modalities) == ["image"]
+    # Each half of the catalogue has its users; a held-out item is told by its image alone.
+    cold = run.split.cold
+    scores = run.model.scorer("text").scores(cold.histories)
+    half = ITEMS // 2
+    items = run.split.cold_items
+    assert len({int(item) // half for item in items}) == 2
+    for row in range(len(cold)):
+        own = cold.histories.items_of(row)[0] // half
+        liked = scores[row, items[items // half == own]]
+        others = scores[row, items[items // half != own]]
+        assert liked.min() > others.max()
+
+    again = replace(images, epochs=1, learning_rate=1e-9, warm_start=str(tmp_path / "run"))
+    train(again, tmp_path / "again")
+    warm, before = load_checkpoint(tmp_path / "again").adapter, run.model.adapter
+    torch.testing.assert_close(warm.modality[0], before.modality[0], atol=1e-6, rtol=0)
+    torch.testing.assert_close(warm.item_modalities, before.item_modalities)
+    with pytest.raises(ConfigError, match="--item-vectors left out: the run of --warm-start knows"):
+        train(replace(again, data=replace(data, item_vectors=())), tmp_path / "other")
+
+
 def test_a_user_file_without_profile_changes_nothing(
     run: Path, config: TrainingConfig, log: Path, tmp_path: Path
 ) -> None:
