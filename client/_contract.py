@@ -184,7 +184,17 @@ FUSED: Final = tuple(
 )
 """The same models where each is one step, which takes many users at a time."""
 
-# What the fused models run on the inside: one graph for the events of many users.
+# What the fused models run on the inside: BERT on texts that lie back to back, where it can, and
+# one graph for the events of many users.
+PACKED_ENCODER: Final = ModelSpec(
+    "packed_encoder",
+    inputs=(
+        TensorSpec("INPUT_IDS", "INT32", ("T",)),
+        TensorSpec("TEXT", "INT32", ("T",)),  # of each token, from 0
+        TensorSpec("FIRST", "INT32", ("R",)),  # token of each text
+    ),
+    outputs=(VECTOR,),
+)
 EVENT: Final = TensorSpec("EVENT", "FP32", ("U", "H", "d"))  # item vectors, padded at the end
 STATE: Final = ModelSpec(
     "state",

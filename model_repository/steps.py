@@ -84,6 +84,8 @@ STEP_FILES: Final[dict[str, tuple[str, ...]]] = {
         "bytes_reader.py",
         "text_encoder.py",
         "text_cache.py",
+        "token_encoder.py",
+        "token_packs.py",
         "length_batches.py",
         "text_tokenizer.py",
         "engine.py",

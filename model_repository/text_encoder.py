@@ -1,69 +1,19 @@
-"""Texts → vectors in one process: tokenizer and BERT, with no multiplies spent on padding."""
+"""Texts → vectors in one process: tokenizer and BERT."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .batch import Outcome, Request, Tensors, attempt, attempt_together
-from .engine import OnnxEngine
-from .length_batches import length_batches
 from .options import Options
 from .text_cache import EncodedText, TextCache
 from .text_tokenizer import TextTokenizer
+from .token_encoder import TokenEncoder
 from .wire import texts
-
-
-class TokenEncoder:
-    """Rows of token ids → vectors.
-
-    Parameters
-    ----------
-    directory
-        Holds ``model.onnx`` and ``settings.json`` with ``pad_id``, ``engine`` ("onnxruntime" or
-        "openvino"), ``precision`` ("fp32", "bf16" or "int8") and ``threads`` (int or null).
-    """
-
-    def __init__(self, directory: Path) -> None:
-        settings = json.loads((directory / "settings.json").read_text("utf-8"))
-        self._pad_id: int = settings["pad_id"]
-        self._engine = _engine(
-            settings["engine"], directory / "model.onnx", settings["threads"], settings["precision"]
-        )
-
-    def __call__(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """FP32 [R, h] of at least one row of token ids, in their order."""
-        batches = length_batches([len(row) for row in rows])
-        found = [self._run([rows[position] for position in batch]) for batch in batches]
-        vectors = np.empty((len(rows), found[0].shape[1]), np.float32)
-        for batch, part in zip(batches, found, strict=True):
-            vectors[batch] = part
-        return vectors
-
-    def _run(self, rows: Sequence[Sequence[int]]) -> NDArray[Any]:
-        ids = np.full((len(rows), max(map(len, rows))), self._pad_id, np.int32)
-        for line, row in zip(ids, rows, strict=True):
-            line[: len(row)] = row
-        return self._engine.run({"INPUT_IDS": ids})["VECTOR"]
-
-
-class _Engine(Protocol):
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]: ...
-
-
-def _engine(name: str, graph: Path, threads: int | None, precision: str) -> _Engine:
-    if name == "openvino":
-        # A large import, and an optional package.
-        from .openvino_engine import OpenVinoEngine
-
-        return OpenVinoEngine(graph, threads, precision)
-    return OnnxEngine(graph, threads)
-
 
 Count = Callable[[int, int], None]
 """Is told how many texts went through BERT, and how many were known already."""

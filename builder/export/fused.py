@@ -25,6 +25,7 @@ from builder.export.encoder_engine import GRAPH, encode_rows, write_encoder
 from builder.export.graphs import EncoderGraph, StateGraph
 from builder.export.layout import Layout
 from builder.export.onnx import export_onnx
+from builder.export.packing import packed_graph
 from builder.export.parity import Engine
 from builder.export.targets.base import Built
 from builder.export.targets.options import FusedOptions
@@ -32,10 +33,19 @@ from builder.model.neighbourhood import Neighbourhood
 from builder.model.recommender import Recommender, with_text_vectors
 from builder.progress import Progress, silent
 from builder.repository import DynamicBatching, Staging, step_config
-from client._contract import ENCODE, ENCODER, FUSED, RANK, RECOMMEND, STATE, ModelSpec
+from client._contract import (
+    ENCODE,
+    ENCODER,
+    FUSED,
+    PACKED_ENCODER,
+    RANK,
+    RECOMMEND,
+    STATE,
+    ModelSpec,
+)
 from model_repository.interest import ARRAYS, History, InterestModel
 from model_repository.steps import install_step
-from model_repository.text_encoder import TokenEncoder
+from model_repository.token_encoder import TokenEncoder
 
 _STATE_GRAPH: Final = "state.onnx"
 
@@ -78,7 +88,7 @@ def build_fused(
     progress("export graphs", 0, 2)
     encode = directories[ENCODE.model.name]
     (encode / "tokenizer.json").write_bytes((checkpoint / "encoder/tokenizer.json").read_bytes())
-    settings = {
+    settings: dict[str, Any] = {
         "pad_id": model.encoder.pad_id,
         "max_length": layout.length_buckets[-1],
         "cached_texts": layout.cached_texts,
@@ -86,7 +96,12 @@ def build_fused(
     rows = [row.tokens for row in model.tokenizer(model.catalogue.texts)]
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / GRAPH
-        export_onnx(EncoderGraph(model.encoder), ENCODER, layout.sizes, graph)
+        packed = packed_graph(model.encoder, rows)
+        if packed is None:
+            export_onnx(EncoderGraph(model.encoder), ENCODER, layout.sizes, graph)
+        else:
+            export_onnx(packed, PACKED_ENCODER, layout.sizes, graph)
+        settings["packed"] = packed is not None
         chosen = write_encoder(graph, encode, settings, rows, options)
     if options.precision != "fp32":
         model = with_text_vectors(model, torch.from_numpy(encode_rows(encode, rows)))

@@ -6,12 +6,13 @@ nothing, so that an engine that takes no empty tensor can be given one of them i
 
 from __future__ import annotations
 
+import inspect
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from builder.model.interest import InterestAdapter
+from builder.model.interest import MASKED, InterestAdapter
 from builder.model.neighbourhood import Neighbourhood
 from builder.model.recommender import Recommender
 from builder.model.text_encoder import TextEncoder
@@ -45,6 +46,34 @@ class EncoderGraph(nn.Module):
     def forward(self, input_ids: Tensor) -> Tensor:
         vectors: Tensor = self.encoder(input_ids)
         return vectors
+
+
+class PackedEncoderGraph(nn.Module):
+    """Texts back to back, INPUT_IDS and TEXT INT32 [T], FIRST INT32 [R] → VECTOR FP32 [R, h].
+
+    No token sees those of another text. ``first_position`` is the position id of a first token.
+    """
+
+    def __init__(self, encoder: TextEncoder, first_position: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.first_position = first_position
+        asked = inspect.signature(encoder.backbone.forward).parameters
+        # BERT would take as many of its own as it has positions, and a pack may be longer.
+        self.types = "token_type_ids" in asked
+
+    def forward(self, input_ids: Tensor, text: Tensor, first: Tensor) -> Tensor:
+        text, first = text.long(), first.long()
+        place = torch.arange(len(text), device=text.device) - first[text] + self.first_position
+        together = text.unsqueeze(0) == text.unsqueeze(1)
+        types = {"token_type_ids": torch.zeros_like(place).unsqueeze(0)} if self.types else {}
+        hidden = self.encoder.backbone(
+            input_ids.long().unsqueeze(0),
+            attention_mask=torch.where(together, 0.0, MASKED)[None, None],
+            position_ids=place.unsqueeze(0),
+            **types,
+        ).last_hidden_state
+        return self.encoder.pool_packed(hidden[0], text, first)
 
 
 class _Interest(nn.Module):

@@ -49,13 +49,25 @@ class TextEncoder(nn.Module):
         """Token states FP [R, L, h] and mask BOOL [R, L] → FP [R, h]."""
         if self.pooling == "cls":
             return hidden[:, 0]
-        weight = mask.to(hidden.dtype)
+        return (self._weights(hidden, mask).unsqueeze(1) @ hidden).squeeze(1)
+
+    def pool_packed(self, hidden: Tensor, text: Tensor, first: Tensor) -> Tensor:
+        """The same of texts that lie back to back: FP [T, h] → FP [R, h].
+
+        ``text`` INT64 [T] is the number of each token's text, ``first`` INT64 [R] where one begins.
+        """
+        if self.pooling == "cls":
+            return hidden[first]
+        own = torch.arange(len(first), device=text.device).unsqueeze(1) == text
+        return self._weights(hidden, own) @ hidden
+
+    def _weights(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """What each token counts for, FP [R, L], of states FP [(R,) L, h] and mask BOOL [R, L]."""
         if self.query is None:
-            weight = weight / weight.sum(-1, keepdim=True).clamp(min=1)
-        else:
-            # A finite mask value: -inf has no FP16 softmax that survives a row of padding.
-            weight = self.query(hidden).squeeze(-1).masked_fill(~mask, -1e4).softmax(-1)
-        return (weight.unsqueeze(1) @ hidden).squeeze(1)
+            weight = mask.to(hidden.dtype)
+            return weight / weight.sum(-1, keepdim=True).clamp(min=1)
+        # A finite mask value: -inf has no FP16 softmax that survives a row of padding.
+        return torch.where(mask, self.query(hidden).squeeze(-1), -1e4).softmax(-1)
 
 
 class LowerLayers:

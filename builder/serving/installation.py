@@ -27,13 +27,16 @@ _INSTALL: Final = "install one with `pip install tritonrec[embedded]` (Linux), o
 _CONTAINER: Final = "NVIDIA's Triton container"
 
 
-KEEP_FREED_MEMORY: Final = {
+FOR_SPEED: Final = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
+    "OPENBLAS_NUM_THREADS": "1",
 }
-"""For glibc's malloc, which else gives each large array back to the kernel and asks for it anew,
-page fault by page fault: with these 128 texts a request are encoded 12 % faster, see
-docs/performance.md."""
+"""What the server's processes work faster with, see docs/performance.md.
+
+glibc's malloc else gives each large array back to the kernel and asks for it anew, page fault by
+page fault. A second thread of numpy's OpenBLAS has next to nothing to do in `recommend`, and calls
+`sched_yield` in the meantime: half of a core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Installation:
 
     def environment(self, base: Mapping[str, str]) -> dict[str, str]:
         """Return the variables that the server needs; ``base`` has the last word."""
-        environment = {**KEEP_FREED_MEMORY, **base}
+        environment = {**FOR_SPEED, **base}
         if self.library_path:
             _prepend(environment, "LD_LIBRARY_PATH", *self.library_path)
         if self.python_path:

@@ -522,9 +522,9 @@ def test_a_python_without_its_shared_library_is_named() -> None:
         installing._check_libraries(found, stubs / version / "triton_python_backend_stub", version)
 
 
-def test_the_environment_keeps_freed_memory_unless_it_says_otherwise() -> None:
+def test_the_environment_is_for_speed_unless_it_says_otherwise() -> None:
     installation = installing.Installation(Path("tritonserver"))
-    assert installation.environment({}) == dict(installing.KEEP_FREED_MEMORY)
+    assert installation.environment({}) == dict(installing.FOR_SPEED)
     own = {"MALLOC_TRIM_THRESHOLD_": "1", "HOME": "/root"}
     found = installation.environment(own)
     assert own.items() <= found.items()

@@ -270,6 +270,25 @@ def test_each_engine_answers(
     assert figures["texts"]["users"] == figures["ranking"]["users"]
 
 
+def test_a_backbone_that_cannot_be_packed_is_padded(
+    repositories: dict[str, Path],
+    ensemble: Ensemble,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("builder.export.fused.packed_graph", lambda _encoder, _rows: None)
+    checkpoint = repositories["fused"].parent / "checkpoint"
+    export(checkpoint, tmp_path / "models", Embedded(TargetOptions()), LIMITS)
+    told = [
+        read_manifest(root).versions[1].details["engine"]["graphs"]["encode"]["packed"]
+        for root in (repositories["fused"], tmp_path / "models")
+    ]
+    assert told == [True, False]
+    request = plain(*TEXTS[:4])
+    (answer,) = EncodeRequests(tmp_path / "models/encode/1")([request])
+    assert_same(answer, ensemble("encode", request))
+
+
 def test_the_faster_engine_is_taken_and_the_manifest_tells_why(
     repositories: dict[str, Path], tmp_path: Path
 ) -> None:

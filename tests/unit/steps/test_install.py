@@ -44,8 +44,9 @@ def test_the_code_needs_neither_torch_nor_the_builder() -> None:
         "faiss", "numpy", "onnxruntime", "openvino", "tokenizers", "triton_python_backend_utils",
     }  # fmt: skip
     standard = {
-        "__future__", "bisect", "collections", "dataclasses", "difflib", "functools", "hashlib",
-        "itertools", "json", "math", "pathlib", "shutil", "struct", "traceback", "typing",
+        "__future__", "bisect", "collections", "concurrent", "dataclasses", "difflib", "functools",
+        "hashlib", "itertools", "json", "math", "pathlib", "queue", "shutil", "struct", "traceback",
+        "typing",
     }  # fmt: skip
     for source in (Path(__file__).parents[3] / "model_repository").glob("*.py"):
         absolute = {module.split(".")[0] for level, module in imports(source) if not level}
