@@ -120,7 +120,7 @@ class TrainingConfig:
     weight_decay: float = 0.01
     warmup_epochs: float = 2.0
     linear_entries: int = 256
-    cold_cost: float = 0.015
+    cold_cost: float = 0.035
     warm_start: str | None = None
     seed: int = 0
 
