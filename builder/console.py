@@ -45,6 +45,11 @@ def set_up_logging(level: int = logging.INFO) -> None:
     logging.getLogger("builder").setLevel(level)
 
 
+def silence() -> None:
+    """Say nothing on stderr any more: another process of the same command speaks for this one."""
+    _STDERR.quiet = True
+
+
 def quiet_transformers() -> None:
     """Stop the bars that transformers draws by itself, terminal or not. Imports it."""
     from transformers.utils import logging as transformers_logging

@@ -132,6 +132,8 @@ def train(
     feature_dropout: options.FeatureDropout = _DEFAULT.feature_dropout,
     patience: options.Patience = _DEFAULT.patience,
     batch_size: options.BatchSize = _DEFAULT.batch_size,
+    accumulate: options.Accumulate = _DEFAULT.accumulate,
+    precision: options.Precision = _DEFAULT.precision,
     weight_decay: options.WeightDecay = _DEFAULT.weight_decay,
     warmup_epochs: options.WarmupEpochs = _DEFAULT.warmup_epochs,
     warm_start: options.WarmStart = _DEFAULT.warm_start,
@@ -141,6 +143,11 @@ def train(
 
     First the network learns on the text vectors of the BERT as it is, then both learn together.
     Everything is chosen on validation events, and reported on test events (see --split).
+
+    Several GPUs of a machine share the work of each step, with the same result, when torchrun
+    starts the command:
+
+    torchrun --nproc-per-node 2 -m builder train --data data/ --backbone BERT --output runs/monday
     """
     if print_config:
         typer.echo(config_text(context), nl=False)
@@ -149,16 +156,23 @@ def train(
     output = Path(context.params["output"])
     # Imported here: it takes seconds, and --help needs none of it.
     from builder.evaluation.report import PROTOCOL
+    from builder.training.parallel import is_main, processes
     from builder.training.run import train as run
 
     console.quiet_transformers()
-    try:
-        with console.progress_bars(shown=not as_json) as progress:
-            rows = run(config, output, resume=resume, track=track or (), progress=progress)
-    except KeyboardInterrupt:
-        if partial_directory(output).is_dir():
-            console.show_note("Interrupted. To continue, repeat the command with --resume.")
-        raise typer.Exit(130) from None
+    with processes():
+        if not is_main():
+            console.silence()
+        shown = is_main() and not as_json
+        try:
+            with console.progress_bars(shown=shown) as progress:
+                rows = run(config, output, resume=resume, track=track or (), progress=progress)
+        except KeyboardInterrupt:
+            if partial_directory(output).is_dir():
+                console.show_note("Interrupted. To continue, repeat the command with --resume.")
+            raise typer.Exit(130) from None
+        if not is_main():
+            return
     if as_json:
         figures = [row.to_dict() for row in rows]
         typer.echo(json.dumps({"output": str(output), "protocol": PROTOCOL, "rows": figures}))

@@ -25,6 +25,7 @@ _AT_LEAST: Final[Mapping[str, float]] = {
     "tune_epochs": 0,
     "patience": 1,
     "batch_size": 1,
+    "accumulate": 1,
     "tune_texts": 1,
     "weight_decay": 0,
     "warmup_epochs": 0,
@@ -35,6 +36,7 @@ _AT_LEAST: Final[Mapping[str, float]] = {
     "seed": 0,
 }
 _POSITIVE: Final = ("learning_rate", "tune_learning_rate", "layer_decay")
+PRECISIONS: Final = ("fp32", "bf16")
 _FREEZE: Final = ("all", "embeddings", "none")
 _FORMERLY: Final = frozenset({"tune_layers"})
 """Options of earlier versions; their runs can be read without them."""
@@ -81,6 +83,11 @@ class TrainingConfig:
         Validations without a better figure after which a stage ends.
     batch_size, weight_decay, warmup_epochs, seed
         As in any training; a batch is of histories.
+    accumulate
+        Pieces that each process makes of its part of a batch, one after the other.
+    precision
+        Of BERT and of the layers over the history in training; all else is FP32, and so are all
+        weights.
     warm_start
         A finished run to continue from, with its encoder and the shape of its network; the options
         that say otherwise have no effect.
@@ -117,6 +124,8 @@ class TrainingConfig:
     contrastive: float = 0.0
     patience: int | None = None
     batch_size: int | None = None
+    accumulate: int = 1
+    precision: str = "fp32"
     weight_decay: float = 0.01
     warmup_epochs: float = 2.0
     linear_entries: int = 256
@@ -154,6 +163,7 @@ class TrainingConfig:
             ("split", self.split, METHODS),
             ("pooling", self.pooling, POOLINGS),
             ("loss", self.loss, LOSSES),
+            ("precision", self.precision, PRECISIONS),
         ):
             if value not in known:
                 problems.append(f"{name} {value!r}: must be one of {', '.join(known)}")

@@ -58,6 +58,20 @@ class ItemVectors(NamedTuple):
     penalty: Tensor
 
 
+class Step(NamedTuple):
+    """What all histories of a step have in common.
+
+    ``place`` INT64 [n] is where a catalogue item stands among the vectors; those that compete stand
+    first, and ``chance`` FP [C] is the logarithm of the chance of each to do so. ``met`` INT64 are
+    the places of the targets, each once.
+    """
+
+    found: ItemVectors
+    place: Tensor
+    chance: Tensor
+    met: Tensor
+
+
 class NextItemObjective(nn.Module):
     """The adapter, the text vectors that it reads, and the loss, as one module for a Trainer.
 
@@ -71,6 +85,10 @@ class NextItemObjective(nn.Module):
         Training events of each item, INT64 [n]; the sampled softmax corrects by it.
     id_dropout
         Share of items that are known by their text alone in a step.
+    feature_dropout
+        Share of histories and profiles whose features are not known in a step.
+    bf16
+        Run BERT and the layers over the history in BF16.
     """
 
     popularity: Tensor
@@ -84,6 +102,7 @@ class NextItemObjective(nn.Module):
         id_dropout: float,
         feature_dropout: float,
         loss: Loss = Loss(),
+        bf16: bool = False,
     ) -> None:
         super().__init__()
         self.adapter = adapter
@@ -91,6 +110,7 @@ class NextItemObjective(nn.Module):
         self.id_dropout = id_dropout
         self.feature_dropout = feature_dropout
         self.loss = loss
+        self.bf16 = bf16
         self.register_buffer("popularity", popularity, persistent=False)
         self.average = self._new_average()
 
@@ -141,6 +161,12 @@ class NextItemObjective(nn.Module):
             INT64 [B, P], or [B, S + 1, P]: ids of the users' profiles, if there are any, or of
             their profiles and the times of the requests that the targets answer.
         """
+        step = self.begin(items, targets)
+        loss = self.of_histories(step, items, targets, actions, gaps, profiles)
+        return {"loss": loss + self.of_items(step)}
+
+    def begin(self, items: Tensor, targets: Tensor) -> Step:
+        """What all histories of a step have in common; for the parameters see `forward`."""
         candidates, chance = self._candidates(targets)
         # Events that are nobody's target need a vector too, behind those that compete.
         read = torch.unique(items)
@@ -148,25 +174,46 @@ class NextItemObjective(nn.Module):
         found = self._item_vectors(wanted)
         place = torch.zeros(self.adapter.config.items, dtype=torch.long, device=items.device)
         place[wanted] = torch.arange(len(wanted), device=items.device)
-        if self.training:
+        return Step(found, place, chance, torch.unique(place[targets[targets != NO_TARGET]]))
+
+    def of_histories(
+        self,
+        step: Step,
+        items: Tensor,
+        targets: Tensor,
+        actions: Tensor,
+        gaps: Tensor,
+        profiles: Tensor | None = None,
+    ) -> Tensor:
+        """Mean loss FP [] of the targets of some of the step's histories, see `forward`."""
+        found, place, chance, _ = step
+        if self.training and self.feature_dropout:
             # An event whose action or time is not known must read well too.
             known = torch.rand(2, len(items), 1, device=items.device) >= self.feature_dropout
             actions, gaps = actions * known[0], gaps * known[1]
             if profiles is not None and self.adapter.config.profile:
                 profiles = profiles * self._known_of_profiles(profiles)
-        states = self.adapter.states(found.used[place[items]], actions, gaps, profiles)
+        with self._precision(items.device):
+            states = self.adapter.states(found.used[place[items]], actions, gaps, profiles)
         asked = targets != NO_TARGET
-        competing = slice(len(candidates))
-        logits = states[asked] @ found.used[competing].T + found.bias[competing]
+        competing = slice(len(chance))
+        logits = states.float()[asked] @ found.used[competing].T + found.bias[competing]
         target = place[targets[asked]]
         if self.loss.kind == "bce":
-            loss = binary(logits, target, chance)
-        else:
-            loss = softmax(logits, target, chance, smoothing=self.loss.smoothing)
-        if self.loss.contrastive:
-            met = torch.unique(target)
-            loss = loss + self.loss.contrastive * contrastive(found.text[met], found.item[met])
-        return {"loss": loss + found.penalty}
+            return binary(logits, target, chance)
+        return softmax(logits, target, chance, smoothing=self.loss.smoothing)
+
+    def of_items(self, step: Step) -> Tensor:
+        """What the step's items add to the loss, FP [], whoever met them."""
+        found = step.found
+        if not self.loss.contrastive:
+            return found.penalty
+        apart = contrastive(found.text[step.met], found.item[step.met])
+        return self.loss.contrastive * apart + found.penalty
+
+    def _precision(self, device: torch.device) -> torch.autocast:
+        """What runs the networks in BF16 where that is asked for; logits and losses stay FP32."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.bf16)
 
     def _known_of_profiles(self, profiles: Tensor) -> Tensor:
         """BOOL [B, P]: a user may come without a profile, and a profile without a column.
@@ -206,7 +253,9 @@ class NextItemObjective(nn.Module):
             modalities = modalities[items]
             if self.training:
                 modalities = modalities * self._known_modalities(len(items))
-        return self.adapter.from_text(self.text(items), ids, modalities)
+        with self._precision(items.device):
+            text = self.text(items)
+        return self.adapter.from_text(text.float(), ids, modalities)
 
     def _known_modalities(self, items: int) -> Tensor:
         """BOOL [items, K]: an item may come without any of its vectors, as without its profile."""
@@ -273,6 +322,7 @@ class TuningObjective(NextItemObjective):
         id_dropout: float,
         feature_dropout: float,
         loss: Loss = Loss(),
+        bf16: bool = False,
     ) -> None:
         super().__init__(
             adapter,
@@ -281,6 +331,7 @@ class TuningObjective(NextItemObjective):
             id_dropout=id_dropout,
             feature_dropout=feature_dropout,
             loss=loss,
+            bf16=bf16,
         )
         with torch.no_grad():
             whole, _ = item_vectors(adapter, text_vectors)

@@ -241,6 +241,24 @@ BatchSize = Annotated[
         rich_help_panel=_BOTH,
     ),
 ]
+Accumulate = Annotated[
+    int,
+    typer.Option(
+        metavar="PIECES",
+        help="Take each batch in so many pieces, one after the other, for less memory. The loss is "
+        "that of the whole batch all the same.",
+        rich_help_panel=_BOTH,
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        metavar="KIND",
+        help="fp32; or bf16, in which BERT and the layers over the history then run, for speed and "
+        "memory on a GPU that has it. Weights, logits and losses stay FP32, in the run as well.",
+        rich_help_panel=_BOTH,
+    ),
+]
 WeightDecay = Annotated[
     float, typer.Option(help="Of AdamW; biases and norms have none.", rich_help_panel=_BOTH)
 ]

@@ -51,6 +51,7 @@ from builder.training.config import TrainingConfig, learning_layers, partial_dir
 from builder.training.linear_choice import Terms, choose_companions, linear_terms
 from builder.training.lora import check_installed, low_rank
 from builder.training.objective import Loss, NextItemObjective, TuningObjective
+from builder.training.parallel import check_parts, is_main, of_main, wait, world
 from builder.training.progress import Round, nobody
 from builder.training.text_vectors import FrozenTextVectors, TunedTextVectors
 from builder.training.trackers import untracked
@@ -100,6 +101,7 @@ def train(
     """Train and write the checkpoint `output`; the table that it ends with is returned.
 
     Until the run is complete it lives in ``output.partial``, so `output` exists only as a whole.
+    Where there are several processes, the main one has the table and writes.
 
     Raises
     ------
@@ -113,11 +115,14 @@ def train(
     """
     if problems := untracked(track):
         raise ConfigError("\n".join(problems))
-    directory = _open(config, output, resume=resume)
-    if (directory / "config.json").is_file():  # complete but for its name
-        return _publish(directory, output)
+    check_precision(config.precision)
+    directory, rows = of_main(lambda: _begin(config, output, resume=resume))
+    if rows is not None:
+        return rows
     prepared = prepare(config, directory / "encoder", progress=progress)
     learnt = learn(config, prepared, directory, track=track, progress=progress)
+    if not is_main():
+        return []
     split = prepared.data.split
     rows = _baseline_rows(prepared.data)
     for name, candidate in (("frozen BERT: ", learnt.frozen), ("fine-tuned: ", learnt.tuned)):
@@ -158,7 +163,9 @@ def prepare(config: TrainingConfig, directory: Path, *, progress: Progress = sil
     backbone, hub_tokenizer = load_backbone(
         config.backbone if config.warm_start is None else f"{config.warm_start}/encoder"
     )
-    hub_tokenizer.save_pretrained(directory)
+    if is_main():
+        hub_tokenizer.save_pretrained(directory)
+    wait()
     tokenizer = TextTokenizer(directory / "tokenizer.json", _max_length(config, backbone))
     _learning_layers(config, backbone)  # refused here, before any work
     encoder = TextEncoder(backbone, hub_tokenizer.pad_token_id, config.pooling)
@@ -193,6 +200,7 @@ def learn(
         max_history = start.adapter.config.max_history
     windows = Windows(data.split.train, max_history, config.data.clock)
     plan = plan_stages(config, len(windows), len(data.split.train.items))
+    check_parts(plan.batch_size, config.accumulate)
     if start is None:
         adapter = _new_adapter(config, max_history, data, frozen_vectors)
     else:
@@ -209,6 +217,7 @@ def learn(
         id_dropout=config.id_dropout,
         feature_dropout=config.feature_dropout,
         loss=_loss(config),
+        bf16=config.precision == "bf16",
     )
     stage = partial(
         run_stage,
@@ -234,6 +243,13 @@ def learn(
     )
 
 
+def _begin(config: TrainingConfig, output: Path, *, resume: bool) -> tuple[Path, list[Row] | None]:
+    """Where the run lives, and its table if it was complete but for its name."""
+    directory = _open(config, output, resume=resume)
+    complete = (directory / "config.json").is_file()
+    return directory, _publish(directory, output) if complete else None
+
+
 def _open(config: TrainingConfig, output: Path, *, resume: bool) -> Path:
     partial = partial_directory(output)
     options = partial / _OPTIONS
@@ -250,7 +266,7 @@ def _open(config: TrainingConfig, output: Path, *, resume: bool) -> Path:
             raise ConfigError(
                 f"--resume: {options} was not written to its end; leave --resume out"
             ) from error
-        asked = json.loads(json.dumps(config.to_dict()))
+        asked = _options(config)
         different = [name for name in asked if asked[name] != begun.get(name)]
         if different:
             raise ConfigError(
@@ -262,8 +278,14 @@ def _open(config: TrainingConfig, output: Path, *, resume: bool) -> Path:
         log.warning("an interrupted run at %s begins again; --resume would continue it", partial)
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
-    options.write_text(json.dumps(config.to_dict(), indent=2), "utf-8")
+    options.write_text(json.dumps(_options(config), indent=2), "utf-8")
     return partial
+
+
+def _options(config: TrainingConfig) -> dict[str, Any]:
+    """What a run has to be continued with, as JSON has it."""
+    plain: dict[str, Any] = json.loads(json.dumps(config.to_dict()))
+    return {**plain, "processes": world()}
 
 
 def _read(config: TrainingConfig, start: Recommender | None) -> _Data:
@@ -413,7 +435,9 @@ def _tune(
         if config.lora_rank:
             afterwards.enter_context(low_rank(encoder.backbone, lower.learning, config.lora_rank))
         texts = choose_tune_texts(config, [len(tokens) for tokens in rows])
-        text = TunedTextVectors(encoder, lower, states, text_vectors, learning=texts)
+        text = TunedTextVectors(
+            encoder, lower, states, text_vectors, learning=texts, pieces=config.accumulate
+        )
         objective = TuningObjective(
             adapter,
             text,
@@ -422,12 +446,24 @@ def _tune(
             id_dropout=max(config.id_dropout, _TUNING_ID_DROPOUT),
             feature_dropout=config.feature_dropout,
             loss=_loss(config),
+            bf16=config.precision == "bf16",
         )
         stage("tuning", objective, tuning=True, depth=lower.depth())
 
 
 def _loss(config: TrainingConfig) -> Loss:
     return Loss(config.loss, config.label_smoothing, config.contrastive)
+
+
+def check_precision(precision: str) -> None:
+    """Raise `ConfigError` where this machine's GPU cannot train in it; CPUs can."""
+    if precision != "bf16" or not torch.cuda.is_available():
+        return
+    if not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise ConfigError(
+            f"--precision bf16: {torch.cuda.get_device_name()} has no BF16, which NVIDIA GPUs have "
+            "from Ampere on; give fp32"
+        )
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder
+from builder.training.parallel import in_parts
 
 
 class TextVectors(Protocol):
@@ -51,6 +54,9 @@ class TunedTextVectors(nn.Module):
         Most texts that go through the layers in a training step.
     batch
         Texts that go through the layers together, of about the same length.
+    pieces
+        How many pieces a step is made of, to save memory: the texts that go together are fewer,
+        and what the layers made of them is worked out again for the gradient.
     """
 
     latest: Tensor
@@ -64,6 +70,7 @@ class TunedTextVectors(nn.Module):
         *,
         learning: int,
         batch: int = 128,
+        pieces: int = 1,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -73,26 +80,34 @@ class TunedTextVectors(nn.Module):
         self._lower = lower
         self._states = states
         self._lengths = torch.tensor([len(state) for state in states])
-        self._batch = batch
+        self._batch = ceil(batch / pieces)
+        self._again = pieces > 1
 
     def forward(self, items: Tensor) -> Tensor:
+        width = self.latest.shape[1]
         if not self.training:
-            vectors = self._compute(items)
+            vectors = in_parts(self._compute, items, width)
             self.latest[items] = vectors.detach()
             return vectors
         drawn = torch.randperm(len(items))[: self.learning].to(items.device)
-        learnt = self._compute(items[drawn])
+        learnt = in_parts(self._compute, items[drawn], width)
         self.latest[items[drawn]] = learnt.detach()
         return self.latest[items].index_copy(0, drawn, learnt)
 
     def _compute(self, items: Tensor) -> Tensor:
         order = torch.argsort(self._lengths[items.cpu()], stable=True).to(items.device)
         parts = [
-            self._lower.upper(*self._padded(items[order[start : start + self._batch]]))
+            self._upper(*self._padded(items[order[start : start + self._batch]]))
             for start in range(0, len(items), self._batch)
         ]
-        vectors = torch.cat(parts)
+        vectors = torch.cat(parts).float()
         return vectors[torch.argsort(order)]
+
+    def _upper(self, states: Tensor, mask: Tensor) -> Tensor:
+        if not (self._again and self.training):
+            return self._lower.upper(states, mask)
+        vectors: Tensor = checkpoint(self._lower.upper, states, mask, use_reentrant=False)
+        return vectors
 
     def _padded(self, items: Tensor) -> tuple[Tensor, Tensor]:
         states = [self._states[item] for item in items.tolist()]

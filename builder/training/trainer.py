@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
+from accelerate.data_loader import prepare_data_loader
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, RandomSampler
 from torch.utils.tensorboard import SummaryWriter
 from transformers import (
     PrinterCallback,
@@ -33,10 +36,12 @@ from builder.training.adapt import Plan
 from builder.training.adversarial import START, perturbed
 from builder.training.config import PARTIAL, TrainingConfig
 from builder.training.objective import NextItemObjective
+from builder.training.parallel import is_main, of_main, wait, world
+from builder.training.pieces import step_in_pieces
 from builder.training.progress import ReportProgress, ReportRound, Round, nobody
 from builder.training.text_vectors import TunedTextVectors
 from builder.training.trackers import TellOptions
-from builder.training.windows import Windows, collate
+from builder.training.windows import Batch, Windows, collate
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +64,10 @@ class NextItemTrainer(Trainer):
         layer_decay: float,
         depth: Mapping[nn.Parameter, int],
         adversarial: float = 0.0,
+        pieces: int = 1,
     ) -> None:
+        self._windows = windows
+        self._pieces = pieces
         self._validation = validation
         self._encoder_learning_rate = encoder_learning_rate
         self._layer_decay = layer_decay
@@ -85,6 +93,8 @@ class NextItemTrainer(Trainer):
             f"eval_{name}": self._ndcg(model, text_vectors, text_only=text_only)
             for name, text_only in (("ndcg@10", False), ("ndcg@10_text", True))
         }
+        # One process decides for all: on a GPU no two runs of a sum need agree in their last digit.
+        figures = of_main(lambda: figures)
         figures[f"eval_{SELECTION}"] = sum(figures.values()) / len(figures)
         self.log(figures)
         log.info(
@@ -114,9 +124,29 @@ class NextItemTrainer(Trainer):
             gains.append(np.where(rank <= 10, 1 / np.log2(1.0 + rank), 0.0))
         return float(np.concatenate(gains).mean())
 
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Of whole steps in every process: `step_in_pieces` takes a process's part of them."""
+        if world() == 1:
+            return super().get_train_dataloader()
+        loader: DataLoader[Any] = prepare_data_loader(
+            DataLoader(
+                self._windows,
+                self.args.train_batch_size,
+                sampler=RandomSampler(self._windows),
+                collate_fn=collate,
+                pin_memory=self.args.dataloader_pin_memory,
+            ),
+            device=self.args.device,
+            num_processes=1,
+            process_index=0,
+            put_on_device=True,
+            use_seedable_sampler=True,
+        )
+        return loader
+
     def training_step(self, *arguments: Any, **options: Any) -> Tensor:
         """Of the examples as they are, and where it is asked for of adversarial ones as well."""
-        step = super().training_step
+        step = self._step
         if not self._adversarial or self.state.global_step < START * self.state.max_steps:
             return step(*arguments, **options)
         objective: NextItemObjective = self.model  # type: ignore[assignment]
@@ -129,6 +159,14 @@ class NextItemTrainer(Trainer):
             step(*arguments, **options)
         text.latest.copy_(latest)
         return loss
+
+    def _step(self, model: nn.Module, inputs: dict[str, Any], *others: Any, **named: Any) -> Tensor:
+        if world() == self._pieces == 1:
+            return super().training_step(model, inputs, *others, **named)
+        objective: NextItemObjective = self.model  # type: ignore[assignment]
+        objective.train()
+        batch: Batch = self._prepare_inputs(inputs)  # type: ignore[assignment]
+        return step_in_pieces(objective, batch, self._pieces)
 
     def create_optimizer(self, *_: Any, **__: Any) -> torch.optim.Optimizer:
         """AdamW; no decay for biases and norms; the encoder learns at its own rates.
@@ -210,6 +248,8 @@ def run_stage(
     Continues from the stage's last checkpoint where there is one, and does not train again what
     has been trained to its end.
     """
+    if not is_main():
+        track = ()
     trained = directory / name / "trained.safetensors"
     if trained.is_file():
         load_model(objective, trained)
@@ -245,6 +285,7 @@ def run_stage(
         label_names=[],
         seed=config.seed,
         dataloader_pin_memory=torch.cuda.is_available(),
+        use_cpu=world() > 1 and not torch.cuda.is_available(),  # it would look for GPUs
     )
     trainer = NextItemTrainer(
         objective,
@@ -255,6 +296,7 @@ def run_stage(
         layer_decay=config.layer_decay,
         depth=depth or {},
         adversarial=config.adversarial if tuning else 0.0,
+        pieces=config.accumulate,
     )
     patience = _Patience(plan.patience * schedule.steps)
     trainer.add_callback(patience)
@@ -265,14 +307,26 @@ def run_stage(
     trainer.add_callback(ReportRound(on_round, SELECTION, first=first, steps=schedule.steps))
     options = TellOptions(track, config.to_dict())
     trainer.add_callback(options)
-    with SummaryWriter(str(directory / "tensorboard" / name)) as writer:
-        trainer.add_callback(TensorBoardCallback(writer))
-        trainer.train(resume_from_checkpoint=_last_state(directory / name, patience))
+    with ExitStack() as open_files:
+        if is_main():
+            writer = open_files.enter_context(SummaryWriter(str(directory / "tensorboard" / name)))
+            trainer.add_callback(TensorBoardCallback(writer))
+        state = of_main(lambda: _last_state(directory / name, patience))
+        trainer.train(resume_from_checkpoint=state)
     options.end()
     objective.finish()
     objective.eval()
+    objective.cpu()
+    wait()  # for those that still read the best state
+    if is_main():
+        _keep(objective, trained)
+    wait()
+
+
+def _keep(objective: NextItemObjective, trained: Path) -> None:
+    """Write what a stage has come to, and remove the states on the way to it."""
     unfinished = trained.with_name(f"{trained.name}.unfinished")
-    save_model(objective.cpu(), str(unfinished))
+    save_model(objective, str(unfinished))
     unfinished.replace(trained)
     for state in trained.parent.glob("checkpoint-*"):
         shutil.rmtree(state)
@@ -282,7 +336,6 @@ _STATE_FILES: Final = (
     "model.safetensors",
     "optimizer.pt",
     "scheduler.pt",
-    "rng_state.pth",
     "trainer_state.json",
 )
 
@@ -302,6 +355,8 @@ def _last_state(directory: Path, patience: _Patience) -> str | None:
 
 def _can_continue(directory: Path, patience: _Patience) -> bool:
     if not all((directory / name).is_file() for name in _STATE_FILES):
+        return False
+    if len(list(directory.glob("rng_state*.pth"))) < world():  # each process writes its own
         return False
     try:  # the last to be written
         state = TrainerState.load_from_json(str(directory / "trainer_state.json"))

@@ -89,7 +89,11 @@ def tune(
             "'tritonrec[builder,tune]'"
         )
     # Imported here: it takes seconds, and --help needs none of it.
+    from builder.training.parallel import started_together
     from builder.training.tune import tune as run
+
+    if started_together():
+        raise ConfigError("tune runs in one process; start it without torchrun")
 
     best = best or study.with_suffix(".yaml")
 
