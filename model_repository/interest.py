@@ -107,10 +107,11 @@ class InterestModel:
 
     def from_text(self, text_vectors: Floats) -> NewItems:
         """Place texts of vectors FP32 [R, h] among the items whose texts are most like them."""
-        projected = text_vectors @ self._text_weight + self._text_bias
+        centred = text_vectors - self._text_mean
+        projected = centred @ self._text_weight + self._text_bias
         if not len(self._neighbour):
             return NewItems.of_text(projected)
-        directions = [unit(text_vectors - self._text_mean), unit(projected)]
+        directions = [unit(centred), unit(projected)]
         alike = np.concatenate(directions, axis=1) @ self._neighbour_direction.T
         place, weight = weigh(alike)
         items = self._neighbour[place]

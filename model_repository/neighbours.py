@@ -22,6 +22,10 @@ EDGE: Final = 1e-4
 """What the last neighbour weighs, before weights are made to sum to 1: next to nothing, so that a
 rounding that puts another one in its place changes nothing either."""
 
+SHORTEST: Final = 1e-2
+"""A vector that is shorter points nowhere: what is left of a text that is like all others is
+rounding, which two engines do not share."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewItems:
@@ -46,9 +50,9 @@ NO_NEW_ITEMS: Final = NewItems.of_text(np.zeros((0, 0), np.float32))
 
 
 def unit(vectors: Floats) -> Floats:
-    """Vectors FP32 [R, d] at length 1."""
+    """Vectors FP32 [R, d] at length 1, but for those below `SHORTEST`."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: Floats = vectors / np.maximum(length, np.float32(1e-9))
+    scaled: Floats = vectors / np.maximum(length, np.float32(SHORTEST))
     return scaled
 
 

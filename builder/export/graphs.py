@@ -16,7 +16,7 @@ from builder.model.interest import MASKED, InterestAdapter
 from builder.model.neighbourhood import Neighbourhood
 from builder.model.recommender import Recommender
 from builder.model.text_encoder import TextEncoder
-from model_repository.neighbours import EDGE, NEIGHBOURS
+from model_repository.neighbours import EDGE, NEIGHBOURS, SHORTEST
 from model_repository.slots import EXCLUDED_LOGIT, NO_ITEM
 
 LinearForm = Literal["scatter_add", "rows"]
@@ -124,10 +124,11 @@ class _Interest(nn.Module):
 
     def from_text(self, vector: Tensor) -> NewItems:
         """Text vectors FP [R, h] → the items that they stand for; as in `InterestModel`."""
-        projected = vector @ self.text_weight + self.text_bias
+        centred = vector - self.text_mean
+        projected = centred @ self.text_weight + self.text_bias
         if not len(self.neighbour):
             return NewItems(projected, None, None)
-        directions = [_unit(vector - self.text_mean), _unit(projected)]
+        directions = [_unit(centred), _unit(projected)]
         alike = torch.cat(directions, dim=1) @ self.neighbour_direction.T
         found, place = alike.topk(min(NEIGHBOURS, len(self.neighbour)), dim=1)
         weight = found - found[:, -1:] + EDGE
@@ -256,7 +257,7 @@ def _row(slots: Tensor) -> Tensor:
 
 def _unit(vectors: Tensor) -> Tensor:
     length: Tensor = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    return vectors / length.clamp(min=1e-9)
+    return vectors / length.clamp(min=SHORTEST)
 
 
 def _events(history: Tensor) -> Tensor:

@@ -57,6 +57,7 @@ class AdapterConfig:
 
 
 WHITENING_RIDGE = 0.1
+LEAST_VARIANCE = 1e-3
 WHITENED_DEVIATION = 0.3
 """Of each whitened direction; text then starts out weaker than what is learnt (1.0 lost 20 %)."""
 
@@ -202,8 +203,10 @@ class InterestAdapter(nn.Module):
         centred = (text_vectors - mean).double()
         variance, axes = torch.linalg.eigh(centred.T @ centred / len(text_vectors))
         ridge = WHITENING_RIDGE * variance.mean()
-        # Texts that are all alike have no direction, and stay at 0.
-        scale = WHITENED_DEVIATION / (variance.clamp(min=0) + ridge).clamp(min=1e-12).sqrt()
+        # Texts that are all alike have no direction, and stay near 0. What others differ from them
+        # by must not be blown up either, so no variance counts as less than a share of the mean's.
+        least = LEAST_VARIANCE * mean.double().square().mean().clamp(min=1e-8)
+        scale = WHITENED_DEVIATION / (variance.clamp(min=0) + ridge).clamp(min=least).sqrt()
         self.text_mean.copy_(mean)
         self.text_whitening.copy_(axes * scale)
 

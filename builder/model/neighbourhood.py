@@ -36,7 +36,7 @@ class Neighbourhood:
     text_mean
         FP32 [h], what text vectors are centred on.
     text_weight, text_bias
-        FP32 [h, d] and [d], from a text vector to what the network makes of it, centred as well.
+        FP32 [h, d] and [d], from a centred text vector to what the network makes of it, centred.
     items
         INT32 [p], where they are in the catalogue.
     directions
@@ -62,8 +62,10 @@ class Neighbourhood:
             for each in (text, vectors)
         ]
         directions = np.concatenate([unit(text - means[0]), unit(vectors - means[1])], axis=1)
-        weight, added = (each.float().numpy() for each in model.adapter.text_projection())
-        found = cls(means[0], weight, added - means[1], items, directions[items])
+        weight, added = (each.numpy() for each in model.adapter.text_projection())
+        # Centred before the product: a text like all others would drown in rounding after it.
+        bias = (added + means[0] @ weight - means[1]).astype(np.float32)
+        found = cls(means[0], weight.astype(np.float32), bias, items, directions[items])
         return found, directions
 
     def of_texts(
@@ -74,8 +76,9 @@ class Neighbourhood:
         ``text_vectors`` FP32 [R, h]. With ``unseen`` they are those of the whole catalogue, in its
         order, and no item counts as its own neighbour.
         """
-        projected = text_vectors @ self.text_weight + self.text_bias
-        directions = np.concatenate([unit(text_vectors - self.text_mean), unit(projected)], axis=1)
+        centred = text_vectors - self.text_mean
+        projected = centred @ self.text_weight + self.text_bias
+        directions = np.concatenate([unit(centred), unit(projected)], axis=1)
         found = []
         for start in range(0, len(directions), _ROWS):
             alike = directions[start : start + _ROWS] @ self.directions.T

@@ -103,6 +103,9 @@ def test_whitening_does_not_blow_up_what_a_small_catalogue_says_nothing_about() 
     network.fit_whitening(texts)
     assert network.from_text(texts).isfinite().all()
     assert network.text_whitening.abs().max() < 10
+    network.fit_whitening(texts[:1].repeat(5, 1))  # nothing at all, if they are all the same
+    assert network.from_text(texts).isfinite().all()
+    assert network.text_whitening.abs().max() < 20
 
 
 def test_config_round_trip() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_repository.neighbours import NEIGHBOURS, weigh
+from model_repository.neighbours import EDGE, NEIGHBOURS, unit, weigh
 
 
 @pytest.mark.parametrize("items", [1, 2, NEIGHBOURS, 500])
@@ -33,3 +33,12 @@ def test_items_of_one_text_weigh_the_same() -> None:
     of_one_text = weight[0][place[0] < 30]
     assert len(of_one_text) == 30
     np.testing.assert_allclose(of_one_text, of_one_text[0], rtol=1e-5)
+
+
+def test_what_rounding_leaves_of_a_text_like_all_others_decides_nothing() -> None:
+    random = np.random.default_rng(0)
+    rounding = 1e-7 * random.normal(size=(2, 64)).astype(np.float32)
+    catalogue = unit(random.normal(size=(100, 64)).astype(np.float32))
+    np.testing.assert_allclose(np.linalg.norm(catalogue, axis=1), 1, rtol=1e-5)
+    alike = unit(rounding) @ catalogue.T
+    assert np.abs(alike).max() < 10 * EDGE  # while all else of two texts counts up to 1
