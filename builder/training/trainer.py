@@ -287,6 +287,9 @@ def run_stage(
         dataloader_pin_memory=torch.cuda.is_available(),
         use_cpu=world() > 1 and not torch.cuda.is_available(),  # it would look for GPUs
     )
+    # transformers would copy the model to every GPU that it sees, and multiply the batch by them;
+    # several GPUs are for `torchrun`, see `builder.training.parallel`.
+    args._n_gpu = min(args.n_gpu, 1)  # noqa: SLF001
     trainer = NextItemTrainer(
         objective,
         args,
