@@ -1,4 +1,4 @@
-"""Delimited text, JSON lines and Parquet, all read as columns of text.
+"""Delimited text, JSON lines and Parquet, all read as columns of text, a batch of rows at a time.
 
 Ids must come through exactly as they were written, so no value is ever guessed to be a number
 here: a later step parses times and ratings, knowing what they are.
@@ -6,14 +6,15 @@ here: a later step parses times and ratings, knowing what they are.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -30,16 +31,33 @@ JSON_SUFFIXES: Final = (".jsonl", ".ndjson", ".json")
 TABLE_SUFFIXES: Final = (".csv", ".tsv", *PARQUET_SUFFIXES, *JSON_SUFFIXES)
 
 _TEXT: Final = pa.large_string()
-_BLOCK_BYTES: Final = 1 << 24  # a row must fit into one block
-_JSON_ROWS: Final = 1 << 16
+_BLOCK_BYTES: Final = 1 << 24
+_BATCH_ROWS: Final = 1 << 14
 _JSON_DECODER: Final = json.JSONDecoder(
     parse_int=str, parse_float=str, parse_constant=lambda _: None
 )
 
 
 @dataclass(frozen=True, eq=False)
-class TextTable:
-    """A file as columns of text.
+class Batch:
+    """Some rows of a file, which follow on those of the batch before.
+
+    Attributes
+    ----------
+    rows
+        How many.
+    columns
+        Those asked for: large strings without nulls, an empty one for a missing value. Of JSON
+        lines, only those that some row had up to here.
+    """
+
+    rows: int
+    columns: dict[str, pa.Array]
+
+
+@dataclass(frozen=True, eq=False)
+class TextFile:
+    """What is known of a file once it was read.
 
     Attributes
     ----------
@@ -47,8 +65,6 @@ class TextTable:
         The file.
     names
         Every column that the file has.
-    columns
-        The columns asked for: large strings without nulls, an empty one for a missing value.
     places
         Maps row numbers (from 0, ascending) to what a person looks for in the file: ``"17"`` for
         line 17, or ``"row 16"`` where a file has no lines.
@@ -56,44 +72,101 @@ class TextTable:
 
     path: Path
     names: list[str]
-    columns: dict[str, pa.ChunkedArray]
     places: Callable[[Sequence[int]], list[str]]
 
-    def __len__(self) -> int:
-        return len(next(iter(self.columns.values()), ()))
+    def has(self, column: str, role: str, problems: Problems) -> bool:
+        """Whether the file has this column, which is reported where it does not."""
+        if column in self.names:
+            return True
+        problems.add(
+            "missing columns",
+            f"{self.path}:1: {column}: there is no such column; map '{role}' to one of "
+            f"{', '.join(self.names)}",
+        )
+        return False
 
     def report(
         self,
         problems: Problems,
         kind: str,
-        rows: NDArray[np.int64],
+        rows: Sequence[int] | NDArray[np.int64],
         column: str,
         describe: Callable[[int], str],
+        count: int | None = None,
     ) -> None:
-        """Record a problem in each of these rows (ascending), worded by ``describe(row)``."""
+        """Record a problem in each of these rows (ascending), worded by ``describe(row)``.
+
+        Where ``rows`` are only the first of them, ``count`` says how many there are.
+        """
         shown = [int(row) for row in rows[:SHOWN_PER_KIND]]
         if shown:
             messages = [
                 f"{self.path}:{place}: {column}: {describe(row)}"
                 for row, place in zip(shown, self.places(shown), strict=True)
             ]
-            problems.add_all(kind, messages, len(rows))
+            problems.add_all(kind, messages, len(rows) if count is None else count)
+
+
+@dataclass(frozen=True, eq=False)
+class TextTable(TextFile):
+    """A file as columns of text.
+
+    Attributes
+    ----------
+    columns
+        The columns asked for: large strings without nulls, an empty one for a missing value.
+    """
+
+    columns: dict[str, pa.ChunkedArray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
 
 
 def load(path: Path, wanted: Collection[str] | None, problems: Problems) -> TextTable | None:
-    """Read the wanted columns (None: all) as text.
+    """Read the wanted columns (None: all) as text, the whole file at once.
 
     What is wrong with the file goes to ``problems``; None means that nothing could be read.
     RecBole's ``name:type`` headers lose the type. Columns that the file lacks are left out.
     """
+    batches: list[Batch] = []
+    file = scan(path, wanted, problems, batches.append)
+    if file is None:
+        return None
+
+    def column(name: str) -> pa.ChunkedArray:
+        return pa.chunked_array(
+            [
+                batch.columns[name] if name in batch.columns else pa.array([""] * batch.rows, _TEXT)
+                for batch in batches
+            ],
+            _TEXT,
+        )
+
+    columns = {name: column(name) for name in _kept(file.names, wanted)}
+    return TextTable(file.path, file.names, file.places, columns)
+
+
+def scan(
+    path: Path,
+    wanted: Collection[str] | None,
+    problems: Problems,
+    take: Callable[[Batch], None],
+    block_bytes: int = _BLOCK_BYTES,
+) -> TextFile | None:
+    """Read as `load` does, but hand the rows to ``take`` in batches, so that few are in memory.
+
+    Delimited text is read in blocks of ``block_bytes``. A row must fit into one, and pyarrow may
+    read some 32 of them ahead.
+    """
     suffix = path.suffix.lower()
     try:
         if suffix in PARQUET_SUFFIXES:
-            return _load_parquet(path, wanted, problems)
+            return _scan_parquet(path, wanted, problems, take)
         if suffix in JSON_SUFFIXES:
-            return _load_json_lines(path, wanted, problems)
+            return _scan_json_lines(path, wanted, problems, take)
         if suffix in (*RECBOLE_SUFFIXES, ".tsv", ".csv"):
-            return _load_delimited(path, wanted, problems)
+            return _scan_delimited(path, wanted, problems, take, block_bytes)
     except (OSError, pa.ArrowInvalid) as error:
         problems.add("unreadable file", f"{path}: cannot be read: {error}; repair or replace it")
         return None
@@ -105,20 +178,29 @@ def load(path: Path, wanted: Collection[str] | None, problems: Problems) -> Text
     return None
 
 
-def _load_delimited(
-    path: Path, wanted: Collection[str] | None, problems: Problems
-) -> TextTable | None:
+def _kept(names: Collection[str], wanted: Collection[str] | None) -> list[str]:
+    return [name for name in names if wanted is None or name in wanted]
+
+
+def _scan_delimited(
+    path: Path,
+    wanted: Collection[str] | None,
+    problems: Problems,
+    take: Callable[[Batch], None],
+    block_bytes: int,
+) -> TextFile | None:
     recbole = path.suffix.lower() in RECBOLE_SUFFIXES
     dialect = _Dialect("," if path.suffix.lower() == ".csv" else "\t", quoted=not recbole)
-    data = _utf8(path, problems)
-    end_of_header = data.find(b"\n")
-    header = data if end_of_header < 0 else data[:end_of_header]
-    names = next(dialect.rows([header.decode("utf-8-sig").rstrip("\r")]), (1, []))[1]
+    valid = _check_utf8(path, problems)
+    with path.open("rb") as file:
+        header = file.readline()
+        has_rows = any(not line.isspace() for line in file)
+    text = header.decode("utf-8-sig", errors="replace").rstrip("\r\n")
+    names = next(dialect.rows([text]), (1, []))[1]
     if recbole:
         names = [name.rpartition(":")[0] or name for name in names]
     if not _check_header(path, names, problems):
         return None
-    keep = [name for name in names if wanted is None or name in wanted]
     malformed = 0
 
     def skip(_row: object) -> str:
@@ -126,25 +208,27 @@ def _load_delimited(
         malformed += 1
         return "skip"
 
-    if end_of_header >= 0 and data[end_of_header : end_of_header + _BLOCK_BYTES].strip():
-        table = pyarrow.csv.read_csv(
-            pa.BufferReader(data),
-            pyarrow.csv.ReadOptions(column_names=names, skip_rows=1, block_size=_BLOCK_BYTES),
-            pyarrow.csv.ParseOptions(
-                delimiter=dialect.delimiter,
-                quote_char='"' if dialect.quoted else False,
-                newlines_in_values=dialect.quoted,
-                invalid_row_handler=skip,
-            ),
-            pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, _TEXT),
-                include_columns=keep,
-                strings_can_be_null=False,
-            ),
-        )
-        columns = {name: table[name] for name in keep}
-    else:
-        columns = {name: pa.chunked_array([], _TEXT) for name in keep}
+    if has_rows:
+        with (
+            pa.OSFile(str(path)) if valid else io.BufferedReader(_Repaired(path)) as source,
+            pyarrow.csv.open_csv(
+                source,
+                pyarrow.csv.ReadOptions(column_names=names, skip_rows=1, block_size=block_bytes),
+                pyarrow.csv.ParseOptions(
+                    delimiter=dialect.delimiter,
+                    quote_char='"' if dialect.quoted else False,
+                    newlines_in_values=dialect.quoted,
+                    invalid_row_handler=skip,
+                ),
+                pyarrow.csv.ConvertOptions(
+                    column_types=dict.fromkeys(names, _TEXT),
+                    include_columns=_kept(names, wanted),
+                    strings_can_be_null=False,
+                ),
+            ) as batches,
+        ):
+            for batch in batches:
+                take(Batch(len(batch), dict(zip(batch.schema.names, batch.columns, strict=True))))
 
     def rows() -> Iterator[tuple[int, list[str]]]:
         with path.open(encoding="utf-8", errors="replace", newline="") as file:
@@ -163,7 +247,7 @@ def _load_delimited(
         )
         shown = list(islice(broken, SHOWN_PER_KIND))
         problems.add_all("rows of the wrong length", shown, malformed)
-    return TextTable(path, names, columns, places)
+    return TextFile(path, names, places)
 
 
 @dataclass(frozen=True)
@@ -189,31 +273,31 @@ class _Dialect:
             csv.field_size_limit(limit)
 
 
-def _load_json_lines(
-    path: Path, wanted: Collection[str] | None, problems: Problems
-) -> TextTable | None:
+def _scan_json_lines(
+    path: Path,
+    wanted: Collection[str] | None,
+    problems: Problems,
+    take: Callable[[Batch], None],
+) -> TextFile | None:
     names: dict[str, None] = {}
-    chunks: list[dict[str, pa.Array]] = []
-    lengths: list[int] = []
     batch: list[dict[str, Any]] = []
-    skipped: list[int] = []
 
     def flush() -> None:
-        keep = [name for name in names if wanted is None or name in wanted]
-        chunks.append(
-            {name: pa.array([_plain_text(row.get(name)) for row in batch], _TEXT) for name in keep}
-        )
-        lengths.append(len(batch))
+        columns = {
+            name: pa.array([_plain_text(row.get(name)) for row in batch], _TEXT)
+            for name in _kept(names, wanted)
+        }
+        take(Batch(len(batch), columns))
         batch.clear()
 
-    text = io.TextIOWrapper(io.BytesIO(_utf8(path, problems)), "utf-8-sig", newline="\n")
-    for line, content in enumerate(text, start=1):
-        if content.isspace():
-            skipped.append(line)
-            continue
+    def lines() -> Iterator[tuple[int, str]]:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as file:
+            yield from ((n, text) for n, text in enumerate(file, start=1) if not text.isspace())
+
+    _check_utf8(path, problems)
+    for line, content in lines():
         row, fault = _json_object(content)
         if row is None:
-            skipped.append(line)
             problems.add(
                 "lines that are no JSON objects",
                 f'{path}:{line}: {fault}; write one object a line, as in {{"id": "1"}}',
@@ -221,29 +305,18 @@ def _load_json_lines(
             continue
         names.update(dict.fromkeys(row))
         batch.append(row)
-        if len(batch) == _JSON_ROWS:
+        if len(batch) == _BATCH_ROWS:
             flush()
     flush()
     if not names:
         problems.add("empty file", f"{path}:1: the file holds no row; fill it")
         return None
 
-    def column(name: str) -> pa.ChunkedArray:
-        return pa.chunked_array(
-            [
-                chunk[name] if name in chunk else pa.array([""] * length, _TEXT)
-                for chunk, length in zip(chunks, lengths, strict=True)
-            ],
-            _TEXT,
-        )
-
     def places(numbers: Sequence[int]) -> list[str]:
-        gone = set(skipped)
-        lines = (line for line in range(1, sum(lengths) + len(gone) + 1) if line not in gone)
-        return [str(line) for line in _pick(lines, numbers)]
+        good = (line for line, content in lines() if _json_object(content)[0] is not None)
+        return [str(line) for line in _pick(good, numbers)]
 
-    keep = [name for name in names if wanted is None or name in wanted]
-    return TextTable(path, list(names), {name: column(name) for name in keep}, places)
+    return TextFile(path, list(names), places)
 
 
 def _json_object(text: str) -> tuple[dict[str, Any] | None, str]:
@@ -255,37 +328,70 @@ def _json_object(text: str) -> tuple[dict[str, Any] | None, str]:
     return (value, "") if isinstance(value, dict) else (None, "not a JSON object")
 
 
-def _load_parquet(
-    path: Path, wanted: Collection[str] | None, problems: Problems
-) -> TextTable | None:
-    names: list[str] = pyarrow.parquet.read_schema(path).names
-    if not _check_header(path, names, problems):
-        return None
-    keep = [name for name in names if wanted is None or name in wanted]
-    table = pyarrow.parquet.read_table(path, columns=keep)
+def _scan_parquet(
+    path: Path,
+    wanted: Collection[str] | None,
+    problems: Problems,
+    take: Callable[[Batch], None],
+) -> TextFile | None:
+    # A buffer is read at a time, and not all of a column that a group of rows has.
+    with pyarrow.parquet.ParquetFile(path, buffer_size=1 << 20) as file:
+        names: list[str] = file.schema_arrow.names
+        if not _check_header(path, names, problems):
+            return None
+        keep = _kept(names, wanted)
+        whole = {name for name in keep if _holds_whole_floats(file, name)}
+        repaired: dict[str, list[str]] = {name: [] for name in keep}
+        start = 0
+        for batch in file.iter_batches(_BATCH_ROWS, columns=keep):
+            columns = {}
+            for name in keep:
+                column, bad = _column_text(batch[name], whole=name in whole)
+                columns[name] = column
+                repaired[name] += [
+                    f"{path}:row {start + row}: {name}: {fault}; write the file as UTF-8"
+                    for row, fault in bad
+                ]
+            take(Batch(len(batch), columns))
+            start += len(batch)
+    for messages in repaired.values():
+        for message in messages:
+            problems.add("text that is not UTF-8", message)
 
     def places(numbers: Sequence[int]) -> list[str]:
         return [f"row {number + 1}" for number in numbers]
 
-    columns = {name: _column_text(table[name], path, name, problems) for name in keep}
-    return TextTable(path, names, columns, places)
+    return TextFile(path, names, places)
 
 
-def _column_text(
-    column: pa.ChunkedArray, path: Path, name: str, problems: Problems
-) -> pa.ChunkedArray:
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
-        kind = kind.value_type
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _holds_whole_floats(file: pyarrow.parquet.ParquetFile, name: str) -> bool:
+    """Whether a column is of floats, none of which has a fraction."""
+    kind = _value_type(file.schema_arrow.field(name).type)
+    if not pa.types.is_floating(kind):
+        return False
+    for batch in file.iter_batches(_BATCH_ROWS, columns=[name]):
+        values = batch[name].cast(kind)
+        if pc.any(pc.and_(pc.is_finite(values), pc.not_equal(values, pc.floor(values)))).as_py():
+            return False
+    return True
+
+
+def _column_text(column: pa.Array, *, whole: bool) -> tuple[pa.Array, list[tuple[int, str]]]:
+    """Return the text, and which rows (from 1) were not UTF-8 and why."""
+    bad: list[tuple[int, str]] = []
+    kind = _value_type(column.type)
+    if kind != column.type:
+        column = column.cast(kind)
     if pa.types.is_nested(kind):
-        column = pa.chunked_array(
-            [pa.array(map(_plain_text, chunk.to_pylist()), _TEXT) for chunk in column.chunks], _TEXT
-        )
+        column = pa.array(map(_plain_text, column.to_pylist()), _TEXT)
     elif pa.types.is_floating(kind):
         column = pc.if_else(pc.is_finite(column), column, None)
         # A missing value turns whole numbers into floats in many tools; 1.0 was the id 1.
-        if pc.all(pc.equal(column, pc.floor(column))).as_py() is not False:
+        if whole:
             column = column.cast(pa.int64())
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
         # Parquet does not check that its text is UTF-8.
@@ -293,21 +399,18 @@ def _column_text(
             column = column.cast(_TEXT)
             column.validate(full=True)
         except pa.ArrowInvalid:
-            column = _repair(column, path, name, problems)
-    return pc.fill_null(column.cast(_TEXT), "")
+            column, bad = _repair(column)
+    return pc.fill_null(column.cast(_TEXT), ""), bad
 
 
-def _repair(column: pa.ChunkedArray, path: Path, name: str, problems: Problems) -> pa.ChunkedArray:
+def _repair(column: pa.Array) -> tuple[pa.Array, list[tuple[int, str]]]:
     values = [value or b"" for value in column.cast(pa.large_binary()).to_pylist()]
-    for row, value in enumerate(values, start=1):
-        offset = _bad_byte(value)
-        if offset is not None:
-            problems.add(
-                "text that is not UTF-8",
-                f"{path}:row {row}: {name}: byte {value[offset]:#04x} at offset {offset:,} of the "
-                "value is not UTF-8; write the file as UTF-8",
-            )
-    return pa.chunked_array([[value.decode(errors="replace") for value in values]], _TEXT)
+    bad = [
+        (row, f"byte {value[offset]:#04x} at offset {offset:,} of the value is not UTF-8")
+        for row, value in enumerate(values, start=1)
+        if (offset := _bad_byte(value)) is not None
+    ]
+    return pa.array([value.decode(errors="replace") for value in values], _TEXT), bad
 
 
 def _bad_byte(value: bytes) -> int | None:
@@ -319,25 +422,50 @@ def _bad_byte(value: bytes) -> int | None:
     return None
 
 
-def _utf8(path: Path, problems: Problems) -> bytes:
-    """Return the file's bytes as valid UTF-8.
+def _check_utf8(path: Path, problems: Problems) -> bool:
+    """Whether the file is valid UTF-8; bad bytes are reported, one in each line that has some."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        try:
+            while data := file.read(1 << 20):
+                decoder.decode(data)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            file.seek(0)
+        else:
+            return True
+        start = 0
+        for number, line in enumerate(file, start=1):
+            offset = _bad_byte(line)
+            if offset is not None:
+                problems.add(
+                    "text that is not UTF-8",
+                    f"{path}:{number}: byte {line[offset]:#04x} at offset {start + offset:,} of "
+                    "the file is not UTF-8; save the file as UTF-8",
+                )
+            start += len(line)
+    return False
 
-    Bad bytes are reported and replaced, so that the rest of the file is checked all the same.
-    """
-    data = path.read_bytes()
-    if _bad_byte(data) is None:
-        return data
-    start = 0
-    for number, line in enumerate(io.BytesIO(data), start=1):
-        offset = _bad_byte(line)
-        if offset is not None:
-            problems.add(
-                "text that is not UTF-8",
-                f"{path}:{number}: byte {line[offset]:#04x} at offset {start + offset:,} of the "
-                "file is not UTF-8; save the file as UTF-8",
-            )
-        start += len(line)
-    return data.decode(errors="replace").encode()
+
+class _Repaired(io.RawIOBase):
+    """A file's text as valid UTF-8: bad bytes are replaced, so that the rest is checked as well."""
+
+    def __init__(self, path: Path) -> None:
+        self._text: IO[str] = path.open(encoding="utf-8", errors="replace", newline="")
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._rest = self._rest or self._text.read(io.DEFAULT_BUFFER_SIZE).encode()
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
+
+    def close(self) -> None:
+        self._text.close()
+        super().close()
 
 
 def _check_header(path: Path, names: list[str], problems: Problems) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
 from typing import Final
 
 import numpy as np
@@ -23,51 +23,76 @@ _NUMBER: Final = r"^-?\d+(\.\d*)?([eE][+-]?\d+)?$"
 _ISO_DATE: Final = r"^\d{4}-\d{2}-\d{2}"
 
 
-@dataclass(frozen=True, eq=False)
-class Times:
-    """A column of times.
+class TimeColumn:
+    """Reads a column of times, a batch after the other; the unit of a number follows from its size.
 
-    Attributes
-    ----------
-    kinds
-        INT8 [E], index into ``KINDS``, or ``UNREADABLE``.
-    ticks
-        INT64 [E], in the finest unit of the column, for sorting: events within one second keep
-        their order. Meaningless unless ``kinds`` is the same everywhere.
-    per_second
-        Ticks in a second.
+    A column of whole numbers is kept as they are. One that has anything else is in microseconds,
+    those of its batches too that are of whole numbers.
     """
 
-    kinds: NDArray[np.int8]
-    ticks: NDArray[np.int64]
-    per_second: int
+    def __init__(self) -> None:
+        self._ticks = bytearray()  # INT64, in place: joining arrays would take them twice
+        self._ends: list[int] = [0]  # of the batches, in events
+        self._whole: list[bool] = []  # whether a batch is of whole numbers
+        self._counts: Counter[int] = Counter()
+        self._first: dict[int, tuple[int, str]] = {}
 
-    @property
-    def seconds(self) -> NDArray[np.int64]:
-        """INT64 [E], Unix seconds, rounded down."""
-        return self.ticks if self.per_second == 1 else self.ticks // self.per_second
+    def add(self, start: int, text: pa.Array | None, keep: NDArray[np.bool_]) -> NDArray[np.int8]:
+        """Read the times of the rows from ``start``, and keep some of them.
+
+        ``text`` has [B] values, ``keep`` BOOL [B]; None is as good as nothing in each row.
+        Returns the kinds, INT8 [B]: index into ``KINDS``, or ``UNREADABLE``.
+        """
+        if text is None:
+            return np.broadcast_to(np.int8(UNREADABLE), len(keep))
+        try:
+            ticks = text.cast(pa.int64()).to_numpy()
+            kinds, whole = _units(ticks.astype(np.float64)), True
+        except pa.ArrowInvalid:
+            (kinds, ticks), whole = _parse_any(text), False
+        self._ticks += ticks[keep].data
+        self._ends.append(len(self._ticks) // 8)
+        self._whole.append(whole)
+        for kind, row, count in zip(
+            *np.unique(kinds, return_index=True, return_counts=True), strict=True
+        ):
+            self._counts[int(kind)] += int(count)
+            self._first.setdefault(int(kind), (start + int(row), text[int(row)].as_py()))
+        return kinds
 
     @property
     def usual(self) -> int:
         """The most frequent readable kind, on a tie the one met first; or ``UNREADABLE``."""
-        kinds, first, counts = np.unique(self.kinds, return_index=True, return_counts=True)
-        readable = [
-            (-count, position, kind)
-            for kind, position, count in zip(kinds, first, counts, strict=True)
-            if kind != UNREADABLE
-        ]
-        return int(min(readable)[2]) if readable else UNREADABLE
+        readable = self._counts.keys() - {UNREADABLE}
+        return min(
+            readable, key=lambda kind: (-self._counts[kind], self._first[kind]), default=UNREADABLE
+        )
 
+    def odd(self) -> tuple[int, str, int, int] | None:
+        """Return row, text and kind of the first time that is not of the usual kind.
 
-def parse_times(text: pa.ChunkedArray) -> Times:
-    """Read times from text; the unit of a number follows from its size."""
-    try:
-        whole = text.cast(pa.int64()).to_numpy()
-    except pa.ArrowInvalid:
-        return _parse_any(text)
-    kinds = _units(whole.astype(np.float64))
-    unit = int(kinds[0]) if len(kinds) else 0
-    return Times(kinds, whole, _PER_SECOND[unit] if unit >= 0 else 1)
+        The last number says how many there are. Times that cannot be read do not count.
+        """
+        odd = self._counts.keys() - {UNREADABLE, self.usual}
+        if not odd:
+            return None
+        kind = min(odd, key=self._first.__getitem__)
+        return *self._first[kind], kind, sum(self._counts[kind] for kind in odd)
+
+    def take(self) -> tuple[NDArray[np.int64], int]:
+        """Return the times that were kept, and forget them; all read must be of one kind.
+
+        They are ticks, INT64 [E], in the finest unit of the column, for sorting: events within
+        one second keep their order. The second value is how many ticks a second has.
+        """
+        ticks = np.frombuffer(self._ticks, np.int64)
+        self._ticks = bytearray()
+        if all(self._whole):
+            return ticks, _PER_SECOND[self.usual]
+        for start, end, whole in zip(self._ends, self._ends[1:], self._whole, strict=False):
+            if whole:
+                ticks[start:end] = _microseconds(ticks[start:end].astype(np.float64))[1]
+        return ticks, 10**6
 
 
 def _units(numbers: NDArray[np.float64]) -> NDArray[np.int8]:
@@ -76,20 +101,25 @@ def _units(numbers: NDArray[np.float64]) -> NDArray[np.int8]:
     return units
 
 
-def _parse_any(text: pa.ChunkedArray) -> Times:
-    """Read fractions and ISO text, in microseconds."""
+def _microseconds(
+    numbers: NDArray[np.float64],
+) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    units = _units(numbers)
+    per_second = np.array([*_PER_SECOND, 1], np.float64)[units]  # the last is for UNREADABLE
+    microseconds = np.where(units == UNREADABLE, 0, numbers / per_second * 1e6)
+    return units, np.rint(microseconds).astype(np.int64)
+
+
+def _parse_any(text: pa.Array) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    """Read fractions and ISO text: kinds and microseconds."""
     kinds = np.full(len(text), UNREADABLE, np.int8)
     ticks = np.zeros(len(text), np.int64)
     is_number = pc.match_substring_regex(text, _NUMBER)
     is_iso = pc.match_substring_regex(text, _ISO_DATE)
 
     numbers = text.filter(is_number).cast(pa.float64()).to_numpy()
-    units = _units(numbers)
-    per_second = np.array([*_PER_SECOND, 1], np.float64)[units]  # the last is for UNREADABLE
-    microseconds = np.where(units == UNREADABLE, 0, numbers / per_second * 1e6)
-    where = is_number.to_numpy()
-    kinds[where] = units
-    ticks[where] = np.rint(microseconds)
+    where = is_number.to_numpy(zero_copy_only=False)
+    kinds[where], ticks[where] = _microseconds(numbers)
 
     dates = pd.to_datetime(
         pd.Series(text.filter(is_iso).to_pylist(), dtype=object),
@@ -97,7 +127,7 @@ def _parse_any(text: pa.ChunkedArray) -> Times:
         utc=True,
         errors="coerce",
     )
-    where = is_iso.to_numpy()
+    where = is_iso.to_numpy(zero_copy_only=False)
     kinds[where] = np.where(dates.isna(), UNREADABLE, _ISO)
     ticks[where] = pd.DatetimeIndex(dates).as_unit("us").asi8
-    return Times(kinds, ticks, 10**6)
+    return kinds, ticks
