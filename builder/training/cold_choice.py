@@ -13,7 +13,7 @@ from builder.evaluation.ranking import ndcg
 
 log = logging.getLogger(__name__)
 
-CUTS: Final[tuple[float, ...]] = tuple(np.arange(-3.0, 6.01, 0.125).tolist())
+CUTS: Final[tuple[float, ...]] = tuple(np.arange(-6.0, 6.01, 0.125).tolist())
 """What is taken off a cold item's logit; below 0 it is put before its neighbours."""
 
 
