@@ -52,10 +52,10 @@ class TokenEncoder:
         places: Sequence[slice | list[int]]
         if self._packed:
             places = packs = token_packs(lengths, self._cores)
-            runs = [_pack(rows[pack]) for pack in packs]
+            runs = [pack(rows[part]) for part in packs]
         else:
             places = batches = length_batches(lengths)
-            runs = [self._pad([rows[place] for place in batch]) for batch in batches]
+            runs = [pad([rows[place] for place in batch], self._pad_id) for batch in batches]
         found = self._run(runs)
         vectors = np.empty((len(rows), found[0].shape[1]), np.float32)
         for place, part in zip(places, found, strict=True):
@@ -67,14 +67,17 @@ class TokenEncoder:
             return [self._alone.run(runs[0])["VECTOR"]]
         return [found["VECTOR"] for found in self._pool.map(self._beside.run, runs)]
 
-    def _pad(self, rows: Rows) -> _Tensors:
-        ids = np.full((len(rows), max(map(len, rows))), self._pad_id, np.int32)
-        for line, row in zip(ids, rows, strict=True):
-            line[: len(row)] = row
-        return {"INPUT_IDS": ids}
+
+def pad(rows: Rows, pad_id: int) -> dict[str, NDArray[Any]]:
+    """The rows as INPUT_IDS INT32 [R, L], all as long as the longest."""
+    ids = np.full((len(rows), max(map(len, rows))), pad_id, np.int32)
+    for line, row in zip(ids, rows, strict=True):
+        line[: len(row)] = row
+    return {"INPUT_IDS": ids}
 
 
-def _pack(rows: Rows) -> _Tensors:
+def pack(rows: Rows) -> dict[str, NDArray[Any]]:
+    """The rows back to back; for the tensors see `TokenEncoder`."""
     lengths = np.array([len(row) for row in rows], np.int32)
     return {
         "INPUT_IDS": np.concatenate([np.asarray(row, np.int32) for row in rows]),

@@ -5,9 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,12 +16,15 @@ from numpy.typing import NDArray
 
 from builder.errors import ExportError
 from builder.export.parity import Bound
+from builder.export.quantise import quantise
 from builder.export.targets.options import ENGINES, FusedOptions, Precision
-from model_repository.token_encoder import TokenEncoder
+from model_repository.token_encoder import TokenEncoder, pack, pad
 
 GRAPH: Final = "model.onnx"
 _EXTRA: Final = {"onnxruntime": "embedded", "openvino": "embedded,openvino"}
 _SAMPLE: Final = 128
+_CALIBRATION: Final = 256
+_TOGETHER: Final = 8
 _ROUNDS: Final = 3
 
 REDUCED_BOUNDS: Final[Mapping[Precision, Bound]] = {
@@ -81,7 +83,12 @@ def write_encoder(
     """
     candidates = _candidates(wanted)
     if wanted.precision == "int8":
-        _quantise(onnx_file, directory / GRAPH)
+        quantise(
+            onnx_file,
+            directory / GRAPH,
+            _runs(rows, settings),
+            vnni=bool(_processor() & {"avx512_vnni", "avx_vnni", "amx_int8"}),
+        )
     else:
         (directory / GRAPH).write_bytes(onnx_file.read_bytes())
 
@@ -139,23 +146,14 @@ def _candidates(wanted: FusedOptions) -> list[str]:
     return present
 
 
-def _quantise(source: Path, destination: Path) -> None:
-    """Weights INT8 for each channel; activations when they are known, for the whole tensor."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    with tempfile.TemporaryDirectory() as scratch:
-        quantised = Path(scratch) / GRAPH
-        quantize_dynamic(
-            source,
-            quantised,
-            per_channel=True,
-            # Without VNNI, two products of 8 bits each do not fit into the 16 that they are added
-            # in, so weights must do with 7.
-            reduce_range=not _processor() & {"avx512_vnni", "avx_vnni", "amx_int8"},
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=["MatMul"],
-        )
-        destination.write_bytes(quantised.read_bytes())
+def _runs(
+    rows: Sequence[Sequence[int]], settings: Mapping[str, Any]
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """A sample of the texts, as inputs of the graph."""
+    chosen = [rows[place] for place in np.linspace(0, len(rows) - 1, _CALIBRATION).astype(int)]
+    for start in range(0, len(chosen), _TOGETHER):
+        part = chosen[start : start + _TOGETHER]
+        yield pack(part) if settings["packed"] else pad(part, settings["pad_id"])
 
 
 def _speed(encode: TokenEncoder, rows: Sequence[Sequence[int]]) -> float:
