@@ -13,6 +13,7 @@ import torch
 from builder.export.graphs import PackedEncoderGraph
 from builder.model.recommender import pad_rows
 from builder.model.text_encoder import TextEncoder
+from model_repository.token_encoder import pack
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def packed_graph(encoder: TextEncoder, rows: Sequence[Sequence[int]]) -> PackedE
         for first_position in (0, encoder.pad_id + 1):
             graph = PackedEncoderGraph(encoder, first_position).eval()
             try:
-                packed = graph(*_packed(sample))
+                packed = graph(*(torch.from_numpy(each) for each in pack(sample).values()))
             except Exception as error:  # noqa: BLE001 - whatever it makes of what it does not know
                 log.debug("packed texts, first position %d: %s", first_position, error)
                 continue
@@ -53,10 +54,3 @@ def _sample(rows: Sequence[Sequence[int]]) -> list[Sequence[int]]:
     longest_last = sorted(rows, key=len)
     places = np.linspace(0, len(rows) - 1, min(_SAMPLE, len(rows))).astype(int)
     return [longest_last[place] for place in places]
-
-
-def _packed(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    lengths = torch.tensor([len(row) for row in rows])
-    ids = torch.cat([torch.as_tensor(row) for row in rows])
-    text = torch.arange(len(rows)).repeat_interleave(lengths)
-    return ids.int(), text.int(), (lengths.cumsum(0) - lengths).int()
