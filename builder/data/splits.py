@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Final
 
 import numpy as np
@@ -20,6 +21,13 @@ from builder.data.sequences import Sequences
 from builder.errors import ConfigError, DataError
 
 METHODS: Final = ("leave-one-out", "temporal")
+VALIDATION_USERS: Final = 2_000
+"""Most users that leave-one-out takes an event for validation from; a choice needs no more."""
+VALIDATION_SHARE: Final = 0.25
+"""Most that it takes of the events that could be learnt from. Where users have three events, one is
+the test and two are left: with every user's second held out nothing is ever met together."""
+REFIT_SHARE: Final = 0.05
+"""Validation events are learnt from in the end if they are more than this share of the others."""
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +65,7 @@ class Holdout:
         """At most `most` users, evenly spread over all."""
         if len(self) <= most:
             return self
-        users = np.zeros(len(self), np.bool_)
-        users[np.linspace(0, len(self) - 1, most).astype(np.int64)] = True
+        users = spread(np.ones(len(self), np.bool_), most)
         offsets = self.histories.offsets
         return Holdout(
             self.histories.part(offsets[:-1], offsets[1:], users),
@@ -84,6 +91,9 @@ class Split:
     cold
         Each user's last event on one of them, behind the whole history before it, cold items
         included, as a service would send it. Empty without cold items.
+    refit
+        The training histories with the validation events, to learn from once everything is chosen;
+        None where these are no more than `REFIT_SHARE` of the training events.
     """
 
     train: Sequences
@@ -91,6 +101,12 @@ class Split:
     test: Holdout
     cold_items: NDArray[np.int32]
     cold: Holdout
+    refit: Sequences | None = None
+
+    @property
+    def learnt(self) -> Sequences:
+        """What a finished model has learnt from."""
+        return self.train if self.refit is None else self.refit
 
 
 def split_log(
@@ -146,26 +162,39 @@ def leave_one_out(sequences: Sequences) -> Split:
     training only. Where no user has 3, those with 2 are dealt out: of every ten one's last event
     is for validation and another's for test, and from the other eight both are learnt from.
 
+    Where that would take more than `VALIDATION_USERS` or a `VALIDATION_SHARE` of the events, only
+    so many users, evenly spread, have an event held out for validation.
+
     Raises
     ------
     DataError
         There are not even two users with 2 events.
     """
-    starts, stops = sequences.offsets[:-1], sequences.offsets[1:]
     enough = sequences.lengths >= 3
     if not enough.any():
         return _deal_out(sequences)
-    return Split(
-        train=sequences.part(starts, np.where(enough, stops - 2, stops), sequences.lengths > 0),
-        validation=_hold_out(sequences, stops - 2, enough),
+    most = min(VALIDATION_USERS, ceil(VALIDATION_SHARE * (len(sequences.items) - enough.sum())))
+    validation = spread(enough, most)
+    stops = sequences.offsets[1:]
+    return _leave_out(
+        sequences,
+        validation=_hold_out(sequences, stops - 2, validation),
         test=_hold_out(sequences, stops - 1, enough),
-        cold_items=np.empty(0, np.int32),
-        cold=_nobody(sequences),
+        learnt=(stops - enough - validation, stops - enough),
     )
 
 
+def spread(users: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
+    """At most `most` of those marked in BOOL [U], evenly spread over all."""
+    places = np.flatnonzero(users)
+    if len(places) > most:
+        places = places[np.linspace(0, len(places) - 1, most).astype(np.int64)]
+    found = np.zeros(len(users), np.bool_)
+    found[places] = True
+    return found
+
+
 def _deal_out(sequences: Sequences) -> Split:
-    starts, stops = sequences.offsets[:-1], sequences.offsets[1:]
     pairs = np.flatnonzero(sequences.lengths == 2)
     if len(pairs) < 2:
         raise DataError(
@@ -175,13 +204,33 @@ def _deal_out(sequences: Sequences) -> Split:
     log.warning("no user has 3 events: a tenth of the users are for validation, a tenth for test")
     place = np.full(len(sequences), -1)
     place[pairs] = np.arange(len(pairs)) % 10
-    validation, test = place == 0, place == 1
+    validation, test = spread(place == 0, VALIDATION_USERS), place == 1
+    last = sequences.offsets[1:] - 1
+    return _leave_out(
+        sequences,
+        validation=_hold_out(sequences, last, validation),
+        test=_hold_out(sequences, last, test),
+        learnt=(last + ~(validation | test), last + ~test),
+    )
+
+
+def _leave_out(
+    sequences: Sequences,
+    *,
+    validation: Holdout,
+    test: Holdout,
+    learnt: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> Split:
+    """Learn from each user's events up to a flat position: before validation, and after it."""
+    starts = sequences.offsets[:-1]
+    train, refit = (sequences.part(starts, stops, stops > starts) for stops in learnt)
     return Split(
-        train=sequences.part(starts, stops - (validation | test), sequences.lengths > 0),
-        validation=_hold_out(sequences, stops - 1, validation),
-        test=_hold_out(sequences, stops - 1, test),
+        train=train,
+        validation=validation,
+        test=test,
         cold_items=np.empty(0, np.int32),
-        cold=_nobody(sequences),
+        cold=Holdout(sequences.rows(0, 0), np.empty(0, np.int32)),
+        refit=refit if len(refit.items) > (1 + REFIT_SHARE) * len(train.items) else None,
     )
 
 
@@ -226,15 +275,14 @@ def temporal_split(
             f"temporal split: validation starts at {validation_from}, test at {test_from} (Unix "
             "seconds); test must start later, so give both moments"
         )
-    starts, stops = sequences.offsets[:-1], sequences.offsets[1:]
+    stops = sequences.offsets[1:]
     validation = _first_at(sequences, times, validation_from)
     test = _first_at(sequences, times, test_from)
-    split = Split(
-        train=sequences.part(starts, validation, validation > starts),
+    split = _leave_out(
+        sequences,
         validation=_hold_out(sequences, validation, validation < test),
         test=_hold_out(sequences, test, test < stops),
-        cold_items=np.empty(0, np.int32),
-        cold=_nobody(sequences),
+        learnt=(validation, test),
     )
     sizes = {
         "training": len(split.train),
@@ -249,10 +297,6 @@ def temporal_split(
             "moments inside it"
         )
     return split
-
-
-def _nobody(sequences: Sequences) -> Holdout:
-    return Holdout(sequences.rows(0, 0), np.empty(0, np.int32))
 
 
 def _first_at(sequences: Sequences, times: NDArray[np.int64], moment: int) -> NDArray[np.int64]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from importlib.util import find_spec
+from itertools import product
 from typing import Final
 
 import numpy as np
@@ -11,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from builder.data.sequences import Sequences
-from builder.data.splits import Holdout
-from builder.evaluation.baselines import best_on
+from builder.data.splits import Split
+from builder.evaluation.baselines import Fit, best_on
 from builder.evaluation.ranking import Scorer
 
 ALS_FACTORS: Final = (32, 64, 128)
@@ -66,25 +68,22 @@ class ImplicitALS:
         return scores
 
 
-def implicit_als(train: Sequences, validation: Holdout, items: int, *, seed: int = 0) -> Scorer:
-    """ALS with factors, regularisation and weight of a meeting chosen on `validation`."""
-    return best_on(
-        (
-            ImplicitALS(
-                train,
-                items,
+def implicit_als(split: Split, items: int, *, seed: int = 0) -> Scorer:
+    """ALS with factors, regularisation and weight of a meeting chosen on validation."""
+
+    def tried() -> Iterator[tuple[Scorer, Fit]]:
+        for factors, regularisation, weight in product(ALS_FACTORS, ALS_REGULARISATION, ALS_WEIGHT):
+            fit = partial(
+                ImplicitALS,
+                items=items,
                 factors=factors,
                 regularisation=regularisation,
                 weight=weight,
                 seed=seed,
             )
-            for factors in ALS_FACTORS
-            for regularisation in ALS_REGULARISATION
-            for weight in ALS_WEIGHT
-        ),
-        validation,
-        items,
-    )
+            yield fit(split.train), fit
+
+    return best_on(tried(), split, items)
 
 
 def _met(sequences: Sequences, items: int) -> sparse.csr_matrix:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from builder.data.sequences import Sequences
-from builder.data.splits import Holdout
+from builder.data.splits import Split
 from builder.evaluation.ranking import Scorer, rank_holdout
 from builder.model.linear import EASE_LIMIT, ease, item_neighbours, recency_weights
 
@@ -49,41 +50,61 @@ class ItemWeights:
         return np.asarray(scores.toarray() if sparse.issparse(scores) else scores, np.float32)
 
 
-def baselines(train: Sequences, validation: Holdout, items: int) -> dict[str, Scorer]:
-    """Popularity, ItemKNN and EASE, their one parameter each chosen on `validation`.
+Fit = Callable[[Sequences], Scorer]
+"""Works a baseline out from training histories."""
 
-    EASE is left out above `EASE_LIMIT` items.
+
+def baselines(split: Split, items: int) -> dict[str, Scorer]:
+    """Popularity, ItemKNN and EASE, their one parameter each chosen on validation.
+
+    They learn from what the model learns from. EASE is left out above `EASE_LIMIT` items.
     """
-    # Generators: of the large matrices only the best so far and the one being tried exist.
-    neighbours = (
-        ItemWeights(item_neighbours(train, items, shrinkage=each, keep=NEIGHBOURS).matrix)
-        for each in NEIGHBOUR_SHRINKAGE
-    )
+
+    def neighbours(shrinkage: float, train: Sequences) -> Scorer:
+        return ItemWeights(
+            item_neighbours(train, items, shrinkage=shrinkage, keep=NEIGHBOURS).matrix
+        )
+
+    def weights(ridge: float, train: Sequences) -> Scorer:
+        return ItemWeights(ease(train, items, regularisation=ridge))
+
+    # Of the large matrices only the best so far and the one being tried exist.
+    shrunk = ((fit(split.train), fit) for fit in _each(neighbours, NEIGHBOUR_SHRINKAGE))
     found: dict[str, Scorer] = {
-        "popularity": Popularity(train, items),
-        "ItemKNN": best_on(neighbours, validation, items),
+        "popularity": Popularity(split.learnt, items),
+        "ItemKNN": best_on(shrunk, split, items),
     }
     if items <= EASE_LIMIT:
-        weights = (
-            ItemWeights(ease(train, items, regularisation=each)) for each in EASE_REGULARISATION
-        )
-        found["EASE"] = best_on(weights, validation, items)
+        ridges = ((fit(split.train), fit) for fit in _each(weights, EASE_REGULARISATION))
+        found["EASE"] = best_on(ridges, split, items)
     return found
 
 
-def recency_ease(train: Sequences, validation: Holdout, items: int) -> Scorer:
-    """EASE on histories in which older events weigh less, chosen on `validation`."""
-    return best_on(
-        (
-            ItemWeights(matrix, decay)
-            for matrix in (ease(train, items, regularisation=each) for each in EASE_REGULARISATION)
-            for decay in RECENCY_DECAY
-        ),
-        validation,
-        items,
+def recency_ease(split: Split, items: int) -> Scorer:
+    """EASE on histories in which older events weigh less, chosen on validation."""
+
+    def tried() -> Iterator[tuple[Scorer, Fit]]:
+        for ridge in EASE_REGULARISATION:
+            matrix = ease(split.train, items, regularisation=ridge)
+            for decay in RECENCY_DECAY:
+                yield ItemWeights(matrix, decay), partial(fit, ridge, decay)
+
+    def fit(ridge: float, decay: float, train: Sequences) -> Scorer:
+        return ItemWeights(ease(train, items, regularisation=ridge), decay)
+
+    return best_on(tried(), split, items)
+
+
+def best_on(candidates: Iterable[tuple[Scorer, Fit]], split: Split, items: int) -> Scorer:
+    """What has the highest NDCG@10 on validation, fitted again if the validation events join in.
+
+    ``candidates`` are scorers fitted to the training histories, and how to do so.
+    """
+    scorer, fit = max(
+        candidates, key=lambda each: rank_holdout(each[0], split.validation, items).ndcg(10)
     )
+    return scorer if split.refit is None else fit(split.refit)
 
 
-def best_on(scorers: Iterable[Scorer], validation: Holdout, items: int) -> Scorer:
-    """The scorer with the highest NDCG@10 on `validation`."""
-    return max(scorers, key=lambda scorer: rank_holdout(scorer, validation, items).ndcg(10))
+def _each(fit: Callable[[float, Sequences], Scorer], parameters: Iterable[float]) -> Iterator[Fit]:
+    return (partial(fit, each) for each in parameters)

@@ -73,12 +73,12 @@ def contest_figures(
     others = {
         name: read_scores(file, split.test, contest.item_ids) for name, file in recorded.items()
     }
-    scorers: dict[str, Scorer] = baselines(split.train, split.validation, items)
+    scorers: dict[str, Scorer] = baselines(split, items)
     if items <= EASE_LIMIT:
-        scorers["EASE with recency"] = recency_ease(split.train, split.validation, items)
+        scorers["EASE with recency"] = recency_ease(split, items)
     if als_is_installed():
         seed = contest.training.seed
-        scorers["ALS"] = implicit_als(split.train, split.validation, items, seed=seed)
+        scorers["ALS"] = implicit_als(split, items, seed=seed)
     else:
         log.warning("ALS is left out: pip install 'tritonrec[evaluation]'")
     if with_sasrec:
@@ -87,7 +87,7 @@ def contest_figures(
                 split, items, contest.actions, contest.training, Path(state), progress=progress
             )
     scorers |= others
-    judge = ListJudge.of(split.train, items)
+    judge = ListJudge.of(split.learnt, items)
     if contest.run is not None:
         scorers[WHOLE] = contest.run.model.scorer()
         judge = judge_of(contest.run)

@@ -49,7 +49,7 @@ def run_figures(
     """
     model, split = run.model, run.split
     judge = judge_of(run)
-    scorers = baselines(split.train, split.validation, len(judge.counts)) if with_baselines else {}
+    scorers = baselines(split, len(judge.counts)) if with_baselines else {}
     scorers |= {name: model.scorer(part) for name, part in PARTS.items()}
     scorers[LINEAR] = LinearAlone(model.linear, model.adapter.config.max_history)
     results = []
@@ -73,7 +73,7 @@ def run_figures(
 
 def judge_of(run: TrainedRun) -> ListJudge:
     vectors = run.model.text_vectors.numpy()
-    return ListJudge.of(run.split.train, len(vectors), vectors)
+    return ListJudge.of(run.split.learnt, len(vectors), vectors)
 
 
 def rows(

@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from builder.data.splits import Holdout, Split
+from builder.data.splits import VALIDATION_USERS, Holdout, Split
 from builder.training.config import TrainingConfig
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ TUNE_TOKENS: Final = 6_000
 """Tokens that go through the learning layers in a step: a second on two cores with MiniLM."""
 TUNE_TEXTS: Final = (64, 512)
 
-MOST_USERS: Final = 2_000
+MOST_USERS: Final = VALIDATION_USERS
 """Validation users that a choice is made on, and that the ranking gate of an export gets."""
 SCORED_ON: Final = 10_000_000
 """Scores, users times items, that a choice is made on: fewer users where the catalogue is large."""

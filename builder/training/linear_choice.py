@@ -7,8 +7,9 @@ where the log is too short to learn from: at the largest weight the linear term 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -45,6 +46,33 @@ itself .1080 (mean of two networks and four halves)."""
 PRIOR: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 16.0)
 
 
+TEXT: Final = "neighbours by text"
+"""The name of the term that takes no log."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What stands beside the network, apart from the log that it is worked out from.
+
+    Attributes
+    ----------
+    term
+        Name of B among `Terms`.
+    text_share
+        How much of the neighbours by text is added to it.
+    decay, weight
+        ρ and γ, see `LinearTerm`.
+    prior
+        Weight of popularity in the items' biases.
+    """
+
+    term: str
+    text_share: float
+    decay: float
+    weight: float
+    prior: float
+
+
 @dataclass(frozen=True)
 class Companions:
     """What stands beside the network.
@@ -53,6 +81,7 @@ class Companions:
     whole.
     """
 
+    recipe: Recipe
     linear: LinearTerm
     prior: NDArray[np.float32]
     ndcg: float
@@ -60,35 +89,69 @@ class Companions:
 
 @dataclass(frozen=True)
 class Terms:
-    """Candidates for B by name, and the neighbours by text that any of them may be mixed with."""
+    """Candidates for B by name, and the neighbours by text that any of them may be mixed with.
+
+    ``popularity`` INT64 [n] are the training events of each item.
+    """
 
     together: dict[str, LinearTerm]
     text: LinearTerm
+    popularity: NDArray[np.int64]
+
+    def mixed(self, name: str, text_share: float) -> LinearTerm:
+        """The term of that name, with a share of the neighbours by text; its weight is not set."""
+        term = self.text if name == TEXT else self.together[name]
+        if not text_share:
+            return term
+        mixed = term.matrix + np.float32(text_share) * self.text.matrix
+        return LinearTerm.pruned(mixed.tocsr(), self.text.index.shape[1])
+
+    def by(self, recipe: Recipe) -> tuple[LinearTerm, NDArray[np.float32]]:
+        """The linear term, and the prior FP32 [n]."""
+        term = self.mixed(recipe.term, recipe.text_share)
+        prior = np.float32(recipe.prior) * popularity_prior(self.popularity)
+        return term.weighted(decay=recipe.decay, weight=recipe.weight), prior
 
 
 def linear_terms(
-    train: Sequences, text_vectors: NDArray[np.float32], keep: int, *, progress: Progress = silent
+    train: Sequences,
+    text_vectors: NDArray[np.float32],
+    keep: int,
+    *,
+    only: str | None = None,
+    progress: Progress = silent,
 ) -> Terms:
-    """EASE, up to `EASE_LIMIT` items, cosine neighbours, and neighbours by text."""
+    """EASE, up to `EASE_LIMIT` items, cosine neighbours, and neighbours by text.
+
+    Where `only` the term of one name is needed, no other is worked out, but those by text.
+    """
     items = len(text_vectors)
-    together = {}
     ridges = REGULARISATION if items <= LARGE_CATALOGUE else REGULARISATION_LARGE
+
+    def by_ease(ridge: float) -> LinearTerm:
+        return LinearTerm.pruned(ease(train, items, regularisation=ridge), keep)
+
+    def neighbours(shrinkage: float) -> LinearTerm:
+        return item_neighbours(train, items, shrinkage=shrinkage, keep=keep)
+
+    ways: dict[str, Callable[[], LinearTerm]] = {}
     if items <= EASE_LIMIT:
-        for done, ridge in enumerate(ridges, 1):
-            matrix = ease(train, items, regularisation=ridge)
-            together[f"EASE, λ {ridge:g}"] = LinearTerm.pruned(matrix, keep)
-            progress("EASE", done, len(ridges))
-    for shrinkage in SHRINKAGE:
-        term = item_neighbours(train, items, shrinkage=shrinkage, keep=keep)
-        together[f"neighbours, shrinkage {shrinkage:g}"] = term
-    return Terms(together, text_neighbours(text_vectors, _popularity(train, items) > 0, keep=keep))
+        ways |= {f"EASE, λ {ridge:g}": partial(by_ease, ridge) for ridge in ridges}
+    ways |= {f"neighbours, shrinkage {each:g}": partial(neighbours, each) for each in SHRINKAGE}
+    if only is not None:
+        ways = {name: way for name, way in ways.items() if name == only}
+    together = {}
+    for done, (name, way) in enumerate(ways.items(), 1):
+        together[name] = way()
+        progress("linear terms", done, len(ways))
+    popularity = np.bincount(train.items, minlength=items)
+    return Terms(together, text_neighbours(text_vectors, popularity > 0, keep=keep), popularity)
 
 
 def choose_companions(
     terms: Terms,
     network: NDArray[np.float32],
     validation: Holdout,
-    train: Sequences,
     max_history: int,
     *,
     progress: Progress = silent,
@@ -98,67 +161,63 @@ def choose_companions(
     One choice after the other, each with the weight that suits it best: B at `USUAL_DECAY`, its
     share of text, the decay, and the prior.
     """
-    keep = terms.text.index.shape[1]
     tried = 0
+    total = len(terms.together) + 1 + len(TEXT_SHARE) + 1 + len(DECAY)
 
-    def best(candidates: Iterable[tuple[str, LinearTerm]]) -> tuple[str, LinearTerm]:
+    def best(candidates: Iterable[tuple[Recipe, LinearTerm]]) -> tuple[Recipe, LinearTerm]:
         nonlocal tried
         found = []
-        for name, term in candidates:
-            linear = linear_scores(term, validation.histories, max_history)
+        for recipe, term in candidates:
+            at = term.weighted(decay=recipe.decay, weight=1)
+            linear = linear_scores(at, validation.histories, max_history)
             found += [
                 (
                     ndcg(network + np.float32(weight) * linear, validation, CHOSEN_AT),
-                    name,
+                    replace(recipe, weight=weight),
                     term,
-                    weight,
                 )
                 for weight in WEIGHT
             ]
             tried += 1
             progress("choose the linear term", tried, total)
-        _, name, term, weight = max(found, key=lambda each: each[0])  # the first of equals
-        return name, term.weighted(decay=term.decay, weight=weight)
+        return max(found, key=lambda each: each[0])[1:]  # the first of equals
 
-    def with_text(name: str, term: LinearTerm) -> Iterator[tuple[str, LinearTerm]]:
-        yield name, term
-        for share in TEXT_SHARE:
-            mixed = term.matrix + np.float32(share) * terms.text.matrix
-            yield (
-                f"{name} and {share:g} of the neighbours by text",
-                LinearTerm.pruned(mixed.tocsr(), keep).weighted(decay=USUAL_DECAY, weight=1),
-            )
-
-    alone = {**terms.together, "neighbours by text": terms.text}
-    total = len(alone) + len(TEXT_SHARE) + 1 + len(DECAY)
-    name, term = best(
-        (name, term.weighted(decay=USUAL_DECAY, weight=1)) for name, term in alone.items()
+    recipe, term = best(
+        (Recipe(name, 0.0, USUAL_DECAY, 1.0, 0.0), terms.mixed(name, 0.0))
+        for name in (*terms.together, TEXT)
     )
-    if term.weight and name in terms.together:
-        name, term = best(with_text(name, term))
-    name, term = best((name, term.weighted(decay=decay, weight=1)) for decay in DECAY)
+    if recipe.weight and recipe.term != TEXT:
+        recipe, term = best(
+            (replace(recipe, text_share=share), terms.mixed(recipe.term, share))
+            for share in (0.0, *TEXT_SHARE)
+        )
+    recipe, term = best((replace(recipe, decay=decay), term) for decay in DECAY)
 
-    whole = network + np.float32(term.weight) * linear_scores(
+    term = term.weighted(decay=recipe.decay, weight=recipe.weight)
+    whole = network + np.float32(recipe.weight) * linear_scores(
         term, validation.histories, max_history
     )
-    popularity = popularity_prior(_popularity(train, network.shape[1]))
+    popularity = popularity_prior(terms.popularity)
     priors = [
         (ndcg(whole + np.float32(weight) * popularity, validation, CHOSEN_AT), weight)
         for weight in PRIOR
     ]
     _, weight = max(priors, key=lambda each: each[0])
-    figure = ndcg(whole + np.float32(weight) * popularity, validation, 10)
+    recipe = replace(recipe, prior=weight)
+    prior = np.float32(weight) * popularity
+    figure = ndcg(whole + prior, validation, 10)
     log.info(
-        "linear term: %s, decay %g, weight %g; popularity weight %g; validation NDCG@10 %.4f, "
+        "linear term: %s%s, decay %g, weight %g; popularity weight %g; validation NDCG@10 %.4f, "
         "of the network alone %.4f",
-        name,
-        term.decay,
-        term.weight,
-        weight,
+        recipe.term,
+        f" and {recipe.text_share:g} of the {TEXT}" if recipe.text_share else "",
+        recipe.decay,
+        recipe.weight,
+        recipe.prior,
         figure,
         ndcg(network.copy(), validation, 10),
     )
-    return Companions(term, np.float32(weight) * popularity, figure)
+    return Companions(recipe, term, prior, figure)
 
 
 def popularity_prior(popularity: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -169,7 +228,3 @@ def popularity_prior(popularity: NDArray[np.int64]) -> NDArray[np.float32]:
     met = popularity > 0
     prior = np.log(np.maximum(popularity, 1)).astype(np.float32)
     return np.where(met, prior - prior[met].mean(), np.float32(0))
-
-
-def _popularity(train: Sequences, items: int) -> NDArray[np.int64]:
-    return np.bincount(train.items, minlength=items)

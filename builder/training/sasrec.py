@@ -45,44 +45,55 @@ def train_sasrec(
     """Train by the first stage of a run, with its loss and its patience; no item has a text.
 
     With softmax over the catalogue it is stronger than the original with its one sampled negative
-    (Klenitskiy & Vasilev 2023). ``directory`` holds the state of the training.
+    (Klenitskiy & Vasilev 2023). ``directory`` holds the state of the training. Where a model is
+    trained again with the validation events, so is this.
     """
-    torch.manual_seed(config.seed)
+    validation = chosen_on(split.validation, items)
     max_history = choose_max_history(config, split)
-    windows = Windows(split.train, max_history)
-    adapter = InterestAdapter(
-        AdapterConfig(
-            items=items,
-            text_width=1,
-            actions=actions,
-            width=config.width,
-            layers=config.layers,
-            heads=config.heads,
-            dropout=config.dropout,
-            max_history=max_history,
+
+    def trained(name: str, train: Sequences, steps: int | None) -> tuple[InterestAdapter, int]:
+        torch.manual_seed(config.seed)
+        windows = Windows(train, max_history)
+        adapter = InterestAdapter(
+            AdapterConfig(
+                items=items,
+                text_width=1,
+                actions=actions,
+                width=config.width,
+                layers=config.layers,
+                heads=config.heads,
+                dropout=config.dropout,
+                max_history=max_history,
+            )
         )
-    )
-    popularity = torch.from_numpy(np.bincount(split.train.items, minlength=items))
-    with torch.no_grad():
-        adapter.residual.weight[popularity == 0] = 0
-    # Vectors of zeros through a projection that stays at zero: nothing is known by its text.
-    adapter.project.requires_grad_(requires_grad=False)
-    objective = NextItemObjective(
-        adapter,
-        FrozenTextVectors(torch.zeros(items, 1)),
-        popularity,
-        id_dropout=0.0,
-        feature_dropout=config.feature_dropout,
-    )
-    run_stage(
-        "sasrec",
-        objective,
-        windows,
-        chosen_on(split.validation, items),
-        config,
-        plan_stages(config, len(windows), len(split.train.items)),
-        directory,
-        tuning=False,
-        progress=progress,
-    )
+        popularity = torch.from_numpy(np.bincount(train.items, minlength=items))
+        with torch.no_grad():
+            adapter.residual.weight[popularity == 0] = 0
+        # Vectors of zeros through a projection that stays at zero: nothing is known by its text.
+        adapter.project.requires_grad_(requires_grad=False)
+        objective = NextItemObjective(
+            adapter,
+            FrozenTextVectors(torch.zeros(items, 1)),
+            popularity,
+            id_dropout=0.0,
+            feature_dropout=config.feature_dropout,
+        )
+        plan = plan_stages(config, len(windows), len(train.items))
+        steps = run_stage(
+            name,
+            objective,
+            windows,
+            validation,
+            config,
+            plan,
+            directory,
+            tuning=False,
+            steps=steps,
+            progress=progress,
+        )
+        return adapter, steps
+
+    adapter, steps = trained("sasrec", split.train, None)
+    if split.refit is not None:
+        adapter, _ = trained("sasrec-again", split.refit, steps)
     return Sasrec(adapter)

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
+from safetensors import safe_open
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler
@@ -84,11 +85,8 @@ class NextItemTrainer(Trainer):
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Rank the validation users with the network, with and without the items' ids."""
+        text_vectors = self.settle()
         model: NextItemObjective = self.model  # type: ignore[assignment]
-        model.eval()
-        with torch.no_grad():
-            text_vectors = model.text(torch.arange(model.adapter.config.items))
-        model.settle(text_vectors)
         figures = {
             f"eval_{name}": self._ndcg(model, text_vectors, text_only=text_only)
             for name, text_only in (("ndcg@10", False), ("ndcg@10_text", True))
@@ -107,6 +105,15 @@ class NextItemTrainer(Trainer):
             self.args, self.state, self.control, figures
         )
         return figures
+
+    def settle(self) -> Tensor:
+        """Bring the adapter up to date with the text vectors FP [n, h], which are returned."""
+        model: NextItemObjective = self.model  # type: ignore[assignment]
+        model.eval()
+        with torch.no_grad():
+            text_vectors: Tensor = model.text(torch.arange(model.adapter.config.items))
+        model.settle(text_vectors)
+        return text_vectors
 
     def _ndcg(self, model: NextItemObjective, text_vectors: Tensor, *, text_only: bool) -> float:
         with torch.no_grad():
@@ -236,14 +243,17 @@ def run_stage(
     directory: Path,
     *,
     tuning: bool,
+    steps: int | None = None,
     depth: Mapping[nn.Parameter, int] | None = None,
     on_round: Round = nobody,
     track: Sequence[str] = (),
     progress: Progress = silent,
-) -> None:
+) -> int:
     """Train until `plan.patience` runs out; `objective` is left at its best epoch.
 
-    ``depth`` says how many layers of the encoder lie above a parameter, for `config.layer_decay`.
+    Returns how many steps that epoch took. Where so many ``steps`` are asked for, the stage has
+    these and `validation` is not looked at. ``depth`` says how many layers of the encoder lie above
+    a parameter, for `config.layer_decay`.
 
     Continues from the stage's last checkpoint where there is one, and does not train again what
     has been trained to its end.
@@ -254,11 +264,12 @@ def run_stage(
     if trained.is_file():
         load_model(objective, trained)
         objective.eval()
-        return
+        return _steps_of(trained)
     schedule = plan.tuning if tuning else plan.adapter
+    choose = steps is None
     args = TrainingArguments(
         output_dir=str(directory / name),
-        max_steps=schedule.total,
+        max_steps=schedule.total if steps is None else steps,
         per_device_train_batch_size=plan.batch_size,
         # What the first stage learnt is refined here, not learnt again.
         learning_rate=config.learning_rate * (0.5 if tuning else 1.0),
@@ -268,14 +279,14 @@ def run_stage(
         lr_scheduler_type=(SchedulerType.LINEAR if tuning else SchedulerType.CONSTANT_WITH_WARMUP),
         warmup_steps=schedule.warmup,
         max_grad_norm=1.0,
-        eval_strategy="steps",
+        eval_strategy="steps" if choose else "no",
         eval_steps=schedule.steps,
         save_strategy="steps",
         save_steps=schedule.steps,
         save_total_limit=1,
         logging_strategy="steps",
         logging_steps=schedule.steps,
-        load_best_model_at_end=True,
+        load_best_model_at_end=choose,
         metric_for_best_model=SELECTION,
         greater_is_better=True,
         report_to=list(track),
@@ -302,10 +313,11 @@ def run_stage(
         pieces=config.accumulate,
     )
     patience = _Patience(plan.patience * schedule.steps)
-    trainer.add_callback(patience)
+    if choose:
+        trainer.add_callback(patience)
     trainer.add_callback(_AfterStep(objective))
     task = "train BERT along" if tuning else "train the network"
-    trainer.add_callback(ReportProgress(task, progress))
+    trainer.add_callback(ReportProgress(task if choose else f"{task} again", progress))
     first = plan.adapter.rounds if tuning else 0
     trainer.add_callback(ReportRound(on_round, SELECTION, first=first, steps=schedule.steps))
     options = TellOptions(track, config.to_dict())
@@ -314,27 +326,38 @@ def run_stage(
         if is_main():
             writer = open_files.enter_context(SummaryWriter(str(directory / "tensorboard" / name)))
             trainer.add_callback(TensorBoardCallback(writer))
-        state = of_main(lambda: _last_state(directory / name, patience))
+        state = of_main(lambda: _last_state(directory / name, patience if choose else None))
         trainer.train(resume_from_checkpoint=state)
     options.end()
+    if steps is None:
+        steps = int(trainer.state.best_global_step or 0)
+    else:
+        trainer.settle()
     objective.finish()
     objective.eval()
     objective.cpu()
     wait()  # for those that still read the best state
     if is_main():
-        _keep(objective, trained)
+        _keep(objective, trained, steps)
     wait()
+    return steps
 
 
-def _keep(objective: NextItemObjective, trained: Path) -> None:
-    """Write what a stage has come to, and remove the states on the way to it."""
+def _keep(objective: NextItemObjective, trained: Path, steps: int) -> None:
+    """Write what a stage has come to, after how many steps, and remove the states on the way."""
     unfinished = trained.with_name(f"{trained.name}.unfinished")
-    save_model(objective, str(unfinished))
+    save_model(objective, str(unfinished), metadata={_STEPS: str(steps)})
     unfinished.replace(trained)
     for state in trained.parent.glob("checkpoint-*"):
         shutil.rmtree(state)
 
 
+def _steps_of(trained: Path) -> int:
+    with safe_open(trained, framework="pt") as file:
+        return int(file.metadata()[_STEPS])
+
+
+_STEPS: Final = "steps"
 _STATE_FILES: Final = (
     "model.safetensors",
     "optimizer.pt",
@@ -343,7 +366,7 @@ _STATE_FILES: Final = (
 )
 
 
-def _last_state(directory: Path, patience: _Patience) -> str | None:
+def _last_state(directory: Path, patience: _Patience | None) -> str | None:
     """The newest state to continue from; those that are none are removed.
 
     That is what was cut short while it was written or removed, and a state at which the stage
@@ -356,7 +379,7 @@ def _last_state(directory: Path, patience: _Patience) -> str | None:
     return None
 
 
-def _can_continue(directory: Path, patience: _Patience) -> bool:
+def _can_continue(directory: Path, patience: _Patience | None) -> bool:
     if not all((directory / name).is_file() for name in _STATE_FILES):
         return False
     if len(list(directory.glob("rng_state*.pth"))) < world():  # each process writes its own
@@ -365,4 +388,4 @@ def _can_continue(directory: Path, patience: _Patience) -> bool:
         state = TrainerState.load_from_json(str(directory / "trainer_state.json"))
     except (ValueError, TypeError):
         return False
-    return not patience.has_run_out(state)
+    return patience is None or not patience.has_run_out(state)

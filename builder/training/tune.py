@@ -1,8 +1,8 @@
 """Searches for better options with Optuna (Akiba et al. 2019).
 
-Each trial is a training as `builder.training.run.learn` does it, with other options, and its figure
-what a training itself chooses by: the mean of NDCG@10 of the whole model and by text alone on the
-validation users. No trial ranks for a test user, so that what is found can still be tested.
+Each trial is a training as `builder.training.learning.learn` does it, with other options, and its
+figure what a training itself chooses by: the mean of NDCG@10 of the whole model and by text alone
+on the validation users. No trial ranks for a test user, so that what is found can still be tested.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from optuna.trial import FrozenTrial, TrialState
 from builder.errors import ConfigError, TrainingError
 from builder.progress import Progress, silent
 from builder.training.config import TrainingConfig
-from builder.training.run import Prepared, learn, prepare
+from builder.training.learning import learn
+from builder.training.prepared import Prepared, prepare
 from builder.training.search_space import Space
 
 log = logging.getLogger(__name__)

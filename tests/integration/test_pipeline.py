@@ -55,7 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, movielens: Path, minilm: Path)
     data = reduce_movielens(movielens, root / "data")
     with pytest.MonkeyPatch.context() as patch:
         # One epoch may not be enough to be better; the fine-tuned one is what is served here.
-        patch.setattr("builder.training.run.better", lambda _, tuned: tuned)
+        patch.setattr("builder.training.learning.better", lambda _, tuned: tuned)
         train(small_config(data, minilm), root / "checkpoint")
     return root / "checkpoint"
 

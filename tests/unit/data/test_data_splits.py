@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
+from math import ceil
 from pathlib import Path
 from random import Random
 
@@ -76,13 +77,38 @@ def test_leave_one_out_holds_out_the_last_two(log: list[Event]) -> None:
             with pytest.raises(DataError, match="no user has 3 events"):
                 leave_one_out(sequences)
         return  # users of two events: see `test_users_of_two_events_are_dealt_out`
-    assert contents(leave_one_out(sequences)) == [
-        {user: items[:-2] if user in long else items for user, items in expected.items()},
-        {user: items[:-2] for user, items in long.items()},
+    split = leave_one_out(sequences)
+    learnable = {user: items[:-1] if user in long else items for user, items in expected.items()}
+    most = ceil(sum(map(len, learnable.values())) / 4)
+    chosen = {user: items for user, items in long.items() if user in targets(split.validation)}
+    assert len(chosen) == min(len(long), most)
+    assert contents(split) == [
+        {user: items[:-1] if user in chosen else items for user, items in learnable.items()},
+        {user: items[:-2] for user, items in chosen.items()},
         {user: items[:-1] for user, items in long.items()},
-        {user: items[-2] for user, items in long.items()},
+        {user: items[-2] for user, items in chosen.items()},
         {user: items[-1] for user, items in long.items()},
     ]
+    events = len(split.train.items)
+    assert (split.refit is None) == (len(split.validation) <= 0.05 * events)
+    assert histories(split.learnt) == (learnable if split.refit else histories(split.train))
+
+
+def test_no_more_is_held_out_for_validation_than_a_choice_needs() -> None:
+    many = [(f"{user}", 0, step) for user in range(2_600) for step in range(22)]
+    split = leave_one_out(sequences_of(many))
+    assert len(split.validation) == 2_000
+    assert len(split.test) == 2_600
+    assert len(split.train.items) == 2_600 * 21 - 2_000
+    assert split.refit is None
+    short = [(f"{user}", user % 6, step) for user in range(80) for step in range(3)]
+    split = leave_one_out(sequences_of(short))
+    held = [user.removeprefix("u") for user in split.validation.histories.user_ids]
+    assert len(held) == 40  # a quarter of the 160 events that are no test event
+    gaps = np.diff(sorted(int(user) for user in held))
+    assert gaps.max() <= 3  # evenly spread
+    assert split.refit is not None
+    assert len(split.refit.items) == 160
 
 
 @settings(deadline=None, max_examples=60)

@@ -20,7 +20,7 @@ from builder.evaluation.ranking import rank_holdout
 from builder.training.config import TrainingConfig
 from builder.training.run import train
 from builder.training.sasrec import train_sasrec
-from tests.unit.model.tiny import ITEMS, USERS, sequences
+from tests.unit.model.tiny import ITEMS, USERS, sequences, split_of
 
 app = typer.Typer()
 app.command()(baselines)
@@ -45,7 +45,7 @@ def holdout(target: int, *history: int) -> Holdout:
 
 def test_als_learns_what_is_met_together() -> None:
     train = sequences(*[[0, 1, 2]] * 8, *[[3, 4, 5]] * 9)
-    als = implicit_als(train, holdout(2, 0, 1), 7)
+    als = implicit_als(split_of(train, holdout(2, 0, 1)), 7)
     assert rank_holdout(als, holdout(2, 0, 1), 7).rank.tolist() == [1]
     assert rank_holdout(als, holdout(5, 4, 3), 7).rank.tolist() == [1]
 
@@ -63,7 +63,7 @@ def test_als_folds_in_users_that_it_does_not_know() -> None:
 def test_recency_is_used_where_it_helps() -> None:
     # What was met last decides: 0 leads to 1, 2 leads to 3, whatever came before.
     train = sequences(*[[0, 1]] * 9, *[[2, 3]] * 8)
-    scorer = recency_ease(train, holdout(3, 0, 2), 4)
+    scorer = recency_ease(split_of(train, holdout(3, 0, 2)), 4)
     assert rank_holdout(scorer, holdout(3, 0, 2), 4).rank.tolist() == [1]
     assert rank_holdout(scorer, holdout(1, 2, 0), 4).rank.tolist() == [1]
 

@@ -12,7 +12,7 @@ from builder.data import Holdout, Sequences
 from builder.evaluation.baselines import Popularity, baselines
 from builder.evaluation.ranking import Ranking, best_items, rank_holdout, rank_scores
 from builder.evaluation.report import row
-from tests.unit.model.tiny import sequences
+from tests.unit.model.tiny import sequences, split_of
 
 
 class Fixed:
@@ -156,7 +156,7 @@ def test_popularity_counts_training_events() -> None:
 def test_baselines_learn_what_is_met_together() -> None:
     train = sequences(*[[0, 1, 2]] * 8, *[[3, 4, 5]] * 9)
     validation = holdout([2, 5], [0, 1], [3, 4])
-    found = baselines(train, validation, 7)
+    found = baselines(split_of(train, validation), 7)
     assert list(found) == ["popularity", "ItemKNN", "EASE"]
     ranks = {
         name: rank_holdout(scorer, validation, 7).rank.tolist() for name, scorer in found.items()
@@ -165,7 +165,18 @@ def test_baselines_learn_what_is_met_together() -> None:
     assert ranks["popularity"][0] > 1
 
 
+def test_baselines_learn_the_validation_events_in_the_end() -> None:
+    train = sequences(*[[0, 1]] * 8, *[[2], [3]] * 8)
+    validation = holdout([1], [0])
+    found = baselines(split_of(train, validation), 4)
+    again = baselines(split_of(train, validation, sequences(*[[2, 3]] * 9)), 4)
+    for name in ("ItemKNN", "EASE"):
+        assert rank_holdout(found[name], holdout([3], [2]), 4).rank.tolist() != [1]
+        assert rank_holdout(again[name], holdout([3], [2]), 4).rank.tolist() == [1]
+    assert again["popularity"].scores(sequences([0])).tolist() == [[0, 0, 9, 9]]
+
+
 def test_an_empty_history_ranks() -> None:
     train = sequences([0, 1], [1, 2])
-    for scorer in baselines(train, holdout([0], [1]), 3).values():
+    for scorer in baselines(split_of(train, holdout([0], [1])), 3).values():
         assert isinstance(rank_holdout(scorer, holdout([0], []), 3), Ranking)

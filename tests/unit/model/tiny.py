@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from builder.data import Catalogue, Sequences
+from builder.data import Catalogue, Holdout, Sequences, Split
 from builder.data.profiles import item_ids
 from builder.data.vectors import side_by_side
 from builder.model.calibration import Calibration
@@ -71,6 +71,12 @@ ITEM_PROFILE = (
     ProfileColumn("genre", values=("comedy", "drama")),
     ProfileColumn("year", edges=(1995.0,)),
 )
+
+
+def split_of(train: Sequences, held_out: Holdout, refit: Sequences | None = None) -> Split:
+    """The same users for validation and test."""
+    nobody = Holdout(train.rows(0, 0), np.empty(0, np.int32))
+    return Split(train, held_out, held_out, np.empty(0, np.int32), nobody, refit)
 
 
 def write_backbone(directory: Path, tokenizer_file: Path) -> Path:

@@ -22,7 +22,7 @@ def companions(split: Split, text: np.ndarray, network: np.ndarray | None = None
     if network is None:
         network = np.zeros((len(split.validation), ITEMS), np.float32)
     terms = linear_terms(split.train, text, keep=8)
-    return choose_companions(terms, network, split.validation, split.train, max_history=10)
+    return choose_companions(terms, network, split.validation, max_history=10)
 
 
 def pairs(*, events: int) -> Sequences:

@@ -24,7 +24,8 @@ from builder.training.search_space import Choice, Range, search_space
 optuna = pytest.importorskip("optuna")
 
 from builder.training import tune as module  # noqa: E402 - needs optuna
-from builder.training.run import Prepared, learn, prepare  # noqa: E402
+from builder.training.learning import learn  # noqa: E402
+from builder.training.prepared import Prepared, prepare  # noqa: E402
 
 app = typer.Typer()
 app.command()(train)

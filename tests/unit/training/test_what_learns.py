@@ -23,7 +23,7 @@ from builder.training.text_vectors import TunedTextVectors
 from builder.training.trainer import NextItemTrainer
 from builder.training.windows import Windows
 from tests.unit.model.tiny import ITEMS, TEXTS, adapter, recommender, sequences
-from tests.unit.training.test_training_run import config, figures
+from tests.unit.training.test_training_run import config, figures, keep_tuned
 
 __all__ = ["config"]
 
@@ -35,7 +35,7 @@ def changed(
     config: TrainingConfig, backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Weights]:
     """Trains with these options; what was added to each weight of BERT."""
-    monkeypatch.setattr("builder.training.run.better", lambda _, tuned: tuned)
+    keep_tuned(monkeypatch)
 
     def run(**options: Any) -> Weights:
         train(replace(config, epochs=1, tune_epochs=1, **options), tmp_path / "run")

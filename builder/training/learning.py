@@ -1,0 +1,396 @@
+"""Both stages of a training, and what is chosen for them on the validation users."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from builder.data.profiles import item_ids
+from builder.data.vectors import side_by_side
+from builder.evaluation.ranking import rank_holdout
+from builder.evaluation.report import labelled_logits
+from builder.model.calibration import Calibration, fit_calibration
+from builder.model.cold_items import stand_in
+from builder.model.interest import AdapterConfig, InterestAdapter
+from builder.model.linear import LinearTerm
+from builder.model.new_items import with_catalogue
+from builder.model.recommender import Recommender, encode_texts, length_batches, pad_rows
+from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder, layer_count
+from builder.progress import Progress, silent
+from builder.training.adapt import Plan, choose_max_history, choose_tune_texts, plan_stages
+from builder.training.cold_choice import choose_cut
+from builder.training.config import TrainingConfig
+from builder.training.linear_choice import Recipe, choose_companions, linear_terms
+from builder.training.lora import low_rank
+from builder.training.objective import Loss, NextItemObjective, TuningObjective
+from builder.training.parallel import check_parts
+from builder.training.prepared import Prepared, layers_that_learn
+from builder.training.progress import Round, nobody
+from builder.training.text_vectors import FrozenTextVectors, TunedTextVectors
+from builder.training.trainer import run_stage
+from builder.training.windows import Windows
+
+log = logging.getLogger(__name__)
+
+_CALIBRATION_SEED: Final = 1
+"""Not the one that the table's calibration error is measured with."""
+AGAIN: Final = "-again"
+"""What a stage's name ends with when it is trained with the validation events."""
+_TUNING_ID_DROPOUT: Final = 0.5
+"""Tuning is for what the text says, so in half of the cases an item stands as its text alone."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model, and what was chosen for it on the validation users.
+
+    Attributes
+    ----------
+    whole, text
+        Validation NDCG@10: of the whole, and by text alone.
+    recipe
+        Of what stands beside the network.
+    steps
+        How many each of its stages took to its best epoch.
+    """
+
+    model: Recommender
+    whole: float
+    text: float
+    recipe: Recipe
+    steps: tuple[int, ...]
+
+    @property
+    def figure(self) -> float:
+        """What is chosen by: the whole serves known items, and the text new ones."""
+        return (self.whole + self.text) / 2
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What both stages came to; the second may have been left out."""
+
+    frozen: Candidate
+    tuned: Candidate | None
+
+    def best(self) -> Candidate:
+        return self.frozen if self.tuned is None else better(self.frozen, self.tuned)
+
+
+def learn(
+    config: TrainingConfig,
+    prepared: Prepared,
+    directory: Path,
+    *,
+    on_round: Round = nobody,
+    track: Sequence[str] = (),
+    progress: Progress = silent,
+) -> Learnt:
+    """Both stages, and what is chosen on validation users; test users are not looked at.
+
+    `prepared` stays as it is. ``directory`` holds the state of the stages, from which they
+    continue.
+    """
+    course = _Course(config, prepared, directory, None, on_round, track, progress)
+    learning = layers_that_learn(config, prepared.encoder.backbone)
+    adapter, steps = course.first()
+    frozen = course.assembled(prepared.encoder, adapter, (steps,))
+    if not learning:
+        return Learnt(frozen, None)
+    encoder, adapter, more = course.second(adapter, learning)
+    return Learnt(frozen, course.assembled(encoder, adapter, (steps, more)))
+
+
+def learn_again(
+    config: TrainingConfig,
+    prepared: Prepared,
+    chosen: Candidate,
+    directory: Path,
+    *,
+    track: Sequence[str] = (),
+    progress: Progress = silent,
+) -> Recommender:
+    """The same training on the validation events as well, with all that was `chosen` by them.
+
+    For as many steps; what stands beside the network is worked out anew by its recipe, the cut of
+    cold items and the calibration stay.
+    """
+    data = prepared.data.with_validation()
+    log.info(
+        "training again, with the validation events: %d events in the place of %d",
+        len(data.split.train.items),
+        len(prepared.data.split.train.items),
+    )
+    terms = linear_terms(
+        data.split.train,
+        prepared.text_vectors.numpy(),
+        config.linear_entries,
+        only=chosen.recipe.term,
+        progress=progress,
+    )
+    prepared = replace(prepared, data=data, terms=terms)
+    course = _Course(config, prepared, directory, chosen, nobody, track, progress)
+    encoder = prepared.encoder
+    adapter, _ = course.first()
+    if len(chosen.steps) > 1:
+        learning = layers_that_learn(config, encoder.backbone)
+        encoder, adapter, _ = course.second(adapter, learning)
+    return course.assembled(encoder, adapter, chosen.steps).model
+
+
+@dataclass(frozen=True)
+class _Course:
+    """One way through the stages: everything is chosen on it, or has been `chosen` before."""
+
+    config: TrainingConfig
+    prepared: Prepared
+    directory: Path
+    chosen: Candidate | None
+    on_round: Round
+    track: Sequence[str]
+    progress: Progress
+
+    @cached_property
+    def max_history(self) -> int:
+        start = self.prepared.start
+        if start is not None:
+            return start.adapter.config.max_history
+        return choose_max_history(self.config, self.prepared.data.split)
+
+    @cached_property
+    def windows(self) -> Windows:
+        train = self.prepared.data.split.train
+        return Windows(train, self.max_history, self.config.data.clock)
+
+    @cached_property
+    def plan(self) -> Plan:
+        events = len(self.prepared.data.split.train.items)
+        plan = plan_stages(self.config, len(self.windows), events)
+        check_parts(plan.batch_size, self.config.accumulate)
+        return plan
+
+    def first(self) -> tuple[InterestAdapter, int]:
+        """The adapter, learnt on the text vectors as they are, and the steps that it took."""
+        torch.set_rng_state(self.prepared.random)
+        config, data, start = self.config, self.prepared.data, self.prepared.start
+        if start is None:
+            adapter = self._new_adapter()
+        else:
+            adapter = with_catalogue(start, data.catalogue, data.actions)
+        with torch.no_grad():  # nothing can be learnt of an item without training events
+            adapter.residual.weight[data.popularity == 0] = 0
+            adapter.bias[data.popularity == 0] = 0
+        plan = self.plan
+        log.info("stage 1: the adapter on frozen text vectors")
+        objective = NextItemObjective(
+            adapter,
+            FrozenTextVectors(self.prepared.text_vectors),
+            data.popularity,
+            id_dropout=config.id_dropout,
+            feature_dropout=config.feature_dropout,
+            loss=_loss(config),
+            bf16=config.precision == "bf16",
+        )
+        return adapter, self._stage("adapter", objective, plan, tuning=False)
+
+    def second(
+        self, adapter: InterestAdapter, learning: int
+    ) -> tuple[TextEncoder, InterestAdapter, int]:
+        """Copies of encoder and adapter, of which the last `learning` parts of BERT learnt along.
+
+        And the steps that it took.
+        """
+        config, data = self.config, self.prepared.data
+        encoder, adapter = copy.deepcopy(self.prepared.encoder), copy.deepcopy(adapter)
+        lower: LowerLayers | NoLowerLayers
+        if learning > layer_count(encoder.backbone):
+            log.info("stage 2: all of BERT with the adapter")
+            lower = NoLowerLayers(encoder)
+        else:
+            log.info("stage 2: the last %d BERT layers with the adapter", learning)
+            lower = LowerLayers(encoder, learning)
+        rows = [each.tokens for each in self.prepared.tokenizer(data.catalogue.texts)]
+        states = self._lower_states(lower, encoder, rows)
+        lower.take_off()
+        with ExitStack() as afterwards:
+            afterwards.callback(lower.rejoin)
+            if config.lora_rank:
+                low = low_rank(encoder.backbone, lower.learning, config.lora_rank)
+                afterwards.enter_context(low)
+            texts = choose_tune_texts(config, [len(tokens) for tokens in rows])
+            text = TunedTextVectors(
+                encoder,
+                lower,
+                states,
+                self.prepared.text_vectors,
+                learning=texts,
+                pieces=config.accumulate,
+            )
+            objective = TuningObjective(
+                adapter,
+                text,
+                data.popularity,
+                self.prepared.text_vectors,
+                id_dropout=max(config.id_dropout, _TUNING_ID_DROPOUT),
+                feature_dropout=config.feature_dropout,
+                loss=_loss(config),
+                bf16=config.precision == "bf16",
+            )
+            depth = lower.depth()
+            steps = self._stage("tuning", objective, self.plan, tuning=True, depth=depth)
+        return encoder, adapter, steps
+
+    def assembled(
+        self, encoder: TextEncoder, adapter: InterestAdapter, steps: tuple[int, ...]
+    ) -> Candidate:
+        """Put a model together: with what stands beside the network, and a calibration."""
+        data, terms, chosen = self.prepared.data, self.prepared.terms, self.chosen
+        vectors = self.prepared.text_vectors
+        if encoder is not self.prepared.encoder:
+            texts = data.catalogue.texts
+            vectors = encode_texts(encoder, self.prepared.tokenizer, texts, progress=self.progress)
+        model = Recommender(
+            encoder=encoder,
+            tokenizer=self.prepared.tokenizer,
+            adapter=copy.deepcopy(adapter),
+            linear=terms.text,
+            calibration=Calibration(),
+            catalogue=data.catalogue,
+            text_vectors=vectors,
+            actions=data.actions,
+            met=data.popularity.numpy() > 0,
+            profile=data.profile,
+            item_profile=data.item_profile,
+            modalities=tuple(data.modalities),
+        )
+        cold = ~model.met
+        if chosen is not None:
+            linear, prior = terms.by(chosen.recipe)
+            model = stand_in(_beside(model, linear, prior), cold)
+            model = _cut(model, chosen.model.cold_cut)
+            return replace(chosen, model=replace(model, calibration=chosen.model.calibration))
+        users = data.chosen_on
+        companions = choose_companions(
+            terms,
+            model.scorer("network").scores(users.histories),
+            users,
+            adapter.config.max_history,
+            progress=self.progress,
+        )
+        model = stand_in(_beside(model, companions.linear, companions.prior), cold)
+        scores = model.scorer().scores(users.histories)
+        model = _cut(model, choose_cut(scores, cold, users, self.config.cold_cost))
+        pairs = labelled_logits(model.scorer(), users, seed=_CALIBRATION_SEED)
+        text = rank_holdout(model.scorer("text"), users, len(data.catalogue)).ndcg(10)
+        model = replace(model, calibration=fit_calibration(pairs))
+        return Candidate(model, companions.ndcg, text, companions.recipe, steps)
+
+    def _new_adapter(self) -> InterestAdapter:
+        config, data, text_vectors = self.config, self.prepared.data, self.prepared.text_vectors
+        adapter = InterestAdapter(
+            AdapterConfig(
+                items=len(data.catalogue),
+                text_width=text_vectors.shape[1],
+                actions=len(data.actions),
+                width=config.width,
+                layers=config.layers,
+                heads=config.heads,
+                dropout=config.dropout,
+                max_history=self.max_history,
+                profile=tuple(column.ids for column in data.profile),
+                item_profile=tuple(column.ids for column in data.item_profile),
+                modalities=tuple(data.modalities.values()),
+            )
+        )
+        if data.modalities:
+            vectors = side_by_side(data.catalogue.vectors, data.modalities, len(data.catalogue))
+            adapter.fit_modalities(torch.from_numpy(vectors), data.popularity > 0)
+        if adapter.item_ids is not None:
+            ids = item_ids(data.item_profile, data.catalogue.columns)
+            adapter.item_ids.copy_(torch.from_numpy(ids))
+        adapter.fit_whitening(text_vectors)
+        return adapter
+
+    def _lower_states(
+        self, lower: LowerLayers | NoLowerLayers, encoder: TextEncoder, rows: list[list[int]]
+    ) -> list[torch.Tensor]:
+        """What the layers that do not learn make of each text, FP32 [tokens, h]."""
+        states: list[torch.Tensor] = [torch.empty(0)] * len(rows)
+        encoder.eval()
+        done = 0
+        for part in length_batches([len(tokens) for tokens in rows], 128):
+            hidden = lower.hidden(pad_rows([rows[index] for index in part], encoder.pad_id))
+            for index, state in zip(part, hidden, strict=True):
+                states[index] = state[: len(rows[index])].clone()
+            done += len(part)
+            self.progress("cache the lower layers", done, len(rows))
+        return states
+
+    def _stage(
+        self,
+        name: str,
+        objective: NextItemObjective,
+        plan: Plan,
+        *,
+        tuning: bool,
+        depth: Mapping[nn.Parameter, int] | None = None,
+    ) -> int:
+        return run_stage(
+            name if self.chosen is None else f"{name}{AGAIN}",
+            objective,
+            self.windows,
+            self.prepared.data.chosen_on,
+            self.config,
+            plan,
+            self.directory,
+            tuning=tuning,
+            steps=None if self.chosen is None else self.chosen.steps[tuning],
+            depth=depth,
+            on_round=self.on_round,
+            track=self.track,
+            progress=self.progress,
+        )
+
+
+def _beside(model: Recommender, linear: LinearTerm, prior: NDArray[np.float32]) -> Recommender:
+    """The model with its linear term, and the prior added to its biases, in place."""
+    with torch.no_grad():
+        model.adapter.bias.add_(torch.from_numpy(prior))
+    return replace(model, linear=linear)
+
+
+def _cut(model: Recommender, cut: float) -> Recommender:
+    """The model with so much taken off its cold items' logits, in place."""
+    with torch.no_grad():
+        model.adapter.bias[torch.from_numpy(~model.met)] -= cut
+    return replace(model, cold_cut=cut)
+
+
+def better(frozen: Candidate, tuned: Candidate) -> Candidate:
+    """Which of the two has the higher mean of NDCG@10 of the whole and by text alone."""
+    keep = tuned if tuned.figure >= frozen.figure else frozen
+    log.info(
+        "validation NDCG@10, frozen and fine-tuned: whole model %.4f and %.4f, by text alone %.4f "
+        "and %.4f; the %s one is kept",
+        frozen.whole,
+        tuned.whole,
+        frozen.text,
+        tuned.text,
+        "fine-tuned" if keep is tuned else "frozen",
+    )
+    return keep
+
+
+def _loss(config: TrainingConfig) -> Loss:
+    return Loss(config.loss, config.label_smoothing, config.contrastive)

@@ -1,0 +1,198 @@
+"""What a training starts from: the data, split, and the backbone with its text vectors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from torch import nn
+
+from builder.data import Catalogue, DataConfig, Holdout, Sequences, Split, read, split_log
+from builder.data.profiles import choose_item_profile, choose_profile, with_profiles
+from builder.data.vectors import check_met
+from builder.errors import ConfigError, DataError
+from builder.model.checkpoint import load_backbone, load_checkpoint, read_config
+from builder.model.recommender import Recommender, encode_texts
+from builder.model.text_encoder import TextEncoder, layer_count
+from builder.progress import Progress, silent
+from builder.training.adapt import chosen_on
+from builder.training.config import TrainingConfig, learning_layers
+from builder.training.linear_choice import Terms, linear_terms
+from builder.training.lora import check_installed
+from builder.training.parallel import is_main, wait
+from model_repository.profile import ProfileColumn
+from model_repository.text_tokenizer import TextTokenizer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The log and the items of a training, split, with what is known of both.
+
+    Attributes
+    ----------
+    actions
+        Names of the actions of the log.
+    profile, item_profile
+        Columns that are known of users and their requests, and of items.
+    modalities
+        Columns of vectors, and their widths.
+    """
+
+    catalogue: Catalogue
+    split: Split
+    actions: Sequence[str]
+    profile: Sequence[ProfileColumn]
+    item_profile: Sequence[ProfileColumn]
+    modalities: Mapping[str, int]
+
+    @cached_property
+    def chosen_on(self) -> Holdout:
+        """The validation users that everything is chosen on."""
+        return chosen_on(self.split.validation, len(self.catalogue))
+
+    @property
+    def popularity(self) -> torch.Tensor:
+        counts = np.bincount(self.split.train.items, minlength=len(self.catalogue))
+        return torch.from_numpy(counts)
+
+    def with_validation(self) -> TrainingData:
+        """The same with the validation events in the training histories."""
+        return replace(self, split=replace(self.split, train=self.split.learnt))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a training starts from: all that is the same whatever the network and its rates are.
+
+    Attributes
+    ----------
+    start
+        The run to continue from, if there is one.
+    text_vectors
+        FP32 [n, h], by the encoder as it is.
+    random
+        State of torch's generator, so that each training from here draws what the first did.
+    """
+
+    data: TrainingData
+    start: Recommender | None
+    encoder: TextEncoder
+    tokenizer: TextTokenizer
+    text_vectors: torch.Tensor
+    terms: Terms
+    random: torch.Tensor
+
+
+def prepare(config: TrainingConfig, directory: Path, *, progress: Progress = silent) -> Prepared:
+    """Read the log and the backbone, whose tokenizer is kept in `directory`; seed everything."""
+    transformers.set_seed(config.seed)
+    start = None if config.warm_start is None else load_checkpoint(Path(config.warm_start))
+    data = _read(config, start)
+    backbone, hub_tokenizer = load_backbone(
+        config.backbone if config.warm_start is None else f"{config.warm_start}/encoder"
+    )
+    if is_main():
+        hub_tokenizer.save_pretrained(directory)
+    wait()
+    tokenizer = TextTokenizer(directory / "tokenizer.json", _max_length(config, backbone))
+    layers_that_learn(config, backbone)  # refused here, before any work
+    encoder = TextEncoder(backbone, hub_tokenizer.pad_token_id, config.pooling)
+    if start is not None:
+        encoder = start.encoder
+    vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
+    terms = linear_terms(
+        data.split.train, vectors.numpy(), config.linear_entries, progress=progress
+    )
+    return Prepared(data, start, encoder, tokenizer, vectors, terms, torch.get_rng_state())
+
+
+def _read(config: TrainingConfig, start: Recommender | None) -> TrainingData:
+    interactions, catalogue = read(config.data)
+    split = split_log(
+        Sequences.from_interactions(interactions, config.data.min_events),
+        len(catalogue),
+        method=config.split,
+        hold_out_items=config.hold_out_items,
+        seed=config.seed,
+    )
+    log.info(
+        "%d users, %d items, %d training events; %d users for validation, %d for test",
+        len(split.train),
+        len(catalogue),
+        len(split.train.items),
+        len(split.validation),
+        len(split.test),
+    )
+    if config.hold_out_items:
+        log.info("%d items are held out of training altogether", len(split.cold_items))
+    if interactions.time is None:
+        log.info("the log has no times: the order of the file is taken for the order of events")
+    if len(split.train.items) < 2:
+        raise DataError("there are fewer than 2 training events; give a longer log")
+    if start is None:
+        met = np.bincount(split.train.items, minlength=len(catalogue)) > 0
+        profile: Sequence[ProfileColumn] = (
+            *choose_profile(split, interactions),
+            *config.data.clock.columns,
+        )
+        items: Sequence[ProfileColumn] = choose_item_profile(
+            config.data.item_profile, catalogue, met
+        )
+        check_met(catalogue.vectors, met)
+        modalities = {name: vectors.shape[1] for name, vectors in catalogue.vectors.items()}
+    else:
+        profile, items = start.profile, start.item_profile
+        modalities = dict(zip(start.modalities, start.adapter.config.modalities, strict=True))
+        _check_same_columns(config)
+    split = with_profiles(split, profile, interactions, config.data.clock)
+    return TrainingData(catalogue, split, interactions.actions, profile, items, modalities)
+
+
+def _check_same_columns(config: TrainingConfig) -> None:
+    """Raise unless the run that is continued was told the same of users, items and requests."""
+    training = read_config(Path(str(config.warm_start)))["training"]
+    before = DataConfig.from_dict(training["data"])
+    for name in ("profile", "item_profile", "item_vectors", "request_time"):
+        asked, known = getattr(config.data, name), getattr(before, name)
+        if set(known) != set(asked):
+            raise ConfigError(
+                f"--{name.replace('_', '-')} {','.join(asked) or 'left out'}: the run of "
+                f"--warm-start knows {','.join(known) or 'none'}; give the same"
+            )
+    if config.data.time_zone != before.time_zone:
+        raise ConfigError(
+            f"--time-zone {config.data.time_zone}: the run of --warm-start goes by "
+            f"{before.time_zone}; give the same"
+        )
+
+
+def layers_that_learn(config: TrainingConfig, backbone: nn.Module) -> int:
+    """What learns in the second stage, as `learning_layers` counts; 0 where there is none."""
+    if config.tune_epochs == 0:
+        return 0
+    if config.warm_start is not None and config.tune_epochs is None:
+        return 0  # BERT was tuned when the run was that this one continues
+    layers = layer_count(backbone)
+    if not layers:
+        log.warning(
+            "the layers of %s share their weights: the second stage is left out", config.backbone
+        )
+        return 0
+    learning = learning_layers(config.freeze, layers)
+    if learning and config.lora_rank:
+        check_installed()
+    return learning
+
+
+def _max_length(config: TrainingConfig, backbone: nn.Module) -> int:
+    positions = getattr(backbone.config, "max_position_embeddings", config.max_length)
+    # RoBERTa and its kin number positions from pad_id + 1.
+    return min(config.max_length, int(positions) - 2) if positions else config.max_length
