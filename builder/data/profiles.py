@@ -127,6 +127,7 @@ def with_profiles(
         validation=held_out(split.validation),
         test=held_out(split.test),
         cold=held_out(split.cold),
+        everything=known(split.everything),
         refit=None if split.refit is None else known(split.refit),
     )
 

@@ -65,7 +65,8 @@ class Holdout:
         """At most `most` users, evenly spread over all."""
         if len(self) <= most:
             return self
-        users = spread(np.ones(len(self), np.bool_), most)
+        users = np.zeros(len(self), np.bool_)
+        users[_evenly(len(self), most)] = True
         offsets = self.histories.offsets
         return Holdout(
             self.histories.part(offsets[:-1], offsets[1:], users),
@@ -91,6 +92,8 @@ class Split:
     cold
         Each user's last event on one of them, behind the whole history before it, cold items
         included, as a service would send it. Empty without cold items.
+    everything
+        All events but those on cold items.
     refit
         The training histories with the validation events, to learn from once everything is chosen;
         None where these are no more than `REFIT_SHARE` of the training events.
@@ -101,20 +104,28 @@ class Split:
     test: Holdout
     cold_items: NDArray[np.int32]
     cold: Holdout
+    everything: Sequences
     refit: Sequences | None = None
 
     @property
     def learnt(self) -> Sequences:
-        """What a finished model has learnt from."""
+        """What a model that is to be tested may learn from once everything is chosen."""
         return self.train if self.refit is None else self.refit
 
 
 def split_log(
-    sequences: Sequences, items: int, *, method: str, hold_out_items: float = 0.0, seed: int = 0
+    sequences: Sequences,
+    items: int,
+    *,
+    method: str,
+    hold_out_items: float = 0.0,
+    seed: int = 0,
+    refit: bool = True,
 ) -> Split:
     """Split by one of `METHODS`, with a share of the catalogue's `items` held out altogether.
 
-    The items are drawn from those that have events; `seed` decides which.
+    The items are drawn from those that have events; `seed` decides which. Without ``refit`` nothing
+    is to be learnt from the validation events.
 
     Raises
     ------
@@ -126,19 +137,21 @@ def split_log(
     if method not in METHODS:
         raise ConfigError(f"split {method!r}: must be one of {', '.join(METHODS)}")
     split = leave_one_out if method == "leave-one-out" else temporal_split
-    if not hold_out_items:
-        return split(sequences)
-    met = np.unique(sequences.items)
-    count = max(1, round(hold_out_items * len(met)))
-    drawn = np.random.default_rng(seed).choice(met, count, replace=False)
-    cold_items = np.sort(drawn).astype(np.int32)
-    is_cold = np.zeros(items, bool)
-    is_cold[cold_items] = True
-    return replace(
-        split(sequences.where(~is_cold[sequences.items])),
-        cold_items=cold_items,
-        cold=_last_cold(sequences, is_cold[sequences.items]),
-    )
+    if hold_out_items:
+        met = np.unique(sequences.items)
+        count = max(1, round(hold_out_items * len(met)))
+        drawn = np.random.default_rng(seed).choice(met, count, replace=False)
+        cold_items = np.sort(drawn).astype(np.int32)
+        is_cold = np.zeros(items, bool)
+        is_cold[cold_items] = True
+        found = replace(
+            split(sequences.where(~is_cold[sequences.items])),
+            cold_items=cold_items,
+            cold=_last_cold(sequences, is_cold[sequences.items]),
+        )
+    else:
+        found = split(sequences)
+    return found if refit else replace(found, refit=None)
 
 
 def _last_cold(sequences: Sequences, cold: NDArray[np.bool_]) -> Holdout:
@@ -174,7 +187,7 @@ def leave_one_out(sequences: Sequences) -> Split:
     if not enough.any():
         return _deal_out(sequences)
     most = min(VALIDATION_USERS, ceil(VALIDATION_SHARE * (len(sequences.items) - enough.sum())))
-    validation = spread(enough, most)
+    validation = _some(sequences, enough, most)
     stops = sequences.offsets[1:]
     return _leave_out(
         sequences,
@@ -184,14 +197,22 @@ def leave_one_out(sequences: Sequences) -> Split:
     )
 
 
-def spread(users: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
-    """At most `most` of those marked in BOOL [U], evenly spread over all."""
+def _some(sequences: Sequences, users: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
+    """At most `most` of those marked in BOOL [U], evenly spread by their ids.
+
+    Not by their order, which rows of the log at other times would change.
+    """
     places = np.flatnonzero(users)
-    if len(places) > most:
-        places = places[np.linspace(0, len(places) - 1, most).astype(np.int64)]
+    if len(places) <= most:
+        return users
+    places = np.array(sorted(places, key=sequences.user_ids.__getitem__))
     found = np.zeros(len(users), np.bool_)
-    found[places] = True
+    found[places[_evenly(len(places), most)]] = True
     return found
+
+
+def _evenly(many: int, most: int) -> NDArray[np.int64]:
+    return np.linspace(0, many - 1, most).astype(np.int64)
 
 
 def _deal_out(sequences: Sequences) -> Split:
@@ -204,7 +225,7 @@ def _deal_out(sequences: Sequences) -> Split:
     log.warning("no user has 3 events: a tenth of the users are for validation, a tenth for test")
     place = np.full(len(sequences), -1)
     place[pairs] = np.arange(len(pairs)) % 10
-    validation, test = spread(place == 0, VALIDATION_USERS), place == 1
+    validation, test = _some(sequences, place == 0, VALIDATION_USERS), place == 1
     last = sequences.offsets[1:] - 1
     return _leave_out(
         sequences,
@@ -230,6 +251,7 @@ def _leave_out(
         test=test,
         cold_items=np.empty(0, np.int32),
         cold=Holdout(sequences.rows(0, 0), np.empty(0, np.int32)),
+        everything=sequences,
         refit=refit if len(refit.items) > (1 + REFIT_SHARE) * len(train.items) else None,
     )
 

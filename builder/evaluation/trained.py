@@ -35,7 +35,8 @@ def load_run(directory: Path, data: Path | None = None) -> TrainedRun:
     Raises
     ------
     CheckpointError
-        The checkpoint is missing or damaged, or the data does not have its items.
+        The checkpoint is missing or damaged, the data does not have its items, or the model has
+        learnt the events that it would be tested on.
     DataError
         The data cannot be read or split.
     """
@@ -46,6 +47,12 @@ def load_run(directory: Path, data: Path | None = None) -> TrainedRun:
         raise CheckpointError(
             f"{directory / 'config.json'}: its training options are damaged ({error}); train again"
         ) from error
+    if training.refit == "all":
+        raise CheckpointError(
+            f"{directory} was trained with --refit all: it has learnt the events that it would be "
+            "tested on. Its metrics.json has the figures of the training before; for others train "
+            "without --refit"
+        )
     config = training.data
     if data is not None:
         config = replace(config, directory=data.absolute())
@@ -58,6 +65,7 @@ def load_run(directory: Path, data: Path | None = None) -> TrainedRun:
         method=training.split,
         hold_out_items=training.hold_out_items,
         seed=training.seed,
+        refit=training.refit == "auto",
     )
     split = with_profiles(split, model.profile, interactions, training.data.clock)
     return TrainedRun(directory, model, training, split)

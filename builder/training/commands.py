@@ -107,6 +107,7 @@ def train(
     time_zone: TimeZone = "UTC",
     split: options.SplitMethod = _DEFAULT.split,
     hold_out_items: options.HoldOutItems = _DEFAULT.hold_out_items,
+    refit: options.Refit = _DEFAULT.refit,
     pooling: options.Pooling = _DEFAULT.pooling,
     max_length: options.MaxLength = _DEFAULT.max_length,
     width: options.Width = _DEFAULT.width,

@@ -37,6 +37,7 @@ _AT_LEAST: Final[Mapping[str, float]] = {
 }
 _POSITIVE: Final = ("learning_rate", "tune_learning_rate", "layer_decay")
 PRECISIONS: Final = ("fp32", "bf16")
+REFITS: Final = ("auto", "none", "all")
 _FREEZE: Final = ("all", "embeddings", "none")
 _FORMERLY: Final = frozenset({"tune_layers"})
 """Options of earlier versions; their runs can be read without them."""
@@ -91,6 +92,9 @@ class TrainingConfig:
     warm_start
         A finished run to continue from, with its encoder and the shape of its network; the options
         that say otherwise have no effect.
+    refit
+        What is learnt from in a second training, once everything is chosen: the validation events
+        too where they matter, see `Split.refit`; nothing; or ``all`` events, those of the test too.
     linear_entries
         Entries kept of each row of the linear term.
     cold_cost
@@ -130,6 +134,7 @@ class TrainingConfig:
     warmup_epochs: float = 2.0
     linear_entries: int = 256
     cold_cost: float = 0.035
+    refit: str = "auto"
     warm_start: str | None = None
     seed: int = 0
 
@@ -164,6 +169,7 @@ class TrainingConfig:
             ("pooling", self.pooling, POOLINGS),
             ("loss", self.loss, LOSSES),
             ("precision", self.precision, PRECISIONS),
+            ("refit", self.refit, REFITS),
         ):
             if value not in known:
                 problems.append(f"{name} {value!r}: must be one of {', '.join(known)}")

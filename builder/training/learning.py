@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from builder.data import Sequences
 from builder.data.profiles import item_ids
 from builder.data.vectors import side_by_side
 from builder.evaluation.ranking import rank_holdout
@@ -46,7 +47,7 @@ log = logging.getLogger(__name__)
 _CALIBRATION_SEED: Final = 1
 """Not the one that the table's calibration error is measured with."""
 AGAIN: Final = "-again"
-"""What a stage's name ends with when it is trained with the validation events."""
+"""What a stage's name ends with in the second training."""
 _TUNING_ID_DROPOUT: Final = 0.5
 """Tuning is for what the text says, so in half of the cases an item stands as its text alone."""
 
@@ -116,30 +117,30 @@ def learn_again(
     config: TrainingConfig,
     prepared: Prepared,
     chosen: Candidate,
+    train: Sequences,
     directory: Path,
     *,
     track: Sequence[str] = (),
     progress: Progress = silent,
 ) -> Recommender:
-    """The same training on the validation events as well, with all that was `chosen` by them.
+    """The same on other training histories, held-out events among them, with what was `chosen`.
 
     For as many steps; what stands beside the network is worked out anew by its recipe, the cut of
     cold items and the calibration stay.
     """
-    data = prepared.data.with_validation()
     log.info(
-        "training again, with the validation events: %d events in the place of %d",
-        len(data.split.train.items),
+        "training again, with events that were held out: %d in the place of %d",
+        len(train.items),
         len(prepared.data.split.train.items),
     )
     terms = linear_terms(
-        data.split.train,
+        train,
         prepared.text_vectors.numpy(),
         config.linear_entries,
         only=chosen.recipe.term,
         progress=progress,
     )
-    prepared = replace(prepared, data=data, terms=terms)
+    prepared = replace(prepared, data=prepared.data.learnt_from(train), terms=terms)
     course = _Course(config, prepared, directory, chosen, nobody, track, progress)
     encoder = prepared.encoder
     adapter, _ = course.first()

@@ -46,6 +46,17 @@ HoldOutItems = Annotated[
         rich_help_panel=_PROTOCOL,
     ),
 ]
+Refit = Annotated[
+    str,
+    typer.Option(
+        metavar="WHAT",
+        help="Train a second time once everything is chosen, and keep that model. auto: on the "
+        "validation events too, where they are more than a twentieth of the others. all: on the "
+        "test events too, for the model that is to serve; its table is that of the first training, "
+        "and `evaluate` refuses it. none: not at all.",
+        rich_help_panel=_PROTOCOL,
+    ),
+]
 Pooling = Annotated[
     str,
     typer.Option(

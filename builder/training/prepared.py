@@ -63,9 +63,9 @@ class TrainingData:
         counts = np.bincount(self.split.train.items, minlength=len(self.catalogue))
         return torch.from_numpy(counts)
 
-    def with_validation(self) -> TrainingData:
-        """The same with the validation events in the training histories."""
-        return replace(self, split=replace(self.split, train=self.split.learnt))
+    def learnt_from(self, train: Sequences) -> TrainingData:
+        """The same with other training histories."""
+        return replace(self, split=replace(self.split, train=train))
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,7 @@ def _read(config: TrainingConfig, start: Recommender | None) -> TrainingData:
         method=config.split,
         hold_out_items=config.hold_out_items,
         seed=config.seed,
+        refit=config.refit == "auto",
     )
     log.info(
         "%d users, %d items, %d training events; %d users for validation, %d for test",

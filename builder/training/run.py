@@ -64,17 +64,20 @@ def train(
     prepared = prepare(config, directory / "encoder", progress=progress)
     learnt = learn(config, prepared, directory, track=track, progress=progress)
     best = learnt.best()
+    split = prepared.data.split
+    refit = split.everything if config.refit == "all" else split.refit
     again = None
-    if prepared.data.split.refit is not None:
-        again = learn_again(config, prepared, best, directory, track=track, progress=progress)
+    if refit is not None:
+        again = learn_again(
+            config, prepared, best, refit, directory, track=track, progress=progress
+        )
     if not is_main():
         return []
-    split = prepared.data.split
     rows = _baseline_rows(split, len(prepared.data.catalogue))
     for name, candidate in (("frozen BERT: ", learnt.frozen), ("fine-tuned: ", learnt.tuned)):
         if candidate is not None:
             rows += model_rows(name, candidate.model, split.test, progress=progress)
-    if again is not None:
+    if again is not None and config.refit != "all":
         rows += model_rows("trained again: ", again, split.test, progress=progress)
     _save(config, best.model if again is None else again, split, rows, directory)
     return _publish(directory, output)

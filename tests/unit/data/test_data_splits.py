@@ -101,7 +101,7 @@ def test_no_more_is_held_out_for_validation_than_a_choice_needs() -> None:
     assert len(split.test) == 2_600
     assert len(split.train.items) == 2_600 * 21 - 2_000
     assert split.refit is None
-    short = [(f"{user}", user % 6, step) for user in range(80) for step in range(3)]
+    short = [(f"{user:02}", user % 6, step) for user in range(80) for step in range(3)]
     split = leave_one_out(sequences_of(short))
     held = [user.removeprefix("u") for user in split.validation.histories.user_ids]
     assert len(held) == 40  # a quarter of the 160 events that are no test event

@@ -76,7 +76,7 @@ ITEM_PROFILE = (
 def split_of(train: Sequences, held_out: Holdout, refit: Sequences | None = None) -> Split:
     """The same users for validation and test."""
     nobody = Holdout(train.rows(0, 0), np.empty(0, np.int32))
-    return Split(train, held_out, held_out, np.empty(0, np.int32), nobody, refit)
+    return Split(train, held_out, held_out, np.empty(0, np.int32), nobody, train, refit)
 
 
 def write_backbone(directory: Path, tokenizer_file: Path) -> Path:

@@ -178,6 +178,8 @@ def test_what_is_saved_has_learnt_the_validation_events_and_chosen_nothing_by_th
 ) -> None:
     prepared = prepare(config, tmp_path / "tokenizer")
     chosen = learn(config, prepared, tmp_path / "stages").best()
+    split = prepared.data.split
+    assert split.refit is not None
     assert len(chosen.steps) == 2
     monkeypatch.delattr(NextItemTrainer, "evaluate")
     monkeypatch.delattr("builder.training.learning.choose_companions")
@@ -189,8 +191,10 @@ def test_what_is_saved_has_learnt_the_validation_events_and_chosen_nothing_by_th
         if task.startswith("train "):
             steps[task] = done
 
-    again = learn_again(config, prepared, chosen, tmp_path / "stages", progress=progress)
-    before, split = chosen.model, prepared.data.split
+    again = learn_again(
+        config, prepared, chosen, split.learnt, tmp_path / "stages", progress=progress
+    )
+    before = chosen.model
     assert (again.cold_cut, again.calibration) == (before.cold_cut, before.calibration)
     assert (again.linear.decay, again.linear.weight) == (before.linear.decay, before.linear.weight)
     assert again.met.tolist() == (np.bincount(split.learnt.items, minlength=ITEMS) > 0).tolist()
@@ -200,6 +204,25 @@ def test_what_is_saved_has_learnt_the_validation_events_and_chosen_nothing_by_th
     assert steps == {
         "train the network again": chosen.steps[0], "train BERT along again": chosen.steps[1],
     }  # fmt: skip
+
+
+def test_the_model_that_is_to_serve_may_learn_everything_and_is_not_tested_any_more(
+    run: Path, config: TrainingConfig, tmp_path: Path
+) -> None:
+    rows = train(replace(config, refit="all"), tmp_path / "all")
+    assert [row.name for row in rows] == NAMES[:9]
+    tested = load_run(run)
+    learnt = load_checkpoint(tmp_path / "all").linear
+    assert not np.array_equal(learnt.value, tested.model.linear.value)
+    with pytest.raises(CheckpointError, match="has learnt the events that it would be tested on"):
+        load_run(tmp_path / "all")
+
+    rows = train(replace(config, refit="none"), tmp_path / "none")
+    assert [row.name for row in rows] == NAMES[:9]
+    found = load_run(tmp_path / "none")
+    assert found.split.refit is None
+    figure = rank_holdout(found.model.scorer(), found.split.test, ITEMS).ndcg(10)
+    assert figure == pytest.approx(rows[6].metrics["ndcg@10"])
 
 
 def test_without_tuning_bert_stays_as_it_is(
