@@ -35,7 +35,7 @@ from builder.training.config import TrainingConfig
 from builder.training.linear_choice import Recipe, choose_companions, linear_terms
 from builder.training.lora import low_rank
 from builder.training.objective import Loss, NextItemObjective, TuningObjective
-from builder.training.parallel import check_parts
+from builder.training.parallel import check_parts, of_main
 from builder.training.prepared import Prepared, layers_that_learn
 from builder.training.progress import Round, nobody
 from builder.training.text_vectors import FrozenTextVectors, TunedTextVectors
@@ -86,7 +86,11 @@ class Learnt:
     tuned: Candidate | None
 
     def best(self) -> Candidate:
-        return self.frozen if self.tuned is None else better(self.frozen, self.tuned)
+        """The better one, in every process the same: on a GPU their figures need not agree."""
+        tuned = self.tuned
+        if tuned is None or not of_main(lambda: better(self.frozen, tuned) is tuned):
+            return self.frozen
+        return tuned
 
 
 def learn(
@@ -192,7 +196,6 @@ class _Course:
         with torch.no_grad():  # nothing can be learnt of an item without training events
             adapter.residual.weight[data.popularity == 0] = 0
             adapter.bias[data.popularity == 0] = 0
-        plan = self.plan
         log.info("stage 1: the adapter on frozen text vectors")
         objective = NextItemObjective(
             adapter,
@@ -203,7 +206,7 @@ class _Course:
             loss=_loss(config),
             bf16=config.precision == "bf16",
         )
-        return adapter, self._stage("adapter", objective, plan, tuning=False)
+        return adapter, self._stage("adapter", objective, tuning=False)
 
     def second(
         self, adapter: InterestAdapter, learning: int
@@ -249,7 +252,7 @@ class _Course:
                 bf16=config.precision == "bf16",
             )
             depth = lower.depth()
-            steps = self._stage("tuning", objective, self.plan, tuning=True, depth=depth)
+            steps = self._stage("tuning", objective, tuning=True, depth=depth)
         return encoder, adapter, steps
 
     def assembled(
@@ -342,7 +345,6 @@ class _Course:
         self,
         name: str,
         objective: NextItemObjective,
-        plan: Plan,
         *,
         tuning: bool,
         depth: Mapping[nn.Parameter, int] | None = None,
@@ -353,7 +355,7 @@ class _Course:
             self.windows,
             self.prepared.data.chosen_on,
             self.config,
-            plan,
+            self.plan,
             self.directory,
             tuning=tuning,
             steps=None if self.chosen is None else self.chosen.steps[tuning],
