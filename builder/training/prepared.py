@@ -94,7 +94,10 @@ class Prepared:
 def prepare(config: TrainingConfig, directory: Path, *, progress: Progress = silent) -> Prepared:
     """Read the log and the backbone, whose tokenizer is kept in `directory`; seed everything."""
     transformers.set_seed(config.seed)
-    start = None if config.warm_start is None else load_checkpoint(Path(config.warm_start))
+    start = None
+    if config.warm_start is not None:
+        start = load_checkpoint(Path(config.warm_start))
+        _check_tested(Path(config.warm_start))
     data = _read(config, start)
     backbone, hub_tokenizer = load_backbone(
         config.backbone if config.warm_start is None else f"{config.warm_start}/encoder"
@@ -155,6 +158,15 @@ def _read(config: TrainingConfig, start: Recommender | None) -> TrainingData:
         _check_same_columns(config)
     split = with_profiles(split, profile, interactions, config.data.clock)
     return TrainingData(catalogue, split, interactions.actions, profile, items, modalities)
+
+
+def _check_tested(run: Path) -> None:
+    """Raise where the run has learnt the events that a training from it would be tested on."""
+    if read_config(run)["training"].get("refit") == "all":
+        raise ConfigError(
+            f"--warm-start {run}: it was trained with --refit all, so it has learnt events that "
+            "this training would be tested on; continue from a run without it"
+        )
 
 
 def _check_same_columns(config: TrainingConfig) -> None:

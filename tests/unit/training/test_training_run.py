@@ -216,6 +216,8 @@ def test_the_model_that_is_to_serve_may_learn_everything_and_is_not_tested_any_m
     assert not np.array_equal(learnt.value, tested.model.linear.value)
     with pytest.raises(CheckpointError, match="has learnt the events that it would be tested on"):
         load_run(tmp_path / "all")
+    with pytest.raises(ConfigError, match=r"--warm-start .*all: it was trained with --refit all"):
+        train(replace(config, warm_start=str(tmp_path / "all")), tmp_path / "warm")
 
     rows = train(replace(config, refit="none"), tmp_path / "none")
     assert [row.name for row in rows] == NAMES[:9]
