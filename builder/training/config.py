@@ -37,6 +37,8 @@ _AT_LEAST: Final[Mapping[str, float]] = {
 }
 _POSITIVE: Final = ("learning_rate", "tune_learning_rate", "layer_decay")
 PRECISIONS: Final = ("fp32", "bf16")
+OPTIMISERS: Final = ("adamw", "sgd")
+SCHEDULES: Final = ("auto", "constant", "linear", "cosine")
 REFITS: Final = ("auto", "none", "all")
 _FREEZE: Final = ("all", "embeddings", "none")
 _FORMERLY: Final = frozenset({"tune_layers"})
@@ -82,6 +84,12 @@ class TrainingConfig:
         from them too; 0 for none.
     patience
         Validations without a better figure after which a stage ends.
+    optimiser
+        One of `OPTIMISERS`; SGD has a Nesterov momentum of 0.9.
+    schedule
+        What becomes of the learning rate after the warm-up: it stays, or falls to 0 by the last
+        epoch, along a line or a cosine. ``auto`` is constant in the first stage, which ends by
+        patience, and linear in the second, which has few epochs.
     batch_size, weight_decay, warmup_epochs, seed
         As in any training; a batch is of histories.
     accumulate
@@ -130,6 +138,8 @@ class TrainingConfig:
     batch_size: int | None = None
     accumulate: int = 1
     precision: str = "fp32"
+    optimiser: str = "adamw"
+    schedule: str = "auto"
     weight_decay: float = 0.01
     warmup_epochs: float = 2.0
     linear_entries: int = 256
@@ -170,6 +180,8 @@ class TrainingConfig:
             ("loss", self.loss, LOSSES),
             ("precision", self.precision, PRECISIONS),
             ("refit", self.refit, REFITS),
+            ("optimiser", self.optimiser, OPTIMISERS),
+            ("schedule", self.schedule, SCHEDULES),
         ):
             if value not in known:
                 problems.append(f"{name} {value!r}: must be one of {', '.join(known)}")

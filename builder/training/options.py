@@ -270,8 +270,26 @@ Precision = Annotated[
         rich_help_panel=_BOTH,
     ),
 ]
+Optimiser = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="adamw; or sgd, with a Nesterov momentum of 0.9, which wants higher learning rates.",
+        rich_help_panel=_BOTH,
+    ),
+]
+Schedule = Annotated[
+    str,
+    typer.Option(
+        metavar="KIND",
+        help="What becomes of the learning rate after the warm-up: constant; linear or cosine, to "
+        "0 by the last epoch. auto: constant in the first stage, which ends by patience, and "
+        "linear in the second.",
+        rich_help_panel=_BOTH,
+    ),
+]
 WeightDecay = Annotated[
-    float, typer.Option(help="Of AdamW; biases and norms have none.", rich_help_panel=_BOTH)
+    float, typer.Option(help="Biases and norms have none.", rich_help_panel=_BOTH)
 ]
 WarmupEpochs = Annotated[
     float,

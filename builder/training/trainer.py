@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,7 +67,9 @@ class NextItemTrainer(Trainer):
         depth: Mapping[nn.Parameter, int],
         adversarial: float = 0.0,
         pieces: int = 1,
+        optimiser: str = "adamw",
     ) -> None:
+        self._optimiser = optimiser
         self._windows = windows
         self._pieces = pieces
         self._validation = validation
@@ -176,7 +179,7 @@ class NextItemTrainer(Trainer):
         return step_in_pieces(objective, batch, self._pieces)
 
     def create_optimizer(self, *_: Any, **__: Any) -> torch.optim.Optimizer:
-        """AdamW; no decay for biases and norms; the encoder learns at its own rates.
+        """No decay for biases and norms; the encoder learns at its own rates.
 
         The lower a layer, the more general what it knows and the slower it learns (Howard & Ruder
         2018).
@@ -189,7 +192,7 @@ class NextItemTrainer(Trainer):
                     rate = self._encoder_learning_rate
                     rate *= self._layer_decay ** self._depth.get(parameter, 0)
                 groups.setdefault((rate, parameter.dim() > 1), []).append(parameter)
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = _OPTIMISERS[self._optimiser](
             [
                 {
                     "params": parameters,
@@ -200,6 +203,17 @@ class NextItemTrainer(Trainer):
             ]
         )
         return self.optimizer
+
+
+_OPTIMISERS: Final[Mapping[str, Callable[[list[dict[str, Any]]], torch.optim.Optimizer]]] = {
+    "adamw": torch.optim.AdamW,
+    "sgd": partial(torch.optim.SGD, lr=0.0, momentum=0.9, nesterov=True),  # the groups have rates
+}
+_SCHEDULES: Final = {
+    "constant": SchedulerType.CONSTANT_WITH_WARMUP,
+    "linear": SchedulerType.LINEAR,
+    "cosine": SchedulerType.COSINE,
+}
 
 
 class _AfterStep(TrainerCallback):
@@ -274,9 +288,7 @@ def run_stage(
         # What the first stage learnt is refined here, not learnt again.
         learning_rate=config.learning_rate * (0.5 if tuning else 1.0),
         weight_decay=config.weight_decay,
-        # Tuning has few epochs, and ends on the plateau that the decay brings; the first stage
-        # ends by patience, at a horizon that nobody knows beforehand.
-        lr_scheduler_type=(SchedulerType.LINEAR if tuning else SchedulerType.CONSTANT_WITH_WARMUP),
+        lr_scheduler_type=_SCHEDULES[_schedule(config.schedule, tuning=tuning)],
         warmup_steps=schedule.warmup,
         max_grad_norm=1.0,
         eval_strategy="steps" if choose else "no",
@@ -311,6 +323,7 @@ def run_stage(
         depth=depth or {},
         adversarial=config.adversarial if tuning else 0.0,
         pieces=config.accumulate,
+        optimiser=config.optimiser,
     )
     patience = _Patience(plan.patience * schedule.steps)
     if choose:
@@ -341,6 +354,14 @@ def run_stage(
         _keep(objective, trained, steps)
     wait()
     return steps
+
+
+def _schedule(asked: str, *, tuning: bool) -> str:
+    if asked != "auto":
+        return asked
+    # Tuning has few epochs, and ends on the plateau that the decay brings; the first stage ends by
+    # patience, at a horizon that nobody knows beforehand.
+    return "linear" if tuning else "constant"
 
 
 def _keep(objective: NextItemObjective, trained: Path, steps: int) -> None:

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModel, TrainingArguments
 
 from builder.errors import ConfigError
@@ -135,11 +137,14 @@ def tuning(backbone: Path, lower: type[Any], *arguments: int) -> tuple[TuningObj
     ), part
 
 
-def rates(
-    objective: TuningObjective, depth: dict[Any, int], directory: Path, decay: float
-) -> dict[str, float]:
-    """Learning rate of each parameter, by its name."""
-    trainer = NextItemTrainer(
+def trainer_of(
+    objective: TuningObjective,
+    depth: dict[Any, int],
+    directory: Path,
+    decay: float,
+    optimiser: str = "adamw",
+) -> NextItemTrainer:
+    return NextItemTrainer(
         objective,
         TrainingArguments(output_dir=str(directory), learning_rate=0.5, report_to=[]),
         Windows(sequences([0, 1, 2]), 4),
@@ -147,7 +152,15 @@ def rates(
         encoder_learning_rate=0.01,
         layer_decay=decay,
         depth=depth,
+        optimiser=optimiser,
     )
+
+
+def rates(
+    objective: TuningObjective, depth: dict[Any, int], directory: Path, decay: float
+) -> dict[str, float]:
+    """Learning rate of each parameter, by its name."""
+    trainer = trainer_of(objective, depth, directory, decay)
     of = {
         parameter: group["lr"]
         for group in trainer.create_optimizer().param_groups
@@ -166,6 +179,42 @@ def test_lower_layers_learn_more_slowly(backbone: Path, tmp_path: Path) -> None:
         for kind in ("weight", "bias"):
             name = f"{bert}encoder.layer.{layer}.output.dense.{kind}"
             assert found[name] == pytest.approx(0.01 * share)
+
+
+def test_the_optimiser_that_is_asked_for_has_the_same_rates(backbone: Path, tmp_path: Path) -> None:
+    objective, whole = tuning(backbone, NoLowerLayers)
+    groups = []
+    for name, kind in (("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)):
+        trainer = trainer_of(objective, whole.depth(), tmp_path, 0.5, optimiser=name)
+        optimiser = trainer.create_optimizer()
+        assert type(optimiser) is kind
+        groups.append([(each["lr"], each["weight_decay"]) for each in optimiser.param_groups])
+    assert groups[0] == groups[1]
+    assert all(group["momentum"] == 0.9 for group in optimiser.param_groups)
+
+
+def learning_rates(run: Path, stage: str) -> list[float]:
+    """After each epoch, as TensorBoard has them."""
+    events = EventAccumulator(str(run / "tensorboard" / stage))
+    events.Reload()
+    return [scalar.value for scalar in events.Scalars("train/learning_rate")]
+
+
+def test_the_learning_rate_falls_as_is_asked_for(config: TrainingConfig, tmp_path: Path) -> None:
+    asked = replace(
+        config, epochs=4, tune_epochs=4, patience=4, warmup_epochs=0.0, optimiser="sgd",
+        refit="none",
+    )  # fmt: skip
+    done = np.arange(1, 8, 2) / 8  # two steps an epoch; that of the second is what is told
+    shares = {
+        "constant": np.ones(4), "linear": 1 - done, "cosine": (1 + np.cos(np.pi * done)) / 2,
+    }  # fmt: skip
+    for schedule in ("auto", "linear", "cosine"):
+        train(replace(asked, schedule=schedule), tmp_path / schedule)
+        for stage, usual, height in (("adapter", "constant", 1.0), ("tuning", "linear", 0.5)):
+            share = shares[usual if schedule == "auto" else schedule]
+            found = learning_rates(tmp_path / schedule, stage)
+            np.testing.assert_allclose(found, config.learning_rate * height * share, rtol=1e-4)
 
 
 def test_without_decay_all_layers_learn_alike(backbone: Path, tmp_path: Path) -> None:
