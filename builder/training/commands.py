@@ -110,6 +110,7 @@ def train(
     refit: options.Refit = _DEFAULT.refit,
     pooling: options.Pooling = _DEFAULT.pooling,
     max_length: options.MaxLength = _DEFAULT.max_length,
+    mlm_epochs: options.MlmEpochs = _DEFAULT.mlm_epochs,
     width: options.Width = _DEFAULT.width,
     layers: options.Layers = _DEFAULT.layers,
     heads: options.Heads = _DEFAULT.heads,

@@ -23,6 +23,7 @@ _AT_LEAST: Final[Mapping[str, float]] = {
     "max_length": 3,
     "epochs": 1,
     "tune_epochs": 0,
+    "mlm_epochs": 0,
     "patience": 1,
     "batch_size": 1,
     "accumulate": 1,
@@ -65,6 +66,8 @@ class TrainingConfig:
         Tokens → text vector, and the longest text in tokens.
     width, layers, heads, dropout, max_history
         Shape of the adapter, see `AdapterConfig`.
+    mlm_epochs
+        Passes over the items' texts in which BERT guesses masked words before anything else.
     id_dropout, feature_dropout
         Share of items known by text alone in a step; of histories without actions or times,
         and of users and items without their profile, vectors or a column of these.
@@ -115,6 +118,7 @@ class TrainingConfig:
     hold_out_items: float = 0.0
     pooling: Pooling = "mean"
     max_length: int = 64
+    mlm_epochs: int = 0
     width: int = 64
     layers: int = 2
     heads: int = 2

@@ -66,6 +66,14 @@ Pooling = Annotated[
         rich_help_panel=_TEXT,
     ),
 ]
+MlmEpochs = Annotated[
+    int,
+    typer.Option(
+        help="Before anything else, so many passes over the items' texts in which BERT guesses "
+        "masked words: for a backbone that has never read the like of them.",
+        rich_help_panel=_TEXT,
+    ),
+]
 MaxLength = Annotated[
     int,
     typer.Option(
@@ -143,7 +151,7 @@ TuneEpochs = Annotated[
     int | None,
     typer.Option(
         help="At most this many passes over the log; 0 leaves the stage out. Default: as many as "
-        "make 100 steps.",
+        "make 300 steps.",
         rich_help_panel=_SECOND,
     ),
 ]

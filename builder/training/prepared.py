@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -25,11 +26,15 @@ from builder.training.adapt import chosen_on
 from builder.training.config import TrainingConfig, learning_layers
 from builder.training.linear_choice import Terms, linear_terms
 from builder.training.lora import check_installed
+from builder.training.masked import adapt_to_texts
 from builder.training.parallel import is_main, wait
 from model_repository.profile import ProfileColumn
 from model_repository.text_tokenizer import TextTokenizer
 
 log = logging.getLogger(__name__)
+
+MLM: Final = "mlm.safetensors"
+"""What BERT has learnt of masked words, until the run is complete."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,18 @@ def prepare(config: TrainingConfig, directory: Path, *, progress: Progress = sil
     wait()
     tokenizer = TextTokenizer(directory / "tokenizer.json", _max_length(config, backbone))
     layers_that_learn(config, backbone)  # refused here, before any work
+    if config.mlm_epochs and start is None:
+        adapt_to_texts(
+            backbone,
+            config.backbone,
+            hub_tokenizer,
+            data.catalogue.texts,
+            epochs=config.mlm_epochs,
+            max_length=_max_length(config, backbone),
+            seed=config.seed,
+            file=directory / MLM,
+            progress=progress,
+        )
     encoder = TextEncoder(backbone, hub_tokenizer.pad_token_id, config.pooling)
     if start is not None:
         encoder = start.encoder

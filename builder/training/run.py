@@ -24,7 +24,7 @@ from builder.training.adapt import MOST_USERS
 from builder.training.config import TrainingConfig, partial_directory
 from builder.training.learning import AGAIN, learn, learn_again
 from builder.training.parallel import is_main, of_main, world
-from builder.training.prepared import prepare
+from builder.training.prepared import MLM, prepare
 from builder.training.trackers import untracked
 
 log = logging.getLogger(__name__)
@@ -166,6 +166,7 @@ def _publish(directory: Path, output: Path) -> list[Row]:
     """Give the complete run its own name; return its table."""
     for name in ("adapter", "tuning", f"adapter{AGAIN}", f"tuning{AGAIN}"):
         shutil.rmtree(directory / name, ignore_errors=True)
+    (directory / "encoder" / MLM).unlink(missing_ok=True)
     metrics = json.loads((directory / "metrics.json").read_text("utf-8"))
     try:
         os.rename(directory, output)  # noqa: PTH104 - Path.rename on Windows replaces; this must not

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from transformers import AutoModel, TrainingArguments
+from transformers import AutoModel, AutoTokenizer, TrainingArguments
 
 from builder.errors import ConfigError
-from builder.model.checkpoint import load_checkpoint
+from builder.model.checkpoint import load_backbone, load_checkpoint
 from builder.model.recommender import encode_texts
 from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder
-from builder.training import lora
+from builder.training import lora, masked
 from builder.training.config import TrainingConfig
 from builder.training.objective import TuningObjective
 from builder.training.run import train
@@ -222,3 +223,79 @@ def test_without_decay_all_layers_learn_alike(backbone: Path, tmp_path: Path) ->
     lower.take_off()
     found = rates(objective, lower.depth(), tmp_path, 1.0)
     assert {rate for name, rate in found.items() if name.startswith("text.")} == {0.01}
+
+
+@pytest.fixture
+def masking(backbone: Path, tmp_path: Path) -> Path:
+    """The same BERT with a mask among its words."""
+    directory = tmp_path / "masking"
+    model = AutoModel.from_pretrained(backbone)
+    tokenizer = AutoTokenizer.from_pretrained(backbone)
+    tokenizer.add_special_tokens({"mask_token": "[MASK]"})
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+def test_masked_words_are_guessed_better_and_better(
+    masking: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(masked, "LEARNING_RATE", 0.005)
+    backbone, tokenizer = load_backbone(str(masking))
+    with caplog.at_level("INFO", "builder"):
+        masked.adapt_to_texts(
+            backbone, str(masking), tokenizer, TEXTS * 50, epochs=8, max_length=8, seed=0,
+            file=tmp_path / "mlm",
+        )  # fmt: skip
+    (line,) = (each for each in caplog.messages if each.startswith("masked words"))
+    first, last = (float(word) for word in line.replace(",", "").split() if "." in word)
+    assert last < 0.8 * first
+    untouched, _ = load_backbone(str(masking))
+    before = untouched.state_dict()
+    changed = {name: weight - before[name] for name, weight in backbone.state_dict().items()}
+    assert learnt(changed) == {"embeddings", "0", "1", "2"}
+
+
+def test_what_masked_words_taught_is_what_the_run_has(
+    config: TrainingConfig, masking: Path, tmp_path: Path
+) -> None:
+    asked = replace(config, backbone=str(masking), mlm_epochs=10, tune_epochs=0, epochs=1)
+    train(asked, tmp_path / "run")
+    before = AutoModel.from_pretrained(masking).state_dict()
+    after = AutoModel.from_pretrained(tmp_path / "run/encoder").state_dict()
+    changed = {name: after[name] - before[name] for name in before}
+    assert learnt(changed) == {"embeddings", "0", "1", "2"}
+    model = load_checkpoint(tmp_path / "run")
+    vectors = encode_texts(model.encoder, model.tokenizer, TEXTS)
+    torch.testing.assert_close(vectors, model.text_vectors, rtol=1e-5, atol=1e-5)
+    assert not list((tmp_path / "run/encoder").glob("mlm*"))
+
+
+def test_masked_words_are_not_guessed_twice_when_a_run_goes_on(
+    config: TrainingConfig, masking: Path, tmp_path: Path
+) -> None:
+    asked = replace(config, backbone=str(masking), mlm_epochs=2, tune_epochs=0)
+    train(asked, tmp_path / "undisturbed")
+    for task in ("guess masked words", "train the network"):
+
+        def interrupt(current: str, _done: int, _total: int, task: str = task) -> None:
+            if current == task:
+                raise KeyboardInterrupt
+
+        output = tmp_path / task
+        with pytest.raises(KeyboardInterrupt):
+            train(asked, output, progress=interrupt)
+        tasks: list[str] = []
+        train(asked, output, resume=True, progress=partial(_note, tasks))
+        assert ("guess masked words" in tasks) == (task == "guess masked words")
+        assert figures(output) == figures(tmp_path / "undisturbed")
+
+
+def _note(tasks: list[str], task: str, _done: int, _total: int) -> None:
+    tasks.append(task)
+
+
+def test_a_backbone_without_a_mask_is_refused(config: TrainingConfig, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--mlm-epochs: the tokenizer of .* has no mask"):
+        train(replace(config, mlm_epochs=1), tmp_path / "run")
