@@ -17,7 +17,7 @@ _LOGARITHMIC: Final = frozenset({"learning_rate", "tune_learning_rate", "weight_
 _SAME_FOR_ALL: Final = frozenset(
     {
         "data", "backbone", "split", "hold_out_items", "seed", "warm_start",
-        "pooling", "max_length", "linear_entries",
+        "pooling", "max_length", "linear_entries", "mlm_epochs", "refit",
     }
 )  # fmt: skip
 """Options that say what is compared on, or what is prepared once for all trials."""

@@ -68,13 +68,15 @@ def test_every_problem_of_a_space_is_in_one_message() -> None:
     with pytest.raises(ConfigError) as caught:
         search_space(
             CONFIG,
-            ["colour", "seed=1,2", "patience", "width=1:x", "dropout=0.5:0.1", "width=63,64",
-             "learning_rate=0:1"],
+            ["colour", "seed=1,2", "mlm_epochs=0,1", "refit=none,all", "patience",
+             "width=1:x", "dropout=0.5:0.1", "width=63,64", "learning_rate=0:1"],
         )  # fmt: skip
     lines = str(caught.value).splitlines()
     for option, problem in (
         ("colour", "cannot be tried; choose from width, layers"),
         ("seed", "cannot be tried"),
+        ("mlm_epochs", "cannot be tried"),  # texts are encoded once for all trials
+        ("refit", "cannot be tried"),
         ("patience", "write the values to try"),
         ("width=1:x", "neither LOW:HIGH nor A,B,C of int"),
         ("dropout=0.5:0.1", "LOW must be below HIGH"),
