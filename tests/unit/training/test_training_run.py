@@ -592,20 +592,21 @@ def test_the_time_of_a_request_is_learnt_and_known_wherever_it_counts(
         request_time=("weekday", "hour"),
         time_zone="Etc/GMT-1",
     )
-    timed = replace(config, data=data, epochs=30, patience=30, tune_epochs=0, feature_dropout=0.1)
+    timed = replace(
+        config, data=data, epochs=30, patience=30, tune_epochs=0, feature_dropout=0.1, refit="none"
+    )
     train(timed, tmp_path / "run")
     run = load_run(tmp_path / "run")
     assert [column.name for column in run.model.profile] == ["hour", "weekday"]
     histories = run.split.test.histories
-    network = run.model.scorer("network")  # that which the time is told to
-    assert rank_holdout(network, run.split.test, ITEMS).ndcg(10) > 0.9
-    # The very figures of the table come again, and the gates of an export know the times too.
-    (row,) = (each for each in figures(tmp_path / "run") if each["name"] == NAMES[9])
     known = rank_holdout(run.model.scorer(), run.split.test, ITEMS).ndcg(10)
+    assert known > 0.8
+    # The very figures of the table come again, and the gates of an export know the times too.
+    (row,) = (each for each in figures(tmp_path / "run") if each["name"].endswith("whole model"))
     assert known == pytest.approx(row["metrics"]["ndcg@10"])
-    assert rank_holdout(network, load_validation(tmp_path / "run"), ITEMS).ndcg(10) > 0.9
+    assert rank_holdout(run.model.scorer(), load_validation(tmp_path / "run"), ITEMS).ndcg(10) > 0.8
     unknown = replace(run.split.test, histories=replace(histories, profiles=None))
-    assert rank_holdout(network, unknown, ITEMS).ndcg(10) < 0.6
+    assert rank_holdout(run.model.scorer(), unknown, ITEMS).ndcg(10) < 0.6
 
     again = replace(timed, epochs=1, warm_start=str(tmp_path / "run"))
     train(again, tmp_path / "again")
