@@ -16,11 +16,13 @@ from rich.table import Table
 from builder.data.description import PERCENTILES, Description, describe
 from builder.data.options import (
     ColumnMap,
+    Context,
     DataFormat,
     InteractionsFile,
     ItemsFile,
     MinEvents,
     MinRating,
+    TargetActions,
     TextTemplate,
     UsersFile,
     data_config,
@@ -48,6 +50,8 @@ def describe_command(
     column: ColumnMap = None,
     text: TextTemplate = None,
     min_rating: MinRating = None,
+    target_actions: TargetActions = None,
+    context: Context = "keep",
     min_events: MinEvents = 1,
     backbone: Annotated[
         str | None,
@@ -67,6 +71,8 @@ def describe_command(
         column=column,
         text=text,
         min_rating=min_rating,
+        target_actions=target_actions,
+        context=context,
         min_events=min_events,
     )
     log, catalogue = read(config)

@@ -14,7 +14,8 @@ from builder.data.template import Template
 from builder.errors import ConfigError
 
 FORMATS: Final = ("auto", "recbole", "movielens", "table")
-_LISTS: Final = ("profile", "item_profile", "item_vectors", "request_time")
+CONTEXT: Final = ("keep", "drop")
+_LISTS: Final = ("profile", "item_profile", "item_vectors", "request_time", "target_actions")
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,15 @@ class DataConfig:
         Template of an item's text over the columns of the item file; None for the default of the
         format.
     min_rating
-        Keep the events rated this or higher; None keeps all.
+        The events rated this or higher are targets, what a recommendation is to lead to; None: all
+        are.
+    target_actions
+        The actions of which events are targets; empty: whatever the action.
+    context
+        What becomes of the events that are no targets: with ``keep`` they stay in the histories, so
+        that the model knows what a user has seen and not liked, with ``drop`` they are left out.
     min_events
-        Keep the users with at least this many events, counted after ``min_rating``.
+        Keep the users with at least this many targets.
     profile, item_profile
         Columns of the user file that the model is to know of a user, and of the item file that it
         is to know of an item beside its text.
@@ -78,6 +85,8 @@ class DataConfig:
     columns: Columns = Columns()
     text: str | None = None
     min_rating: float | None = None
+    target_actions: tuple[str, ...] = ()
+    context: str = "keep"
     min_events: int = 1
     profile: tuple[str, ...] = ()
     item_profile: tuple[str, ...] = ()
@@ -95,6 +104,13 @@ class DataConfig:
         ]
         if self.format not in FORMATS:
             problems.append(f"format {self.format!r}: must be one of {', '.join(FORMATS)}")
+        if self.context not in CONTEXT:
+            problems.append(f"context {self.context!r}: must be one of {', '.join(CONTEXT)}")
+        problems += [
+            f"target_actions {name!r}: must be the name of an action, once"
+            for place, name in enumerate(self.target_actions)
+            if not _is_text(name) or name is None or name in self.target_actions[:place]
+        ]
         if not _is_number(self.min_rating):
             problems.append(f"min_rating {self.min_rating!r}: must be a finite number")
         if type(self.min_events) is not int or self.min_events < 1:
@@ -150,6 +166,8 @@ class DataConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> DataConfig:
         """Build the configuration from JSON values; keys left out get their defaults.
 
+        But for ``context``: runs of before there was such a key had dropped it.
+
         Raises
         ------
         ConfigError
@@ -175,7 +193,7 @@ class DataConfig:
         ]
         profiles = {name: values.get(name, ()) for name in _LISTS}
         problems += [
-            f"{name} {given!r}: must be a list of columns"
+            f"{name} {given!r}: must be a list of names"
             for name, given in profiles.items()
             if isinstance(given, str) or not isinstance(given, Sequence)
         ]
@@ -184,6 +202,7 @@ class DataConfig:
         _raise_if_any(problems)
         return cls(
             **{
+                "context": "drop",
                 **values,
                 "directory": Path(values["directory"]),
                 "columns": Columns(**columns),

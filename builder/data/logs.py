@@ -1,7 +1,7 @@
 """Reads the log of events, of any size: a batch of rows becomes numbers before the next is read.
 
-What stays in memory is 16 bytes an event (20 with actions) and the ids of the users. Sorting
-takes about as much again while it lasts.
+What stays in memory is 16 bytes an event (20 with actions, and one more where some are context) and
+the ids of the users. Sorting takes about as much again while it lasts.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from builder.data.problems import SHOWN_PER_KIND, Problems
 from builder.data.tables import Catalogue, Interactions
 from builder.data.times import KINDS, UNREADABLE, TimeColumn
 
+LIKED: Final = "liked"
+DISLIKED: Final = "disliked"
+"""Actions of a log that has none, but ratings and a minimum that not all of them reach."""
 _BLOCK_BYTES: Final = 1 << 20  # of which pyarrow reads many ahead
 
 
@@ -37,6 +40,7 @@ def read_log(
     if log is None:
         return None
     required = {"user", "item"} | ({"rating"} if config.min_rating is not None else set())
+    required |= {"action"} if config.target_actions else set()
     required |= {f.name for f in fields(columns) if getattr(layout.given, f.name) is not None}
     present = [
         log.has(getattr(columns, role) or role, role, problems)
@@ -64,8 +68,8 @@ def read_log(
         problems.add(
             "empty log",
             f"{log.path}: none of the {events.rows:,} events is left after the minimum rating "
-            f"({config.min_rating}) and the minimum of events per user ({config.min_events}); "
-            "lower them",
+            f"({config.min_rating}), the target actions ({', '.join(config.target_actions)}) and "
+            f"the minimum of events per user ({config.min_events}); lower or widen them",
         )
         return None
     return interactions
@@ -74,8 +78,8 @@ def read_log(
 class _Events:
     """The events read so far, and what is wrong with them.
 
-    Of an event whose rating is too low nothing stays but its user's id and its action: they are
-    numbered as they first appear in the file.
+    Of an event that is dropped nothing stays but its user's id and its action: they are numbered as
+    they first appear in the file.
     """
 
     def __init__(self, config: DataConfig, layout: Layout, catalogue: Catalogue | None) -> None:
@@ -91,6 +95,7 @@ class _Events:
         self._user = bytearray()
         self._item = bytearray()
         self._action = bytearray()
+        self._target = bytearray()  # BOOL [E]; empty where all that is kept are targets
         self._without_user = _Wrong(lambda _: "the value is missing; fill it in or remove the row")
         self._without_item = _Wrong(lambda _: "the value is missing; fill it in or remove the row")
         self._unknown_items = _Wrong(
@@ -117,16 +122,25 @@ class _Events:
         blank = pa.repeat(pa.scalar("", pa.large_string()), batch.rows)
         user = batch.columns.get(columns.user or "", blank)
         item = batch.columns.get(columns.item or "", blank)
-        keep = np.ones(batch.rows, np.bool_)
+        keep = target = np.ones(batch.rows, np.bool_)
         if self._config.min_rating is not None:
             text = batch.columns.get(columns.rating or "", blank)
             ratings = _ratings(text)
             self._bad_ratings.add(self.rows, ~np.isfinite(ratings), text)
-            keep = ratings >= self._config.min_rating
+            target = ratings >= self._config.min_rating
         action = batch.columns.get(columns.action or "")
-        if action is not None:
+        actions = None if action is None else self._actions.encode(action)
+        if actions is not None and self._config.target_actions:
+            numbers = self._actions.numbers
+            wanted = [numbers.get(name, -1) for name in self._config.target_actions]
+            target = target & np.isin(actions, wanted)
+        if self._config.context == "drop":
+            keep = target
+        elif self._chooses:
+            self._target += target.data
+        if actions is not None:
             self._action += bytes(len(self._user) - len(self._action))  # events before had none
-            self._action += self._actions.encode(action)[keep].data
+            self._action += actions[keep].data
         self._without_user.add(self.rows, _is_blank(user), user)
         self._user += self._users.encode(user)[keep].data
         self._item += self._items(item)[keep].data
@@ -148,6 +162,11 @@ class _Events:
         self._unknown_items.add(self.rows, (items < 0) & ~without, text)
         return items
 
+    @property
+    def _chooses(self) -> bool:
+        """Whether there may be events that are no targets."""
+        return self._config.min_rating is not None or bool(self._config.target_actions)
+
     def report(self, log: TextFile, problems: Problems) -> None:
         """Record what is wrong with the rows of this log, which are all here."""
         columns = self._columns
@@ -161,6 +180,14 @@ class _Events:
             self._report_odd_time(log, problems, time)
         rating = columns.rating or ""
         self._bad_ratings.report(log, problems, "ratings that cannot be read", rating)
+        met = sorted(name for name in self._actions.numbers if name)
+        for name in self._config.target_actions:
+            if columns.action in log.names and name not in met:
+                problems.add(
+                    "target actions that are not in the log",
+                    f"{log.path}: no event has the target action {name!r}; give one of "
+                    f"{', '.join(met)}",
+                )
 
     def _report_odd_time(self, log: TextFile, problems: Problems, column: str) -> None:
         odd = self._times.odd()
@@ -183,7 +210,10 @@ class _Events:
         users = np.frombuffer(self._user, np.int32)
         self._user = bytearray()  # the array alone holds the memory, until it is let go
         counts = np.bincount(users, minlength=len(self._users.numbers))
-        enough = counts >= self._config.min_events
+        target = np.frombuffer(self._target, np.bool_) if self._target else None
+        self._target = bytearray()
+        wanted = counts if target is None else np.bincount(users[target], minlength=len(counts))
+        enough = wanted >= max(self._config.min_events, 1)
         kept = np.flatnonzero(enough)
         keep = ... if len(kept) == np.count_nonzero(counts) else enough[users]  # ... copies nothing
         users = users[keep]
@@ -209,6 +239,13 @@ class _Events:
             numbers = np.array([actions.index(name) + 1 if name else 0 for name in met], np.int32)
             action = numbers[np.frombuffer(self._action, np.int32)[keep][order]]
             self._action = bytearray()
+        if target is not None:
+            target = target[keep][order]
+            if target.all():
+                target = None
+            elif action is None:
+                # Whoever asks says by an action what the log said by its ratings.
+                action, actions = np.where(target, 2, 1).astype(np.int32), [DISLIKED, LIKED]
         user_ids = list(self._users.numbers)
         return Interactions(
             user_ids=[user_ids[user] for user in kept],
@@ -217,6 +254,7 @@ class _Events:
             time=time,
             action=action,
             actions=actions,
+            target=target,
         )
 
 

@@ -20,7 +20,7 @@ from typing import Annotated
 
 import typer
 
-from builder.data.config import FORMATS, Columns, DataConfig
+from builder.data.config import CONTEXT, FORMATS, Columns, DataConfig
 from builder.data.request_time import REQUEST_TIME
 from builder.errors import ConfigError
 
@@ -127,12 +127,36 @@ TimeZone = Annotated[
 ]
 MinRating = Annotated[
     float | None,
-    typer.Option(help="Keep only events rated this or higher.", rich_help_panel=_PANEL),
+    typer.Option(
+        help="Recommend what will be rated this or higher; see --context for the other events.",
+        rich_help_panel=_PANEL,
+    ),
+]
+TargetActions = Annotated[
+    str | None,
+    typer.Option(
+        "--target-actions",
+        metavar="ACTION,ACTION",
+        help="Recommend what will lead to one of these actions, as in purchase; see --context for "
+        "the other events.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Context = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(CONTEXT),
+        help="What becomes of events with lower ratings or other actions: keep them in the "
+        "histories, as things that the user has met, or drop them.",
+        rich_help_panel=_PANEL,
+    ),
 ]
 MinEvents = Annotated[
     int,
     typer.Option(
-        help="Keep only users with at least this many events.", min=1, rich_help_panel=_PANEL
+        help="Keep only users with at least this many events of the kind that is recommended.",
+        min=1,
+        rich_help_panel=_PANEL,
     ),
 ]
 
@@ -147,6 +171,8 @@ def data_config(
     column: Sequence[str] | None = None,
     text: str | None = None,
     min_rating: float | None = None,
+    target_actions: str | None = None,
+    context: str = "keep",
     min_events: int = 1,
     profile: str | None = None,
     item_profile: str | None = None,
@@ -183,6 +209,8 @@ def data_config(
         columns=Columns(**mapping),
         text=text,
         min_rating=min_rating,
+        target_actions=_names(target_actions),
+        context=context,
         min_events=min_events,
         profile=_names(profile),
         item_profile=_names(item_profile),

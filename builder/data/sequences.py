@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ class Sequences:
     profiles
         INT32 [U, P], ids of each user's profile, what is known of the request at its end, 0 for
         "not known"; None when nothing of the users is known. See `builder.data.profiles`.
+    target
+        BOOL [E], which events are to be predicted. The others are context: known of a user, seen,
+        but not what a recommendation is to lead to. None when there is no context.
     """
 
     user_ids: list[str]
@@ -38,17 +41,19 @@ class Sequences:
     times: NDArray[np.int64] | None
     actions: NDArray[np.int32] | None
     profiles: NDArray[np.int32] | None = None
+    target: NDArray[np.bool_] | None = None
 
     @classmethod
     def from_interactions(cls, interactions: Interactions, min_events: int = 1) -> Sequences:
-        """Group the events by user, leaving out users with fewer than ``min_events``."""
+        """Group the events by user, leaving out users with fewer than ``min_events`` targets."""
         counts = np.bincount(interactions.user, minlength=len(interactions.user_ids))
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         everyone = cls(
             interactions.user_ids, offsets, interactions.item, interactions.time,
-            interactions.action,
+            interactions.action, target=interactions.target,
         )  # fmt: skip
-        return everyone.part(offsets[:-1], offsets[1:], counts >= max(min_events, 1))
+        enough = np.diff(everyone.targets_before) >= max(min_events, 1)
+        return everyone.part(offsets[:-1], offsets[1:], enough)
 
     def __len__(self) -> int:
         return len(self.user_ids)
@@ -57,6 +62,31 @@ class Sequences:
     def lengths(self) -> NDArray[np.int64]:
         """INT64 [U], events of each user."""
         return np.diff(self.offsets)
+
+    @property
+    def targets_before(self) -> NDArray[np.int64]:
+        """INT64 [U + 1], how many targets lie before each of the offsets."""
+        if self.target is None:
+            return self.offsets
+        before: NDArray[np.int64] = np.concatenate([[0], np.cumsum(self.target)])[self.offsets]
+        return before
+
+    @property
+    def target_places(self) -> NDArray[np.int64]:
+        """INT64 [T], flat positions of the targets."""
+        if self.target is None:
+            return np.arange(len(self.items))
+        return np.flatnonzero(self.target)
+
+    def without_context(self) -> Sequences:
+        """Return the targets alone; a user without any stays, with an empty history."""
+        if self.target is None:
+            return self
+        return replace(self.where(self.target), target=None)
+
+    def without_distinction(self) -> Sequences:
+        """Return every event as a target, the context too."""
+        return self if self.target is None else replace(self, target=None)
 
     def items_of(self, user: int) -> NDArray[np.int32]:
         """INT32 [H], a view: the catalogue indices that this user met, oldest first."""
@@ -85,6 +115,7 @@ class Sequences:
             None if self.times is None else self.times[events],
             None if self.actions is None else self.actions[events],
             None if self.profiles is None else self.profiles[start:stop],
+            None if self.target is None else self.target[events],
         )
 
     def where(self, events: NDArray[np.bool_]) -> Sequences:
@@ -97,6 +128,7 @@ class Sequences:
             None if self.times is None else self.times[events],
             None if self.actions is None else self.actions[events],
             self.profiles,
+            None if self.target is None else self.target[events],
         )
 
     def part(
@@ -117,4 +149,5 @@ class Sequences:
             None if self.times is None else self.times[events],
             None if self.actions is None else self.actions[events],
             None if self.profiles is None else self.profiles[users],
+            None if self.target is None else self.target[events],
         )

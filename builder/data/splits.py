@@ -3,7 +3,8 @@
 Beside either, a share of the items can be held out altogether (`split_log`).
 
 Both go by the order of ``Sequences``, where equal times keep the order of the log, so a split
-depends on nothing but the log.
+depends on nothing but the log. What is held out is a target each; context, where a log has any,
+lies in the histories, and users are counted by their targets.
 """
 
 from __future__ import annotations
@@ -147,15 +148,18 @@ def split_log(
         found = replace(
             split(sequences.where(~is_cold[sequences.items])),
             cold_items=cold_items,
-            cold=_last_cold(sequences, is_cold[sequences.items]),
+            cold=_last_cold(sequences, is_cold),
         )
     else:
         found = split(sequences)
     return found if refit else replace(found, refit=None)
 
 
-def _last_cold(sequences: Sequences, cold: NDArray[np.bool_]) -> Holdout:
-    """Hold out each user's last event of those marked in BOOL [E], if anything came before it."""
+def _last_cold(sequences: Sequences, is_cold: NDArray[np.bool_]) -> Holdout:
+    """Hold out each user's last target of items BOOL [n], if anything came before it."""
+    cold = is_cold[sequences.items]
+    if sequences.target is not None:
+        cold &= sequences.target
     place = np.where(cold, np.arange(len(cold)), -1)
     # A user whose last mark lies before their own events has none.
     last = np.concatenate([[-1], np.maximum.accumulate(place)])[sequences.offsets[1:]]
@@ -183,18 +187,30 @@ def leave_one_out(sequences: Sequences) -> Split:
     DataError
         There are not even two users with 2 events.
     """
-    enough = sequences.lengths >= 3
+    targets = np.diff(sequences.targets_before)
+    enough = targets >= 3
     if not enough.any():
         return _deal_out(sequences)
-    most = min(VALIDATION_USERS, ceil(VALIDATION_SHARE * (len(sequences.items) - enough.sum())))
+    most = min(VALIDATION_USERS, ceil(VALIDATION_SHARE * (targets.sum() - enough.sum())))
     validation = _some(sequences, enough, most)
-    stops = sequences.offsets[1:]
+    last, before = _last_target(sequences), _last_target(sequences, back=1)
+    until_test = np.where(enough, last, sequences.offsets[1:])
     return _leave_out(
         sequences,
-        validation=_hold_out(sequences, stops - 2, validation),
-        test=_hold_out(sequences, stops - 1, enough),
-        learnt=(stops - enough - validation, stops - enough),
+        validation=_hold_out(sequences, before, validation),
+        test=_hold_out(sequences, last, enough),
+        learnt=(np.where(validation, before, until_test), until_test),
     )
+
+
+def _last_target(sequences: Sequences, back: int = 0) -> NDArray[np.int64]:
+    """INT64 [U], flat position of each user's last target, or of one some targets before it.
+
+    Where a user has not so many, it means nothing.
+    """
+    places = np.append(sequences.target_places, 0)
+    found: NDArray[np.int64] = places[sequences.targets_before[1:] - 1 - back]
+    return found
 
 
 def _some(sequences: Sequences, users: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
@@ -216,7 +232,7 @@ def _evenly(many: int, most: int) -> NDArray[np.int64]:
 
 
 def _deal_out(sequences: Sequences) -> Split:
-    pairs = np.flatnonzero(sequences.lengths == 2)
+    pairs = np.flatnonzero(np.diff(sequences.targets_before) == 2)
     if len(pairs) < 2:
         raise DataError(
             "leave-one-out: no user has 3 events (one to learn from, one for validation, one for "
@@ -226,12 +242,12 @@ def _deal_out(sequences: Sequences) -> Split:
     place = np.full(len(sequences), -1)
     place[pairs] = np.arange(len(pairs)) % 10
     validation, test = _some(sequences, place == 0, VALIDATION_USERS), place == 1
-    last = sequences.offsets[1:] - 1
+    last, stops = _last_target(sequences), sequences.offsets[1:]
     return _leave_out(
         sequences,
         validation=_hold_out(sequences, last, validation),
         test=_hold_out(sequences, last, test),
-        learnt=(last + ~(validation | test), last + ~test),
+        learnt=(np.where(validation | test, last, stops), np.where(test, last, stops)),
     )
 
 
@@ -245,6 +261,7 @@ def _leave_out(
     """Learn from each user's events up to a flat position: before validation, and after it."""
     starts = sequences.offsets[:-1]
     train, refit = (sequences.part(starts, stops, stops > starts) for stops in learnt)
+    learnt_from, with_validation = (each.targets_before[-1] for each in (train, refit))
     return Split(
         train=train,
         validation=validation,
@@ -252,7 +269,7 @@ def _leave_out(
         cold_items=np.empty(0, np.int32),
         cold=Holdout(sequences.rows(0, 0), np.empty(0, np.int32)),
         everything=sequences,
-        refit=refit if len(refit.items) > (1 + REFIT_SHARE) * len(train.items) else None,
+        refit=refit if with_validation > (1 + REFIT_SHARE) * learnt_from else None,
     )
 
 
@@ -261,11 +278,11 @@ def temporal_split(
 ) -> Split:
     """Split at two moments, the same for all users.
 
-    Training has the events before ``validation_from``. A user's target is their first event in
+    Training has the events before ``validation_from``. A user's target is their first one in
     the window: from ``validation_from`` up to ``test_from`` for validation, from ``test_from`` on
-    for test. The history is everything before the window, possibly nothing. Users without an
-    event in a window are not in that holdout, those without one before ``validation_from`` not
-    in training.
+    for test. The history is everything before it, possibly nothing. Users without a target in a
+    window are not in that holdout, those without an event before ``validation_from`` not in
+    training.
 
     Parameters
     ----------
@@ -298,13 +315,15 @@ def temporal_split(
             "seconds); test must start later, so give both moments"
         )
     stops = sequences.offsets[1:]
-    validation = _first_at(sequences, times, validation_from)
-    test = _first_at(sequences, times, test_from)
+    until_validation = _first_at(sequences, times, validation_from)
+    until_test = _first_at(sequences, times, test_from)
+    validation = _next_target(sequences, until_validation)
+    test = _next_target(sequences, until_test)
     split = _leave_out(
         sequences,
-        validation=_hold_out(sequences, validation, validation < test),
+        validation=_hold_out(sequences, validation, validation < until_test),
         test=_hold_out(sequences, test, test < stops),
-        learnt=(validation, test),
+        learnt=(until_validation, until_test),
     )
     sizes = {
         "training": len(split.train),
@@ -326,6 +345,12 @@ def _first_at(sequences: Sequences, times: NDArray[np.int64], moment: int) -> ND
     before = np.concatenate([[0], np.cumsum(times < moment)])
     counts: NDArray[np.int64] = np.diff(before[sequences.offsets])
     return sequences.offsets[:-1] + counts
+
+
+def _next_target(sequences: Sequences, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """INT64 [U], flat position of the first target from each position on; E where there is none."""
+    places = np.append(sequences.target_places, len(sequences.items))
+    return places[np.searchsorted(places[:-1], starts)]
 
 
 def _hold_out(

@@ -61,6 +61,9 @@ class Interactions:
         INT32 [E], 1-based index into ``actions``, 0 for "not known". None when the log has none.
     actions
         The distinct actions, sorted.
+    target
+        BOOL [E], whether a recommendation is to lead to such an event; the others are context, see
+        `DataConfig`. None when all are targets.
     profile
         A row for each of ``user_ids``: the columns of the user file that were asked for, as
         strings, an empty one where nothing is known. None when none were.
@@ -72,6 +75,7 @@ class Interactions:
     time: NDArray[np.int64] | None
     action: NDArray[np.int32] | None
     actions: list[str]
+    target: NDArray[np.bool_] | None = None
     profile: pd.DataFrame | None = None
 
     def __len__(self) -> int:

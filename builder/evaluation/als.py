@@ -14,7 +14,7 @@ from scipy import sparse
 
 from builder.data.sequences import Sequences
 from builder.data.splits import Split
-from builder.evaluation.baselines import Fit, best_on
+from builder.evaluation.baselines import Fit, View, best_on
 from builder.evaluation.ranking import Scorer
 
 ALS_FACTORS: Final = (32, 64, 128)
@@ -68,7 +68,9 @@ class ImplicitALS:
         return scores
 
 
-def implicit_als(split: Split, items: int, *, seed: int = 0) -> Scorer:
+def implicit_als(
+    split: Split, items: int, *, seed: int = 0, view: View = Sequences.without_context
+) -> Scorer:
     """ALS with factors, regularisation and weight of a meeting chosen on validation."""
 
     def tried() -> Iterator[tuple[Scorer, Fit]]:
@@ -81,9 +83,9 @@ def implicit_als(split: Split, items: int, *, seed: int = 0) -> Scorer:
                 weight=weight,
                 seed=seed,
             )
-            yield fit(split.train), fit
+            yield fit(view(split.train)), fit
 
-    return best_on(tried(), split, items)
+    return best_on(tried(), split, items, view)
 
 
 def _met(sequences: Sequences, items: int) -> sparse.csr_matrix:

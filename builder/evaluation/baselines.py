@@ -1,4 +1,8 @@
-"""What the model has to beat, under the same protocol and code."""
+"""What the model has to beat, under the same protocol and code.
+
+Where a log has context, events that are no targets, a baseline has one view of the histories, to
+learn from and to be asked with: the targets alone, as it is usual, or all events alike.
+"""
 
 from __future__ import annotations
 
@@ -52,13 +56,28 @@ class ItemWeights:
 
 Fit = Callable[[Sequences], Scorer]
 """Works a baseline out from training histories."""
+View = Callable[[Sequences], Sequences]
 
 
-def baselines(split: Split, items: int) -> dict[str, Scorer]:
+class Viewed:
+    """A scorer that is asked with a view of the histories."""
+
+    def __init__(self, scorer: Scorer, view: View) -> None:
+        self._scorer = scorer
+        self._view = view
+
+    def scores(self, histories: Sequences) -> NDArray[np.float32]:
+        return self._scorer.scores(self._view(histories))
+
+
+def baselines(
+    split: Split, items: int, view: View = Sequences.without_context
+) -> dict[str, Scorer]:
     """Popularity, ItemKNN and EASE, their one parameter each chosen on validation.
 
     They learn from what the model learns from. EASE is left out above `EASE_LIMIT` items.
     """
+    train = view(split.train)
 
     def neighbours(shrinkage: float, train: Sequences) -> Scorer:
         return ItemWeights(
@@ -69,41 +88,45 @@ def baselines(split: Split, items: int) -> dict[str, Scorer]:
         return ItemWeights(ease(train, items, regularisation=ridge))
 
     # Of the large matrices only the best so far and the one being tried exist.
-    shrunk = ((fit(split.train), fit) for fit in _each(neighbours, NEIGHBOUR_SHRINKAGE))
+    shrunk = ((fit(train), fit) for fit in _each(neighbours, NEIGHBOUR_SHRINKAGE))
     found: dict[str, Scorer] = {
-        "popularity": Popularity(split.learnt, items),
-        "ItemKNN": best_on(shrunk, split, items),
+        "popularity": Popularity(view(split.learnt), items),
+        "ItemKNN": best_on(shrunk, split, items, view),
     }
     if items <= EASE_LIMIT:
-        ridges = ((fit(split.train), fit) for fit in _each(weights, EASE_REGULARISATION))
-        found["EASE"] = best_on(ridges, split, items)
+        ridges = ((fit(train), fit) for fit in _each(weights, EASE_REGULARISATION))
+        found["EASE"] = best_on(ridges, split, items, view)
     return found
 
 
-def recency_ease(split: Split, items: int) -> Scorer:
+def recency_ease(split: Split, items: int, view: View = Sequences.without_context) -> Scorer:
     """EASE on histories in which older events weigh less, chosen on validation."""
 
     def tried() -> Iterator[tuple[Scorer, Fit]]:
         for ridge in EASE_REGULARISATION:
-            matrix = ease(split.train, items, regularisation=ridge)
+            matrix = ease(view(split.train), items, regularisation=ridge)
             for decay in RECENCY_DECAY:
                 yield ItemWeights(matrix, decay), partial(fit, ridge, decay)
 
     def fit(ridge: float, decay: float, train: Sequences) -> Scorer:
         return ItemWeights(ease(train, items, regularisation=ridge), decay)
 
-    return best_on(tried(), split, items)
+    return best_on(tried(), split, items, view)
 
 
-def best_on(candidates: Iterable[tuple[Scorer, Fit]], split: Split, items: int) -> Scorer:
+def best_on(
+    candidates: Iterable[tuple[Scorer, Fit]], split: Split, items: int, view: View
+) -> Scorer:
     """What has the highest NDCG@10 on validation, fitted again if the validation events join in.
 
-    ``candidates`` are scorers fitted to the training histories, and how to do so.
+    ``candidates`` are scorers fitted to a view of the training histories, and how to do so.
     """
-    scorer, fit = max(
-        candidates, key=lambda each: rank_holdout(each[0], split.validation, items).ndcg(10)
-    )
-    return scorer if split.refit is None else fit(split.refit)
+
+    def figure(candidate: tuple[Scorer, Fit]) -> float:
+        return rank_holdout(Viewed(candidate[0], view), split.validation, items).ndcg(10)
+
+    scorer, fit = max(candidates, key=figure)
+    return Viewed(scorer if split.refit is None else fit(view(split.refit)), view)
 
 
 def _each(fit: Callable[[float, Sequences], Scorer], parameters: Iterable[float]) -> Iterator[Fit]:

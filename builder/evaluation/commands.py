@@ -11,11 +11,13 @@ import typer
 from builder import console
 from builder.data.options import (
     ColumnMap,
+    Context,
     DataFormat,
     InteractionsFile,
     ItemsFile,
     MinEvents,
     MinRating,
+    TargetActions,
     TextTemplate,
     UsersFile,
     data_config,
@@ -138,6 +140,8 @@ def baselines(
     column: ColumnMap = None,
     text: TextTemplate = None,
     min_rating: MinRating = None,
+    target_actions: TargetActions = None,
+    context: Context = "keep",
     min_events: MinEvents = 1,
     split: options.SplitMethod = TrainingConfig.split,
     seed: options.Seed = TrainingConfig.seed,
@@ -169,6 +173,8 @@ def baselines(
             column=column,
             text=text,
             min_rating=min_rating,
+            target_actions=target_actions,
+            context=context,
             min_events=min_events,
         )
         contest = Contest.of_data(TrainingConfig(config, backbone="", split=split, seed=seed))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from builder.data import Sequences, Split, read, split_log
 from builder.evaluation.als import als_is_installed, implicit_als
-from builder.evaluation.baselines import baselines, recency_ease
+from builder.evaluation.baselines import View, baselines, recency_ease
 from builder.evaluation.figures import WHOLE, Figures, judge_of, rows
 from builder.evaluation.lists import ListJudge
 from builder.evaluation.ranking import Scorer
@@ -57,6 +57,30 @@ class Contest:
         return cls(run.training, run.split, model.catalogue.item_ids, len(model.actions), run)
 
 
+def _scorers(
+    contest: Contest, view: View, *, with_sasrec: bool, progress: Progress
+) -> dict[str, Scorer]:
+    """Every baseline that can be had here, by a view of the histories."""
+    split, items, training = contest.split, len(contest.item_ids), contest.training
+    scorers = baselines(split, items, view)
+    if items <= EASE_LIMIT:
+        scorers["EASE with recency"] = recency_ease(split, items, view)
+    if als_is_installed():
+        scorers["ALS"] = implicit_als(split, items, seed=training.seed, view=view)
+    if with_sasrec:
+        with tempfile.TemporaryDirectory() as state:
+            scorers["SASRec"] = train_sasrec(
+                split,
+                items,
+                contest.actions,
+                training,
+                Path(state),
+                view=view,
+                progress=progress,
+            )
+    return scorers
+
+
 def contest_figures(
     contest: Contest,
     recorded: Mapping[str, Path],
@@ -73,19 +97,15 @@ def contest_figures(
     others = {
         name: read_scores(file, split.test, contest.item_ids) for name, file in recorded.items()
     }
-    scorers: dict[str, Scorer] = baselines(split, items)
-    if items <= EASE_LIMIT:
-        scorers["EASE with recency"] = recency_ease(split, items)
-    if als_is_installed():
-        seed = contest.training.seed
-        scorers["ALS"] = implicit_als(split, items, seed=seed)
-    else:
+    if not als_is_installed():
         log.warning("ALS is left out: pip install 'tritonrec[evaluation]'")
-    if with_sasrec:
-        with tempfile.TemporaryDirectory() as state:
-            scorers["SASRec"] = train_sasrec(
-                split, items, contest.actions, contest.training, Path(state), progress=progress
-            )
+    views: dict[str, View] = {"": Sequences.without_context}
+    if split.train.target is not None:
+        views[", all events"] = Sequences.without_distinction
+    scorers: dict[str, Scorer] = {}
+    for suffix, view in views.items():
+        found = _scorers(contest, view, with_sasrec=with_sasrec, progress=progress)
+        scorers |= {f"{name}{suffix}": scorer for name, scorer in found.items()}
     scorers |= others
     judge = ListJudge.of(split.learnt, items)
     if contest.run is not None:

@@ -51,9 +51,11 @@ def with_new_items(
 
 
 def with_catalogue(
-    model: Recommender, catalogue: Catalogue, actions: Sequence[str]
+    model: Recommender, catalogue: Catalogue, actions: Sequence[str], *, context: bool = False
 ) -> InterestAdapter:
     """The model's network for another catalogue and other actions, to be trained on.
+
+    With ``context``, also on events that are no targets.
 
     What both know keeps what it has learnt, by id or name, and a cold item its neighbours' place;
     what is new starts as its text alone, or without effect.
@@ -66,8 +68,11 @@ def with_catalogue(
     for name, rows in (("residual.weight", items), ("bias", items), ("action.weight", kinds)):
         state[name] = _rows(state[name], rows)
     state |= _beside_text(model, catalogue)
-    config = replace(adapter.config, items=len(items), actions=len(actions))
+    context |= adapter.config.context
+    config = replace(adapter.config, items=len(items), actions=len(actions), context=context)
     other = InterestAdapter(config)
+    if other.aside is not None:
+        state.setdefault("aside", other.aside.detach())
     other.load_state_dict(state)
     return other
 

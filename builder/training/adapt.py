@@ -16,7 +16,8 @@ from typing import Final
 
 import numpy as np
 
-from builder.data.splits import VALIDATION_USERS, Holdout, Split
+from builder.data.sequences import Sequences
+from builder.data.splits import VALIDATION_USERS, Holdout
 from builder.training.config import TrainingConfig
 
 log = logging.getLogger(__name__)
@@ -76,11 +77,11 @@ def chosen_on(validation: Holdout, items: int) -> Holdout:
     return validation.spread(int(np.clip(SCORED_ON // items, MOST_USERS // 4, MOST_USERS)))
 
 
-def choose_max_history(config: TrainingConfig, split: Split) -> int:
-    """As long as 95 % of the histories that a recommendation is made from."""
+def choose_max_history(config: TrainingConfig, histories: Sequences) -> int:
+    """As long as 95 % of `histories`, which recommendations are made from."""
     if config.max_history is not None:
         return config.max_history
-    longest = int(np.quantile(split.test.histories.lengths, 0.95, method="higher"))
+    longest = int(np.quantile(histories.lengths, 0.95, method="higher"))
     chosen = int(np.clip(longest, *HISTORY))
     log.info("max history: %d events; 95 %% of the users have at most %d", chosen, longest)
     return chosen

@@ -14,6 +14,7 @@ from builder import console
 from builder.config_file import ConfigFile, PrintConfig, config_text
 from builder.data.options import (
     ColumnMap,
+    Context,
     DataFormat,
     InteractionsFile,
     ItemProfileColumns,
@@ -23,6 +24,7 @@ from builder.data.options import (
     MinRating,
     ProfileColumns,
     RequestTime,
+    TargetActions,
     TextTemplate,
     TimeZone,
     UsersFile,
@@ -34,8 +36,9 @@ from builder.training.config import TrainingConfig, partial_directory
 
 _DEFAULT = TrainingConfig
 _OF_DATA: Final = (
-    "data_format", "interactions", "items", "users", "column", "text", "min_rating", "min_events",
-    "profile", "item_profile", "item_vectors", "request_time", "time_zone",
+    "data_format", "interactions", "items", "users", "column", "text", "min_rating",
+    "target_actions", "context", "min_events", "profile", "item_profile", "item_vectors",
+    "request_time", "time_zone",
 )  # fmt: skip
 
 
@@ -66,7 +69,7 @@ def training_config(given: Mapping[str, Any], *, required: Sequence[str]) -> Tra
 
 
 def train(
-    context: typer.Context,
+    ctx: typer.Context,
     *,
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The log and the items. Required.")
@@ -99,6 +102,8 @@ def train(
     column: ColumnMap = None,
     text: TextTemplate = None,
     min_rating: MinRating = None,
+    target_actions: TargetActions = None,
+    context: Context = "keep",
     min_events: MinEvents = 1,
     profile: ProfileColumns = None,
     item_profile: ItemProfileColumns = None,
@@ -154,10 +159,10 @@ def train(
     torchrun --nproc-per-node 2 -m builder train --data data/ --backbone BERT --output runs/monday
     """
     if print_config:
-        typer.echo(config_text(context), nl=False)
+        typer.echo(config_text(ctx), nl=False)
         return
-    config = training_config(context.params, required=("data", "backbone", "output"))
-    output = Path(context.params["output"])
+    config = training_config(ctx.params, required=("data", "backbone", "output"))
+    output = Path(ctx.params["output"])
     # Imported here: it takes seconds, and --help needs none of it.
     from builder.evaluation.report import PROTOCOL
     from builder.training.parallel import is_main, processes

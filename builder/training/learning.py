@@ -171,7 +171,7 @@ class _Course:
         start = self.prepared.start
         if start is not None:
             return start.adapter.config.max_history
-        return choose_max_history(self.config, self.prepared.data.split)
+        return choose_max_history(self.config, self.prepared.data.split.test.histories)
 
     @cached_property
     def windows(self) -> Windows:
@@ -192,7 +192,7 @@ class _Course:
         if start is None:
             adapter = self._new_adapter()
         else:
-            adapter = with_catalogue(start, data.catalogue, data.actions)
+            adapter = with_catalogue(start, data.catalogue, data.actions, context=data.has_context)
         with torch.no_grad():  # nothing can be learnt of an item without training events
             adapter.residual.weight[data.popularity == 0] = 0
             adapter.bias[data.popularity == 0] = 0
@@ -315,6 +315,7 @@ class _Course:
                 profile=tuple(column.ids for column in data.profile),
                 item_profile=tuple(column.ids for column in data.item_profile),
                 modalities=tuple(data.modalities.values()),
+                context=data.has_context,
             )
         )
         if data.modalities:

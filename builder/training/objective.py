@@ -148,6 +148,7 @@ class NextItemObjective(nn.Module):
         actions: Tensor,
         gaps: Tensor,
         profiles: Tensor | None = None,
+        context: Tensor | None = None,
     ) -> dict[str, Any]:
         """Mean loss of the next item.
 
@@ -160,9 +161,12 @@ class NextItemObjective(nn.Module):
         profiles
             INT64 [B, P], or [B, S + 1, P]: ids of the users' profiles, if there are any, or of
             their profiles and the times of the requests that the targets answer.
+        context
+            BOOL [B, S + 1], which of the targets are events that no recommendation is to lead to:
+            they are predicted as such, by states that are moved by the adapter's ``aside``.
         """
         step = self.begin(items, targets)
-        loss = self.of_histories(step, items, targets, actions, gaps, profiles)
+        loss = self.of_histories(step, items, targets, actions, gaps, profiles, context)
         return {"loss": loss + self.of_items(step)}
 
     def begin(self, items: Tensor, targets: Tensor) -> Step:
@@ -184,6 +188,7 @@ class NextItemObjective(nn.Module):
         actions: Tensor,
         gaps: Tensor,
         profiles: Tensor | None = None,
+        context: Tensor | None = None,
     ) -> Tensor:
         """Mean loss FP [] of the targets of some of the step's histories, see `forward`."""
         found, place, chance, _ = step
@@ -195,6 +200,8 @@ class NextItemObjective(nn.Module):
                 profiles = profiles * self._known_of_profiles(profiles)
         with self._precision(items.device):
             states = self.adapter.states(found.used[place[items]], actions, gaps, profiles)
+        if context is not None and self.adapter.aside is not None:
+            states = states + context.unsqueeze(-1) * self.adapter.aside
         asked = targets != NO_TARGET
         competing = slice(len(chance))
         logits = states.float()[asked] @ found.used[competing].T + found.bias[competing]

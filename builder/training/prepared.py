@@ -68,6 +68,10 @@ class TrainingData:
         counts = np.bincount(self.split.train.items, minlength=len(self.catalogue))
         return torch.from_numpy(counts)
 
+    @property
+    def has_context(self) -> bool:
+        return self.split.train.target is not None
+
     def learnt_from(self, train: Sequences) -> TrainingData:
         """The same with other training histories."""
         return replace(self, split=replace(self.split, train=train))
@@ -152,6 +156,12 @@ def _read(config: TrainingConfig, start: Recommender | None) -> TrainingData:
         len(split.validation),
         len(split.test),
     )
+    if split.train.target is not None:
+        log.info(
+            "%d of the training events are targets; the others are context: learnt as what users "
+            "have met, and not recommended again",
+            split.train.target.sum(),
+        )
     if config.hold_out_items:
         log.info("%d items are held out of training altogether", len(split.cold_items))
     if interactions.time is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,16 @@ from builder.training.windows import Windows
 
 
 class Sasrec:
-    """A trained SASRec (a `builder.evaluation.ranking.Scorer`)."""
+    """A trained SASRec (a `builder.evaluation.ranking.Scorer`), asked as it was trained."""
 
-    def __init__(self, adapter: InterestAdapter) -> None:
+    def __init__(self, adapter: InterestAdapter, view: Callable[[Sequences], Sequences]) -> None:
         self._adapter = adapter
+        self._view = view
 
     @torch.no_grad()
     def scores(self, histories: Sequences) -> NDArray[np.float32]:
         adapter = self._adapter
+        histories = self._view(histories)
         return network_scores(adapter, adapter.residual.weight, adapter.bias, histories)
 
 
@@ -40,19 +43,22 @@ def train_sasrec(
     config: TrainingConfig,
     directory: Path,
     *,
+    view: Callable[[Sequences], Sequences] = Sequences.without_context,
     progress: Progress = silent,
 ) -> Sasrec:
     """Train by the first stage of a run, with its loss and its patience; no item has a text.
 
     With softmax over the catalogue it is stronger than the original with its one sampled negative
     (Klenitskiy & Vasilev 2023). ``directory`` holds the state of the training. Where a model is
-    trained again with the validation events, so is this.
+    trained again with the validation events, so is this. ``view`` is of the histories that it
+    learns from and is asked with: their targets alone, or all events alike.
     """
     validation = chosen_on(split.validation, items)
-    max_history = choose_max_history(config, split)
+    max_history = choose_max_history(config, view(split.test.histories))
 
     def trained(name: str, train: Sequences, steps: int | None) -> tuple[InterestAdapter, int]:
         torch.manual_seed(config.seed)
+        train = view(train)
         windows = Windows(train, max_history)
         adapter = InterestAdapter(
             AdapterConfig(
@@ -89,6 +95,7 @@ def train_sasrec(
             directory,
             tuning=False,
             steps=steps,
+            view=view,
             progress=progress,
         )
         return adapter, steps
@@ -96,4 +103,4 @@ def train_sasrec(
     adapter, steps = trained("sasrec", split.train, None)
     if split.refit is not None:
         adapter, _ = trained("sasrec-again", split.refit, steps)
-    return Sasrec(adapter)
+    return Sasrec(adapter, view)

@@ -29,6 +29,7 @@ from transformers import (
 from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_utils import SchedulerType, get_last_checkpoint
 
+from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
 from builder.errors import TrainingError
 from builder.evaluation.ranking import rank_scores, user_chunk
@@ -68,8 +69,10 @@ class NextItemTrainer(Trainer):
         adversarial: float = 0.0,
         pieces: int = 1,
         optimiser: str = "adamw",
+        view: Callable[[Sequences], Sequences] | None = None,
     ) -> None:
         self._optimiser = optimiser
+        self._view = view
         self._windows = windows
         self._pieces = pieces
         self._validation = validation
@@ -123,7 +126,8 @@ class NextItemTrainer(Trainer):
             items = item_vectors(model.ranking_adapter, text_vectors, text_only=text_only)
         gains = []
         for part in self._validation.chunks(user_chunk(model.adapter.config.items)):
-            scores = network_scores(model.ranking_adapter, *items, part.histories)
+            known = part.histories if self._view is None else self._view(part.histories)
+            scores = network_scores(model.ranking_adapter, *items, known)
             if not np.isfinite(scores).all():
                 option = "tune-learning-rate" if self._encoder_learning_rate else "learning-rate"
                 raise TrainingError(
@@ -261,12 +265,14 @@ def run_stage(
     depth: Mapping[nn.Parameter, int] | None = None,
     on_round: Round = nobody,
     track: Sequence[str] = (),
+    view: Callable[[Sequences], Sequences] | None = None,
     progress: Progress = silent,
 ) -> int:
     """Train until `plan.patience` runs out; `objective` is left at its best epoch.
 
     Returns how many steps that epoch took. Where so many ``steps`` are asked for, the stage has
-    these and `validation` is not looked at. ``depth`` says how many layers of the encoder lie above
+    these and `validation` is not looked at. ``view`` is what the network is shown of the histories
+    there. ``depth`` says how many layers of the encoder lie above
     a parameter, for `config.layer_decay`.
 
     Continues from the stage's last checkpoint where there is one, and does not train again what
@@ -324,6 +330,7 @@ def run_stage(
         adversarial=config.adversarial if tuning else 0.0,
         pieces=config.accumulate,
         optimiser=config.optimiser,
+        view=view,
     )
     patience = _Patience(plan.patience * schedule.steps)
     if choose:

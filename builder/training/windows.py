@@ -26,8 +26,10 @@ class Window:
     [S + 1, P] of the user and the request that each event answers; None where there are none.
 
     ``items`` are INT32 [S + 1], ``actions`` and ``gaps`` INT32 [S], of all events but the last,
-    which is only ever a target. ``opening`` says that the first event is the user's first, so that
-    it is a target too: what a new user starts with.
+    which is only ever predicted. ``opening`` says that the first event is the user's first, so that
+    it is predicted too: what a new user starts with.
+
+    ``context`` BOOL [S + 1] marks the events that are no targets; None where all are.
     """
 
     items: NDArray[np.int32]
@@ -35,6 +37,7 @@ class Window:
     gaps: NDArray[np.int32]
     opening: bool
     profile: NDArray[np.int32] | None = None
+    context: NDArray[np.bool_] | None = None
 
 
 class Windows(Dataset[Window]):
@@ -56,6 +59,7 @@ class Windows(Dataset[Window]):
 
 def _windows_of(train: Sequences, user: int, max_history: int, clock: Clock) -> list[Window]:
     items, times, actions = train.items_of(user), train.times_of(user), train.actions_of(user)
+    context = None if train.target is None else ~train.target[train.offsets[user] :][: len(items)]
     windows = []
     stop = len(items)
     while stop > 0:
@@ -69,6 +73,7 @@ def _windows_of(train: Sequences, user: int, max_history: int, clock: Clock) -> 
                 blank if times is None else gap_buckets(times[known]),
                 opening=start == 0,
                 profile=_profile_of(train, user, clock, slice(start, stop)),
+                context=None if context is None else context[start:stop],
             )
         )
         stop = start + 1 if start > 0 else 0
@@ -101,10 +106,12 @@ class _Histories(TypedDict):
 class Batch(_Histories, total=False):
     """INT64 [B, S] each; ``targets`` INT64 [B, S + 1]. See `NextItemObjective.forward`.
 
-    ``profiles`` INT64 [B, P] or [B, S + 1, P] are there if anything is known of the users.
+    ``profiles`` INT64 [B, P] or [B, S + 1, P] are there if anything is known of the users,
+    ``context`` BOOL [B, S + 1] if the log has events that are no targets.
     """
 
     profiles: Tensor
+    context: Tensor
 
 
 def collate(windows: Sequence[Window]) -> Batch:
@@ -129,6 +136,12 @@ def collate(windows: Sequence[Window]) -> Batch:
     profiles = [window.profile for window in windows if window.profile is not None]
     if profiles:
         batch["profiles"] = torch.from_numpy(_padded(profiles, events + 1))
+    if any(window.context is not None for window in windows):
+        context = np.zeros(targets.shape, np.bool_)
+        for row, window in zip(context, windows, strict=True):
+            if window.context is not None:
+                row[: len(window.context)] = window.context
+        batch["context"] = torch.from_numpy(context)
     return batch
 
 
