@@ -108,6 +108,8 @@ def _counts(description: Description) -> Table:
     table.add_row("items", f"{description.items:,}")
     table.add_row("items with events", f"{description.items_with_events:,}")
     table.add_row("events", f"{description.events:,}")
+    if description.targets < description.events:
+        table.add_row("of which targets", f"{description.targets:,}")
     table.add_row("density", f"{description.density:.3%}")
     table.add_row("actions", ", ".join(description.actions) or "none")
     table.add_row("first event", _moment(description.first_event))

@@ -22,6 +22,8 @@ class Description:
 
     Attributes
     ----------
+    targets
+        Events that a recommendation is to lead to; the others are context.
     density
         Distinct (user, item) pairs over all possible ones.
     first_event, last_event
@@ -35,6 +37,7 @@ class Description:
     items: int
     items_with_events: int
     events: int
+    targets: int
     density: float
     actions: list[str]
     first_event: int | None
@@ -61,6 +64,9 @@ def describe(
         items=items,
         items_with_events=len(np.unique(interactions.item)),
         events=len(interactions),
+        targets=int(
+            len(interactions) if interactions.target is None else interactions.target.sum()
+        ),
         density=len(pairs) / (users * items),
         actions=interactions.actions,
         first_event=None if times is None else int(times.min()),

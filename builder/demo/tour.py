@@ -39,7 +39,7 @@ def tour(run: Path, repository: Path) -> None:
     ):
         console.print(f"  tritonserver at {server.grpc_address}")
         for user in _spread(test):
-            _show_user(console, client, catalogue, test, user)
+            _show_user(console, client, catalogue, test, user, interactions.actions)
 
 
 def _spread(test: Holdout) -> Sequence[int]:
@@ -49,18 +49,30 @@ def _spread(test: Holdout) -> Sequence[int]:
 
 
 def _show_user(
-    console: Console, client: RecommenderClient, catalogue: Catalogue, test: Holdout, user: int
+    console: Console,
+    client: RecommenderClient,
+    catalogue: Catalogue,
+    test: Holdout,
+    user: int,
+    names: Sequence[str],
 ) -> None:
-    items = test.histories.items_of(user).tolist()
-    times = test.histories.times_of(user)
+    alone = test.histories.rows(user, user + 1)
+    items = alone.items.tolist()
+    times, actions = alone.times, alone.actions
     history = [
-        Event(catalogue.item_ids[item], time=None if times is None else int(times[place]))
+        Event(
+            catalogue.item_ids[item],
+            time=None if times is None else int(times[place]),
+            action=names[actions[place] - 1] if actions is not None and actions[place] else None,
+        )
         for place, item in enumerate(items)
     ]
+    liked = alone.without_context().items.tolist()
     console.print(
-        f"\n[bold]User {test.histories.user_ids[user]}[/bold] liked {len(items)} films, lately:"
+        f"\n[bold]User {alone.user_ids[0]}[/bold] liked {len(liked)} of the {len(items)} films "
+        "seen, lately:"
     )
-    for item in items[-SHOWN:]:
+    for item in liked[-SHOWN:]:
         console.print(f"  {catalogue.texts[item]}", markup=False)
     table = Table(
         "place", "interest", "recommended", title="Recommended next", title_justify="left"

@@ -26,11 +26,22 @@ def test_describe_as_json(movielens: Path, minilm: Path) -> None:
         "--json",
     )  # fmt: skip
     found = json.loads(output)
-    assert (found["users"], found["items"], found["events"]) == (920, 1682, 55245)
-    assert found["density"] == pytest.approx(55245 / (920 * 1682))
-    assert found["history_length"]["0"] == 8
+    assert (found["users"], found["items"], found["events"]) == (920, 1682, 99437)
+    assert (found["targets"], found["actions"]) == (55245, ["disliked", "liked"])
+    assert found["density"] == pytest.approx(99437 / (920 * 1682))
+    assert found["history_length"]["0"] == 20
     assert 5 < found["token_length"]["50"] < 15
     assert found["first_event"] == 874724710
+
+
+def test_describe_without_context(movielens: Path) -> None:
+    found = json.loads(
+        run("describe", movielens, "--min-rating", "4", "--min-events", "8", "--json", "--context",
+            "drop")
+    )  # fmt: skip
+    assert (found["events"], found["targets"], found["actions"]) == (55245, 55245, [])
+    assert found["density"] == pytest.approx(55245 / (920 * 1682))
+    assert found["history_length"]["0"] == 8
 
 
 def test_describe_for_people(movielens: Path) -> None:

@@ -24,6 +24,8 @@ configs = st.builds(
     columns=st.builds(Columns, **{field.name: names for field in fields(Columns)}),
     text=st.none() | st.just("{title} ({year})"),
     min_rating=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    target_actions=st.lists(st.text(min_size=1), unique=True).map(tuple),
+    context=st.sampled_from(["keep", "drop"]),
     min_events=st.integers(1, 10**6),
     profile=st.lists(st.text(min_size=1), unique=True).map(tuple),
     item_profile=st.lists(st.text(min_size=1), unique=True).map(tuple),
@@ -52,12 +54,14 @@ def test_all_bad_values_are_named() -> None:
         "min_events": 0,
         "text": "{title",
         "profile": ["age", "age", ""],
+        "target_actions": ["buy", "buy"],
+        "context": "hide",
     }
     with pytest.raises(ConfigError) as caught:
         DataConfig.from_dict(values)
     for name in ("format 'xls'", "items ''", "columns.user 3", "min_rating nan", "min_events 0"):
         assert name in str(caught.value)
-    for name in ("profile 'age'", "profile ''"):
+    for name in ("target_actions 'buy'", "context 'hide'", "profile 'age'", "profile ''"):
         assert name in str(caught.value)
     assert "text template '{title'" in str(caught.value)
 

@@ -45,9 +45,12 @@ def test_movielens_100k(movielens: Path) -> None:
     assert catalogue.index["1682"] == 1681
     raw = pd.read_csv(movielens / "ml-100k.inter", sep="\t")
     raw.columns = ["user", "item", "rating", "time"]
-    raw = raw[raw["rating"] >= 4]
-    raw = raw[raw.groupby("user")["item"].transform("size") >= 8]
-    assert len(interactions) == len(raw)
+    liked = raw["rating"] >= 4
+    kept = liked.groupby(raw["user"]).transform("sum") >= 8
+    assert len(interactions) == kept.sum()
+    assert interactions.target is not None
+    assert interactions.target.sum() == (kept & liked).sum()
+    raw = raw[kept & liked]
     expected = raw.sort_values("time", kind="stable").groupby("user")["item"].last()
     for user, target in zip(split.test.histories.user_ids, split.test.targets, strict=True):
         assert catalogue.item_ids[target] == str(expected[int(user)])

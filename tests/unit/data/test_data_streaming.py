@@ -17,6 +17,7 @@ import pyarrow.parquet
 import pytest
 
 from builder.data import Columns, DataConfig, Interactions, files, logs, read
+from builder.data.config import CONTEXT
 from builder.errors import DataError
 
 Write = Callable[..., Path]
@@ -97,24 +98,28 @@ def in_batches(monkeypatch: pytest.MonkeyPatch) -> Callable[[DataConfig], Outcom
 InBatches = Callable[[DataConfig], Outcome]
 
 
+@pytest.mark.parametrize("context", CONTEXT)
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("min_events", [1, 6])
 def test_the_same_events(
-    tmp_path: Path, in_batches: InBatches, suffix: str, min_events: int
+    tmp_path: Path, in_batches: InBatches, suffix: str, min_events: int, context: str
 ) -> None:
     log = log_of(200)
     config = save(tmp_path, log, suffix)
-    found = in_batches(replace(config, min_events=min_events))
+    found = in_batches(replace(config, min_events=min_events, context=context))
     # Against pandas: users as they first appear in the file, whatever the rating there.
     users = {user: number for number, user in enumerate(dict.fromkeys(log["user_id"]))}
-    kept = log[log["rating"].astype(int) >= 2]
-    kept = kept[kept.groupby("user_id")["item_id"].transform("size") >= min_events]
+    log["target"] = log["rating"].astype(int) >= 2
+    kept = log[log.groupby("user_id")["target"].transform("sum") >= min_events]
+    if context == "drop":
+        kept = kept[kept["target"]]
     order = np.lexsort((kept["timestamp"].astype(int), kept["user_id"].map(users)))
     kept = kept.iloc[order]
     assert isinstance(found, dict)
     assert found["user_ids"] == list(dict.fromkeys(kept["user_id"]))
     assert found["item"] == kept["item_id"].astype(int).tolist()
     assert found["time"] == kept["timestamp"].astype(int).tolist()
+    assert found["target"] == (None if context == "drop" else kept["target"].tolist())
     assert found["actions"] == ["buy", "view"]
     assert found["action"] == kept["action"].map({"": 0, "buy": 1, "view": 2}).tolist()
 

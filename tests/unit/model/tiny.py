@@ -46,6 +46,7 @@ def sequences(
     *histories: Sequence[int],
     times: Sequence[Sequence[int]] | None = None,
     actions: Sequence[Sequence[int]] | None = None,
+    target: Sequence[Sequence[int]] | None = None,
 ) -> Sequences:
     def flat(rows: Sequence[Sequence[int]], dtype: type[np.generic]) -> np.ndarray:
         return np.array([value for row in rows for value in row], dtype)
@@ -56,6 +57,7 @@ def sequences(
         flat(histories, np.int32),
         None if times is None else flat(times, np.int64),
         None if actions is None else flat(actions, np.int32),
+        target=None if target is None else flat(target, np.bool_),
     )
 
 

@@ -70,5 +70,5 @@ def test_histories_are_as_long_as_those_that_will_be_asked_about(
     length: int, expected: int
 ) -> None:
     split = leave_one_out(sequences(*[list(range(length))] * 20, list(range(1_000))))
-    assert choose_max_history(config(), split) == expected
-    assert choose_max_history(config(max_history=3), split) == 3
+    assert choose_max_history(config(), split.test.histories) == expected
+    assert choose_max_history(config(max_history=3), split.test.histories) == 3
