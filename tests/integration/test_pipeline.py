@@ -100,11 +100,13 @@ def ensemble(ensemble_repository: Path) -> Iterator[RecommenderClient]:
 
 def events(model: Recommender, run: Path, user: int) -> list[Event]:
     histories = load_validation(run).histories
-    times = histories.times_of(user)
+    times, actions = histories.times_of(user), histories.actions_of(user)
     assert times is not None
+    assert actions is not None
+    assert set(actions) == {1, 2}  # what was not liked is there too
     return [
-        Event(model.catalogue.item_ids[item], time=int(time))
-        for item, time in zip(histories.items_of(user), times, strict=True)
+        Event(model.catalogue.item_ids[item], model.actions[action - 1], int(time))
+        for item, action, time in zip(histories.items_of(user), actions, times, strict=True)
     ]
 
 
