@@ -127,6 +127,7 @@ def train(
     layer_decay: options.LayerDecay = _DEFAULT.layer_decay,
     lora_rank: options.LoraRank = _DEFAULT.lora_rank,
     adversarial: options.Adversarial = _DEFAULT.adversarial,
+    adversarial_steps: options.AdversarialSteps = _DEFAULT.adversarial_steps,
     loss: options.LossKind = _DEFAULT.loss,
     label_smoothing: options.LabelSmoothing = _DEFAULT.label_smoothing,
     contrastive: options.Contrastive = _DEFAULT.contrastive,

@@ -33,6 +33,7 @@ _AT_LEAST: Final[Mapping[str, float]] = {
     "lora_rank": 0,
     "contrastive": 0,
     "adversarial": 0,
+    "adversarial_steps": 1,
     "linear_entries": 1,
     "seed": 0,
 }
@@ -85,6 +86,8 @@ class TrainingConfig:
     adversarial
         Length of the step by which word embeddings are made worse, for the second stage to learn
         from them too; 0 for none.
+    adversarial_steps
+        In how many steps they are made worse, within that length; it learns from each.
     patience
         Validations without a better figure after which a stage ends.
     optimiser
@@ -135,6 +138,7 @@ class TrainingConfig:
     layer_decay: float = 1.0
     lora_rank: int = 0
     adversarial: float = 0.0
+    adversarial_steps: int = 1
     loss: str = "softmax"
     label_smoothing: float = 0.0
     contrastive: float = 0.0
@@ -210,6 +214,9 @@ class TrainingConfig:
             ),
             "adversarial: nothing learns from it where the embeddings do not; give freeze none": (
                 self.adversarial > 0 and self.freeze != "none"
+            ),
+            f"adversarial_steps {self.adversarial_steps}: of what length? give adversarial too": (
+                self.adversarial_steps > 1 and self.adversarial == 0
             ),
             "label_smoothing: is of the softmax; leave it out, or the loss bce": (
                 self.label_smoothing > 0 and self.loss == "bce"

@@ -35,7 +35,7 @@ from builder.evaluation.ranking import rank_scores, user_chunk
 from builder.model.recommender import item_vectors, network_scores
 from builder.progress import Progress, silent
 from builder.training.adapt import Plan
-from builder.training.adversarial import START, perturbed
+from builder.training.adversarial import START, learn_from_worse
 from builder.training.config import PARTIAL, TrainingConfig
 from builder.training.objective import NextItemObjective
 from builder.training.parallel import is_main, of_main, wait, world
@@ -66,6 +66,7 @@ class NextItemTrainer(Trainer):
         layer_decay: float,
         depth: Mapping[nn.Parameter, int],
         adversarial: float = 0.0,
+        adversarial_steps: int = 1,
         pieces: int = 1,
         optimiser: str = "adamw",
     ) -> None:
@@ -77,6 +78,7 @@ class NextItemTrainer(Trainer):
         self._layer_decay = layer_decay
         self._depth = depth
         self._adversarial = adversarial
+        self._adversarial_steps = adversarial_steps
         super().__init__(
             model=objective,
             args=args,
@@ -162,11 +164,16 @@ class NextItemTrainer(Trainer):
         objective: NextItemObjective = self.model  # type: ignore[assignment]
         text: TunedTextVectors = objective.text  # type: ignore[assignment]
         words = text.encoder.backbone.get_input_embeddings().weight  # type: ignore[operator]
-        with torch.random.fork_rng():  # so that the same texts are drawn twice
+        with torch.random.fork_rng():  # so that the same texts are drawn again
             loss = step(*arguments, **options)
         latest = text.latest.clone()
-        with perturbed(words, self._adversarial):
-            step(*arguments, **options)
+        learn_from_worse(
+            partial(step, *arguments, **options),
+            words,
+            list(objective.parameters()),
+            self._adversarial,
+            self._adversarial_steps,
+        )
         text.latest.copy_(latest)
         return loss
 
@@ -322,6 +329,7 @@ def run_stage(
         layer_decay=config.layer_decay,
         depth=depth or {},
         adversarial=config.adversarial if tuning else 0.0,
+        adversarial_steps=config.adversarial_steps,
         pieces=config.accumulate,
         optimiser=config.optimiser,
     )
