@@ -34,6 +34,7 @@ from builder.errors import TrainingError
 from builder.evaluation.ranking import rank_scores, user_chunk
 from builder.model.recommender import item_vectors, network_scores
 from builder.progress import Progress, silent
+from builder.training import tasks
 from builder.training.adapt import Plan
 from builder.training.adversarial import START, learn_from_worse
 from builder.training.config import PARTIAL, TrainingConfig
@@ -186,7 +187,7 @@ class NextItemTrainer(Trainer):
         return step_in_pieces(objective, batch, self._pieces)
 
     def create_optimizer(self, *_: Any, **__: Any) -> torch.optim.Optimizer:
-        """No decay for biases and norms; the encoder learns at its own rates.
+        """No decay for biases, norms and weights of tasks; these and the encoder have own rates.
 
         The lower a layer, the more general what it knows and the slower it learns (Howard & Ruder
         2018).
@@ -198,6 +199,8 @@ class NextItemTrainer(Trainer):
                 if name.startswith("text.") and self._encoder_learning_rate:
                     rate = self._encoder_learning_rate
                     rate *= self._layer_decay ** self._depth.get(parameter, 0)
+                elif name.startswith("tasks."):
+                    rate = tasks.LEARNING_RATE
                 groups.setdefault((rate, parameter.dim() > 1), []).append(parameter)
         self.optimizer = _OPTIMISERS[self._optimiser](
             [

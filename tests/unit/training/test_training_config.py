@@ -26,7 +26,8 @@ def test_every_problem_is_in_one_message() -> None:
             width=63, heads=2, layers=0, dropout=1.0, learning_rate=0.0, pooling="max",
             weight_decay=-1.0, tune_learning_rate=float("nan"), warmup_epochs=float("inf"),
             seed=2**32, layer_decay=1.1, freeze="0", lora_rank=-1, loss="hinge", contrastive=-1,
-            adversarial=1, adversarial_steps=0, label_smoothing=1,
+            adversarial=1, adversarial_steps=0, label_smoothing=1, text_pull=-0.1,
+            task_weights="learnt",
         )  # fmt: skip
     message = str(caught.value)
     for problem in (
@@ -38,11 +39,12 @@ def test_every_problem_is_in_one_message() -> None:
         "freeze '0': must be all, embeddings, none, N or -N", "lora_rank -1: must be at least 0",
         "loss 'hinge': must be one of softmax, sampled, bce", "contrastive -1: must be at least 0",
         "adversarial: nothing learns from it where the embeddings do not; give freeze none",
-        "adversarial_steps 0: must be at least 1",
+        "adversarial_steps 0: must be at least 1", "text_pull -0.1: must be at least 0",
+        "task_weights 'learnt': must be one of fixed, uncertainty",
         "label_smoothing 1: must be from 0 up to, not including, 1",
     ):  # fmt: skip
         assert problem in message
-    assert len(message.splitlines()) == 18
+    assert len(message.splitlines()) == 20
 
 
 def test_round_trip_through_json() -> None:
