@@ -32,7 +32,9 @@ _AT_LEAST: Final[Mapping[str, float]] = {
     "warmup_epochs": 0,
     "lora_rank": 0,
     "contrastive": 0,
+    "text_pull": 0,
     "adversarial": 0,
+    "adversarial_steps": 1,
     "linear_entries": 1,
     "seed": 0,
 }
@@ -80,11 +82,13 @@ class TrainingConfig:
         Each layer of BERT learns at this share of the rate of the one above it.
     lora_rank
         Rank of the updates by which its layers learn; 0 for all of their weights.
-    loss, label_smoothing, contrastive
+    loss, label_smoothing, contrastive, text_pull, task_weights
         What is minimised, see `builder.training.objective.Loss`.
     adversarial
         Length of the step by which word embeddings are made worse, for the second stage to learn
         from them too; 0 for none.
+    adversarial_steps
+        In how many steps they are made worse, within that length; it learns from each.
     patience
         Validations without a better figure after which a stage ends.
     optimiser
@@ -135,9 +139,12 @@ class TrainingConfig:
     layer_decay: float = 1.0
     lora_rank: int = 0
     adversarial: float = 0.0
+    adversarial_steps: int = 1
     loss: str = "softmax"
     label_smoothing: float = 0.0
     contrastive: float = 0.0
+    text_pull: float = 1.0
+    task_weights: str = "fixed"
     patience: int | None = None
     batch_size: int | None = None
     accumulate: int = 1
@@ -156,6 +163,7 @@ class TrainingConfig:
         # Imported here, with torch: the command line declares its options from this class.
         from builder.model.text_encoder import POOLINGS
         from builder.training.losses import LOSSES
+        from builder.training.tasks import TASK_WEIGHTS
 
         numbers = {**_AT_LEAST, **dict.fromkeys((*_POSITIVE, *_SHARES), 0.0)}
         problems = [
@@ -182,6 +190,7 @@ class TrainingConfig:
             ("split", self.split, METHODS),
             ("pooling", self.pooling, POOLINGS),
             ("loss", self.loss, LOSSES),
+            ("task_weights", self.task_weights, TASK_WEIGHTS),
             ("precision", self.precision, PRECISIONS),
             ("refit", self.refit, REFITS),
             ("optimiser", self.optimiser, OPTIMISERS),
@@ -210,6 +219,9 @@ class TrainingConfig:
             ),
             "adversarial: nothing learns from it where the embeddings do not; give freeze none": (
                 self.adversarial > 0 and self.freeze != "none"
+            ),
+            f"adversarial_steps {self.adversarial_steps}: of what length? give adversarial too": (
+                self.adversarial_steps > 1 and self.adversarial == 0
             ),
             "label_smoothing: is of the softmax; leave it out, or the loss bce": (
                 self.label_smoothing > 0 and self.loss == "bce"

@@ -397,4 +397,10 @@ def better(frozen: Candidate, tuned: Candidate) -> Candidate:
 
 
 def _loss(config: TrainingConfig) -> Loss:
-    return Loss(config.loss, config.label_smoothing, config.contrastive)
+    return Loss(
+        config.loss,
+        config.label_smoothing,
+        config.contrastive,
+        config.text_pull,
+        config.task_weights,
+    )

@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from builder.model.interest import InterestAdapter
 from builder.model.recommender import item_vectors
 from builder.training.losses import binary, contrastive, softmax
+from builder.training.tasks import TaskWeights
 from builder.training.text_vectors import TextVectors
 
 AVERAGED: Final = 0.95
@@ -24,6 +25,9 @@ AVERAGED: Final = 0.95
 FULL_SOFTMAX_LIMIT: Final = 8_192
 SAMPLED_ITEMS: Final = 4_096
 NO_TARGET: Final = -100
+NEXT: Final = "next"
+CONTRAST: Final = "contrast"
+PULL: Final = "pull"
 
 
 @dataclass(frozen=True)
@@ -38,24 +42,32 @@ class Loss:
         Share of each target that all candidates have; of the softmax alone.
     contrastive
         Weight of the contrastive loss between the texts and the items of the targets of a step.
+    text_pull
+        Weight of the pull of each text to its item, in the second stage.
+    task_weights
+        What becomes of the weights of these and of the next item, which has 1: one of
+        `builder.training.tasks.TASK_WEIGHTS`.
     """
 
     kind: str = "softmax"
     smoothing: float = 0.0
     contrastive: float = 0.0
+    text_pull: float = 1.0
+    task_weights: str = "fixed"
 
 
 class ItemVectors(NamedTuple):
     """Of m items, FP [m, d] each: by text alone, as the item itself, and as it stands in a step.
 
-    ``bias`` is FP [m], ``penalty`` what to add to the loss, FP [].
+    ``bias`` is FP [m], ``pull`` how far the texts are from where they are drawn to, FP [], if they
+    are.
     """
 
     text: Tensor
     item: Tensor
     used: Tensor
     bias: Tensor
-    penalty: Tensor
+    pull: Tensor | None
 
 
 class Step(NamedTuple):
@@ -87,6 +99,8 @@ class NextItemObjective(nn.Module):
         Share of items that are known by their text alone in a step.
     feature_dropout
         Share of histories and profiles whose features are not known in a step.
+    loss
+        What is minimised; which tasks it has must not change afterwards where weights are learnt.
     bf16
         Run BERT and the layers over the history in BF16.
     """
@@ -113,6 +127,11 @@ class NextItemObjective(nn.Module):
         self.bf16 = bf16
         self.register_buffer("popularity", popularity, persistent=False)
         self.average = self._new_average()
+        self.tasks = TaskWeights(loss.task_weights, self._tasks())
+
+    def _tasks(self) -> tuple[str, ...]:
+        """Those that have a weight above 0."""
+        return (NEXT, CONTRAST) if self.loss.contrastive else (NEXT,)
 
     def _new_average(self) -> AveragedModel | None:
         """A moving average of the adapter's weights (Polyak & Juditsky 1992).
@@ -150,7 +169,7 @@ class NextItemObjective(nn.Module):
         profiles: Tensor | None = None,
         context: Tensor | None = None,
     ) -> dict[str, Any]:
-        """Mean loss of the next item.
+        """Mean loss of the next item, with what the other tasks add.
 
         Parameters
         ----------
@@ -190,7 +209,10 @@ class NextItemObjective(nn.Module):
         profiles: Tensor | None = None,
         context: Tensor | None = None,
     ) -> Tensor:
-        """Mean loss FP [] of the targets of some of the step's histories, see `forward`."""
+        """Mean loss FP [] of the targets of some of the step's histories, see `forward`.
+
+        As its task counts: the mean over the pieces of a step is that of the step.
+        """
         found, place, chance, _ = step
         if self.training and self.feature_dropout:
             # An event whose action or time is not known must read well too.
@@ -207,16 +229,22 @@ class NextItemObjective(nn.Module):
         logits = states.float()[asked] @ found.used[competing].T + found.bias[competing]
         target = place[targets[asked]]
         if self.loss.kind == "bce":
-            return binary(logits, target, chance)
-        return softmax(logits, target, chance, smoothing=self.loss.smoothing)
+            mean = binary(logits, target, chance)
+        else:
+            mean = softmax(logits, target, chance, smoothing=self.loss.smoothing)
+        counted: Tensor = self.tasks(NEXT, mean)
+        return counted
 
     def of_items(self, step: Step) -> Tensor:
         """What the step's items add to the loss, FP [], whoever met them."""
         found = step.found
-        if not self.loss.contrastive:
-            return found.penalty
-        apart = contrastive(found.text[step.met], found.item[step.met])
-        return self.loss.contrastive * apart + found.penalty
+        added = found.text.new_zeros(())
+        if self.loss.contrastive:
+            apart = contrastive(found.text[step.met], found.item[step.met])
+            added = added + self.tasks(CONTRAST, self.loss.contrastive * apart)
+        if found.pull is not None:
+            added = added + self.tasks(PULL, self.loss.text_pull * found.pull)
+        return added
 
     def _precision(self, device: torch.device) -> torch.autocast:
         """What runs the networks in BF16 where that is asked for; logits and losses stay FP32."""
@@ -245,7 +273,7 @@ class NextItemObjective(nn.Module):
             text + residual,
             text + residual * by_id.unsqueeze(-1),
             self.adapter.bias[items] * by_id,
-            text.new_zeros(()),
+            None,
         )
 
     def _from_text(self, items: Tensor) -> Tensor:
@@ -347,14 +375,17 @@ class TuningObjective(NextItemObjective):
     def _new_average(self) -> None:
         """None: a rate that falls to 0 ends on a plateau by itself."""
 
+    def _tasks(self) -> tuple[str, ...]:
+        return (*super()._tasks(), PULL) if self.loss.text_pull else super()._tasks()
+
     def _item_vectors(self, items: Tensor) -> ItemVectors:
         text, whole = self._from_text(items), self.whole[items]
         by_id = self._known_by_id(items).to(text.dtype)
         vectors = torch.where(by_id.unsqueeze(-1) > 0, whole, text)
         met = (self.popularity[items] > 0).to(text.dtype)
         distance = (text - whole.detach()).square().sum(-1)
-        penalty = (distance * met).sum() / met.sum()
-        return ItemVectors(text, whole, vectors, self.adapter.bias[items] * by_id, penalty)
+        pull = (distance * met).sum() / met.sum()
+        return ItemVectors(text, whole, vectors, self.adapter.bias[items] * by_id, pull)
 
     @torch.no_grad()
     def settle(self, text_vectors: Tensor) -> None:

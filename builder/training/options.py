@@ -198,6 +198,25 @@ Adversarial = Annotated[
         rich_help_panel=_SECOND,
     ),
 ]
+AdversarialSteps = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="With --adversarial, go to what hurts most in N steps, each along the gradient where "
+        "the last one led and none farther than LENGTH, and learn from the mean of all (FreeLB); "
+        "2 or 3 are usual. 1 is a single step (FGM). Takes 1 + N times the time.",
+        rich_help_panel=_SECOND,
+    ),
+]
+TextPull = Annotated[
+    float,
+    typer.Option(
+        metavar="WEIGHT",
+        help="Of the further loss by which each text is drawn to where its item is, beside 1 for "
+        "the next item; 0 leaves it out.",
+        rich_help_panel=_SECOND,
+    ),
+]
 LossKind = Annotated[
     str,
     typer.Option(
@@ -223,6 +242,16 @@ Contrastive = Annotated[
         metavar="WEIGHT",
         help="Of a further loss: the text of each item of a step has to tell it from the others. "
         "For catalogues with many new items.",
+        rich_help_panel=_BOTH,
+    ),
+]
+TaskWeights = Annotated[
+    str,
+    typer.Option(
+        metavar="KIND",
+        help="How the next item, the contrastive loss and the pull of texts are weighed against "
+        "each other: fixed, by 1, --contrastive and --text-pull; or uncertainty, which starts "
+        "there and learns to count each task the less the larger its loss stays.",
         rich_help_panel=_BOTH,
     ),
 ]

@@ -35,8 +35,9 @@ from builder.errors import TrainingError
 from builder.evaluation.ranking import rank_scores, user_chunk
 from builder.model.recommender import item_vectors, network_scores
 from builder.progress import Progress, silent
+from builder.training import tasks
 from builder.training.adapt import Plan
-from builder.training.adversarial import START, perturbed
+from builder.training.adversarial import START, learn_from_worse
 from builder.training.config import PARTIAL, TrainingConfig
 from builder.training.objective import NextItemObjective
 from builder.training.parallel import is_main, of_main, wait, world
@@ -67,6 +68,7 @@ class NextItemTrainer(Trainer):
         layer_decay: float,
         depth: Mapping[nn.Parameter, int],
         adversarial: float = 0.0,
+        adversarial_steps: int = 1,
         pieces: int = 1,
         optimiser: str = "adamw",
         view: Callable[[Sequences], Sequences] | None = None,
@@ -80,6 +82,7 @@ class NextItemTrainer(Trainer):
         self._layer_decay = layer_decay
         self._depth = depth
         self._adversarial = adversarial
+        self._adversarial_steps = adversarial_steps
         super().__init__(
             model=objective,
             args=args,
@@ -166,11 +169,16 @@ class NextItemTrainer(Trainer):
         objective: NextItemObjective = self.model  # type: ignore[assignment]
         text: TunedTextVectors = objective.text  # type: ignore[assignment]
         words = text.encoder.backbone.get_input_embeddings().weight  # type: ignore[operator]
-        with torch.random.fork_rng():  # so that the same texts are drawn twice
+        with torch.random.fork_rng():  # so that the same texts are drawn again
             loss = step(*arguments, **options)
         latest = text.latest.clone()
-        with perturbed(words, self._adversarial):
-            step(*arguments, **options)
+        learn_from_worse(
+            partial(step, *arguments, **options),
+            words,
+            list(objective.parameters()),
+            self._adversarial,
+            self._adversarial_steps,
+        )
         text.latest.copy_(latest)
         return loss
 
@@ -183,7 +191,7 @@ class NextItemTrainer(Trainer):
         return step_in_pieces(objective, batch, self._pieces)
 
     def create_optimizer(self, *_: Any, **__: Any) -> torch.optim.Optimizer:
-        """No decay for biases and norms; the encoder learns at its own rates.
+        """No decay for biases, norms and weights of tasks; these and the encoder have own rates.
 
         The lower a layer, the more general what it knows and the slower it learns (Howard & Ruder
         2018).
@@ -195,6 +203,8 @@ class NextItemTrainer(Trainer):
                 if name.startswith("text.") and self._encoder_learning_rate:
                     rate = self._encoder_learning_rate
                     rate *= self._layer_decay ** self._depth.get(parameter, 0)
+                elif name.startswith("tasks."):
+                    rate = tasks.LEARNING_RATE
                 groups.setdefault((rate, parameter.dim() > 1), []).append(parameter)
         self.optimizer = _OPTIMISERS[self._optimiser](
             [
@@ -328,6 +338,7 @@ def run_stage(
         layer_decay=config.layer_decay,
         depth=depth or {},
         adversarial=config.adversarial if tuning else 0.0,
+        adversarial_steps=config.adversarial_steps,
         pieces=config.accumulate,
         optimiser=config.optimiser,
         view=view,

@@ -26,7 +26,8 @@ def test_every_problem_is_in_one_message() -> None:
             width=63, heads=2, layers=0, dropout=1.0, learning_rate=0.0, pooling="max",
             weight_decay=-1.0, tune_learning_rate=float("nan"), warmup_epochs=float("inf"),
             seed=2**32, layer_decay=1.1, freeze="0", lora_rank=-1, loss="hinge", contrastive=-1,
-            adversarial=1, label_smoothing=1,
+            adversarial=1, adversarial_steps=0, label_smoothing=1, text_pull=-0.1,
+            task_weights="learnt",
         )  # fmt: skip
     message = str(caught.value)
     for problem in (
@@ -38,10 +39,12 @@ def test_every_problem_is_in_one_message() -> None:
         "freeze '0': must be all, embeddings, none, N or -N", "lora_rank -1: must be at least 0",
         "loss 'hinge': must be one of softmax, sampled, bce", "contrastive -1: must be at least 0",
         "adversarial: nothing learns from it where the embeddings do not; give freeze none",
+        "adversarial_steps 0: must be at least 1", "text_pull -0.1: must be at least 0",
+        "task_weights 'learnt': must be one of fixed, uncertainty",
         "label_smoothing 1: must be from 0 up to, not including, 1",
     ):  # fmt: skip
         assert problem in message
-    assert len(message.splitlines()) == 17
+    assert len(message.splitlines()) == 20
 
 
 def test_round_trip_through_json() -> None:
@@ -60,6 +63,12 @@ def test_what_learns_of_six_layers(freeze: str, learning: int) -> None:
 def test_smoothing_is_of_the_softmax() -> None:
     with pytest.raises(ConfigError, match="label_smoothing: is of the softmax"):
         config(loss="bce", label_smoothing=0.1)
+
+
+def test_several_adversarial_steps_need_a_length() -> None:
+    with pytest.raises(ConfigError, match="adversarial_steps 3: of what length"):
+        config(adversarial_steps=3, freeze="none")
+    assert config(adversarial_steps=3, adversarial=0.5, freeze="none").adversarial_steps == 3
 
 
 def test_low_rank_updates_leave_the_embeddings() -> None:

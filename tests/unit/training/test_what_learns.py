@@ -19,6 +19,7 @@ from builder.model.checkpoint import load_backbone, load_checkpoint
 from builder.model.recommender import encode_texts
 from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder
 from builder.training import lora, masked
+from builder.training.adversarial import learn_from_worse
 from builder.training.config import TrainingConfig
 from builder.training.objective import TuningObjective
 from builder.training.run import train
@@ -75,6 +76,21 @@ def test_what_is_not_frozen_learns(
     model = load_checkpoint(tmp_path / "run")
     vectors = encode_texts(model.encoder, model.tokenizer, TEXTS)
     torch.testing.assert_close(vectors, model.text_vectors, rtol=1e-5, atol=1e-5)
+
+
+def test_a_run_takes_the_adversarial_steps_that_it_is_told_to(
+    changed: Callable[..., Weights], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met = []
+
+    def seen(*arguments: Any) -> None:
+        met.append(arguments[3:])
+        learn_from_worse(*arguments)
+
+    monkeypatch.setattr("builder.training.trainer.learn_from_worse", seen)
+    changed(freeze="none", adversarial=0.25, adversarial_steps=2, refit="none")
+    assert met
+    assert set(met) == {(0.25, 2)}
 
 
 def test_with_everything_frozen_there_is_no_second_stage(
