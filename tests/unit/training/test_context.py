@@ -171,17 +171,17 @@ def test_a_warm_start_may_be_the_first_to_learn_from_context(
 
 
 def test_baselines_learn_from_targets_alone_or_from_everything() -> None:
-    # Who liked 0 liked 1; who disliked 0, which 2 stands for here, liked 3.
-    train = sequences(*[[0, 2, 1]] * 9, *[[2, 3]] * 8, target=[*[[1, 0, 1]] * 9, *[[0, 1]] * 8])
+    # Who liked 0 liked 1, and had met 2 on the way; who liked 2 liked 3.
+    train = sequences(*[[0, 2, 1]] * 9, *[[2, 3]] * 8, target=[*[[1, 0, 1]] * 9, *[[1, 1]] * 8])
     asked = Holdout(sequences([0, 2], target=[[1, 0]]), np.array([1], np.int32))
     split = split_of(train, asked)
     usual = baselines(split, 4)["EASE"].scores(asked.histories)[0]
-    assert usual[3] == 0  # nothing that was liked leads there
+    assert usual[3] == 0  # nothing that this user liked leads there
     alike = baselines(split, 4, type(train).without_distinction)["EASE"].scores(asked.histories)[0]
     assert alike[3] != 0
     assert recency_ease(split, 4).scores(asked.histories)[0][3] == 0
     popularity = baselines(split, 4)["popularity"].scores(asked.histories)[0]
-    assert popularity.tolist() == [9, 9, 0, 8]
+    assert popularity.tolist() == [9, 9, 8, 8]
     # What the user has met is masked all the same, liked or not.
     assert rank_holdout(baselines(split, 4)["ItemKNN"], asked, 4).top[0].tolist() == [1, 3, -1, -1]
 
