@@ -68,8 +68,9 @@ def read_log(
         problems.add(
             "empty log",
             f"{log.path}: none of the {events.rows:,} events is left after the minimum rating "
-            f"({config.min_rating}), the target actions ({', '.join(config.target_actions)}) and "
-            f"the minimum of events per user ({config.min_events}); lower or widen them",
+            f"({config.min_rating}), the target actions "
+            f"({', '.join(config.target_actions) or 'any'}) and the minimum of events per user "
+            f"({config.min_events}); lower or widen them",
         )
         return None
     return interactions

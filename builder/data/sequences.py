@@ -104,6 +104,12 @@ class Sequences:
             return None
         return self.actions[self.offsets[user] : self.offsets[user + 1]]
 
+    def targets_of(self, user: int) -> NDArray[np.bool_] | None:
+        """BOOL [H], a view: which of this user's events are targets; None when all are."""
+        if self.target is None:
+            return None
+        return self.target[self.offsets[user] : self.offsets[user + 1]]
+
     def rows(self, start: int, stop: int) -> Sequences:
         """Users ``start`` to ``stop``, as views of the same events."""
         offsets = self.offsets[start : stop + 1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,8 @@ from numpy.typing import NDArray
 
 from builder.data.sequences import Sequences
 from builder.data.splits import Split
+from builder.evaluation.baselines import View, Viewed
+from builder.evaluation.ranking import Scorer
 from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.recommender import network_scores
 from builder.progress import Progress, silent
@@ -23,16 +24,14 @@ from builder.training.windows import Windows
 
 
 class Sasrec:
-    """A trained SASRec (a `builder.evaluation.ranking.Scorer`), asked as it was trained."""
+    """A trained SASRec (a `builder.evaluation.ranking.Scorer`)."""
 
-    def __init__(self, adapter: InterestAdapter, view: Callable[[Sequences], Sequences]) -> None:
+    def __init__(self, adapter: InterestAdapter) -> None:
         self._adapter = adapter
-        self._view = view
 
     @torch.no_grad()
     def scores(self, histories: Sequences) -> NDArray[np.float32]:
         adapter = self._adapter
-        histories = self._view(histories)
         return network_scores(adapter, adapter.residual.weight, adapter.bias, histories)
 
 
@@ -43,9 +42,9 @@ def train_sasrec(
     config: TrainingConfig,
     directory: Path,
     *,
-    view: Callable[[Sequences], Sequences] = Sequences.without_context,
+    view: View = Sequences.without_context,
     progress: Progress = silent,
-) -> Sasrec:
+) -> Scorer:
     """Train by the first stage of a run, with its loss and its patience; no item has a text.
 
     With softmax over the catalogue it is stronger than the original with its one sampled negative
@@ -103,4 +102,4 @@ def train_sasrec(
     adapter, steps = trained("sasrec", split.train, None)
     if split.refit is not None:
         adapter, _ = trained("sasrec-again", split.refit, steps)
-    return Sasrec(adapter, view)
+    return Viewed(Sasrec(adapter), view)

@@ -29,9 +29,9 @@ from transformers import (
 from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_utils import SchedulerType, get_last_checkpoint
 
-from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
 from builder.errors import TrainingError
+from builder.evaluation.baselines import View
 from builder.evaluation.ranking import rank_scores, user_chunk
 from builder.model.recommender import item_vectors, network_scores
 from builder.progress import Progress, silent
@@ -71,7 +71,7 @@ class NextItemTrainer(Trainer):
         adversarial_steps: int = 1,
         pieces: int = 1,
         optimiser: str = "adamw",
-        view: Callable[[Sequences], Sequences] | None = None,
+        view: View | None = None,
     ) -> None:
         self._optimiser = optimiser
         self._view = view
@@ -275,7 +275,7 @@ def run_stage(
     depth: Mapping[nn.Parameter, int] | None = None,
     on_round: Round = nobody,
     track: Sequence[str] = (),
-    view: Callable[[Sequences], Sequences] | None = None,
+    view: View | None = None,
     progress: Progress = silent,
 ) -> int:
     """Train until `plan.patience` runs out; `objective` is left at its best epoch.

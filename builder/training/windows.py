@@ -59,7 +59,7 @@ class Windows(Dataset[Window]):
 
 def _windows_of(train: Sequences, user: int, max_history: int, clock: Clock) -> list[Window]:
     items, times, actions = train.items_of(user), train.times_of(user), train.actions_of(user)
-    context = None if train.target is None else ~train.target[train.offsets[user] :][: len(items)]
+    target = train.targets_of(user)
     windows = []
     stop = len(items)
     while stop > 0:
@@ -73,7 +73,7 @@ def _windows_of(train: Sequences, user: int, max_history: int, clock: Clock) -> 
                 blank if times is None else gap_buckets(times[known]),
                 opening=start == 0,
                 profile=_profile_of(train, user, clock, slice(start, stop)),
-                context=None if context is None else context[start:stop],
+                context=None if target is None else ~target[start:stop],
             )
         )
         stop = start + 1 if start > 0 else 0
