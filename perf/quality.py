@@ -28,12 +28,13 @@ def measure_quality(
     """Return NDCG@10 of each task and system.
 
     ``recommend`` finds the target in the whole catalogue but for the history; ``rank`` among 99
-    uniformly drawn others, of which the server knows nothing but their texts.
+    uniformly drawn others, of which the server knows nothing but their texts. Histories are sent
+    with their actions here; the timed requests are ids alone.
     """
     users = workload.users[:_USERS]
 
     def ours(user: User) -> Sequence[str]:
-        return [item.id for item in client.recommend(user.history, top_k=_TOP)]
+        return [item.id for item in client.recommend(user.events, top_k=_TOP)]
 
     systems: dict[str, Callable[[User], Sequence[str]]] = {goals.OURS: ours}
     if two_step is not None:
@@ -67,5 +68,5 @@ def _place(found: Sequence[str], target: str) -> int:
 def _unseen_rank(client: RecommenderClient, workload: Workload, number: int) -> int:
     user, ids = workload.users[number], workload.candidates(number)
     items = [Item(f"unseen-{item}", workload.text_of(item)) for item in ids]
-    scores = np.array([item.logit for item in client.rank(user.history, items)], np.float32)
+    scores = np.array([item.logit for item in client.rank(user.events, items)], np.float32)
     return rank_of_target(scores, ids.index(user.target))

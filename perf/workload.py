@@ -14,7 +14,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from builder.model.checkpoint import load_validation
+from builder.model.checkpoint import load_validation, read_config
+from client import Event
 from perf.errors import PerfError
 
 EVENTS: Final = 20
@@ -25,10 +26,22 @@ CANDIDATES: Final = 100
 
 @dataclass(frozen=True)
 class User:
-    """Item ids, oldest first, and the item that this user met next."""
+    """Item ids, oldest first, and the item that this user met next.
+
+    ``actions`` are the names of what was done at each event; None where the log has none.
+    """
 
     history: list[str]
     target: str
+    actions: list[str | None] | None = None
+
+    @property
+    def events(self) -> list[Event]:
+        """The history as a service sends it whose model learnt from actions."""
+        actions = self.actions or [None] * len(self.history)
+        return [
+            Event(item, action=action) for item, action in zip(self.history, actions, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -94,9 +107,15 @@ def read_workload(checkpoint: Path, seed: int, *, users: int = 1000) -> Workload
     holdout = load_validation(checkpoint)
     catalogue = pd.read_parquet(checkpoint / "catalogue.parquet", columns=["item_id", "text"])
     ids = catalogue["item_id"].tolist()
+    names = [None, *read_config(checkpoint)["actions"]]  # 0 is "not known"
     order = np.random.default_rng(seed).permutation(len(holdout))
+
+    def actions(user: int) -> list[str | None] | None:
+        known = holdout.histories.actions_of(user)
+        return None if known is None else [names[action] for action in known[-EVENTS:]]
+
     found = [
-        User([ids[item] for item in items[-EVENTS:]], ids[holdout.targets[user]])
+        User([ids[item] for item in items[-EVENTS:]], ids[holdout.targets[user]], actions(user))
         for user in order
         if len(items := holdout.histories.items_of(user)) >= EVENTS
     ]

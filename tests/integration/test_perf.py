@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from builder.model.checkpoint import FORMATS
 from builder.serving import TritonServer
 from perf.__main__ import main
 from perf.analyzer import Analyzer, Load, find_analyzer, is_batched, write_data
@@ -40,6 +41,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     checkpoint.mkdir()
     ids = [f"i{number % CATALOGUE}" for number in range(ITEMS)]
     texts = [f"toy{number} story{number}" for number in range(ITEMS)]
+    config = {"format": max(FORMATS), "actions": []}
+    (checkpoint / "config.json").write_text(json.dumps(config))
     pd.DataFrame({"item_id": ids, "text": texts}).to_parquet(checkpoint / "catalogue.parquet")
     users = [list(range(start, start + 20)) for start in range(5)]
     pd.DataFrame(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from builder.model.checkpoint import FORMATS
 from perf.agreement import check_vectors
 from perf.analyzer import read_csv
 from perf.environments import Environment, is_made, python_of
@@ -31,7 +34,7 @@ from perf.measurement import Contender, Measurement, Summary, from_latencies, ta
 from perf.quality import ndcg, rank_of_target
 from perf.report import BEGIN, END, Report, markdown, put_into, read_json, write_json
 from perf.soak import Sample, growth_of
-from perf.workload import User, Workload
+from perf.workload import EVENTS, User, Workload, read_workload
 
 HEADER = (
     "Concurrency,Inferences/Second,Client Send,p50 latency,p90 latency,p95 latency,p99 latency\n"
@@ -245,3 +248,22 @@ def test_an_environment_that_pip_cannot_make_is_no_environment(tmp_path: Path) -
     with pytest.raises(PerfError, match="broken could not be made"):
         python_of(missing, tmp_path)
     assert not is_made(missing, tmp_path)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_workload_sends_the_actions_that_the_checkpoint_learnt_from(
+    tmp_path: Path, known: bool
+) -> None:
+    ids = [f"i{number}" for number in range(30)]
+    (tmp_path / "config.json").write_text(
+        json.dumps({"format": max(FORMATS), "actions": ["liked", "disliked"]})
+    )
+    pd.DataFrame({"item_id": ids, "text": ids}).to_parquet(tmp_path / "catalogue.parquet")
+    actions = [1] * EVENTS + [0, 1, 2] if known else None  # 0: not known
+    users = {"user_id": ["a"], "items": [list(range(EVENTS + 3))], "times": None}
+    holdout = pd.DataFrame({**users, "actions": [actions], "target": [EVENTS + 3]})
+    holdout.to_parquet(tmp_path / "validation.parquet")
+    (user,) = read_workload(tmp_path, seed=0).users
+    assert [event.item for event in user.events] == user.history == ids[3 : EVENTS + 3]
+    latest = [None, "liked", "disliked"] if known else [None] * 3
+    assert [event.action for event in user.events[-3:]] == latest
