@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from model_repository.text_tokenizer import TextTokenizer
 
 Part = Literal["whole", "network", "text"]
 """Everything; without the linear term; without anything that knows an item by its id."""
+_USERS_AT_ONCE: Final = 64
+"""Users of about as many events, who go through the network together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,13 +103,17 @@ def network_scores(
     adapter.eval()
     padded = pad_histories(histories, adapter.config.max_history)
     device = vectors.device
-    states = adapter.states(
-        vectors[padded.items.to(device)],
-        padded.actions.to(device),
-        padded.gaps.to(device),
-        None if padded.profiles is None else padded.profiles.to(device),
-    )
-    last = states[torch.arange(len(states)), padded.lengths]
+    last = vectors.new_empty(len(histories), adapter.config.width)
+    for rows in length_batches(padded.lengths.tolist(), _USERS_AT_ONCE):
+        lengths = padded.lengths[rows].to(device)
+        events = int(lengths.max())
+        states = adapter.states(
+            vectors[padded.items[rows, :events].to(device)],
+            padded.actions[rows, :events].to(device),
+            padded.gaps[rows, :events].to(device),
+            None if padded.profiles is None else padded.profiles[rows].to(device),
+        )
+        last[rows] = states[torch.arange(len(rows)), lengths]
     scores: NDArray[np.float32] = (last @ vectors.T + bias).cpu().numpy()
     return scores
 

@@ -75,6 +75,52 @@ def test_full_softmax_by_hand() -> None:
     torch.testing.assert_close(objective(**BATCH)["loss"], torch.stack(losses).mean())
 
 
+@pytest.mark.parametrize(("parts", "fewest"), [(4, 8), (20, 1)])
+def test_a_step_in_parts_of_like_length_is_the_step(
+    parts: int, fewest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, events = 20, 6
+    draw = torch.Generator().manual_seed(3)
+    lengths = torch.randint(events + 1, (rows,), generator=draw)
+    there = torch.arange(events + 1) <= lengths.unsqueeze(1)
+    ids = torch.randint(UNMET, (rows, events + 1), generator=draw)
+    batch = {
+        "items": ids[:, :-1] * there[:, 1:],
+        "targets": torch.where(there, ids, NO_TARGET),
+        "actions": torch.randint(3, (rows, events), generator=draw) * there[:, 1:],
+        "gaps": torch.randint(5, (rows, events), generator=draw) * there[:, 1:],
+        "profiles": torch.randint(3, (rows, events + 1, 1), generator=draw),
+        "context": torch.rand(rows, events + 1, generator=draw) < 0.5,
+    }
+    objective = made()
+    objective.adapter = adapter(dropout=0, profile=(3,), context=True)
+    assert objective.adapter.aside is not None
+    torch.nn.init.normal_(objective.adapter.aside)
+    torch.nn.init.normal_(objective.adapter.profile[0])
+    seen = []
+    original = objective.adapter.states
+
+    def spy(vectors: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        seen.append(vectors.shape[1])
+        return original(vectors, *rest)
+
+    monkeypatch.setattr(objective.adapter, "states", spy)
+    monkeypatch.setattr(module, "FEWEST_ROWS", rows)
+    together = objective(**batch)["loss"]
+    expected = gradients(objective.adapter, together)
+    monkeypatch.setattr(module, "PARTS", parts)
+    monkeypatch.setattr(module, "FEWEST_ROWS", fewest)
+    apart = objective(**batch)["loss"]
+    torch.testing.assert_close(apart, together)
+    found = gradients(objective.adapter, apart)
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-6)
+    (whole, *shorter) = seen
+    assert whole == max(shorter) == lengths.max()
+    assert min(shorter) < whole
+
+
 def inputs() -> tuple[torch.Tensor, torch.Tensor]:
     return BATCH["actions"], BATCH["gaps"]
 
@@ -174,8 +220,9 @@ def test_a_history_reads_the_same_whatever_is_sampled(monkeypatch: pytest.Monkey
     for seed in range(5):
         torch.manual_seed(seed)
         objective(**BATCH)
-        torch.testing.assert_close(seen[-1][0], vectors[BATCH["items"][0]])
-        torch.testing.assert_close(seen[-1][1, :2], vectors[BATCH["items"][1, :2]])
+        shorter, longer = seen[-1]
+        torch.testing.assert_close(longer, vectors[BATCH["items"][0]])
+        torch.testing.assert_close(shorter[:2], vectors[BATCH["items"][1, :2]])
 
 
 def test_dropped_ids_leave_the_text_alone() -> None:
