@@ -28,7 +28,8 @@ SAMPLED_ITEMS: Final = 4_096
 NO_TARGET: Final = -100
 PARTS: Final = 4
 FEWEST_ROWS: Final = 8
-"""A step's histories go through the network in so many parts, and no part has fewer."""
+"""A step's histories go through the network in so many parts at most, and none but the last has
+fewer of them than this."""
 NEXT: Final = "next"
 CONTRAST: Final = "contrast"
 PULL: Final = "pull"
