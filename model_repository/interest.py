@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from .cold_place import lift
 from .engine import OnnxEngine
 from .item_index import INDEX_FILE, ItemIndex
 from .length_batches import length_batches
@@ -34,6 +35,7 @@ _FEW: Final = 4
 ARRAYS: Final = (
     "item_vectors",
     "item_bias",
+    "cold",
     "linear_index",
     "linear_value",
     "decay",
@@ -70,8 +72,9 @@ class InterestModel:
     ----------
     directory
         Holds ``state.onnx`` (events → user state); ``settings.json`` with ``scale``, ``shift`` and
-        ``ceiling`` of the calibration and ``cold_cut``, what is taken off the logit of a new item;
-        and as ``.npy`` files ``item_vectors`` FP32 [n, d] and ``item_bias`` [n], ``linear_index``
+        ``ceiling`` of the calibration and ``cold_place``, where in a list the best cold item comes,
+        0 for where its logit says; and as ``.npy`` files ``item_vectors`` FP32 [n, d] and
+        ``item_bias`` [n], ``cold`` INT32 [c], items that no training event met, ``linear_index``
         INT32 and ``linear_value`` FP32 [n, K], the items that an event on an item speaks for and by
         how much, ``decay`` [A], the weight of an event of age a, ``text_mean`` [h], ``text_weight``
         [h, d] and ``text_bias`` [d], from a text vector to the two directions that its neighbours
@@ -87,12 +90,12 @@ class InterestModel:
         self._scale = np.float32(settings["scale"])
         self._shift = np.float32(settings["shift"])
         self._ceiling = np.float32(settings["ceiling"])
-        self._cold_cut = np.float32(settings["cold_cut"])
         # One thread: the graph is done before a second one wakes.
         self._state = OnnxEngine(directory / "state.onnx", 1)
         arrays = {name: _mapped(directory / f"{name}.npy") for name in ARRAYS}
         self._vectors: Floats = arrays["item_vectors"]
         self._bias: Floats = arrays["item_bias"]
+        self._cold: Slots = arrays["cold"]
         self._linear_index: Slots = arrays["linear_index"]
         self._linear_value: Floats = arrays["linear_value"]
         self._decay: Floats = arrays["decay"]
@@ -102,6 +105,10 @@ class InterestModel:
         self._neighbour: Slots = arrays["neighbour"]
         self._neighbour_direction: Floats = arrays["neighbour_direction"]
         self._profile: Floats = arrays["profile"]
+        self._cold_place: int = settings["cold_place"] if len(self._cold) else 0
+        if not self._cold_place:
+            self._cold = self._cold[:0]
+        self._cold_vectors = self._vectors[self._cold]  # together, to be read at once
         index = directory / INDEX_FILE
         self._index = ItemIndex(index) if index.exists() and not exact else None
 
@@ -141,11 +148,11 @@ class InterestModel:
         beside = by_id[np.maximum(candidates, 0)]
         new = (candidates < 0) & (candidates != NO_ITEM)
         if new.any():
-            mean = (by_id[fresh.items] * fresh.weights).sum(axis=1) - self._cold_cut
+            mean = (by_id[fresh.items] * fresh.weights).sum(axis=1)
             beside[new] = mean[-candidates[new] - 1]
         logit = self._item_vectors(candidates, fresh.vectors) @ state + beside
         logit[candidates == NO_ITEM] = np.nan
-        return Interest(logit, self._calibrated(logit))
+        return self._scored(logit)
 
     def best(
         self,
@@ -177,8 +184,12 @@ class InterestModel:
             np.add.at(logits.reshape(-1), place, value)
             for logit, user in zip(logits, rest, strict=True):
                 logit[excluded[user]] = EXCLUDED_LOGIT
-            chosen = self._chosen(logits, [wanted[user] for user in rest])
-            found.update(zip(rest, chosen, strict=True))
+            cold = logits[:, self._cold]
+            logits[:, self._cold] = -np.inf
+            places, best, _ = self._ranked(logits, cold, max(wanted[user] for user in rest))
+            for row, user in enumerate(rest):
+                kept = slice(wanted[user])
+                found[user] = places[row, kept], self._scored(best[row, kept])
         return [found[user] for user in range(len(states))]
 
     def _best_of_few(
@@ -186,12 +197,12 @@ class InterestModel:
     ) -> tuple[Slots, Interest] | None:
         """The best of what the index finds and of what the history speaks for, scored exactly.
 
-        None where better ones may lie elsewhere: where the index has no more to give; and where one
-        of the best is worse than what the network makes of all that it found, since an item that is
-        neither has no linear term, and so may score as much. That is with many items excluded or
-        spoken against.
+        And of the cold items, all of which are scored. None where better ones may lie elsewhere:
+        where the index has no more to give; and where one of the best is worse than what the
+        network makes of all that it found, since an item that is neither has no linear term, and so
+        may score as much. That is with many items excluded or spoken against.
         """
-        asked = _SPARE * (wanted + len(left_out))
+        asked = _SPARE * (max(wanted, self._cold_place) + len(left_out))
         if _FEW * asked > len(self._bias):
             return None
         nearest = index.nearest(state, asked)
@@ -204,19 +215,47 @@ class InterestModel:
         worst = logit[np.searchsorted(items, nearest)].min()
         np.add.at(logit, np.searchsorted(items, spoken_for), value)
         logit[np.isin(items, left_out)] = EXCLUDED_LOGIT
-        ((place, best),) = self._chosen(logit[np.newaxis], [wanted])
+        cold: Floats = self._cold_vectors @ state
+        cold += self._bias[self._cold]
+        if len(cold):
+            among = np.isin(items, self._cold)
+            logit[among] = -np.inf
+            spoken = np.isin(spoken_for, self._cold)
+            np.add.at(cold, np.searchsorted(self._cold, spoken_for[spoken]), value[spoken])
+            cold[np.isin(self._cold, left_out)] = EXCLUDED_LOGIT
+        places, best, least = self._ranked(logit[np.newaxis], cold[np.newaxis], wanted, items)
         # Written so that a NaN goes the long way, where it is found.
-        return (items[place], best) if best.logit[-1] >= worst else None
+        return (places[0], self._scored(best[0])) if least[0] >= worst else None
 
-    def _chosen(self, logits: Floats, wanted: Sequence[int]) -> list[tuple[Slots, Interest]]:
-        """The largest of each row of logits FP32 [U, n], and their places, largest first."""
-        places = largest(logits, min(max(wanted), logits.shape[1]))
-        best = np.take_along_axis(logits, places, 1)
-        interest = self._calibrated(best)
-        return [
-            (places[row, :number], Interest(best[row, :number], interest[row, :number]))
-            for row, number in enumerate(wanted)
-        ]
+    def _ranked(
+        self, logits: Floats, cold: Floats, wanted: int, items: Slots | None = None
+    ) -> tuple[Slots, Floats, Floats]:
+        """The best ``wanted`` items of each row INT32 [U, k], best first, and their logits FP32.
+
+        ``logits`` FP32 [U, m] are those of ``items`` INT32 [m], None for the whole catalogue, with
+        -inf for the cold ones, whose logits are ``cold`` FP32 [U, c]. The third is the least FP32
+        [U] of the known ones that were looked at.
+        """
+        known = largest(logits, min(max(wanted, self._cold_place), logits.shape[1]))
+        best = np.take_along_axis(logits, known, 1)
+        least = best[:, -1]
+        places = known if items is None else items[known]
+        # The best cold item is behind those that are wanted, where its place is left.
+        behind = wanted < self._cold_place and (best[:, -1] > EXCLUDED_LOGIT / 2).all()
+        if cold.shape[1] and not behind:
+            first = largest(cold, min(wanted, cold.shape[1]))
+            lifted = np.take_along_axis(cold, first, 1)
+            moved = lifted > EXCLUDED_LOGIT / 2
+            lifted += moved * lift(best, lifted[:, 0], self._cold_place)[:, np.newaxis]
+            best = np.concatenate([best, lifted], axis=1)
+            places = np.concatenate([places, self._cold[first]], axis=1)
+            order = largest(best, min(wanted, best.shape[1]))
+            best = np.take_along_axis(best, order, 1)
+            places = np.take_along_axis(places, order, 1)
+        return places[:, :wanted], best[:, :wanted], least
+
+    def _scored(self, logit: Floats) -> Interest:
+        return Interest(logit, self._calibrated(logit))
 
     def _run(self, histories: Sequence[History], fresh: Floats) -> Floats:
         lengths = np.array([len(history.slots) for history in histories], np.int32)

@@ -24,6 +24,7 @@ _INTEREST: Final = (
     "interest.py",
     "item_index.py",
     "neighbours.py",
+    "cold_place.py",
     "top_k.py",
     "length_batches.py",
     "engine.py",

@@ -97,6 +97,8 @@ def write_repository(source: Path, destination: Path, items: int, seed: int) -> 
     parents = len(np.load(arrays / "item_bias.npy"))
     descent = Descent(parents, items, random)
     directory = destination / _MODELS[0] / version
+    cold = np.isin(descent.parent, np.load(arrays / "cold.npy"))
+    np.save(_fresh(directory / "cold.npy"), np.flatnonzero(cold).astype(np.int32))
     _write_vectors(arrays, directory, descent, random)
     _write_linear(arrays, directory, descent, random)
     _write_neighbours(arrays, directory, descent, random)

@@ -30,4 +30,4 @@ def logit_of_text(model: Recommender, text: str, logits: NDArray[np.float32]) ->
     alike[~model.met] = -np.inf
     nearest = np.argsort(-alike, kind="stable")[: min(40, model.met.sum())]
     weight = alike[nearest] - alike[nearest[-1]] + 1e-4
-    return float(weight @ logits[nearest] / weight.sum()) - model.cold_cut
+    return float(weight @ logits[nearest] / weight.sum())

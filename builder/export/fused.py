@@ -201,6 +201,7 @@ def _write_interest(model: Recommender, layout: Layout, directory: Path) -> None
     arrays = {
         "item_vectors": vectors.numpy(),
         "item_bias": bias.numpy(),
+        "cold": np.flatnonzero(~model.met).astype(np.int32),
         "linear_index": linear.index[:, kept],
         "linear_value": linear.value[:, kept] * np.float32(linear.weight),
         "decay": np.float32(linear.decay) ** ages,
@@ -217,7 +218,7 @@ def _write_interest(model: Recommender, layout: Layout, directory: Path) -> None
         "scale": model.calibration.scale,
         "shift": model.calibration.shift,
         "ceiling": model.calibration.ceiling,
-        "cold_cut": model.cold_cut,
+        "cold_place": model.cold_place,
         "reader": {
             "max_rows": layout.max_rows,
             "max_history": layout.max_history,

@@ -120,7 +120,6 @@ class _Interest(nn.Module):
         self.scale = model.calibration.scale
         self.shift = model.calibration.shift
         self.ceiling = model.calibration.ceiling
-        self.cold_cut = model.cold_cut
 
     def from_text(self, vector: Tensor) -> NewItems:
         """Text vectors FP [R, h] → the items that they stand for; as in `InterestModel`."""
@@ -168,9 +167,8 @@ class _Interest(nn.Module):
     def by_neighbours(self, candidate: Tensor, fresh: NewItems, by_id: Tensor) -> Tensor:
         """What stands for `by_id` FP [n] of candidates that are new, FP [1, N] or, of all, []."""
         if fresh.items is None or fresh.weights is None:
-            return by_id.new_full((), -self.cold_cut)
-        mean = (by_id[fresh.items] * fresh.weights).sum(dim=1) - self.cold_cut
-        return mean[_row(candidate)]
+            return by_id.new_zeros(())
+        return (by_id[fresh.items] * fresh.weights).sum(dim=1)[_row(candidate)]
 
     def interest(self, logit: Tensor) -> Tensor:
         return self.ceiling * torch.sigmoid(self.scale * logit + self.shift)
@@ -206,11 +204,15 @@ class AdapterGraph(_Interest):
 class RetrieverGraph(_Interest):
     """History → INDEX INT32, INDEX_INTEREST and INDEX_LOGIT FP32 [1, M], best first."""
 
+    cold: Tensor
+
     def __init__(
         self, model: Recommender, retrieved: int, linear_form: LinearForm = "scatter_add"
     ) -> None:
         super().__init__(model, linear_form)
         self.retrieved = retrieved
+        self.place = model.cold_place
+        self.register_buffer("cold", torch.from_numpy(~model.met))
 
     def forward(
         self,
@@ -229,9 +231,20 @@ class RetrieverGraph(_Interest):
         items = len(self.item_bias)
         place = torch.where(exclude < 0, items, exclude.long())
         spare = torch.nn.functional.pad(logit, (0, 1))
-        logit = spare.scatter(1, place, EXCLUDED_LOGIT)[:, :items]
+        logit = self.with_cold_items(spare.scatter(1, place, EXCLUDED_LOGIT)[:, :items])
         best, index = logit.topk(self.retrieved, dim=1)
         return index.int(), self.interest(best), best
+
+    def with_cold_items(self, logit: Tensor) -> Tensor:
+        """Logits FP [1, n] with the cold items where they come, see `cold_place.lift`."""
+        if not self.place:
+            return logit
+        known = torch.where(self.cold, EXCLUDED_LOGIT, logit).topk(self.place, dim=1).values
+        before, after = known[:, -2:-1], known[:, -1:]
+        best = torch.where(self.cold, logit, EXCLUDED_LOGIT).amax(dim=1, keepdim=True)
+        least = EXCLUDED_LOGIT / 2
+        moved = self.cold & (logit > least) & (best > least) & (after > least)
+        return torch.where(moved, logit + (before + after) / 2 - best, logit)
 
 
 class StateGraph(nn.Module):

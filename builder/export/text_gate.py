@@ -43,7 +43,7 @@ def check_texts(
     gains: tuple[list[NDArray[np.float64]], ...] = ([], [])
     scorer = model.scorer()
     for part in validation.chunks(user_chunk(items)):
-        logits = scorer.scores(part.histories)
+        logits = scorer.logits(part.histories)
         others = random.integers(0, items, (len(part), _DRAWS, _OTHERS), dtype=np.int64)
         for gain, weight in zip(gains, weights, strict=True):
             gain.append(_gains((weight @ logits.T).T, others, part.targets.astype(np.int64)))

@@ -87,7 +87,7 @@ def save_checkpoint(
             "modalities": list(model.modalities),
             "linear": {"decay": model.linear.decay, "weight": model.linear.weight},
             "calibration": asdict(model.calibration),
-            "cold_cut": model.cold_cut,
+            "cold_limit": model.cold_limit,
             **config,
         },
     )
@@ -143,7 +143,7 @@ def _load(directory: Path, config: dict[str, Any]) -> Recommender:
         text_vectors=tensors["text_vectors"],
         actions=config["actions"],
         met=tensors["met"].numpy(),
-        cold_cut=config["cold_cut"],
+        cold_limit=config.get("cold_limit", 0),  # a run of before has its items in their places
         profile=_columns(config.get("profile", ())),
         item_profile=_columns(config.get("item_profile", ())),
         modalities=config.get("modalities", ()),

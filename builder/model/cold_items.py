@@ -1,7 +1,8 @@
 """Cold items: what stands in for an item that no training event met.
 
 It takes the place of its neighbours by text (`model_repository.neighbours`): their mean vector and
-bias, and their mean part in the linear term, less a cut that validation decides.
+bias, and their mean part in the linear term. How far forward it comes in a list is another matter,
+see `model_repository.cold_place`.
 
 MovieLens-100K, a tenth of the films held out of training, NDCG@10 on them: docs/quality.md.
 """
@@ -30,7 +31,7 @@ ENTRIES: Final = 64
 def stand_in(model: Recommender, cold: NDArray[np.bool_]) -> Recommender:
     """Let each item of `cold` BOOL [n] take the place of its neighbours among ``model.met``.
 
-    ``model.cold_cut`` is taken off its logit. `model` itself where there is nothing to do.
+    `model` itself where there is nothing to do.
     """
     if not cold.any() or not model.met.any():
         return model
@@ -67,7 +68,7 @@ def _with_mean_vectors(
     adapter = copy.deepcopy(model.adapter)
     left = torch.from_numpy(mean.T @ vectors.numpy()) - from_text
     adapter.residual.weight[cold] = left[cold]
-    adapter.bias[cold] = torch.from_numpy(mean.T @ bias.numpy())[cold] - model.cold_cut
+    adapter.bias[cold] = torch.from_numpy(mean.T @ bias.numpy())[cold]
     return adapter
 
 

@@ -20,11 +20,16 @@ from builder.model.interest import InterestAdapter
 from builder.model.linear import LinearTerm, recency_weights
 from builder.model.text_encoder import TextEncoder
 from builder.progress import Progress, silent
+from model_repository.cold_place import lift
 from model_repository.profile import ProfileColumn
+from model_repository.slots import EXCLUDED_LOGIT
 from model_repository.text_tokenizer import TextTokenizer
+from model_repository.top_k import largest
 
 Part = Literal["whole", "network", "text"]
 """Everything; without the linear term; without anything that knows an item by its id."""
+_LAST_PLACE: Final = 50
+"""Of the best cold item, however few there are: a server looks at so many items before it."""
 _USERS_AT_ONCE: Final = 64
 """Users of about as many events, who go through the network together."""
 
@@ -45,8 +50,9 @@ class Recommender:
         Names of action ids 1, 2, …
     met
         BOOL [n], which items had training events; the others are cold, see `cold_items`.
-    cold_cut
-        What is taken off the logit of a cold item.
+    cold_limit
+        The foremost place of a list that a cold item may have, from 2 to the number of those that
+        were met; 0 for the one that its logit gives it.
     profile, item_profile
         The columns of a user's profile that it knows, and of an item's.
     modalities
@@ -62,10 +68,23 @@ class Recommender:
     text_vectors: Tensor
     actions: Sequence[str]
     met: NDArray[np.bool_]
-    cold_cut: float = 0.0
+    cold_limit: int = 0
     profile: Sequence[ProfileColumn] = ()
     item_profile: Sequence[ProfileColumn] = ()
     modalities: Sequence[str] = ()
+
+    @property
+    def cold_place(self) -> int:
+        """Where in a list the best cold item comes; 0 for where its logit says.
+
+        If cold items had as many of the places as is their share of the catalogue, evenly spread,
+        the first would come there on average. It never comes before `cold_limit`.
+        """
+        cold = np.count_nonzero(~self.met)
+        if not cold or not self.cold_limit:
+            return 0
+        even = round((1 + len(self.met) / cold) / 2)
+        return int(np.clip(even, self.cold_limit, max(self.cold_limit, _LAST_PLACE)))
 
     def scorer(self, part: Part = "whole") -> PartScorer:
         return PartScorer(self, part)
@@ -125,10 +144,15 @@ class PartScorer:
         self._model = model
         self._vectors, self._bias = model.item_vectors(text_only=part == "text")
         self._linear = model.linear if part == "whole" and model.linear.weight else None
-        if part == "network":  # the cut was chosen for the whole
-            self._bias = self._bias + model.cold_cut * torch.from_numpy(~model.met)
+        self._place = model.cold_place if part == "whole" else 0
 
     def scores(self, histories: Sequences) -> NDArray[np.float32]:
+        """What ``recommend`` ranks by: `logits`, in the whole model with the cold items moved."""
+        cold = ~self._model.met
+        return with_cold_items(self.logits(histories), cold, histories, self._place)
+
+    def logits(self, histories: Sequences) -> NDArray[np.float32]:
+        """What ``rank`` answers, FP32 [U, n]."""
         adapter = self._model.adapter
         scores = network_scores(adapter, self._vectors, self._bias, histories)
         if self._linear is not None:
@@ -136,6 +160,22 @@ class PartScorer:
                 self._linear, histories, adapter.config.max_history
             )
         return scores
+
+
+def with_cold_items(
+    logits: NDArray[np.float32], cold: NDArray[np.bool_], histories: Sequences, place: int
+) -> NDArray[np.float32]:
+    """Logits FP32 [U, n] with the items of `cold` BOOL [n] at `place`, see `cold_place.lift`.
+
+    What a user has met is not in the way. ``logits`` themselves where there is nothing to do.
+    """
+    if not place or not cold.any():
+        return logits
+    left = logits.copy()
+    left[np.repeat(np.arange(len(histories)), histories.lengths), histories.items] = EXCLUDED_LOGIT
+    known = left[:, ~cold]
+    best = np.take_along_axis(known, largest(known, place), 1)
+    return logits + cold * lift(best, left[:, cold].max(1), place)[:, np.newaxis]
 
 
 def linear_scores(

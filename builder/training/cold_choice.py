@@ -10,35 +10,39 @@ from numpy.typing import NDArray
 
 from builder.data.splits import Holdout
 from builder.evaluation.ranking import ndcg
+from builder.model.recommender import with_cold_items
 
 log = logging.getLogger(__name__)
 
-CUTS: Final[tuple[float, ...]] = tuple(np.arange(-3.0, 6.01, 0.125).tolist())
-"""What is taken off a cold item's logit; below 0 it is put before its neighbours.
-
-At -3 it is taken for 20 times as likely as they are. Where few items are cold, more would still
-cost the others little enough: 36 films on MovieLens-100K at -4.6, where they fill everybody's list
-and the known ones lose 6 % of NDCG@10 on the test users, and nothing at -3."""
+PLACES: Final = range(2, 12)
+"""Where the best cold item may come in a list; the last costs nothing within the first ten."""
 
 
-def choose_cut(
-    scores: NDArray[np.float32], cold: NDArray[np.bool_], validation: Holdout, cost: float
-) -> float:
-    """The least of `CUTS` that costs no more than a share `cost` of the best NDCG@10.
+def choose_limit(
+    logits: NDArray[np.float32], cold: NDArray[np.bool_], validation: Holdout, cost: float
+) -> int:
+    """The foremost of `PLACES` that costs no more than a share `cost` of the NDCG@10, 0 if none.
 
-    ``scores`` FP32 [U, n] are the whole model's on `validation`, without a cut; ``cold`` is BOOL
-    [n]. Validation cannot say what a cold item would gain, for it was never met there either, or
-    hardly: only what it takes from the others. 0 where no item is cold.
+    ``logits`` FP32 [U, n] are the whole model's on `validation`; ``cold`` is BOOL [n]. Validation
+    cannot say what a cold item would gain, for it was never met there either, or hardly: only what
+    it takes from the others. Where no item is cold, as if one were that nobody wants: a server may
+    be given new items later.
     """
-    if not cold.any():
-        return 0.0
-    found = {cut: ndcg(scores - np.float32(cut) * cold, validation, 10) for cut in CUTS}
+    known = int(np.count_nonzero(~cold))
+    if known == len(cold):
+        logits = np.pad(logits, ((0, 0), (0, 1)))
+        cold = np.append(cold, np.True_)
+    histories = validation.histories
+    found = {
+        place: ndcg(with_cold_items(logits, cold, histories, place), validation, 10)
+        for place in (0, *PLACES)
+        if place <= known
+    }
     enough = (1 - cost) * max(found.values())
-    chosen: float = next(cut for cut, figure in found.items() if figure >= enough)
+    chosen = next((place for place in PLACES if found.get(place, -1.0) >= enough), 0)
     log.info(
-        "%d items without training events take the place of their neighbours by text, less %g; "
-        "validation NDCG@10 %.4f, at most %.4f",
-        cold.sum(),
+        "items without training events may come at place %d of a list and behind it: validation "
+        "NDCG@10 of the others %.4f, without them %.4f",
         chosen,
         found[chosen],
         max(found.values()),

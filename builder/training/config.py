@@ -114,6 +114,7 @@ class TrainingConfig:
         Entries kept of each row of the linear term.
     cold_cost
         Share of the validation NDCG@10 that items without training events may cost the others.
+        Where these are few they cost less, see `Recommender.cold_place`.
     """
 
     data: DataConfig
@@ -154,7 +155,7 @@ class TrainingConfig:
     weight_decay: float = 0.01
     warmup_epochs: float = 2.0
     linear_entries: int = 256
-    cold_cost: float = 0.035
+    cold_cost: float = 0.04
     refit: str = "auto"
     warm_start: str | None = None
     seed: int = 0

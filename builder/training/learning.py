@@ -30,7 +30,7 @@ from builder.model.recommender import Recommender, encode_texts, length_batches,
 from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder, layer_count
 from builder.progress import Progress, silent
 from builder.training.adapt import Plan, choose_max_history, choose_tune_texts, plan_stages
-from builder.training.cold_choice import choose_cut
+from builder.training.cold_choice import choose_limit
 from builder.training.config import TrainingConfig
 from builder.training.linear_choice import Recipe, choose_companions, linear_terms
 from builder.training.lora import low_rank
@@ -282,8 +282,9 @@ class _Course:
         if chosen is not None:
             linear, prior = terms.by(chosen.recipe)
             model = stand_in(_beside(model, linear, prior), cold)
-            model = _cut(model, chosen.model.cold_cut)
-            return replace(chosen, model=replace(model, calibration=chosen.model.calibration))
+            limit, calibration = chosen.model.cold_limit, chosen.model.calibration
+            model = replace(model, cold_limit=limit, calibration=calibration)
+            return replace(chosen, model=model)
         users = data.chosen_on
         companions = choose_companions(
             terms,
@@ -293,8 +294,9 @@ class _Course:
             progress=self.progress,
         )
         model = stand_in(_beside(model, companions.linear, companions.prior), cold)
-        scores = model.scorer().scores(users.histories)
-        model = _cut(model, choose_cut(scores, cold, users, self.config.cold_cost))
+        logits = model.scorer().logits(users.histories)
+        limit = choose_limit(logits, cold, users, self.config.cold_cost)
+        model = replace(model, cold_limit=limit)
         pairs = labelled_logits(model.scorer(), users, seed=_CALIBRATION_SEED)
         text = rank_holdout(model.scorer("text"), users, len(data.catalogue)).ndcg(10)
         model = replace(model, calibration=fit_calibration(pairs))
@@ -372,13 +374,6 @@ def _beside(model: Recommender, linear: LinearTerm, prior: NDArray[np.float32]) 
     with torch.no_grad():
         model.adapter.bias.add_(torch.from_numpy(prior))
     return replace(model, linear=linear)
-
-
-def _cut(model: Recommender, cut: float) -> Recommender:
-    """The model with so much taken off its cold items' logits, in place."""
-    with torch.no_grad():
-        model.adapter.bias[torch.from_numpy(~model.met)] -= cut
-    return replace(model, cold_cut=cut)
 
 
 def better(frozen: Candidate, tuned: Candidate) -> Candidate:

@@ -127,7 +127,7 @@ ColdCost = Annotated[
     typer.Option(
         metavar="SHARE",
         help="How much of the validation NDCG@10 items without training events may cost the "
-        "others by being recommended too; 0 keeps them back.",
+        "others by being recommended too; 0 keeps them out of the first ten.",
         rich_help_panel=_NETWORK,
     ),
 ]

@@ -106,11 +106,11 @@ def test_a_candidate_of_no_item_has_no_score(model: Recommender) -> None:
     np.testing.assert_array_equal(interest.isnan().numpy(), [[True, False, False]])
 
 
-def test_a_text_of_the_request_stands_where_its_neighbours_do_less_the_cut(
+def test_a_text_of_the_request_stands_where_its_neighbours_do(
     model: Recommender,
 ) -> None:
     met = np.arange(ITEMS) % 3 > 0
-    model = dataclasses.replace(model, met=met, cold_cut=0.5)
+    model = dataclasses.replace(model, met=met)
     text = "the cats"
     with torch.no_grad():
         vectors = encode_texts(model.encoder, model.tokenizer, [text])

@@ -173,6 +173,30 @@ def test_the_index_is_what_answers(
     assert recall(poor) < recall(served)
 
 
+@pytest.mark.parametrize("wanted", [3, 10, 60])
+def test_cold_items_come_at_their_place_as_if_all_were_read(
+    changed: Callable[..., Path], histories: list[History], wanted: int
+) -> None:
+    random = np.random.default_rng(1)
+    cold = np.sort(random.choice(ITEMS, 900, replace=False)).astype(np.int32)
+    directory = changed(probes=ITEMS, cold=cold)  # so nothing else is missed
+    settings = json.loads((directory / "settings.json").read_text())
+    (directory / "settings.json").write_text(json.dumps({**settings, "cold_place": 7}))
+    models = [InterestModel(directory, exact=exact) for exact in (False, True)]
+    # What is left out has cold items in it.
+    excluded = [np.union1d(seen([each])[0], cold[:20]).astype(np.int32) for each in histories]
+    found, expected = (best(model, histories, excluded, wanted) for model in models)
+    for (items, logit), (all_items, all_logit), left_out in zip(
+        found, expected, excluded, strict=True
+    ):
+        assert len(set(items)) == len(items) == wanted
+        assert not set(items) & set(left_out)
+        first = np.flatnonzero(np.isin(all_items, cold))
+        assert first[:1].tolist() == ([6] if wanted > 6 else [])
+        np.testing.assert_array_equal(items, all_items)
+        np.testing.assert_allclose(logit, all_logit, rtol=1e-5, atol=1e-5)
+
+
 def test_what_the_history_speaks_for_is_never_missed(
     large: Path, changed: Callable[..., Path]
 ) -> None:

@@ -56,7 +56,7 @@ LIMITS = Limits(max_top_k=ITEMS, max_rows=4)
 @pytest.fixture(scope="module")
 def profiled(backbone: Path) -> Recommender:
     model = recommender(backbone, profile=PROFILE, item_profile=ITEM_PROFILE)
-    return replace(model, cold_cut=0.25)
+    return replace(model, met=np.arange(ITEMS) % 4 > 0, cold_limit=3)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def users(model: str, number: int) -> list[Request]:
     return found
 
 
-def checkpoint_logits(model: Recommender, request: Request) -> np.ndarray:
+def checkpoint_logits(model: Recommender, request: Request, asked: str) -> np.ndarray:
     """FP32 [n], by the checkpoint itself."""
     history = [int(item[1:]) for item in request.tensors["HISTORY"][0]]
     profile = np.zeros((1, 2), np.int32)
@@ -112,7 +112,9 @@ def checkpoint_logits(model: Recommender, request: Request) -> np.ndarray:
         if "age" in told:
             profile[0, 0] = 1 + (told["age"] >= 20) + (told["age"] >= 30)
         profile[0, 1] = {"F": 1, "M": 2}.get(told.get("gender"), 0)
-    return model.scorer().scores(replace(sequences(history), profiles=profile))[0]
+    scorer = model.scorer()
+    histories = replace(sequences(history), profiles=profile)
+    return (scorer.logits if asked == "rank" else scorer.scores)(histories)[0]
 
 
 @pytest.mark.parametrize("asked", ["rank", "recommend"])
@@ -126,7 +128,7 @@ def test_both_layouts_score_as_the_checkpoint_does(
     together = fused(requests)
     for request, answer in zip(requests, together, strict=True):
         assert not isinstance(answer, Exception)
-        logits = checkpoint_logits(profiled, request)
+        logits = checkpoint_logits(profiled, request, asked)
         if asked == "recommend":
             items = [int(item[1:]) for item in answer["ITEM"][0]]
             logits = logits[items]
@@ -176,7 +178,7 @@ def test_a_text_of_the_request_is_an_item_without_a_profile(
     (answer,) = RankRequests(repositories["fused"] / "rank/1", encoded)([request])
     stepwise = steps_of(repositories["ensemble"])("rank", request)
     assert not isinstance(answer, Exception)
-    expected = logit_of_text(profiled, "the cats", checkpoint_logits(profiled, request))
+    expected = logit_of_text(profiled, "the cats", checkpoint_logits(profiled, request, "rank"))
     for found in (answer, stepwise):
         assert found["LOGIT"][0, 0] == pytest.approx(expected, rel=1e-3, abs=1e-4)
 

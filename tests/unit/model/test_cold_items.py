@@ -28,11 +28,10 @@ def model(backbone: Path) -> Recommender:
         model,
         linear=replace(model.linear, value=value.astype(np.float32)),
         met=~COLD,
-        cold_cut=0.25,
     )
 
 
-def test_a_cold_item_scores_as_the_mean_of_its_neighbours_less_the_cut(
+def test_a_cold_item_scores_as_the_mean_of_its_neighbours(
     model: Recommender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(neighbours, "NEIGHBOURS", 3)
@@ -41,11 +40,11 @@ def test_a_cold_item_scores_as_the_mean_of_its_neighbours_less_the_cut(
     assert (mean[:, ~COLD] == 0).all()
     assert (np.count_nonzero(mean[:, COLD], axis=0) == 3).all()
     assert not mean[COLD].any()
-    for part, cut in (("whole", 0.25), ("network", 0)):
+    for part in ("whole", "network"):
         before = model.scorer(part).scores(HISTORIES)  # type: ignore[arg-type]
         after = whole.scorer(part).scores(HISTORIES)  # type: ignore[arg-type]
         np.testing.assert_allclose(after[:, ~COLD], before[:, ~COLD], rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(after[:, COLD], (before @ mean)[:, COLD] - cut, rtol=1e-4)
+        np.testing.assert_allclose(after[:, COLD], (before @ mean)[:, COLD], rtol=1e-4)
     by_text = (each.scorer("text").scores(HISTORIES) for each in (model, whole))
     np.testing.assert_array_equal(*by_text)
 

@@ -20,7 +20,7 @@ NEW = Catalogue(["n0", "n1"], TEXTS, pd.DataFrame({"title": TEXTS, "colour": ["r
 
 
 def test_known_items_score_as_before_and_new_ones_as_their_neighbours(backbone: Path) -> None:
-    model = replace(recommender(backbone), cold_cut=0.5)
+    model = recommender(backbone)
     grown = with_new_items(model, NEW)
     histories = sequences([0, 3, 5], [], [7, 1])
     before, after = model.scorer().scores(histories), grown.scorer().scores(histories)
@@ -28,7 +28,7 @@ def test_known_items_score_as_before_and_new_ones_as_their_neighbours(backbone: 
     cold = np.arange(ITEMS + 2) >= ITEMS
     assert (grown.met == ~cold).all()
     mean = neighbour_means(grown, cold)[:ITEMS, ITEMS:]
-    np.testing.assert_allclose(after[:, ITEMS:], before @ mean - 0.5, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(after[:, ITEMS:], before @ mean, rtol=1e-4, atol=1e-5)
     text = encode_texts(model.encoder, model.tokenizer, TEXTS)
     torch.testing.assert_close(grown.text_vectors[ITEMS:], text)
     assert np.isfinite(grown.scorer().scores(sequences([ITEMS, 0, ITEMS + 1]))).all()

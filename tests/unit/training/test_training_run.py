@@ -160,7 +160,7 @@ def test_an_item_without_events_takes_the_place_of_its_neighbours(run: Path) -> 
     vectors, bias = model.item_vectors()
     mean = torch.from_numpy(neighbour_means(model, cold)[:, ITEMS - 1].toarray()).float()
     torch.testing.assert_close(vectors[-1], mean @ vectors, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(bias[-1], mean @ bias - model.cold_cut, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(bias[-1], mean @ bias, rtol=1e-4, atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_figures_and_another_does_not(
@@ -184,7 +184,7 @@ def test_what_is_saved_has_learnt_the_validation_events_and_chosen_nothing_by_th
     assert len(chosen.steps) == 2
     monkeypatch.delattr(NextItemTrainer, "evaluate")
     monkeypatch.delattr("builder.training.learning.choose_companions")
-    monkeypatch.delattr("builder.training.learning.choose_cut")
+    monkeypatch.delattr("builder.training.learning.choose_limit")
     monkeypatch.delattr("builder.training.learning.fit_calibration")
     steps = {}
 
@@ -196,7 +196,7 @@ def test_what_is_saved_has_learnt_the_validation_events_and_chosen_nothing_by_th
         config, prepared, chosen, split.learnt, tmp_path / "stages", progress=progress
     )
     before = chosen.model
-    assert (again.cold_cut, again.calibration) == (before.cold_cut, before.calibration)
+    assert (again.cold_limit, again.calibration) == (before.cold_limit, before.calibration)
     assert (again.linear.decay, again.linear.weight) == (before.linear.decay, before.linear.weight)
     assert again.met.tolist() == (np.bincount(split.learnt.items, minlength=ITEMS) > 0).tolist()
     assert not np.array_equal(again.linear.value, before.linear.value)
@@ -606,7 +606,7 @@ def test_the_time_of_a_request_is_learnt_and_known_wherever_it_counts(
     assert known == pytest.approx(row["metrics"]["ndcg@10"])
     assert rank_holdout(run.model.scorer(), load_validation(tmp_path / "run"), ITEMS).ndcg(10) > 0.8
     unknown = replace(run.split.test, histories=replace(histories, profiles=None))
-    assert rank_holdout(run.model.scorer(), unknown, ITEMS).ndcg(10) < 0.6
+    assert rank_holdout(run.model.scorer(), unknown, ITEMS).ndcg(10) < known - 0.2
 
     again = replace(timed, epochs=1, warm_start=str(tmp_path / "run"))
     train(again, tmp_path / "again")
