@@ -97,9 +97,8 @@ def write_repository(source: Path, destination: Path, items: int, seed: int) -> 
     parents = len(np.load(arrays / "item_bias.npy"))
     descent = Descent(parents, items, random)
     directory = destination / _MODELS[0] / version
-    cold = np.isin(descent.parent, np.load(arrays / "cold.npy"))
-    np.save(_fresh(directory / "cold.npy"), np.flatnonzero(cold).astype(np.int32))
     _write_vectors(arrays, directory, descent, random)
+    _write_cold(arrays, directory, descent)
     _write_linear(arrays, directory, descent, random)
     _write_neighbours(arrays, directory, descent, random)
     names = json.dumps([str(item) for item in range(items)])
@@ -124,6 +123,12 @@ def _write_vectors(
             parents = descent.parent[rows]
             noise = random.standard_normal(made[rows].shape, np.float32)
             made[rows] = real[parents] + deviation * noise
+
+
+def _write_cold(arrays: Path, directory: Path, descent: Descent) -> None:
+    """All descendants of what had no events, so their share is that of the real catalogue."""
+    cold = np.isin(descent.parent, np.load(arrays / "cold.npy"))
+    np.save(_fresh(directory / "cold.npy"), np.flatnonzero(cold).astype(np.int32))
 
 
 def _write_linear(

@@ -311,10 +311,20 @@ def test_new_items_are_served_without_training(
         np.testing.assert_allclose(by_id.logits[0], before.logits[0], rtol=1e-4, atol=1e-4)
         # By its id and by its text it takes the same place, that of its neighbours.
         new = Catalogue(["new"], [NEW_TEXT], model.catalogue.columns[:1])
-        whole = with_new_items(model, new).scorer()
-        expected = whole.scores(sequences([0, 1, 2]))[0, -1]
+        whole = with_new_items(model, new)
+        history = sequences([0, 1, 2])
+        expected = whole.scorer().logits(history)[0, -1]
         np.testing.assert_allclose(by_id.logits[1], expected, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(before.logits[1], expected, rtol=1e-3, atol=1e-3)
+        # In a list such items have a place, and the others are where they were.
+        place = whole.cold_place
+        assert 1 < place < 50
+        scores = whole.scorer().scores(history)
+        scores[0, :3] = -np.inf
+        best = best_items(scores, 50)[0]
+        assert np.flatnonzero(~whole.met[best])[0] == place - 1
+        found = grown.recommend(known, top_k=50, timeout=30)
+        assert list(found.items) == [whole.catalogue.item_ids[index] for index in best]
         others = model.catalogue.item_ids[3:]
         assert list(grown.recommend(known, exclude=others).items) == ["new"]
         assert grown.recommend(["new"], top_k=5).skipped == 0

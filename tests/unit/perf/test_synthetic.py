@@ -25,6 +25,7 @@ def source(tmp_path: Path) -> Path:
     arrays = {
         "item_vectors": random.normal(size=(PARENTS, WIDTH)).astype(np.float32),
         "item_bias": random.normal(size=PARENTS).astype(np.float32),
+        "cold": np.array([3, 17], np.int32),
         "linear_index": index.astype(np.int32),
         "linear_value": random.random((PARENTS, ENTRIES), np.float32) + 1,
         "neighbour": random.permutation(PARENTS)[:30].astype(np.int32),
@@ -59,6 +60,8 @@ def test_a_large_catalogue_lies_in_clusters_round_the_real_one(
     np.testing.assert_allclose(away.std(axis=0), 0.5 * real.std(axis=0), rtol=0.1)
     bias = array(tmp_path / "made", "recommend", "item_bias")
     assert np.corrcoef(bias, array(source, "recommend", "item_bias")[descent.parent])[0, 1] > 0.8
+    cold = array(tmp_path / "made", "recommend", "cold")
+    assert cold.tolist() == np.flatnonzero(np.isin(descent.parent, [3, 17])).tolist()
     # The linear term of a descendant speaks for descendants of whom its parent's speaks for.
     index = array(tmp_path / "made", "recommend", "linear_index")
     inherited = array(source, "recommend", "linear_index")[descent.parent]
