@@ -20,9 +20,10 @@ def lift(known: Floats, cold: Floats, place: int) -> Floats:
 
     ``known`` FP32 [U, at least place] are the largest logits of the others, largest first, ``cold``
     FP32 [U] the largest of the cold ones. The best cold item comes halfway between the two known
-    ones that it stands between at ``place``, 2 or more, so that no rounding moves it. 0 where
-    something of this is excluded: there is nothing to move, or nothing to move it to.
+    ones that it stands between at ``place``, 2 or more, so that no rounding moves it. 0 where it is
+    further forward by itself, and where something of this is excluded: there is nothing to move, or
+    nothing to move it to.
     """
     before, after = known[:, place - 2], known[:, place - 1]
     there = (after > EXCLUDED_LOGIT / 2) & (cold > EXCLUDED_LOGIT / 2)
-    return np.where(there, (before + after) / 2 - cold, np.float32(0))
+    return np.where(there, np.maximum((before + after) / 2 - cold, 0), np.float32(0))

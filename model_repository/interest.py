@@ -240,9 +240,9 @@ class InterestModel:
         best = np.take_along_axis(logits, known, 1)
         least = best[:, -1]
         places = known if items is None else items[known]
-        # The best cold item is behind those that are wanted, where its place is left.
-        behind = wanted < self._cold_place and (best[:, -1] > EXCLUDED_LOGIT / 2).all()
-        if cold.shape[1] and not behind:
+        # Where its place lies behind those that are wanted, the best cold item may come before it by
+        # itself, or because too few of the others are left.
+        if cold.shape[1] and not (wanted < self._cold_place and self._behind(cold, least)):
             first = largest(cold, min(wanted, cold.shape[1]))
             lifted = np.take_along_axis(cold, first, 1)
             moved = lifted > EXCLUDED_LOGIT / 2
@@ -253,6 +253,9 @@ class InterestModel:
             best = np.take_along_axis(best, order, 1)
             places = np.take_along_axis(places, order, 1)
         return places[:, :wanted], best[:, :wanted], least
+
+    def _behind(self, cold: Floats, least: Floats) -> bool:
+        return bool(((cold.max(axis=1) < least) & (least > EXCLUDED_LOGIT / 2)).all())
 
     def _scored(self, logit: Floats) -> Interest:
         return Interest(logit, self._calibrated(logit))

@@ -244,7 +244,7 @@ class RetrieverGraph(_Interest):
         best = torch.where(self.cold, logit, EXCLUDED_LOGIT).amax(dim=1, keepdim=True)
         least = EXCLUDED_LOGIT / 2
         moved = self.cold & (logit > least) & (best > least) & (after > least)
-        return torch.where(moved, logit + (before + after) / 2 - best, logit)
+        return torch.where(moved, logit + ((before + after) / 2 - best).clamp(min=0), logit)
 
 
 class StateGraph(nn.Module):

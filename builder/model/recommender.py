@@ -75,7 +75,7 @@ class Recommender:
 
     @property
     def cold_place(self) -> int:
-        """Where in a list the best cold item comes; 0 for where its logit says.
+        """Where in a list the best cold item comes at the latest; 0 for where its logit says.
 
         If cold items had as many of the places as is their share of the catalogue, evenly spread,
         the first would come there on average. It never comes before `cold_limit`.

@@ -30,7 +30,7 @@ def choose_limit(
     """
     known = int(np.count_nonzero(~cold))
     if known == len(cold):
-        logits = np.pad(logits, ((0, 0), (0, 1)))
+        logits = np.pad(logits, ((0, 0), (0, 1)), constant_values=logits.min())
         cold = np.append(cold, np.True_)
     histories = validation.histories
     found = {

@@ -186,15 +186,19 @@ def test_cold_items_come_at_their_place_as_if_all_were_read(
     # What is left out has cold items in it.
     excluded = [np.union1d(seen([each])[0], cold[:20]).astype(np.int32) for each in histories]
     found, expected = (best(model, histories, excluded, wanted) for model in models)
+    places = []
     for (items, logit), (all_items, all_logit), left_out in zip(
         found, expected, excluded, strict=True
     ):
         assert len(set(items)) == len(items) == wanted
         assert not set(items) & set(left_out)
-        first = np.flatnonzero(np.isin(all_items, cold))
-        assert first[:1].tolist() == ([6] if wanted > 6 else [])
+        places += np.flatnonzero(np.isin(all_items, cold))[:1].tolist()
         np.testing.assert_array_equal(items, all_items)
         np.testing.assert_allclose(logit, all_logit, rtol=1e-5, atol=1e-5)
+    # At their place, but where they are further forward by themselves.
+    if wanted > 6:
+        assert len(places) == len(histories)
+        assert max(places) == 6 > min(places)
 
 
 def test_what_the_history_speaks_for_is_never_missed(
