@@ -240,8 +240,8 @@ class InterestModel:
         best = np.take_along_axis(logits, known, 1)
         least = best[:, -1]
         places = known if items is None else items[known]
-        # Where its place lies behind those that are wanted, the best cold item may come before it by
-        # itself, or because too few of the others are left.
+        # Where its place lies behind those that are wanted, the best cold item may come before it
+        # by itself, or because too few of the others are left.
         if cold.shape[1] and not (wanted < self._cold_place and self._behind(cold, least)):
             first = largest(cold, min(wanted, cold.shape[1]))
             lifted = np.take_along_axis(cold, first, 1)
