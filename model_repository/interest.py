@@ -152,7 +152,7 @@ class InterestModel:
             beside[new] = mean[-candidates[new] - 1]
         logit = self._item_vectors(candidates, fresh.vectors) @ state + beside
         logit[candidates == NO_ITEM] = np.nan
-        return self._scored(logit)
+        return Interest(logit, self._calibrated(logit))
 
     def best(
         self,
@@ -187,9 +187,10 @@ class InterestModel:
             cold = logits[:, self._cold]
             logits[:, self._cold] = -np.inf
             places, best, _ = self._ranked(logits, cold, max(wanted[user] for user in rest))
+            interest = self._calibrated(best)
             for row, user in enumerate(rest):
                 kept = slice(wanted[user])
-                found[user] = places[row, kept], self._scored(best[row, kept])
+                found[user] = places[row, kept], Interest(best[row, kept], interest[row, kept])
         return [found[user] for user in range(len(states))]
 
     def _best_of_few(
@@ -225,7 +226,8 @@ class InterestModel:
             cold[np.isin(self._cold, left_out)] = EXCLUDED_LOGIT
         places, best, least = self._ranked(logit[np.newaxis], cold[np.newaxis], wanted, items)
         # Written so that a NaN goes the long way, where it is found.
-        return (places[0], self._scored(best[0])) if least[0] >= worst else None
+        found = Interest(best[0], self._calibrated(best[0]))
+        return (places[0], found) if least[0] >= worst else None
 
     def _ranked(
         self, logits: Floats, cold: Floats, wanted: int, items: Slots | None = None
@@ -254,11 +256,9 @@ class InterestModel:
             places = np.take_along_axis(places, order, 1)
         return places[:, :wanted], best[:, :wanted], least
 
-    def _behind(self, cold: Floats, least: Floats) -> bool:
+    @staticmethod
+    def _behind(cold: Floats, least: Floats) -> bool:
         return bool(((cold.max(axis=1) < least) & (least > EXCLUDED_LOGIT / 2)).all())
-
-    def _scored(self, logit: Floats) -> Interest:
-        return Interest(logit, self._calibrated(logit))
 
     def _run(self, histories: Sequence[History], fresh: Floats) -> Floats:
         lengths = np.array([len(history.slots) for history in histories], np.int32)
