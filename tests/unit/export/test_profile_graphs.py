@@ -35,9 +35,12 @@ from model_repository.batch import Handler, Request
 from model_repository.engine import OnnxEngine
 from model_repository.errors import InvalidRequest
 from model_repository.graph import Graph
+from model_repository.interest import History, InterestModel
 from model_repository.interest_requests import EncodedTexts, RankRequests, RecommendRequests
+from model_repository.neighbours import NO_NEW_ITEMS
 from model_repository.policy import Policy
 from model_repository.request_tokenizer import RequestTokenizer
+from model_repository.slots import EXCLUDED_LOGIT
 from model_repository.text_encoder import EncodeRequests
 from tests.new_text import logit_of_text
 from tests.unit.model.tiny import ITEM_PROFILE, ITEMS, PROFILE, recommender, sequences
@@ -138,6 +141,26 @@ def test_both_layouts_score_as_the_checkpoint_does(
         for other in (alone, stepwise):
             assert not isinstance(other, Exception)
             np.testing.assert_allclose(other["LOGIT"], answer["LOGIT"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("wanted", [1, 2, 5, ITEMS])
+def test_a_list_is_the_checkpoints_however_long(
+    profiled: Recommender, repositories: dict[str, Path], wanted: int
+) -> None:
+    """Shorter than the place of the cold items too, where one may come by itself."""
+    served = InterestModel(repositories["fused"] / "recommend/1")
+    profile = np.zeros((1, 2), np.int32)
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        items = random.integers(0, ITEMS, random.integers(0, 7)).astype(np.int32)
+        history = History(items, np.zeros_like(items), np.zeros_like(items))
+        states = served.user_states([history], NO_NEW_ITEMS, profile)
+        ((_, found),) = served.best(states, [history], [np.unique(items)], [wanted])
+        histories = replace(sequences(items.tolist()), profiles=profile)
+        scores = profiled.scorer().scores(histories)[0]
+        scores[items] = EXCLUDED_LOGIT
+        expected = -np.sort(-scores)[:wanted]
+        np.testing.assert_allclose(found.logit, expected, rtol=1e-4, atol=1e-4)
 
 
 def steps_of(root: Path):  # type: ignore[no-untyped-def]
