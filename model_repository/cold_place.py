@@ -2,7 +2,7 @@
 
 What is known of them is their neighbours (`neighbours`), whose mean hardly ever beats the best of
 what is known by itself. So they are moved forward together, for each user by as much as brings the
-best of them to one place of the list, which validation decides; the others keep their distance.
+best of them to one place of the list; the others keep their distance to it.
 """
 
 from __future__ import annotations

@@ -51,8 +51,8 @@ class Recommender:
     met
         BOOL [n], which items had training events; the others are cold, see `cold_items`.
     cold_limit
-        The foremost place of a list that a cold item may have, from 2 to the number of those that
-        were met; 0 for the one that its logit gives it.
+        The foremost place of a list that a cold item may be moved to, from 2 to the number of
+        those that were met; 0 for the one that its logit gives it.
     profile, item_profile
         The columns of a user's profile that it knows, and of an item's.
     modalities
@@ -78,7 +78,7 @@ class Recommender:
         """Where in a list the best cold item comes at the latest; 0 for where its logit says.
 
         If cold items had as many of the places as is their share of the catalogue, evenly spread,
-        the first would come there on average. It never comes before `cold_limit`.
+        the first would come there on average. None is moved before `cold_limit`.
         """
         cold = np.count_nonzero(~self.met)
         if not cold or not self.cold_limit:

@@ -606,7 +606,12 @@ def test_the_time_of_a_request_is_learnt_and_known_wherever_it_counts(
     assert known == pytest.approx(row["metrics"]["ndcg@10"])
     assert rank_holdout(run.model.scorer(), load_validation(tmp_path / "run"), ITEMS).ndcg(10) > 0.8
     unknown = replace(run.split.test, histories=replace(histories, profiles=None))
-    assert rank_holdout(run.model.scorer(), unknown, ITEMS).ndcg(10) < known - 0.2
+    # At the first place, for within ten of twelve items a guess has .6.
+    told, untold = (
+        rank_holdout(run.model.scorer(), each, ITEMS).ndcg(1) for each in (run.split.test, unknown)
+    )
+    assert told > 0.8
+    assert untold < 0.4
 
     again = replace(timed, epochs=1, warm_start=str(tmp_path / "run"))
     train(again, tmp_path / "again")
