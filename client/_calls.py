@@ -11,7 +11,6 @@ from typing import Final, Generic, TypeVar
 
 import numpy as np
 
-from client import _contract as contract
 from client import _inputs
 from client._configuration import FEW_CANDIDATES, Limits
 from client._core import Job
@@ -35,6 +34,7 @@ from client._responses import (
 from client.errors import InvalidInput, MalformedResponse, RecommenderError
 from client.items import Event, Item, Profile
 from client.results import Encoding, Ranking, Recommendations
+from model_repository.core import contract
 
 _Result = TypeVar("_Result")
 
@@ -97,7 +97,7 @@ def rank_call(
     texts = known_of_user.union(filter(None, items.texts or ()))
     large = len(texts) > 1 or len(items.ids) > FEW_CANDIDATES
     join = partial(_join_rankings, texts_of_user=len(known_of_user))
-    return Call(contract.RANK.model.name, large, split, join)
+    return Call(contract.RANK.name, large, split, join)
 
 
 def recommend_call(
@@ -138,7 +138,7 @@ def encode_call(texts: Iterable[str]) -> Call[Encoding]:
         )
 
     return Call(
-        contract.ENCODE.model.name,
+        contract.ENCODE.name,
         len(checked) > 1,
         partial(_rows, part, len(checked)),
         _join_encodings,

@@ -7,7 +7,6 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
-from client import _contract as contract
 from client._core import Context, Core, Job, Plan, perform
 from client._protocol import config_message
 from client.errors import (
@@ -18,6 +17,7 @@ from client.errors import (
     Unsupported,
 )
 from client.results import Activation
+from model_repository.core import contract
 
 _logger = logging.getLogger(__name__)
 
@@ -49,10 +49,10 @@ class Labels:
 
 def limits_plan(core: Core, model: str, context: Context) -> Plan[Limits]:
     """Ask for the limits of requests to ``model``; none where they are kept secret."""
-    ranks = model == contract.RANK.model.name
+    ranks = model == contract.RANK.name
     try:
         # A ranking has no batch of texts. Those that it has encoded are as many as `encode` takes.
-        config = yield from _config(core, contract.ENCODE.model.name if ranks else model, context)
+        config = yield from _config(core, contract.ENCODE.name if ranks else model, context)
         texts = max(1, int(config.max_batch_size))
         if not ranks:
             return Limits(texts)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from client._contract import TensorSpec
+from model_repository.core.contract import TensorSpec
 
 Parameter = bool | int | str
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from client import _contract as contract
-from client._contract import TensorSpec
 from client._decoding import InferResponse
 from client._encoding import Tensor
 from client._inputs import HistoryColumns, ItemColumns, OnUnknown
 from client._protocol import Message, infer_message
 from client._tensors import empty_strings, integers, strings
+from model_repository.core import contract
+from model_repository.core.contract import TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def rank_message(
     count = len(candidates.ids)
     tensors = [*user, Tensor(contract.CANDIDATE, (1, count), candidates.framed)]
     stable.add(tensors, contract.CANDIDATE_TEXT, candidates.texts, "candidates", count)
-    return infer_message(contract.RANK.model.name, tensors, {contract.ON_UNKNOWN: on_unknown})
+    return infer_message(contract.RANK.name, tensors, {contract.ON_UNKNOWN.name: on_unknown})
 
 
 def recommend_message(
@@ -79,15 +79,15 @@ def recommend_message(
         stable.sent.add(contract.EXCLUDE.name)
         tensors.append(Tensor(contract.EXCLUDE, (1, len(exclude.ids)), exclude.framed))
     return infer_message(
-        contract.RECOMMEND.model.name,
+        contract.RECOMMEND.name,
         tensors,
-        {contract.TOP_K: top_k, contract.INCLUDE_SEEN: include_seen},
+        {contract.TOP_K.name: top_k, contract.INCLUDE_SEEN.name: include_seen},
     )
 
 
 def encode_message(texts: Sequence[str]) -> Message[InferResponse]:
     """Ask for one vector a text; see ``ENCODE`` in the contract."""
-    return infer_message(contract.ENCODE.model.name, [strings(contract.TEXT, texts, "texts")], {})
+    return infer_message(contract.ENCODE.name, [strings(contract.TEXT, texts, "texts")], {})
 
 
 def classify_message(

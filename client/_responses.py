@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from client import _contract as contract
 from client._configuration import Labels
 from client._decoding import InferResponse
 from client._tensors import Outputs
 from client.errors import MalformedResponse
 from client.results import Classification, Encoding, Ranking, Recommendations
+from model_repository.core import contract
 
 
 @dataclass(slots=True, eq=False)
@@ -30,7 +30,7 @@ class LabelScores:
 
 def parse_rank_response(response: InferResponse, candidates: Sequence[str]) -> Ranking:
     """Read the answer for ``candidates``, the ids in the order sent."""
-    outputs = Outputs(contract.RANK.model, response, N=len(candidates))
+    outputs = Outputs(contract.RANK, response, N=len(candidates))
     return Ranking(
         items=tuple(candidates),
         interests=outputs.row(contract.INTEREST),
@@ -42,12 +42,12 @@ def parse_rank_response(response: InferResponse, candidates: Sequence[str]) -> R
 
 def parse_recommend_response(response: InferResponse, top_k: int) -> Recommendations:
     """Read the answer to a request for ``top_k`` items, which may hold fewer but not more."""
-    outputs = Outputs(contract.RECOMMEND.model, response)
+    outputs = Outputs(contract.RECOMMEND, response)
     items = outputs.texts(contract.ITEM)
     if len(items) > top_k:
         problem = f"{len(items)} items came back, {top_k} were asked for"
         raise MalformedResponse(
-            f"{contract.RECOMMEND.model.name}: {problem}; is {contract.TOP_K!r} read by the "
+            f"{contract.RECOMMEND.name}: {problem}; is {contract.TOP_K.name!r} read by the "
             "server's models?",
             details=problem,
         )
@@ -62,7 +62,7 @@ def parse_recommend_response(response: InferResponse, top_k: int) -> Recommendat
 
 def parse_encode_response(response: InferResponse, texts: int) -> Encoding:
     """Read the vectors of that many texts."""
-    outputs = Outputs(contract.ENCODE.model, response, B=texts)
+    outputs = Outputs(contract.ENCODE, response, B=texts)
     return Encoding(
         vectors=outputs.floats(contract.TEXT_VECTOR),
         truncated=outputs.counts(contract.TEXT_TRUNCATED)[:, 0] > 0,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from client import _contract as contract
 from client._balancing import Endpoint
 from client._core import Context, Core, Job, Plan, ask_server, perform
 from client._protocol import (
@@ -21,8 +20,11 @@ from client.errors import (
     Unavailable,
 )
 from client.results import ModelMetadata, ModelStatistics, ServerMetadata, TensorMetadata, Times
+from model_repository.core import contract
 
-RECOMMENDER_MODELS: Final = tuple(ensemble.model.name for ensemble in contract.ENSEMBLES)
+RECOMMENDER_MODELS: Final = tuple(
+    model.name for model in (contract.RANK, contract.RECOMMEND, contract.ENCODE)
+)
 
 _ABSENT: Final = (Unavailable, DeadlineExceeded, ModelNotFound)
 

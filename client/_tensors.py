@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client._bytes import decode_strings
-from client._contract import ModelSpec, TensorSpec
 from client._decoding import InferResponse
 from client._encoding import Tensor
 from client._inputs import frame_strings
 from client.errors import MalformedResponse
+from model_repository.core.contract import ModelSpec, TensorSpec
 
 _FLOAT: Final = np.dtype("<f4")
 _COUNT: Final = np.dtype("<i4")

@@ -29,8 +29,8 @@ import grpc
 import numpy as np
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from client import _contract as contract
 from client._bytes import decode_strings, encode_strings
+from model_repository.core import contract
 
 Score = Callable[[Sequence[str], str], float]
 """History, item → logit."""
@@ -70,7 +70,9 @@ class Request:
         try:
             return dict(json.loads(text or "{}"))
         except (ValueError, TypeError) as error:
-            raise ValueError(f"PROFILE[0] {text!r} is no JSON object ({error})") from error
+            raise ValueError(
+                f"{contract.PROFILE.name}[0] {text!r} is no JSON object ({error})"
+            ) from error
 
 
 @dataclass(slots=True)
@@ -288,9 +290,9 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
 
     def _answer(self, request: Request) -> Any:
         answers = {
-            contract.RANK.model.name: self._rank,
-            contract.RECOMMEND.model.name: self._recommend,
-            contract.ENCODE.model.name: self._encode,
+            contract.RANK.name: self._rank,
+            contract.RECOMMEND.name: self._recommend,
+            contract.ENCODE.name: self._encode,
             contract.CLASSIFY.name: self._classify,
         }
         tensors = answers[request.model](request)
@@ -306,23 +308,26 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
         for name, value in request.profile.items():
             if known is not None and name not in known:
                 raise ValueError(
-                    f"PROFILE[0] gives {name!r} the value {value!r}, and the model knows no such "
-                    f"column; its columns are {', '.join(known)}"
+                    f"{contract.PROFILE.name}[0] gives {name!r} the value {value!r}, and the model "
+                    f"knows no such column; its columns are {', '.join(known)}"
                 )
 
     def _rank(self, request: Request) -> dict[str, Any]:
         self._check_profile(request)
-        history, candidates = request.inputs["HISTORY"], request.inputs["CANDIDATE"]
+        history, candidates = (
+            request.inputs[contract.HISTORY.name],
+            request.inputs[contract.CANDIDATE.name],
+        )
         logits = [self._behaviour.score(history, item) for item in candidates]
         return {**_scores(logits), **_NO_COUNTS}
 
     def _recommend(self, request: Request) -> dict[str, Any]:
         self._check_profile(request)
-        history = request.inputs["HISTORY"]
-        left_out = set(request.inputs.get("EXCLUDE", ()))
-        if not request.options.get(contract.INCLUDE_SEEN, False):
+        history = request.inputs[contract.HISTORY.name]
+        left_out = set(request.inputs.get(contract.EXCLUDE.name, ()))
+        if not request.options.get(contract.INCLUDE_SEEN.name, False):
             left_out |= set(history)
-        top_k = int(request.options.get(contract.TOP_K, 10))
+        top_k = int(request.options.get(contract.TOP_K.name, 10))
         if top_k < 1:
             raise ValueError(f"parameter top_k is {top_k}; it must be at least 1")
         scored = [
@@ -332,39 +337,39 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
         ]
         best = sorted(scored, key=lambda pair: -pair[0])[:top_k]
         items = [item for _, item in best]
-        return {"ITEM": items, **_scores([logit for logit, _ in best]), **_NO_COUNTS}
+        return {contract.ITEM.name: items, **_scores([logit for logit, _ in best]), **_NO_COUNTS}
 
     def _encode(self, request: Request) -> dict[str, Any]:
-        texts = request.inputs["TEXT"]
+        texts = request.inputs[contract.TEXT.name]
         vectors = [
             np.random.default_rng(zlib.crc32(text.encode())).standard_normal(_WIDTH)
             for text in texts
         ]
         return {
-            "VECTOR": np.array(vectors, np.float32),
-            "TRUNCATED": np.zeros((len(texts), 1), np.int32),
+            contract.VECTOR.name: np.array(vectors, np.float32),
+            contract.TRUNCATED.name: np.zeros((len(texts), 1), np.int32),
         }
 
     def _classify(self, request: Request) -> dict[str, Any]:
-        texts = request.inputs["TEXT"]
+        texts = request.inputs[contract.TEXT.name]
         ones = np.array([zlib.crc32(text.encode()) / 2**32 for text in texts], np.float32)
         return {
-            "PROBABILITY": np.stack([1 - ones, ones], axis=1),
-            "TRUNCATED": np.zeros((len(texts), 1), np.int32),
+            contract.PROBABILITY.name: np.stack([1 - ones, ones], axis=1),
+            contract.TRUNCATED.name: np.zeros((len(texts), 1), np.int32),
         }
 
 
 _NO_COUNTS: Final = {
-    "SKIPPED": np.zeros((1, 1), np.int32),
-    "TRUNCATED": np.zeros((1, 1), np.int32),
+    contract.SKIPPED.name: np.zeros((1, 1), np.int32),
+    contract.TRUNCATED.name: np.zeros((1, 1), np.int32),
 }
 
 
 def _scores(logits: Sequence[float]) -> dict[str, Any]:
     interests = [1 / (1 + math.exp(-logit)) for logit in logits]
     return {
-        "INTEREST": np.array([interests], np.float32),
-        "LOGIT": np.array([logits], np.float32),
+        contract.INTEREST.name: np.array([interests], np.float32),
+        contract.LOGIT.name: np.array([logits], np.float32),
     }
 
 

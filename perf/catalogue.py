@@ -21,7 +21,7 @@ from builder.repository import read_manifest
 from builder.serving import TritonServer
 from model_repository.interest import History, InterestModel
 from model_repository.item_index import INDEX_FILE
-from model_repository.neighbours import NO_NEW_ITEMS
+from model_repository.core.items import NO_NEW_ITEMS
 from perf.cross_check import infer_request
 from perf.errors import PerfError
 from perf.goals import (

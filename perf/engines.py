@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder.errors import BuilderError, ConfigError, RepositoryError
-from client._contract import ADAPTER, ENCODER, RETRIEVER
+from model_repository.core.contract import ADAPTER, ENCODER, RETRIEVER
 
 if TYPE_CHECKING:  # they import torch, which the other measurements do without
     from builder.export.layout import Layout

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from client._contract import (
+from model_repository.core.contract import (
     CLASSIFY,
     INPUT_IDS,
     PROBABILITY,

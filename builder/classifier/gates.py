@@ -21,8 +21,8 @@ from builder.classifier.layout import ClassifierLayout
 from builder.errors import GateError
 from builder.export.parity import Engine
 from builder.progress import Progress, silent
-from client._contract import PROBABILITY, TEXT, TEXT_PAIR, ModelSpec
-from model_repository.batch import Request
+from model_repository.core.contract import PROBABILITY, TEXT, TEXT_PAIR, ModelSpec
+from model_repository.core.batch import Request
 from model_repository.pair_tokenizer import PairTokenizer
 
 _MOST_TOKENS: Final = 16_384

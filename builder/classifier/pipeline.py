@@ -23,7 +23,7 @@ from builder.progress import Progress, silent
 from builder.repository import DynamicBatching, ensemble_config, stage, step_config
 from builder.repository.family import check_family
 from builder.repository.publish import Staging
-from client._contract import ACTIVATION, LABELS, ModelSpec
+from model_repository.core.contract import ACTIVATION, LABELS, ModelSpec
 from model_repository.pair_tokenizer import PairTokenizer
 from model_repository.steps import install_step
 

@@ -45,7 +45,7 @@ from builder.model.text_encoder import layer_list
 from builder.progress import Progress, silent
 from builder.training.config import partial_directory
 from builder.training.progress import ReportProgress
-from model_repository.text_tokenizer import TextTokenizer, TokenRow
+from model_repository.engines.tokenizer import TextTokenizer, TokenRow
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from builder.data.sequences import Sequences
 from builder.data.splits import Holdout, Split
 from builder.data.tables import Catalogue, Interactions
 from builder.errors import DataError
-from model_repository.profile import ProfileColumn, ProfileReader, as_number
+from model_repository.core.profile import ProfileColumn, ProfileReader, as_number
 
 BUCKETS: Final = 10
 """Of a numeric column, each with about as many of the training users, or items."""

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model_repository.profile import ProfileColumn
+from model_repository.core.profile import ProfileColumn
 
 REQUEST_TIME: Final[Mapping[str, int]] = {"hour": 24, "weekday": 7}
 """Columns and how many values each has, which count from 0; the first weekday is Monday."""

@@ -19,7 +19,7 @@ from builder.evaluation.report import PARTS, PROTOCOL
 from builder.evaluation.results import Result, result
 from builder.evaluation.trained import TrainedRun
 from builder.model.linear import LinearTerm
-from builder.model.recommender import linear_scores
+from builder.model.scoring import linear_scores
 from builder.progress import Progress, silent
 
 Figures = dict[str, Any]

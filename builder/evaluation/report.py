@@ -10,14 +10,15 @@ import numpy as np
 from builder.data.splits import Holdout
 from builder.evaluation.ranking import Ranking, Scorer, rank_holdout
 from builder.model.calibration import (
-    Calibration,
     LabelledLogits,
     draw_pairs,
     expected_calibration_error,
     joined,
 )
-from builder.model.recommender import Part, Recommender
+from builder.model.recommender import Recommender
+from builder.model.scoring import Part
 from builder.progress import Progress, silent
+from model_repository.core.calibration import Calibration
 
 PROTOCOL: Final = (
     "full ranking of the catalogue, one held-out event per user, seen items masked, stable sort, "

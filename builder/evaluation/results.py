@@ -14,7 +14,8 @@ from builder.evaluation.lists import ListJudge
 from builder.evaluation.ranking import CUTOFFS, Scorer, rank_holdout, user_chunk
 from builder.evaluation.report import CALIBRATION_SEED, labelled_logits
 from builder.evaluation.significance import Difference, Interval, intervals, paired_difference
-from builder.model.calibration import Calibration, Reliability, reliability
+from builder.model.calibration import Reliability, reliability
+from model_repository.core.calibration import Calibration
 
 COMPARED: Final = (
     *("ndcg@10", "hr@10", "mrr@10", "ndcg@5", "ndcg@20"),

@@ -20,7 +20,7 @@ from builder.model.recommender import Recommender
 from builder.progress import Progress, silent
 from builder.repository.family import check_family
 from builder.repository.manifest import read_manifest
-from client._contract import RECOMMEND, TOKENIZER
+from model_repository.core.contract import RECOMMEND, TOKENIZER
 
 _NAMED: Final = 5
 """Item ids that an error names; the rest are counted."""

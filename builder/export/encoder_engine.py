@@ -18,7 +18,7 @@ from builder.errors import ExportError
 from builder.export.parity import Bound
 from builder.export.quantise import quantise
 from builder.export.targets.options import ENGINES, FusedOptions, Precision
-from model_repository.token_encoder import TokenEncoder, pack, pad
+from model_repository.engines.packed_encoder import TokenEncoder, pack, pad
 
 GRAPH: Final = "model.onnx"
 _EXTRA: Final = {"onnxruntime": "embedded", "openvino": "embedded,openvino"}

@@ -33,7 +33,7 @@ from builder.model.neighbourhood import Neighbourhood
 from builder.model.recommender import Recommender, with_text_vectors
 from builder.progress import Progress, silent
 from builder.repository import DynamicBatching, Staging, step_config
-from client._contract import (
+from model_repository.core.contract import (
     ENCODE,
     ENCODER,
     FUSED,
@@ -45,7 +45,7 @@ from client._contract import (
 )
 from model_repository.interest import ARRAYS, History, InterestModel
 from model_repository.steps import install_step
-from model_repository.token_encoder import TokenEncoder
+from model_repository.engines.packed_encoder import TokenEncoder
 
 _STATE_GRAPH: Final = "state.onnx"
 

@@ -16,7 +16,7 @@ from builder.model.interest import MASKED, InterestAdapter
 from builder.model.neighbourhood import Neighbourhood
 from builder.model.recommender import Recommender
 from builder.model.text_encoder import TextEncoder
-from model_repository.neighbours import EDGE, NEIGHBOURS, SHORTEST
+from model_repository.core.items import EDGE, NEIGHBOURS, SHORTEST
 from model_repository.slots import EXCLUDED_LOGIT, NO_ITEM
 
 LinearForm = Literal["scatter_add", "rows"]

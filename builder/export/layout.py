@@ -8,7 +8,7 @@ from typing import Final
 
 from builder.errors import ConfigError
 from builder.model.recommender import Recommender
-from client._contract import ModelSpec, with_profile
+from model_repository.core.contract import ModelSpec, with_profile
 
 _BUCKETS: Final = (8, 16, 32, 64, 128, 256, 512)
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from builder.errors import ExportError
-from client._contract import Dtype, ModelSpec
+from model_repository.core.contract import Dtype, ModelSpec
 
 OPSET: Final = 20
 _TORCH: Final[Mapping[Dtype, torch.dtype]] = {

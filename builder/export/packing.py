@@ -13,7 +13,7 @@ import torch
 from builder.export.graphs import PackedEncoderGraph
 from builder.model.recommender import pad_rows
 from builder.model.text_encoder import TextEncoder
-from model_repository.token_encoder import pack
+from model_repository.engines.packed_encoder import pack
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from builder.errors import GateError
 from builder.export.layout import Layout
 from builder.model.recommender import Recommender
 from builder.progress import Progress, silent
-from client._contract import ADAPTER, ENCODER, RETRIEVER, ModelSpec
+from model_repository.core.contract import ADAPTER, ENCODER, RETRIEVER, ModelSpec
 from model_repository.slots import EXCLUDED_LOGIT, GAP_BUCKETS, NO_ITEM
 
 _FEW_ROWS: Final = 8

@@ -36,7 +36,7 @@ from builder.progress import Progress, silent
 from builder.repository import DynamicBatching, ensemble_config, stage, step_config
 from builder.repository.family import check_family
 from builder.repository.publish import Staging
-from client._contract import (
+from model_repository.core.contract import (
     ADAPTER,
     ENCODER,
     ENSEMBLES,
@@ -51,7 +51,7 @@ from client._contract import (
     ModelSpec,
 )
 from model_repository.interest import History, InterestModel
-from model_repository.neighbours import NO_NEW_ITEMS
+from model_repository.core.items import NO_NEW_ITEMS
 from model_repository.steps import install_step
 
 log = logging.getLogger(__name__)

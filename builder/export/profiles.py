@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from builder.export.layout import MAX_CANDIDATES, Layout
-from client._contract import ModelSpec, TensorSpec
+from model_repository.core.contract import ModelSpec, TensorSpec
 
 Shape = tuple[int, ...]
 

@@ -31,13 +31,13 @@ from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
 from builder.data.tables import Catalogue
 from builder.errors import CheckpointError
-from builder.model.calibration import Calibration
 from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.linear import LinearTerm
 from builder.model.recommender import Recommender
 from builder.model.text_encoder import TextEncoder
-from model_repository.profile import ProfileColumn
-from model_repository.text_tokenizer import TextTokenizer
+from model_repository.core.calibration import Calibration
+from model_repository.core.profile import ProfileColumn
+from model_repository.engines.tokenizer import TextTokenizer
 
 FORMATS: Final = (2, 3, 4)
 """What this version reads. A model is written in the first that can hold it, so that an older

@@ -1,8 +1,8 @@
 """Cold items: what stands in for an item that no training event met.
 
-It takes the place of its neighbours by text (`model_repository.neighbours`): their mean vector and
+It takes the place of its neighbours by text (`model_repository.core.items`): their mean vector and
 bias, and their mean part in the linear term. How far forward it comes in a list is another matter,
-see `model_repository.cold_place`.
+see `model_repository.core.cold_items`.
 
 MovieLens-100K, a tenth of the films held out of training, NDCG@10 on them: docs/quality.md.
 """
@@ -20,9 +20,9 @@ from scipy import sparse
 
 from builder.model.interest import InterestAdapter
 from builder.model.linear import LinearTerm
-from builder.model.neighbourhood import Neighbourhood
+from builder.model.neighbourhood import neighbourhood_among
 from builder.model.recommender import Recommender
-from model_repository.neighbours import weigh
+from model_repository.core.items import weigh
 
 ENTRIES: Final = 64
 """Places for cold items in a row of the linear term, beside those of the items that were met."""
@@ -45,7 +45,7 @@ def stand_in(model: Recommender, cold: NDArray[np.bool_]) -> Recommender:
 
 def neighbour_means(model: Recommender, cold: NDArray[np.bool_]) -> sparse.csr_array:
     """Weights FP32 [n, n]: column c of a cold item averages its neighbours, others are empty."""
-    neighbourhood, directions = Neighbourhood.among(model)
+    neighbourhood, directions = neighbourhood_among(model)
     places = np.flatnonzero(cold)
     step = 1_000
     found = [

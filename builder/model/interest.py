@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_repository.slots import GAP_BUCKETS
+GAP_BUCKETS = 32
+"""Buckets of the time between two events; bucket 0 is "not known"."""
 
 MASKED = -1e4
 """Added to what attention must not see. Finite, so that it survives FP16."""
@@ -64,6 +65,29 @@ WHITENING_RIDGE = 0.1
 LEAST_VARIANCE = 1e-3
 WHITENED_DEVIATION = 0.3
 """Of each whitened direction; text then starts out weaker than what is learnt (1.0 lost 20 %)."""
+
+
+def time_gaps(ages: Tensor) -> Tensor:
+    """Bucket the time between each event and the one before it, on a log2 scale.
+
+    Parameters
+    ----------
+    ages
+        INT64 [..., H], seconds from each event to the latest, oldest first; below 0: not known.
+
+    Returns
+    -------
+    INT64 [..., H]: 0 for the first event and where an age is not known, else
+    ``1 + floor(log2(1 + seconds))``, at most 31.
+    """
+    before, after = ages[..., :-1], ages[..., 1:]
+    seconds = (before - after).clamp(min=0)
+    # Whole numbers, so that every engine rounds alike.
+    powers = torch.tensor([1 << power for power in range(GAP_BUCKETS - 1)], device=ages.device)
+    buckets = ((seconds + 1).unsqueeze(-1) >= powers).long().sum(-1)
+    known = (before >= 0) & (after >= 0)
+    first = torch.zeros_like(ages[..., :1])
+    return torch.cat([first, torch.where(known, buckets, 0)], dim=-1)
 
 
 class Block(nn.Module):

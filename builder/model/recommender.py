@@ -5,33 +5,25 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from builder.data.sequences import Sequences
 from builder.data.tables import Catalogue
-from builder.model.calibration import Calibration
-from builder.model.histories import pad_histories
 from builder.model.interest import InterestAdapter
-from builder.model.linear import LinearTerm, recency_weights
+from builder.model.linear import LinearTerm
+from builder.model.scoring import Part, PartScorer
 from builder.model.text_encoder import TextEncoder
 from builder.progress import Progress, silent
-from model_repository.cold_place import lift
-from model_repository.profile import ProfileColumn
-from model_repository.slots import EXCLUDED_LOGIT
-from model_repository.text_tokenizer import TextTokenizer
-from model_repository.top_k import largest
+from model_repository.core.calibration import Calibration
+from model_repository.core.profile import ProfileColumn
+from model_repository.engines.tokenizer import TextTokenizer
 
-Part = Literal["whole", "network", "text"]
-"""Everything; without the linear term; without anything that knows an item by its id."""
 _LAST_PLACE: Final = 50
 """Of the best cold item, however few there are: a server looks at so many items before it."""
-_USERS_AT_ONCE: Final = 64
-"""Users of about as many events, who go through the network together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,79 +104,6 @@ def item_vectors(
     if text_only:
         return vectors, torch.zeros_like(adapter.bias)
     return vectors + adapter.residual.weight, adapter.bias
-
-
-@torch.no_grad()
-def network_scores(
-    adapter: InterestAdapter, vectors: Tensor, bias: Tensor, histories: Sequences
-) -> NDArray[np.float32]:
-    """The network's logits FP32 [U, n], given item vectors [n, d] and biases [n]."""
-    adapter.eval()
-    padded = pad_histories(histories, adapter.config.max_history)
-    device = vectors.device
-    last = vectors.new_empty(len(histories), adapter.config.width)
-    for rows in length_batches(padded.lengths.tolist(), _USERS_AT_ONCE):
-        lengths = padded.lengths[rows].to(device)
-        events = int(lengths.max())
-        states = adapter.states(
-            vectors[padded.items[rows, :events].to(device)],
-            padded.actions[rows, :events].to(device),
-            padded.gaps[rows, :events].to(device),
-            None if padded.profiles is None else padded.profiles[rows].to(device),
-        )
-        last[rows] = states[torch.arange(len(rows)), lengths]
-    scores: NDArray[np.float32] = (last @ vectors.T + bias).cpu().numpy()
-    return scores
-
-
-class PartScorer:
-    """Scores the catalogue with a part of the model (a `builder.evaluation.ranking.Scorer`)."""
-
-    def __init__(self, model: Recommender, part: Part) -> None:
-        self._model = model
-        self._vectors, self._bias = model.item_vectors(text_only=part == "text")
-        self._linear = model.linear if part == "whole" and model.linear.weight else None
-        self._place = model.cold_place if part == "whole" else 0
-
-    def scores(self, histories: Sequences) -> NDArray[np.float32]:
-        """What ``recommend`` ranks by: `logits`, in the whole model with the cold items moved."""
-        cold = ~self._model.met
-        return with_cold_items(self.logits(histories), cold, histories, self._place)
-
-    def logits(self, histories: Sequences) -> NDArray[np.float32]:
-        """What ``rank`` answers, FP32 [U, n]."""
-        adapter = self._model.adapter
-        scores = network_scores(adapter, self._vectors, self._bias, histories)
-        if self._linear is not None:
-            scores += self._linear.weight * linear_scores(
-                self._linear, histories, adapter.config.max_history
-            )
-        return scores
-
-
-def with_cold_items(
-    logits: NDArray[np.float32], cold: NDArray[np.bool_], histories: Sequences, place: int
-) -> NDArray[np.float32]:
-    """Logits FP32 [U, n] with the items of `cold` BOOL [n] at `place`, see `cold_place.lift`.
-
-    What a user has met is not in the way. ``logits`` themselves where there is nothing to do.
-    """
-    if not place or not cold.any():
-        return logits
-    left = logits.copy()
-    left[np.repeat(np.arange(len(histories)), histories.lengths), histories.items] = EXCLUDED_LOGIT
-    known = left[:, ~cold]
-    best = np.take_along_axis(known, largest(known, place), 1)
-    return logits + cold * lift(best, left[:, cold].max(1), place)[:, np.newaxis]
-
-
-def linear_scores(
-    linear: LinearTerm, histories: Sequences, max_history: int
-) -> NDArray[np.float32]:
-    """The linear term FP32 [U, n], before its weight."""
-    items = len(linear.index)
-    weights = recency_weights(histories, items, decay=linear.decay, max_history=max_history)
-    return np.asarray((weights @ linear.matrix).todense(), np.float32)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup, ModelQueuePolicy
 
 from builder.errors import RepositoryError
-from client._contract import Dtype, EnsembleSpec, ModelSpec, TensorSpec
+from model_repository.core.contract import Dtype, EnsembleSpec, ModelSpec, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from typing import Literal
 
 from builder.errors import RepositoryError
 from builder.repository.manifest import MANIFEST, read_manifest
-from client._contract import CLASSIFY
+from model_repository.core.contract import CLASSIFY
 
 Family = Literal["recommender", "classifier"]
 

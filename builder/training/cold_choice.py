@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from builder.data.splits import Holdout
 from builder.evaluation.ranking import ndcg
-from builder.model.recommender import with_cold_items
+from builder.model.scoring import with_cold_items
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,8 @@ from builder.data.profiles import item_ids
 from builder.data.vectors import side_by_side
 from builder.evaluation.ranking import rank_holdout
 from builder.evaluation.report import labelled_logits
-from builder.model.calibration import Calibration, fit_calibration
+from builder.model.calibration import fit_calibration
+from model_repository.core.calibration import Calibration
 from builder.model.cold_items import stand_in
 from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.linear import LinearTerm

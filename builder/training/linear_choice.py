@@ -19,7 +19,7 @@ from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
 from builder.evaluation.ranking import ndcg
 from builder.model.linear import EASE_LIMIT, LinearTerm, ease, item_neighbours, text_neighbours
-from builder.model.recommender import linear_scores
+from builder.model.scoring import linear_scores
 from builder.progress import Progress, silent
 
 log = logging.getLogger(__name__)

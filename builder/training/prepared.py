@@ -28,8 +28,8 @@ from builder.training.linear_choice import Terms, linear_terms
 from builder.training.lora import check_installed
 from builder.training.masked import adapt_to_texts
 from builder.training.parallel import is_main, wait
-from model_repository.profile import ProfileColumn
-from model_repository.text_tokenizer import TextTokenizer
+from model_repository.core.profile import ProfileColumn
+from model_repository.engines.tokenizer import TextTokenizer
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from builder.data.splits import Split
 from builder.evaluation.baselines import View, Viewed
 from builder.evaluation.ranking import Scorer
 from builder.model.interest import AdapterConfig, InterestAdapter
-from builder.model.recommender import network_scores
+from builder.model.scoring import network_scores
 from builder.progress import Progress, silent
 from builder.training.adapt import choose_max_history, chosen_on, plan_stages
 from builder.training.config import TrainingConfig

@@ -33,7 +33,8 @@ from builder.data.splits import Holdout
 from builder.errors import TrainingError
 from builder.evaluation.baselines import View
 from builder.evaluation.ranking import rank_scores, user_chunk
-from builder.model.recommender import item_vectors, network_scores
+from builder.model.recommender import item_vectors
+from builder.model.scoring import network_scores
 from builder.progress import Progress, silent
 from builder.training import tasks
 from builder.training.adapt import Plan

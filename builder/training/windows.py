@@ -14,8 +14,9 @@ from torch.utils.data import Dataset
 
 from builder.data.request_time import NO_CLOCK, Clock
 from builder.data.sequences import Sequences
+from builder.model.interest import time_gaps
 from builder.training.objective import NO_TARGET
-from model_repository.slots import gap_buckets
+from model_repository.core.users import ages
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ def _windows_of(train: Sequences, user: int, max_history: int, clock: Clock) -> 
             Window(
                 items[start:stop],
                 blank if actions is None else actions[known],
-                blank if times is None else gap_buckets(times[known]),
+                blank if times is None else _gaps(times[known]),
                 opening=start == 0,
                 profile=_profile_of(train, user, clock, slice(start, stop)),
                 context=None if target is None else ~target[start:stop],
@@ -78,6 +79,11 @@ def _windows_of(train: Sequences, user: int, max_history: int, clock: Clock) -> 
         )
         stop = start + 1 if start > 0 else 0
     return windows
+
+
+def _gaps(times: NDArray[np.int64]) -> NDArray[np.int32]:
+    gaps: NDArray[np.int32] = time_gaps(torch.from_numpy(ages(times))).int().numpy()
+    return gaps
 
 
 def _profile_of(

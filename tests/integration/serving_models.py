@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 
 from builder.repository import DynamicBatching, Staging, ensemble_config, stage, step_config
-from client import _contract as contract
+from model_repository.core import contract
 
 WIDTH = 4
 RETRIEVED = 3

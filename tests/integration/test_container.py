@@ -209,7 +209,7 @@ import importlib.util, json, sys
 from pathlib import Path
 import numpy as np
 from model_repository.graph import Graph
-from model_repository.batch import Request
+from model_repository.core.batch import Request
 from model_repository.policy import Policy
 from model_repository.request_tokenizer import RequestTokenizer
 root = Path(sys.argv[1])

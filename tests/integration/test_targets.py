@@ -28,9 +28,9 @@ from builder.export.targets.tensorrt import GRAPH, TensorRTRTX
 from builder.model.text_encoder import TextEncoder
 from builder.repository import from_text, read_manifest
 from builder.training.run import train
-from client._contract import ENCODER
-from model_repository.engine import OnnxEngine
-from model_repository.text_tokenizer import TextTokenizer
+from model_repository.core.contract import ENCODER
+from model_repository.engines.onnx import OnnxEngine
+from model_repository.engines.tokenizer import TextTokenizer
 from tests.integration.small_run import reduce_movielens, small_config
 
 Array = NDArray[np.float32]

@@ -13,8 +13,8 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
-from client import _contract as contract
-from client._contract import EnsembleSpec, ModelSpec, TensorSpec
+from model_repository.core import contract
+from model_repository.core.contract import EnsembleSpec, ModelSpec, TensorSpec
 from model_repository.steps import install_step
 
 CATALOGUE = 30

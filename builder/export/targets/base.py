@@ -22,7 +22,7 @@ from builder.export.layout import Layout
 from builder.export.parity import Bound, Engine
 from builder.export.targets.options import FusedOptions, TargetOptions
 from builder.progress import Progress, silent
-from client._contract import ModelSpec
+from model_repository.core.contract import ModelSpec
 
 
 @dataclass(frozen=True)

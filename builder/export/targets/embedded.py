@@ -18,7 +18,7 @@ from builder.export.targets.base import Built
 from builder.export.targets.options import FusedOptions, TargetOptions
 from builder.progress import Progress, silent
 from builder.repository import DynamicBatching, step_config
-from client._contract import ModelSpec
+from model_repository.core.contract import ModelSpec
 from model_repository.steps import install_step
 
 GRAPH: Final = "model.onnx"
@@ -64,7 +64,7 @@ class Embedded:
         return Built(directory / GRAPH)
 
     def load(self, spec: ModelSpec, directory: Path) -> Engine:
-        from model_repository.engine import OnnxEngine
+        from model_repository.engines.onnx import OnnxEngine
 
         return OnnxEngine(directory / GRAPH, _threads(spec))
 

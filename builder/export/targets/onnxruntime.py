@@ -23,7 +23,7 @@ from builder.export.targets.base import Built
 from builder.export.targets.options import TargetOptions
 from builder.progress import Progress, silent
 from builder.repository import Accelerator, DynamicBatching, Gpu, step_config
-from client._contract import ModelSpec
+from model_repository.core.contract import ModelSpec
 
 GRAPH: Final = "model.onnx"
 
@@ -68,7 +68,7 @@ class OnnxRuntime:
         return Built(graph, time.monotonic() - started, precision.to_dict())
 
     def load(self, spec: ModelSpec, directory: Path) -> Engine:  # noqa: ARG002
-        from model_repository.engine import OnnxEngine
+        from model_repository.engines.onnx import OnnxEngine
 
         return OnnxEngine(directory / GRAPH, None)
 

@@ -30,7 +30,7 @@ from builder.export.targets.engine_builder import build_engine
 from builder.export.targets.options import TargetOptions
 from builder.progress import Progress, silent
 from builder.repository import CudaGraph, DynamicBatching, Gpu, QueuePolicy, step_config
-from client._contract import ModelSpec
+from model_repository.core.contract import ModelSpec
 
 PLAN: Final = "model.plan"
 REPORT: Final = "layers.json"
@@ -251,7 +251,7 @@ class TensorRTRTX(_Engines):
         )
 
     def stand_in(self, spec: ModelSpec, directory: Path) -> Engine:  # noqa: ARG002
-        from model_repository.engine import OnnxEngine
+        from model_repository.engines.onnx import OnnxEngine
 
         return OnnxEngine(directory / GRAPH, None)
 

@@ -22,7 +22,7 @@ from builder.export.targets import CHECKS, TARGETS, Target, TargetOptions
 from builder.repository import from_text, read_manifest
 from builder.repository.family import check_family
 from builder.repository.manifest import Manifest, VersionRecord, manifest_text
-from model_repository.engine import OnnxEngine
+from model_repository.engines.onnx import OnnxEngine
 from tests.unit.classifier.tiny import ARCHITECTURES, write_classifier
 
 LIMITS = Limits(max_rows=4)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from builder.classifier.checkpoint import Classifier, load_classifier
 from builder.classifier.layout import ClassifierLayout
 from builder.classifier.pipeline import write_tokenizer_files
-from model_repository.batch import Request
-from model_repository.errors import InvalidRequest
+from model_repository.core.batch import Request
+from model_repository.core.errors import InvalidRequest
 from model_repository.pair_tokenizer import PairTokenizer, PairTokenizerSettings
 from tests.unit.classifier.tiny import ARCHITECTURES, MAX_LENGTH
 

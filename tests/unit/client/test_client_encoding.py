@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
 from client._bytes import decode_strings, encode_bytes, encode_ids, encode_strings
-from client._contract import TensorSpec
+from model_repository.core.contract import TensorSpec
 from client._decoding import decode_response, response_parameters
 from client._encoding import Tensor, encode_addition, encode_request
 

@@ -15,7 +15,7 @@ from builder.data.options import data_config
 from builder.data.profiles import choose_profile, with_profiles
 from builder.data.request_time import Clock
 from builder.errors import ConfigError, DataError
-from model_repository.profile import ProfileReader
+from model_repository.core.profile import ProfileReader
 
 Write = Callable[..., Path]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from builder.doctor import Finding, Gpu, Server
 from builder.repository import Staging, stage, step_config
-from client import _contract as contract
+from model_repository.core import contract
 from tests.integration.serving_models import SIZES, write_contract_models
 
 A10 = Gpu("NVIDIA A10", (8, 6), "580.65.06")

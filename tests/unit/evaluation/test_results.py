@@ -20,7 +20,8 @@ from builder.evaluation.lists import ListJudge
 from builder.evaluation.ranking import rank_holdout
 from builder.evaluation.results import COMPARED, result
 from builder.evaluation.significance import intervals, paired_difference
-from builder.model.calibration import Calibration, LabelledLogits, reliability
+from builder.model.calibration import LabelledLogits, reliability
+from model_repository.core.calibration import Calibration
 from tests.unit.evaluation.test_ranking import Fixed
 from tests.unit.model.tiny import sequences
 

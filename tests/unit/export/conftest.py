@@ -8,7 +8,7 @@ from builder.export.layout import Layout
 from builder.export.onnx import export_onnx
 from builder.export.pipeline import recommender_graphs
 from builder.model.recommender import Recommender
-from client._contract import STEPS, ModelSpec
+from model_repository.core.contract import STEPS, ModelSpec
 from tests.unit.model.conftest import backbone
 from tests.unit.model.tiny import recommender
 from tests.unit.steps.conftest import parts

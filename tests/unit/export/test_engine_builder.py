@@ -18,7 +18,7 @@ from builder.export.targets.engine_builder import build_engine
 from builder.export.targets.options import TargetOptions
 from builder.export.targets.tensorrt import GRAPH, TensorRTRTX
 from builder.progress import Progress, silent
-from client._contract import ModelSpec
+from model_repository.core.contract import ModelSpec
 
 trt = pytest.importorskip("tensorrt_rtx")
 

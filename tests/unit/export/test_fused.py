@@ -18,9 +18,9 @@ from builder.export.targets.embedded import Embedded
 from builder.model.checkpoint import save_checkpoint
 from builder.model.recommender import Recommender
 from builder.repository import read_manifest
-from client import _contract as contract
-from model_repository.batch import Handler, Outcome, Request
-from model_repository.errors import InvalidRequest
+from model_repository.core import contract
+from model_repository.core.batch import Handler, Outcome, Request
+from model_repository.core.errors import InvalidRequest
 from model_repository.graph import Graph
 from model_repository.interest_requests import EncodedTexts, RankRequests, RecommendRequests
 from model_repository.policy import Policy

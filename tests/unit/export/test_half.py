@@ -9,8 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from builder.errors import ExportError
 from builder.export.half import MASK, convert_to_half
-from client._contract import ENCODER, RETRIEVER, STEPS, ModelSpec
-from model_repository.engine import OnnxEngine
+from model_repository.core.contract import ENCODER, RETRIEVER, STEPS, ModelSpec
+from model_repository.engines.onnx import OnnxEngine
 
 GRAPHS = [spec for spec in STEPS if spec.name in {"encoder", "adapter", "retriever"}]
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16}

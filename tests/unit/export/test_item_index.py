@@ -24,7 +24,7 @@ from builder.model.recommender import Recommender
 from builder.repository import read_manifest
 from model_repository.interest import History, InterestModel, Slots
 from model_repository.item_index import INDEX_FILE, on_sphere, queries
-from model_repository.neighbours import NO_NEW_ITEMS
+from model_repository.core.items import NO_NEW_ITEMS
 from model_repository.slots import EXCLUDED_LOGIT
 from perf.synthetic import write_repository
 from tests.unit.export.test_fused import LIMITS, VALIDATION

@@ -30,14 +30,14 @@ from builder.model.checkpoint import save_checkpoint
 from builder.model.interest import InterestAdapter
 from builder.model.recommender import Recommender
 from builder.repository import check_graph, ensemble_config, step_config
-from client import _contract as contract
-from model_repository.batch import Handler, Request
-from model_repository.engine import OnnxEngine
-from model_repository.errors import InvalidRequest
+from model_repository.core import contract
+from model_repository.core.batch import Handler, Request
+from model_repository.engines.onnx import OnnxEngine
+from model_repository.core.errors import InvalidRequest
 from model_repository.graph import Graph
 from model_repository.interest import History, InterestModel
 from model_repository.interest_requests import EncodedTexts, RankRequests, RecommendRequests
-from model_repository.neighbours import NO_NEW_ITEMS
+from model_repository.core.items import NO_NEW_ITEMS
 from model_repository.policy import Policy
 from model_repository.request_tokenizer import RequestTokenizer
 from model_repository.slots import EXCLUDED_LOGIT

@@ -8,7 +8,7 @@ from builder.export.layout import Layout
 from builder.export.parity import Grid
 from builder.export.profiles import profiles, whole_range
 from builder.model.recommender import Recommender
-from client._contract import ADAPTER, ENCODER, RETRIEVER, ModelSpec
+from model_repository.core.contract import ADAPTER, ENCODER, RETRIEVER, ModelSpec
 
 GRAPHS = [ENCODER, ADAPTER, RETRIEVER]
 

@@ -14,8 +14,8 @@ from builder.export.targets.onnxruntime import OnnxRuntime
 from builder.export.targets.options import DEVICES
 from builder.export.targets.tensorrt import TensorRT
 from builder.repository import check_graph, ensemble_config, from_text, step_config, to_text
-from client import _contract as contract
-from client._contract import ADAPTER, ENCODER, RETRIEVER
+from model_repository.core import contract
+from model_repository.core.contract import ADAPTER, ENCODER, RETRIEVER
 
 GRAPHS = [ENCODER, ADAPTER, RETRIEVER]
 MADE: dict[str, Target] = {

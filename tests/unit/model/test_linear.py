@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from builder.data import Sequences
 from builder.model.linear import LinearTerm, ease, item_neighbours, recency_weights
-from builder.model.recommender import linear_scores
+from builder.model.scoring import linear_scores
 from tests.unit.model.tiny import sequences
 
 histories = st.lists(st.lists(st.integers(0, 6), max_size=8), min_size=1, max_size=6)

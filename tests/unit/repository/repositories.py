@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from builder.repository import Staging, stage, step_config
-from client import _contract as contract
+from model_repository.core import contract
 
 SOLO = contract.ModelSpec(
     "solo",

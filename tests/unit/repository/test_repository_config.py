@@ -20,7 +20,7 @@ from builder.repository import (
     step_config,
     to_text,
 )
-from client import _contract as contract
+from model_repository.core import contract
 
 SIZES = {"h": 384, "M": 50}
 

@@ -7,7 +7,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelEnsembling
 
 from builder.errors import RepositoryError
 from builder.repository import check_graph, ensemble_config, step_config
-from client import _contract as contract
+from model_repository.core import contract
 
 Configs = dict[str, ModelConfig]
 

@@ -17,8 +17,8 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
-from client import _contract as contract
-from model_repository.batch import Request
+from model_repository.core import contract
+from model_repository.core.batch import Request
 from model_repository.request_tokenizer import RequestTokenizer
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_repository.batch import Request
-from model_repository.errors import InvalidRequest
+from model_repository.core.batch import Request
+from model_repository.core.errors import InvalidRequest
 from model_repository.request_tokenizer import RequestTokenizer
 from model_repository.slots import NO_ITEM
 from tests.unit.steps.conftest import Parts

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client._bytes import encode_bytes
-from model_repository.bytes_reader import read_bytes
+from model_repository.steps.bytes_reader import read_bytes
 
 
 @given(st.lists(st.binary(max_size=300)))

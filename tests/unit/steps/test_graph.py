@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model_repository.batch import Request
-from model_repository.engine import OnnxEngine
+from model_repository.core.batch import Request
+from model_repository.engines.onnx import OnnxEngine
 from model_repository.graph import Graph
 
 # Row r → its number of tokens and their sum, through a table of eight entries: a larger token

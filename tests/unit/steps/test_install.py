@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from builder.classifier.contract import classify_ensemble as classifier_contract
-from client import _contract as contract
+from model_repository.core import contract
 from model_repository.steps import STEP_FILES, install_step
 
 

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_repository.length_batches import _RUN_COST, length_batches
+from model_repository.core.length_batches import _RUN_COST, length_batches
 
 
 def cost(lengths: list[int], batches: list[list[int]]) -> int:

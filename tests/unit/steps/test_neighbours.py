@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_repository.neighbours import EDGE, NEIGHBOURS, unit, weigh
+from model_repository.core.items import EDGE, NEIGHBOURS, unit, weigh
 
 
 @pytest.mark.parametrize("items", [1, 2, NEIGHBOURS, 500])

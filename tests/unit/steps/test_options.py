@@ -4,9 +4,9 @@ from dataclasses import fields
 
 import pytest
 
-from client import _contract as contract
-from model_repository.errors import InvalidRequest
-from model_repository.options import Options
+from model_repository.core import contract
+from model_repository.core.errors import InvalidRequest
+from model_repository.core.options import Options
 
 
 def options(*, max_top_k: int = 50, catalogue_size: int = 100, **parameters: object) -> Options:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client import _contract as contract
-from model_repository.batch import Request
-from model_repository.errors import InvalidRequest
+from model_repository.core import contract
+from model_repository.core.batch import Request
+from model_repository.core.errors import InvalidRequest
 from model_repository.policy import Policy
 from model_repository.slots import EXCLUDED_LOGIT
 

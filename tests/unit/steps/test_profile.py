@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_repository.errors import InvalidRequest
-from model_repository.profile import ProfileColumn, ProfileReader
+from model_repository.core.errors import InvalidRequest
+from model_repository.core.profile import ProfileColumn, ProfileReader
 from model_repository.request_reader import ReaderSettings, RequestReader
 from tests.unit.steps.conftest import user
 

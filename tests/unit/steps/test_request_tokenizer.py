@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client import _contract as contract
-from model_repository.batch import Request
-from model_repository.errors import InvalidRequest
+from model_repository.core import contract
+from model_repository.core.batch import Request
+from model_repository.core.errors import InvalidRequest
 from model_repository.request_tokenizer import RequestTokenizer
 from model_repository.slots import NO_ITEM, gap_buckets
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_repository.token_packs import _TOKENS, token_packs
+from model_repository.engines.token_packs import _TOKENS, token_packs
 
 LENGTHS = st.lists(st.integers(1, 200), min_size=1, max_size=80)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_repository.top_k import _BLOCK, largest
+from model_repository.core.top_k import _BLOCK, largest
 
 
 @pytest.mark.parametrize("length", [1, 7, 1000, 4 * _BLOCK, 9 * _BLOCK + 5, 100 * _BLOCK + 1])

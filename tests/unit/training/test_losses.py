@@ -16,7 +16,7 @@ from builder.training.objective import Loss, NextItemObjective, TuningObjective
 from builder.training.text_vectors import TunedTextVectors
 from builder.training.trainer import NextItemTrainer
 from builder.training.windows import Windows
-from model_repository.text_tokenizer import TextTokenizer
+from model_repository.engines.tokenizer import TextTokenizer
 from tests.unit.model.tiny import ITEMS, TEXTS, adapter, recommender, sequences
 from tests.unit.training.test_objective import BATCH, POPULARITY, item_vectors, made
 

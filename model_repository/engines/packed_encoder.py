@@ -11,15 +11,17 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .engine import OnnxEngine
-from .length_batches import length_batches
+from ..core.arrays import Floats
+from ..core.contract import FIRST_TOKEN, INPUT_IDS, TOKEN_TEXT, VECTOR
+from ..core.length_batches import length_batches
+from .onnx import OnnxEngine
 from .token_packs import token_packs
+from .tokenizer import Rows, pad
 
-Rows = Sequence[Sequence[int]]
 _Tensors = Mapping[str, NDArray[Any]]
 
 
-class TokenEncoder:
+class PackedEncoder:
     """Runs BERT side by side on all cores, one thread each; a run that is alone may have more.
 
     Two runs of one thread each need not wait for one another at every multiply, as two threads of
@@ -31,8 +33,7 @@ class TokenEncoder:
         Holds ``model.onnx`` and ``settings.json`` with ``engine`` ("onnxruntime" or "openvino"),
         ``precision`` ("fp32", "bf16" or "int8"), ``threads``, how many runs are side by side,
         ``lone_threads``, those of a run that is alone, ``pad_id``, and ``packed``: whether the
-        graph takes texts back to back (INPUT_IDS [T], the number TEXT [T] of the text of each
-        token, and FIRST [R], where each text begins) or padded (INPUT_IDS [R, L]).
+        graph is ``PACKED_ENCODER`` or ``ENCODER`` of the contract.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -46,7 +47,7 @@ class TokenEncoder:
         self._alone = self._beside if alone == 1 else _engine(*kind, graph, alone, at_once=1)
         self._pool = ThreadPoolExecutor(self._cores)
 
-    def __call__(self, rows: Rows) -> NDArray[np.float32]:
+    def __call__(self, rows: Rows) -> Floats:
         """FP32 [R, h] of at least one row of token ids, in their order."""
         lengths = [len(row) for row in rows]
         places: Sequence[slice | list[int]]
@@ -55,7 +56,10 @@ class TokenEncoder:
             runs = [pack(rows[part]) for part in packs]
         else:
             places = batches = length_batches(lengths)
-            runs = [pad([rows[place] for place in batch], self._pad_id) for batch in batches]
+            runs = [
+                {INPUT_IDS.name: pad([rows[place] for place in batch], self._pad_id)}
+                for batch in batches
+            ]
         found = self._run(runs)
         vectors = np.empty((len(rows), found[0].shape[1]), np.float32)
         for place, part in zip(places, found, strict=True):
@@ -64,25 +68,17 @@ class TokenEncoder:
 
     def _run(self, runs: Sequence[_Tensors]) -> list[NDArray[Any]]:
         if len(runs) == 1:
-            return [self._alone.run(runs[0])["VECTOR"]]
-        return [found["VECTOR"] for found in self._pool.map(self._beside.run, runs)]
-
-
-def pad(rows: Rows, pad_id: int) -> dict[str, NDArray[Any]]:
-    """The rows as INPUT_IDS INT32 [R, L], all as long as the longest."""
-    ids = np.full((len(rows), max(map(len, rows))), pad_id, np.int32)
-    for line, row in zip(ids, rows, strict=True):
-        line[: len(row)] = row
-    return {"INPUT_IDS": ids}
+            return [self._alone.run(runs[0])[VECTOR.name]]
+        return [found[VECTOR.name] for found in self._pool.map(self._beside.run, runs)]
 
 
 def pack(rows: Rows) -> dict[str, NDArray[Any]]:
-    """The rows back to back; for the tensors see `TokenEncoder`."""
+    """The rows back to back; for the tensors see ``PACKED_ENCODER`` in the contract."""
     lengths = np.array([len(row) for row in rows], np.int32)
     return {
-        "INPUT_IDS": np.concatenate([np.asarray(row, np.int32) for row in rows]),
-        "TEXT": np.repeat(np.arange(len(rows), dtype=np.int32), lengths),
-        "FIRST": np.cumsum(lengths, dtype=np.int32) - lengths,
+        INPUT_IDS.name: np.concatenate([np.asarray(row, np.int32) for row in rows]),
+        TOKEN_TEXT.name: np.repeat(np.arange(len(rows), dtype=np.int32), lengths),
+        FIRST_TOKEN.name: np.cumsum(lengths, dtype=np.int32) - lengths,
     }
 
 
@@ -95,7 +91,7 @@ class _Engine(Protocol):
 def _engine(name: str, precision: str, graph: Path, threads: int, at_once: int) -> _Engine:
     if name == "openvino":
         # A large import, and an optional package.
-        from .openvino_engine import OpenVinoEngine
+        from .openvino import OpenVinoEngine
 
         return OpenVinoEngine(graph, precision, threads=threads, at_once=at_once)
     return OnnxEngine(graph, threads)

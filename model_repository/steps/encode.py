@@ -1,4 +1,9 @@
-"""Texts → vectors in one process: tokenizer and BERT."""
+"""The model ``encode`` of the fused layout: texts → vectors in one process, tokenizer and BERT.
+
+A version holds what `PackedEncoder` reads, ``tokenizer.json`` of the ``tokenizers`` library and in
+``settings.json`` ``max_length``, where texts are cut, in tokens, and ``cached_texts``, how many are
+remembered.
+"""
 
 from __future__ import annotations
 
@@ -8,34 +13,45 @@ from pathlib import Path
 
 import numpy as np
 
-from .batch import Outcome, Request, Tensors, attempt, attempt_together
-from .options import Options
-from .text_cache import EncodedText, TextCache
-from .text_tokenizer import TextTokenizer
-from .token_encoder import TokenEncoder
-from .wire import texts
+from ..core.batch import Handler, Outcome, Prompt, Request, Tensors, attempt, attempt_together
+from ..core.contract import TEXT, TEXT_TRUNCATED, TEXT_VECTOR
+from ..core.options import NO_OPTIONS
+from ..core.tensors import texts
+from ..engines.packed_encoder import PackedEncoder
+from ..engines.text_cache import EncodedText, TextCache
+from ..engines.tokenizer import TextTokenizer
 
 Count = Callable[[int, int], None]
 """Is told how many texts went through BERT, and how many were known already."""
 
 
-class EncodeRequests:
+def load(directory: Path, model: str) -> Handler:
+    from .metrics import Counters
+
+    counters = Counters(
+        model,
+        directory.name,
+        {
+            "tritonrec_texts_encoded": "Number of texts that went through BERT",
+            "tritonrec_texts_known": "Number of texts that were in the same batch already, or in "
+            "the cache",
+        },
+    )
+    return Encode(directory, counters.increment)
+
+
+class Encode(Prompt):
     """VECTOR [B, h] and TRUNCATED [B, 1] of the TEXT [B, 1] of each request.
 
     A text that is in a batch twice, or was there not long ago, is encoded once.
 
-    Parameters
-    ----------
-    directory
-        Holds what `TokenEncoder` reads, ``tokenizer.json`` (of the ``tokenizers`` library) and in
-        ``settings.json`` ``max_length``, where texts are cut, in tokens, and ``cached_texts``, how
-        many are remembered.
+    ``directory`` is a version of the model.
     """
 
     def __init__(self, directory: Path, count: Count = lambda _encoded, _known: None) -> None:
         settings = json.loads((directory / "settings.json").read_text("utf-8"))
         self._tokenize = TextTokenizer(directory / "tokenizer.json", settings["max_length"])
-        self._encode = TokenEncoder(directory)
+        self._encode = PackedEncoder(directory)
         self._cache = TextCache(settings["cached_texts"])
         self._count = count
 
@@ -75,12 +91,11 @@ class EncodeRequests:
 
 def _answer(texts: Sequence[EncodedText]) -> Tensors:
     return {
-        "VECTOR": np.stack([text.vector for text in texts]),
-        "TRUNCATED": np.array([[text.truncated] for text in texts], np.int32),
+        TEXT_VECTOR.name: np.stack([text.vector for text in texts]),
+        TEXT_TRUNCATED.name: np.array([[text.truncated] for text in texts], np.int32),
     }
 
 
 def _read(request: Request) -> list[str]:
-    # None has an effect here, and one that does not exist is refused like anywhere.
-    Options.from_parameters(request.parameters, max_top_k=1, catalogue_size=1)
-    return texts(request.tensors, "TEXT")
+    NO_OPTIONS.read(request.parameters)
+    return texts(request.tensors, TEXT.name)

@@ -1,4 +1,8 @@
-"""Answers requests with one ONNX graph whose inputs and outputs are named as on the wire."""
+"""The networks as models of their own: ``encoder``, ``user_encoder`` and ``classifier``.
+
+A version holds ``model.onnx``, whose inputs and outputs are named as on the wire, and
+``settings.json``: ``{"threads": int or null}``.
+"""
 
 from __future__ import annotations
 
@@ -10,31 +14,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .batch import Outcome, Request, Tensors, attempt, attempt_together
-from .engine import OnnxEngine
+from ..core.batch import Handler, Outcome, Prompt, Request, Tensors, attempt_together
+from ..engines.onnx import OnnxEngine
 
 
-class Graph:
-    """The encoder, adapter or retriever.
+def load(directory: Path, model: str) -> Handler:  # noqa: ARG001
+    settings = json.loads((directory / "settings.json").read_text("utf-8"))
+    return Graph(OnnxEngine(directory / "model.onnx", settings["threads"]))
 
-    Parameters
-    ----------
-    directory
-        Holds ``model.onnx`` and ``settings.json`` (``{"threads": int or null}``).
-    batched
-        The first axis of every tensor counts rows that know nothing of one another, so that the
-        requests of a batch may go through the graph as one.
+
+class Graph(Prompt):
+    """Answers requests with one engine; those of one shape go through it together.
+
+    The first axis of every tensor counts rows that know nothing of one another.
     """
 
-    def __init__(self, directory: Path, *, batched: bool) -> None:
-        settings = json.loads((directory / "settings.json").read_text("utf-8"))
-        self._engine = OnnxEngine(directory / "model.onnx", settings["threads"])
-        self._batched = batched
+    def __init__(self, engine: OnnxEngine) -> None:
+        self._engine = engine
 
     def __call__(self, requests: Sequence[Request]) -> list[Outcome]:
-        """Return the graph's outputs for each request, or why there are none."""
-        if not self._batched:
-            return [attempt(self._run, request.tensors) for request in requests]
+        """Return the engine's outputs for each request, or why there are none."""
         outcomes: dict[int, Outcome] = {}
         for members in self._alike(requests):
             together = attempt_together(
@@ -51,17 +50,14 @@ class Graph:
             groups.setdefault(shapes, []).append(position)
         return list(groups.values())
 
-    def _run(self, tensors: Tensors) -> Tensors:
-        return self._engine.run(tensors)
-
     def _run_together(self, members: Sequence[Tensors]) -> list[Outcome]:
         if len(members) == 1:
-            return [self._run(members[0])]
+            return [self._engine.run(members[0])]
         merged = {name: np.concatenate([m[name] for m in members]) for name in members[0]}
         counts = [len(next(iter(tensors.values()))) for tensors in members]
         cuts = np.cumsum(counts)[:-1]
         split: dict[str, list[NDArray[Any]]] = {
-            name: np.split(values, cuts) for name, values in self._run(merged).items()
+            name: np.split(values, cuts) for name, values in self._engine.run(merged).items()
         }
         return [
             {name: parts[position] for name, parts in split.items()}

@@ -25,6 +25,20 @@ def seconds(tensors: Tensors, name: str) -> NDArray[np.int64] | None:
     return _row(tensors, name, np.int64, "INT64")
 
 
+def numbers(tensors: Tensors, name: str) -> NDArray[np.int32]:
+    """Return the values of the INT32 tensor ``name`` [1, n], which one of our own models made."""
+    row: NDArray[np.int32] = tensors[name][0]
+    return row
+
+
+def row_of_texts(tensors: Tensors, name: str) -> list[str] | None:
+    """Return the UTF-8 texts of the BYTES tensor ``name`` [1, n], or None when it was not sent."""
+    values = strings(tensors, name)
+    if values is None:
+        return None
+    return [decode(value, name, place) for place, value in enumerate(values)]
+
+
 def texts(tensors: Tensors, name: str) -> list[str]:
     """Return the UTF-8 texts of the BYTES tensor ``name`` [B, 1]."""
     values = tensors[name]

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from tokenizers import Tokenizer
+
+from ..core.arrays import Indices
+
+Rows = Sequence[Sequence[int]]
+"""Token ids of texts."""
 
 _CHARACTERS_PER_TOKEN: Final = 64
 """What lies beyond this many characters per token of the longest length is never looked at, so
@@ -67,3 +73,11 @@ class TextTokenizer:
             )
             for text, second, encoding in zip(texts, seconds, encodings, strict=True)
         ]
+
+
+def pad(rows: Rows, pad_id: int, length: int | None = None) -> Indices:
+    """Rows of token ids as INT32 [R, L], padded at the end: to a length, or to the longest."""
+    ids = np.full((len(rows), length or max(map(len, rows))), pad_id, np.int32)
+    for line, row in zip(ids, rows, strict=True):
+        line[: len(row)] = row
+    return ids

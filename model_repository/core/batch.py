@@ -1,10 +1,10 @@
-"""What a step is given and what it hands back, one outcome per request of a batch."""
+"""What a handler is given and what it hands back, one outcome per request of a batch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
@@ -17,14 +17,46 @@ Outcome = Tensors | Exception
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request: the tensors that it carries and its typed parameters."""
+    """One request: its tensors, and its parameters as a JSON object, empty for none."""
 
     tensors: Tensors
-    parameters: Mapping[str, object] = field(default_factory=dict)
+    parameters: str = ""
 
 
-Handler = Callable[[Sequence[Request]], Sequence[Outcome]]
-"""Answers a batch: as many outcomes as requests, in their order. Never raises for one of them."""
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A request whose answer needs a slower model; nobody else in its batch waits for it."""
+
+    request: Any
+
+
+class Handler(Protocol):
+    """Answers batches. Neither method raises for one of the requests."""
+
+    def __call__(self, requests: Sequence[Request]) -> Sequence[Outcome | Later]:
+        """As many outcomes as requests, in their order."""
+        ...
+
+    def finish(self, waiting: Sequence[Later]) -> Sequence[Outcome]:
+        """The outcomes of requests that were put off, in their order. Any thread may ask."""
+        ...
+
+
+class Prompt:
+    """A handler that puts nothing off."""
+
+    def finish(self, waiting: Sequence[Later]) -> Sequence[Outcome]:
+        if waiting:
+            raise AssertionError(f"{type(self).__name__} puts nothing off")
+        return []
+
+
+def answer(handler: Handler, requests: Sequence[Request]) -> list[Outcome]:
+    """The outcome of every request, those that are put off included."""
+    found = handler(requests)
+    finished = iter(handler.finish([each for each in found if isinstance(each, Later)]))
+    return [next(finished) if isinstance(each, Later) else each for each in found]
+
 
 _Argument = TypeVar("_Argument")
 _Result = TypeVar("_Result")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .contract import PROFILE
 from .errors import InvalidRequest
 
 _CLIP = 60
@@ -74,14 +75,14 @@ class ProfileReader:
                 known = ", ".join(self._columns)
                 known = f"its columns are {known}" if known else "it was trained without any"
                 raise InvalidRequest(
-                    f"PROFILE[0] gives {_show(name)} the value {_show(value)}, and the model knows "
+                    f"{PROFILE.name}[0] gives {_show(name)} the value {_show(value)}, and the model knows "
                     f"no such column; {known}"
                 )
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, (str, int, float)):
                 raise InvalidRequest(
-                    f"PROFILE[0] gives {_show(name)} the value {_show(value)}; send a string or a "
+                    f"{PROFILE.name}[0] gives {_show(name)} the value {_show(value)}; send a string or a "
                     "number"
                 )
             place, id_of = self._columns[name]

@@ -1,0 +1,195 @@
+"""A model under the ranking rule that serving has: `model_repository.core`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from builder.data.sequences import Sequences
+from builder.model.interest import InterestAdapter, time_gaps
+from builder.model.linear import LinearTerm
+from builder.model.neighbourhood import served_neighbourhood
+from model_repository.core.arrays import Floats
+from model_repository.core.catalogue import Catalogue
+from model_repository.core.cold_items import lifts
+from model_repository.core.identifiers import Identifiers, Strings
+from model_repository.core.scoring import Scorer
+from model_repository.core.terms import LinearTerm as ServedLinearTerm
+from model_repository.core.terms import Users
+from model_repository.core.users import NO_AGE, EventBatch, History, ages
+
+if TYPE_CHECKING:
+    from builder.model.recommender import Recommender
+
+Part = Literal["whole", "network", "text"]
+"""Everything; without the linear term; without anything that knows an item by its id."""
+
+
+class UserEncoderGraph(nn.Module):
+    """The events of many users → their states FP32 [U, d], without what their profiles add.
+
+    Takes item vectors FP32 [U, H, d], action ids INT32 [U, H], ages in seconds INT64 [U, H], and
+    the number of events of each user INT32 [U, 1]; what lies behind those of a user counts for
+    nothing. See ``USER_ENCODER`` in the contract.
+    """
+
+    def __init__(self, adapter: InterestAdapter) -> None:
+        super().__init__()
+        self.adapter = adapter
+
+    def forward(self, event: Tensor, action: Tensor, age: Tensor, count: Tensor) -> Tensor:
+        return self.adapter.last_states(
+            event, action.long(), time_gaps(age.long()), count.long().squeeze(1)
+        )
+
+
+class TorchUserEncoder:
+    """The network as it is in PyTorch; see `model_repository.core.users.UserEncoder`."""
+
+    lengths: Sequence[int] = ()
+    call_cost = 200
+    """A call of PyTorch's costs more than one of a compiled engine: some 400 us."""
+
+    def __init__(self, adapter: InterestAdapter) -> None:
+        self._graph = UserEncoderGraph(adapter.eval())
+        self._device = adapter.bias.device
+
+    @torch.no_grad()
+    def __call__(self, batches: Sequence[EventBatch]) -> list[Floats]:
+        return [
+            self._graph(
+                *(
+                    torch.from_numpy(each).to(self._device)
+                    for each in (batch.vectors, batch.actions, batch.ages, batch.counts)
+                )
+            )
+            .cpu()
+            .numpy()
+            for batch in batches
+        ]
+
+
+def histories_of(sequences: Sequences, max_history: int) -> list[History]:
+    """The last `max_history` events of every user, as a request's are read."""
+    found = []
+    for user in range(len(sequences)):
+        kept = slice(max(0, len(sequences.items_of(user)) - max_history), None)
+        slots = sequences.items_of(user)[kept].astype(np.int32)
+        actions, times = sequences.actions_of(user), sequences.times_of(user)
+        found.append(
+            History(
+                slots,
+                np.zeros_like(slots) if actions is None else actions[kept].astype(np.int32),
+                np.full(len(slots), NO_AGE) if times is None else ages(times[kept]),
+            )
+        )
+    return found
+
+
+@torch.no_grad()
+def catalogue_of(
+    model: Recommender, part: Part = "whole", *, attributes: Sequence[str] = ()
+) -> Catalogue:
+    """The arrays that a server scores with; ``attributes`` are columns of the item file."""
+    vectors, bias = model.item_vectors(text_only=part == "text")
+    linear = model.linear
+    # An item adds nothing where the term is switched off, and nothing is then looked up.
+    kept = slice(None) if part == "whole" and linear.weight else slice(0)
+    return Catalogue(
+        vectors.numpy(),
+        bias.numpy(),
+        ids=Identifiers.of([str(item) for item in model.catalogue.item_ids]),
+        linear_index=np.ascontiguousarray(linear.index[:, kept]),
+        linear_value=linear.value[:, kept] * np.float32(linear.weight),
+        decay=_decay(linear, model.adapter.config.max_history),
+        cold=np.flatnonzero(~model.met).astype(np.int32),
+        cold_place=model.cold_place if part == "whole" else 0,
+        neighbourhood=served_neighbourhood(model),
+        profile=_profile(model.adapter),
+        calibration=model.calibration,
+        attributes={
+            name: Strings.of([str(value) for value in model.catalogue.columns[name]])
+            for name in attributes
+        },
+    )
+
+
+class PartScorer:
+    """Scores the catalogue with a part of a model (a `builder.evaluation.ranking.Scorer`)."""
+
+    def __init__(self, model: Recommender, part: Part) -> None:
+        self._scorer = Scorer(catalogue_of(model, part), TorchUserEncoder(model.adapter))
+        self._max_history = model.adapter.config.max_history
+
+    def scores(self, histories: Sequences) -> Floats:
+        """What ``recommend`` ranks by: `logits`, in the whole model with the cold items moved."""
+        catalogue = self._scorer.catalogue
+        cold = np.zeros(len(catalogue), np.bool_)
+        cold[catalogue.cold] = True
+        return with_cold_items(self.logits(histories), cold, histories, catalogue.cold_place)
+
+    def logits(self, histories: Sequences) -> Floats:
+        """What ``rank`` answers, FP32 [U, n]."""
+        return self._scorer.logits(
+            self._scorer.users(
+                histories_of(histories, self._max_history), profiles=histories.profiles
+            )
+        )
+
+
+def network_scores(
+    adapter: InterestAdapter, vectors: Tensor, bias: Tensor, histories: Sequences
+) -> Floats:
+    """The network's logits FP32 [U, n], given item vectors [n, d] and biases [n]."""
+    catalogue = Catalogue(
+        vectors.detach().float().cpu().numpy(),
+        bias.detach().float().cpu().numpy(),
+        profile=_profile(adapter),
+    )
+    scorer = Scorer(catalogue, TorchUserEncoder(adapter))
+    known = histories_of(histories, adapter.config.max_history)
+    return scorer.logits(scorer.users(known, profiles=histories.profiles))
+
+
+def with_cold_items(
+    logits: Floats, cold: NDArray[np.bool_], histories: Sequences, place: int
+) -> Floats:
+    """Logits FP32 [U, n] with the items of `cold` BOOL [n] moved, see `core.cold_items`.
+
+    What a user has seen is not in the way. ``logits`` themselves where there is nothing to do.
+    """
+    if not place or not cold.any():
+        return logits
+    masked = logits.copy()
+    masked[np.repeat(np.arange(len(histories)), histories.lengths), histories.items] = -np.inf
+    moved = np.flatnonzero(cold).astype(np.int32)
+    return logits + cold * lifts(masked, moved, place)[:, np.newaxis]
+
+
+def linear_scores(linear: LinearTerm, histories: Sequences, max_history: int) -> Floats:
+    """The linear term FP32 [U, n], before its weight."""
+    term = ServedLinearTerm(linear.index, linear.value, _decay(linear, max_history))
+    scores = np.zeros((len(histories), len(linear.index)), np.float32)
+    known = histories_of(histories, max_history)
+    term.add_to(scores, Users(np.zeros((len(known), 0), np.float32), known))
+    return scores
+
+
+def _decay(linear: LinearTerm, max_history: int) -> Floats:
+    decay: Floats = np.float32(linear.decay) ** np.arange(max_history, dtype=np.float32)
+    return decay
+
+
+@torch.no_grad()
+def _profile(adapter: InterestAdapter) -> Floats:
+    """FP32 [P, ids, d], what each id of a profile adds to a user's state."""
+    tables = [table.cpu().numpy() for table in adapter.profile]
+    profile = np.zeros((len(tables), max(map(len, tables), default=0), adapter.config.width), "f4")
+    for rows, table in zip(profile, tables, strict=True):
+        rows[: len(table)] = table
+    return profile

@@ -1,0 +1,241 @@
+"""The wire contract: every model of the repository, its tensors, their types and axes, its options.
+
+Declared once, here. The ONNX axes, the optimisation profiles, ``config.pbtxt``, the ensemble
+maps, the client's encoding and the serving code's reading are all derived from these declarations.
+
+A *name* stands for one tensor in the whole data flow: where a step's output and a later step's
+input carry the same name, they are the same tensor. That is what makes the ensemble maps
+derivable.
+
+An axis is an ``int`` when its length is fixed and a ``str`` when it varies:
+
+====== =======================================================================
+``H``  events of a user's history (0 for a new user)
+``N``  candidates to rank
+``E``  items that must not be recommended
+``k``  items recommended
+``B``  texts of an ``encode`` or ``classify`` request
+``R``  distinct texts of a request that the catalogue does not know, at least 1
+``L``  tokens of the longest of them, rounded up to a bucket
+``U``  users whose histories are encoded together
+``h``  width of a text vector (fixed by the backbone)
+``d``  width of an item vector and of a user state (fixed by the checkpoint)
+labels classes of a classifier (fixed by the checkpoint)
+====== =======================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+Axis = int | str
+Dtype = Literal["BYTES", "FP32", "INT32", "INT64"]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One tensor: its name, Triton data type (without the ``TYPE_``) and axes."""
+
+    name: str
+    dtype: Dtype
+    dims: tuple[Axis, ...]
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One Triton model.
+
+    ``batched`` says that the first axis of every tensor is Triton's batch dimension, so that the
+    dynamic batcher may merge requests (``max_batch_size`` > 0, and ``config.pbtxt`` leaves that
+    axis out of ``dims``).
+    """
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    batched: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EnsembleSpec:
+    """A public model that is a data flow through ``steps``, in order."""
+
+    model: ModelSpec
+    steps: tuple[ModelSpec, ...]
+
+
+def _optional(tensor: TensorSpec) -> TensorSpec:
+    return replace(tensor, optional=True)
+
+
+def _required(tensor: TensorSpec) -> TensorSpec:
+    return replace(tensor, optional=False)
+
+
+# What a service sends.
+HISTORY: Final = TensorSpec("HISTORY", "BYTES", (1, "H"))  # item ids, oldest first
+HISTORY_TEXT: Final = TensorSpec("HISTORY_TEXT", "BYTES", (1, "H"), optional=True)  # "" for none
+HISTORY_ACTION: Final = TensorSpec("HISTORY_ACTION", "BYTES", (1, "H"), optional=True)
+HISTORY_TIME: Final = TensorSpec("HISTORY_TIME", "INT64", (1, "H"), optional=True)  # Unix seconds
+CANDIDATE: Final = TensorSpec("CANDIDATE", "BYTES", (1, "N"))  # item ids
+CANDIDATE_TEXT: Final = TensorSpec("CANDIDATE_TEXT", "BYTES", (1, "N"), optional=True)
+EXCLUDE: Final = TensorSpec("EXCLUDE", "BYTES", (1, "E"), optional=True)  # item ids
+# A JSON object of the user file's columns, such as {"age": 24}; "" for none.
+PROFILE: Final = TensorSpec("PROFILE", "BYTES", (1, 1), optional=True)
+TEXT: Final = TensorSpec("TEXT", "BYTES", ("B", 1))
+TEXT_PAIR: Final = TensorSpec("TEXT_PAIR", "BYTES", ("B", 1), optional=True)  # "" for none
+
+# What it gets back.
+INTEREST: Final = TensorSpec("INTEREST", "FP32", (1, "N"))  # probability
+LOGIT: Final = TensorSpec("LOGIT", "FP32", (1, "N"))
+ITEM: Final = TensorSpec("ITEM", "BYTES", (1, "k"))  # item ids, best first
+ITEM_INTEREST: Final = replace(INTEREST, dims=(1, "k"))
+ITEM_LOGIT: Final = replace(LOGIT, dims=(1, "k"))
+SKIPPED: Final = TensorSpec("SKIPPED", "INT32", (1, 1))  # history events left out as unknown
+TRUNCATED: Final = TensorSpec("TRUNCATED", "INT32", (1, 1))  # texts cut to the longest length
+TEXT_TRUNCATED: Final = replace(TRUNCATED, dims=("B", 1))
+VECTOR: Final = TensorSpec("VECTOR", "FP32", ("R", "h"))
+TEXT_VECTOR: Final = replace(VECTOR, dims=("B", "h"))
+PROBABILITY: Final = TensorSpec("PROBABILITY", "FP32", ("B", "labels"))
+
+# What the networks take and give.
+INPUT_IDS: Final = TensorSpec("INPUT_IDS", "INT32", ("R", "L"))
+TOKEN_TYPE_IDS: Final = TensorSpec("TOKEN_TYPE_IDS", "INT32", ("R", "L"))
+EVENT: Final = TensorSpec("EVENT", "FP32", ("U", "H", "d"))  # item vectors, padded at the end
+EVENT_ACTION: Final = TensorSpec("EVENT_ACTION", "INT32", ("U", "H"))  # action ids, 0: not known
+# Seconds from an event to the latest one of its user, -1: not known.
+EVENT_AGE: Final = TensorSpec("EVENT_AGE", "INT64", ("U", "H"))
+EVENT_COUNT: Final = TensorSpec("EVENT_COUNT", "INT32", ("U", 1))  # of each user, without padding
+STATE: Final = TensorSpec("STATE", "FP32", ("U", "d"))
+
+# Texts back to back: the number of the text of each token, from 0, and where each text begins.
+TOKEN_TEXT: Final = TensorSpec("TOKEN_TEXT", "INT32", ("T",))
+FIRST_TOKEN: Final = TensorSpec("FIRST_TOKEN", "INT32", ("R",))
+
+# What travels between the steps of an ensemble: rows of VECTOR.
+HISTORY_ROW: Final = TensorSpec("HISTORY_ROW", "INT32", (1, "H"))
+CANDIDATE_ROW: Final = TensorSpec("CANDIDATE_ROW", "INT32", (1, "N"))
+
+_USER: Final = (HISTORY, HISTORY_TEXT, HISTORY_ACTION, HISTORY_TIME, PROFILE)
+_CIRCUMSTANCES: Final = (HISTORY_ACTION, HISTORY_TIME, PROFILE)
+
+# What services ask. `rank` and `recommend` take one user a request, and many requests at a time.
+RANK: Final = ModelSpec(
+    "rank",
+    inputs=(*_USER, CANDIDATE, CANDIDATE_TEXT),
+    outputs=(INTEREST, LOGIT, SKIPPED, TRUNCATED),
+    batched=True,
+)
+RECOMMEND: Final = ModelSpec(
+    "recommend",
+    inputs=(*_USER, EXCLUDE),
+    outputs=(ITEM, ITEM_INTEREST, ITEM_LOGIT, SKIPPED, TRUNCATED),
+    batched=True,
+)
+ENCODE: Final = ModelSpec(
+    "encode", inputs=(TEXT,), outputs=(TEXT_VECTOR, TEXT_TRUNCATED), batched=True
+)
+RANK_TEXTS: Final = ModelSpec(
+    "rank_texts",
+    inputs=(_required(HISTORY_TEXT), _required(CANDIDATE_TEXT), *_CIRCUMSTANCES),
+    outputs=(INTEREST, LOGIT, TRUNCATED),
+)
+"""``rank`` for requests made of texts alone, in the ensemble layout: tokenizer, encoder, adapter."""
+
+# The networks.
+ENCODER: Final = ModelSpec("encoder", inputs=(INPUT_IDS,), outputs=(VECTOR,), batched=True)
+USER_ENCODER: Final = ModelSpec(
+    "user_encoder",
+    inputs=(EVENT, EVENT_ACTION, EVENT_AGE, EVENT_COUNT),
+    outputs=(STATE,),
+    batched=True,
+)
+PACKED_ENCODER: Final = ModelSpec(
+    "packed_encoder",
+    inputs=(
+        replace(INPUT_IDS, dims=("T",)),
+        TOKEN_TEXT,
+        FIRST_TOKEN,
+    ),
+    outputs=(VECTOR,),
+)
+"""The encoder in process: texts lie back to back in a row of T tokens, where the backbone can."""
+
+# The other steps of the ensembles.
+TOKENIZER: Final = ModelSpec(
+    "tokenizer",
+    inputs=tuple(_optional(tensor) for tensor in (TEXT, HISTORY_TEXT, CANDIDATE_TEXT)),
+    outputs=(INPUT_IDS, HISTORY_ROW, CANDIDATE_ROW, TRUNCATED),
+    batched=True,
+)
+ADAPTER: Final = ModelSpec(
+    "adapter",
+    inputs=(VECTOR, HISTORY_ROW, CANDIDATE_ROW, *_CIRCUMSTANCES),
+    outputs=(INTEREST, LOGIT),
+)
+
+ENCODE_STEPS: Final = EnsembleSpec(ENCODE, steps=(TOKENIZER, ENCODER))
+RANK_TEXTS_STEPS: Final = EnsembleSpec(RANK_TEXTS, steps=(TOKENIZER, ENCODER, ADAPTER))
+
+# What a checkpoint of the other family serves: a classifier of texts.
+CLASSIFY: Final = ModelSpec(
+    "classify", inputs=(TEXT, TEXT_PAIR), outputs=(PROBABILITY, TEXT_TRUNCATED), batched=True
+)
+
+
+def classify_steps(*, token_types: bool) -> EnsembleSpec:
+    """Data flow of ``classify``; ``token_types`` if the network tells the texts of a pair apart."""
+    tokens = (INPUT_IDS, TOKEN_TYPE_IDS) if token_types else (INPUT_IDS,)
+    tokenizer = ModelSpec(
+        "pair_tokenizer",
+        inputs=(TEXT, TEXT_PAIR),
+        outputs=(*tokens, TEXT_TRUNCATED),
+        batched=True,
+    )
+    classifier = ModelSpec("classifier", inputs=tokens, outputs=(PROBABILITY,), batched=True)
+    return EnsembleSpec(CLASSIFY, steps=(tokenizer, classifier))
+
+
+# What a model's configuration tells of it, as string parameters.
+LABELS: Final = "labels"  # of classify: a JSON list, in the order of PROBABILITY
+ACTIVATION: Final = "activation"  # of classify: "softmax", "sigmoid" or "none"
+MAX_CANDIDATES: Final = "max_candidates"  # of rank, in repositories of earlier versions
+
+
+@dataclass(frozen=True, slots=True)
+class OptionSpec:
+    """An option of a request; it travels as a typed request parameter.
+
+    Attributes
+    ----------
+    name, default
+        The type of the default is the type of the option: bool, int or str.
+    meaning
+        One line, for whoever sends it.
+    choices
+        What a string may be; any string if there are none.
+    minimum
+        The least that an integer may be.
+    """
+
+    name: str
+    default: bool | int | str
+    meaning: str
+    choices: tuple[str, ...] = ()
+    minimum: int | None = None
+
+
+TOP_K: Final = OptionSpec("top_k", 10, "how many items to recommend", minimum=1)
+ON_UNKNOWN: Final = OptionSpec(
+    "on_unknown",
+    "error",
+    "what becomes of a candidate that is neither in the catalogue nor given as text: the request "
+    "is refused, or the candidate gets NaN",
+    choices=("error", "skip"),
+)
+INCLUDE_SEEN: Final = OptionSpec(
+    "include_seen", False, "whether items of the history may be recommended again"
+)
+OPTIONS: Final = (TOP_K, ON_UNKNOWN, INCLUDE_SEEN)

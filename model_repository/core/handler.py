@@ -1,0 +1,191 @@
+"""Answers ``rank`` and ``recommend``: users come in, scored items go out.
+
+One handler for both layouts: what encodes users and texts is handed to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from . import policy
+from .arrays import Floats, Indices
+from .batch import Later, Outcome, Request, Tensors, attempt, attempt_together
+from .contract import INTEREST, ITEM, ITEM_INTEREST, ITEM_LOGIT, LOGIT, SKIPPED, TRUNCATED
+from .items import NO_NEW_ITEMS, NewItems
+from .requests import RequestReader, UserRequest
+from .scoring import Scorer
+from .terms import Users
+from .users import NO_ITEM, History
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedTexts:
+    """Vectors FP32 [R, h] of texts, and which of them were cut to the longest length, INT32 [R]."""
+
+    vectors: Floats
+    truncated: Indices
+
+
+EncodeTexts = Callable[[Sequence[str]], EncodedTexts]
+"""Encodes any number of texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class _User:
+    """A request, with slots that name rows of the texts of the whole batch."""
+
+    request: UserRequest
+    history: History
+    candidates: Indices
+    truncated: int
+
+
+class UserHandler:
+    """What ``rank`` and ``recommend`` have in common.
+
+    Parameters
+    ----------
+    encode_texts
+        Called once for the new texts of a batch.
+    """
+
+    def __init__(self, reader: RequestReader, scorer: Scorer, encode_texts: EncodeTexts) -> None:
+        self._reader = reader
+        self._scorer = scorer
+        self._encode_texts = encode_texts
+
+    def __call__(self, requests: Sequence[Request]) -> list[Outcome | Later]:
+        """The answer to each request; those that bring texts are put off."""
+        found: list[UserRequest | Exception] = [
+            attempt(self._reader.read, request) for request in requests
+        ]
+        prompt = [
+            each for each in found if not isinstance(each, Exception) and not each.texts
+        ]
+        answers = iter(attempt_together(self._answer, prompt))
+        return [
+            each
+            if isinstance(each, Exception)
+            else Later(each)
+            if each.texts
+            else next(answers)
+            for each in found
+        ]
+
+    def finish(self, waiting: Sequence[Later]) -> list[Outcome]:
+        """The answers to requests that bring texts."""
+        return attempt_together(self._answer, [each.request for each in waiting])
+
+    def answer_rows(self, request: Request, vectors: Floats) -> Tensors:
+        """The answer to a request whose texts are encoded: rows FP32 [R, h] of ``vectors``."""
+        read = self._reader.read_rows(request)
+        fresh = self._scorer.catalogue.neighbourhood.place(
+            vectors, self._scorer.catalogue.vectors
+        )
+        (answer,) = self._scored([_User(read, read.history, read.candidates, 0)], fresh)
+        return answer
+
+    def _answer(self, requests: Sequence[UserRequest]) -> list[Tensors]:
+        rows: dict[str, int] = {}
+        for request in requests:
+            for text in request.texts:
+                rows.setdefault(text, len(rows))
+        if not rows:
+            users = [_User(each, each.history, each.candidates, 0) for each in requests]
+            return self._scored(users, NO_NEW_ITEMS)
+        encoded = self._encode_texts(list(rows))
+        catalogue = self._scorer.catalogue
+        fresh = catalogue.neighbourhood.place(encoded.vectors, catalogue.vectors)
+        return self._scored([_user(each, rows, encoded.truncated) for each in requests], fresh)
+
+    def _scored(self, users: Sequence[_User], fresh: NewItems) -> list[Tensors]:
+        found = self._scorer.users(
+            [user.history for user in users],
+            fresh,
+            np.stack([user.request.profile for user in users]),
+        )
+        return [
+            {
+                **answer,
+                SKIPPED.name: np.array([[user.request.skipped]], np.int32),
+                TRUNCATED.name: np.array([[user.truncated]], np.int32),
+            }
+            for user, answer in zip(users, self._answers(users, found, fresh), strict=True)
+        ]
+
+    def _answers(
+        self, requests: Sequence[_User], users: Users, fresh: NewItems
+    ) -> list[Tensors]:
+        raise NotImplementedError
+
+
+class Rank(UserHandler):
+    """INTEREST and LOGIT [1, N] of the candidates of each request."""
+
+    def _answers(
+        self, requests: Sequence[_User], users: Users, fresh: NewItems
+    ) -> list[Tensors]:
+        scored = [
+            self._scorer.rank(users, place, each.candidates, fresh)
+            for place, each in enumerate(requests)
+        ]
+        return [
+            {INTEREST.name: each.interest[np.newaxis], LOGIT.name: each.logit[np.newaxis]}
+            for each in scored
+        ]
+
+
+class Recommend(UserHandler):
+    """ITEM, INTEREST and LOGIT [1, k] of the best items for each request, best first."""
+
+    def _answers(
+        self,
+        requests: Sequence[_User],
+        users: Users,
+        fresh: NewItems,  # noqa: ARG002
+    ) -> list[Tensors]:
+        asked = [each.request for each in requests]
+        catalogue = self._scorer.catalogue
+        best = self._scorer.best(
+            users,
+            [policy.mask(request, catalogue) for request in asked],
+            [policy.wanted(request) for request in asked],
+        )
+        lists = [
+            policy.rerank(candidates, request)
+            for candidates, request in zip(best, asked, strict=True)
+        ]
+        return [
+            {
+                ITEM.name: catalogue.ids.strings.take(each.index)[np.newaxis],
+                ITEM_INTEREST.name: each.interest[np.newaxis],
+                ITEM_LOGIT.name: each.logit[np.newaxis],
+            }
+            for each in lists
+        ]
+
+
+def _user(request: UserRequest, rows: Mapping[str, int], truncated: Indices) -> _User:
+    """The user of a request; ``rows`` says where the texts of the batch are."""
+    where = np.array([rows[text] for text in request.texts], np.int32)
+    history = request.history
+    return _User(
+        request,
+        History(_renumbered(history.slots, where), history.actions, history.ages),
+        _renumbered(request.candidates, where),
+        int(truncated[where].sum()),
+    )
+
+
+def _renumbered(slots: Indices, where: Indices) -> Indices:
+    """Slots whose text r is row ``where[r]``."""
+    if not len(where):
+        return slots
+    texts = (slots < 0) & (slots != NO_ITEM)
+    renumbered = slots.copy()
+    renumbered[texts] = -where[-slots[texts] - 1] - 1
+    return renumbered

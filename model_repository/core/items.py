@@ -1,0 +1,126 @@
+"""Where an item that is known by its text alone stands: among the items most like it.
+
+Nothing was learnt of such an item, and the softmax over the catalogue has taught the network that
+a text without events is never the next one. So it takes the place of its neighbours by text: their
+mean vector, bias and linear term.
+
+Items are alike by the sum of two cosines: between the encoder's vectors of their texts, and between
+what the network makes of these, which knows what goes together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from .arrays import Floats, Indices
+from .top_k import largest
+
+NEIGHBOURS: Final = 40
+EDGE: Final = 1e-4
+"""What the last neighbour weighs, before weights are made to sum to 1: next to nothing, so that a
+rounding that puts another one in its place changes nothing either."""
+
+SHORTEST: Final = 1e-2
+"""A vector that is shorter points nowhere: what is left of a text that is like all others is
+rounding, which two engines do not share."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewItems:
+    """R items that are no part of the catalogue.
+
+    ``vectors`` FP32 [R, d] are their item vectors; ``items`` INT32 [R, k] are their neighbours and
+    ``weights`` FP32 [R, k] what each of these weighs, 1 in all.
+    """
+
+    vectors: Floats
+    items: Indices
+    weights: Floats
+
+
+NO_NEW_ITEMS: Final = NewItems(
+    np.zeros((0, 0), np.float32), np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """The items that may be neighbours, and how texts are compared with them.
+
+    Attributes
+    ----------
+    text_mean
+        FP32 [h], what text vectors are centred on.
+    text_weight, text_bias
+        FP32 [h, d] and [d], from a centred text vector to what the network makes of it, centred.
+    items
+        INT32 [p], catalogue indices.
+    directions
+        FP32 [p, h + d], their vectors in both spaces, each centred and of length 1.
+    """
+
+    text_mean: Floats
+    text_weight: Floats
+    text_bias: Floats
+    items: Indices
+    directions: Floats
+
+    def nearest(self, text_vectors: Floats) -> tuple[Indices, Floats]:
+        """The neighbours of texts of vectors FP32 [R, h]: INT32 [R, k], and weights FP32 [R, k]."""
+        place, weight = weigh(self.directions_of(text_vectors) @ self.directions.T)
+        return self.items[place], weight
+
+    def directions_of(self, text_vectors: Floats) -> Floats:
+        """What texts of vectors FP32 [R, h] are compared by, FP32 [R, h + d]."""
+        centred = text_vectors - self.text_mean
+        return np.concatenate([unit(centred), unit(self._projected(centred))], axis=1)
+
+    def place(self, text_vectors: Floats, catalogue_vectors: Floats) -> NewItems:
+        """The new items that texts of vectors FP32 [R, h] stand for.
+
+        ``catalogue_vectors`` are FP32 [n, d]. Where nothing may be a neighbour, a new item is what
+        the network makes of its text.
+        """
+        items, weight = self.nearest(text_vectors)
+        if not len(self.items):
+            centred = text_vectors - self.text_mean
+            return NewItems(self._projected(centred), items, weight)
+        vectors = np.einsum("rk,rkd->rd", weight, catalogue_vectors[items])
+        return NewItems(vectors, items, weight)
+
+    def _projected(self, centred: Floats) -> Floats:
+        projected: Floats = centred @ self.text_weight + self.text_bias
+        return projected
+
+
+NO_NEIGHBOURHOOD: Final = Neighbourhood(
+    np.zeros(0, np.float32),
+    np.zeros((0, 0), np.float32),
+    np.zeros(0, np.float32),
+    np.zeros(0, np.int32),
+    np.zeros((0, 0), np.float32),
+)
+
+
+def unit(vectors: Floats) -> Floats:
+    """Vectors FP32 [R, d] at length 1, but for those below `SHORTEST`."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: Floats = vectors / np.maximum(length, np.float32(SHORTEST))
+    return scaled
+
+
+def weigh(alike: Floats) -> tuple[Indices, Floats]:
+    """The neighbours of R items: their places INT32 [R, k], and weights FP32 [R, k].
+
+    ``alike`` FP32 [R, p] says how much each item is like each of the p that may be neighbours. One
+    weighs by how much more it is than the last.
+    """
+    if not alike.shape[1]:
+        return np.zeros(alike.shape, np.int32), np.zeros(alike.shape, np.float32)
+    place = largest(alike, min(NEIGHBOURS, alike.shape[1]))
+    found = np.take_along_axis(alike, place, axis=1)
+    weight = found - found[:, -1:] + np.float32(EDGE)
+    return place, weight / weight.sum(axis=1, keepdims=True)

@@ -1,0 +1,99 @@
+"""Checks the options of a request against their declarations in the contract."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Any, Final
+
+from .contract import OPTIONS, TOP_K, OptionSpec
+from .errors import InvalidRequest
+
+_BY_NAME: Final = {option.name: option for option in OPTIONS}
+_TYPES: Final = {bool: "a boolean", int: "an integer", str: "a string"}
+
+_REMEMBERED: Final = 256
+_LONGEST: Final = 256
+"""Characters of parameters that are remembered: all of them take 64 KB."""
+
+Options = dict[str, Any]
+"""The value of every option that the contract declares, by its name."""
+
+
+class OptionsReader:
+    """Reads the parameters of requests to one model.
+
+    Parameters
+    ----------
+    max_top_k
+        How many items a request may ask for. Where that is the whole catalogue, a larger ``top_k``
+        is allowed: it simply asks for everything.
+    catalogue_size
+        Number of items.
+    """
+
+    def __init__(self, max_top_k: int, catalogue_size: int) -> None:
+        self._max_top_k = max_top_k
+        self._catalogue_size = catalogue_size
+        # Who does not ask for a number gets what there is.
+        self._default: Options = {option.name: option.default for option in OPTIONS}
+        self._default[TOP_K.name] = min(self._default[TOP_K.name], max_top_k)
+        # Most requests ask for the same, and a check takes 10 µs. Only what was found in order
+        # and is short is remembered.
+        self._remembered: dict[str, Options] = {}
+
+    def read(self, parameters: str) -> Options:
+        """Check parameters, a JSON object as Triton hands it over; empty for none.
+
+        Raises
+        ------
+        InvalidRequest
+            An option that does not exist, has the wrong type or is out of range.
+        """
+        found = self._remembered.get(parameters)
+        if found is None:
+            found = self._checked(json.loads(parameters) if parameters else {})
+            if len(parameters) <= _LONGEST and len(self._remembered) < _REMEMBERED:
+                self._remembered[parameters] = found
+        return found
+
+    def _checked(self, parameters: dict[str, object]) -> Options:
+        for name, value in parameters.items():
+            _check(name, value)
+        options: Options = {**self._default, **parameters}
+        top_k = options[TOP_K.name]
+        if self._max_top_k < self._catalogue_size and top_k > self._max_top_k:
+            raise InvalidRequest(
+                f"parameter {TOP_K.name} is {top_k}; this model was exported to recommend at most "
+                f"{self._max_top_k} items. Ask for fewer, or export it again with "
+                f"`python -m builder export --max-top-k {min(top_k, self._catalogue_size)}`"
+            )
+        return options
+
+
+def _check(name: str, value: object) -> None:
+    option = _BY_NAME.get(name)
+    if option is None:
+        near = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"the options are {', '.join(_BY_NAME)}"
+        raise InvalidRequest(f"there is no option {name!r:.80}; {hint}")
+    # A bool is an int to Python, and nothing that a caller means by a number.
+    if type(value) is not type(option.default):
+        raise InvalidRequest(
+            f"parameter {name} is {value!r:.80}, a {type(value).__name__}; it must be "
+            f"{_TYPES[type(option.default)]}"
+        )
+    if wanted := _range_fault(option, value):
+        raise InvalidRequest(f"parameter {name} is {value!r:.80}; it must be {wanted}")
+
+
+def _range_fault(option: OptionSpec, value: object) -> str | None:
+    if option.choices and value not in option.choices:
+        return " or ".join(repr(choice) for choice in option.choices)
+    if option.minimum is not None and isinstance(value, int) and value < option.minimum:
+        return f"at least {option.minimum}"
+    return None
+
+
+NO_OPTIONS: Final = OptionsReader(max_top_k=1, catalogue_size=1)
+"""For models on which no option has an effect: one that does not exist is refused all the same."""

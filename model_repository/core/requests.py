@@ -1,0 +1,274 @@
+"""Reads what a service sends (ids, texts, actions, times, profile) as slots and texts to encode."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arrays import Indices, Seconds
+from .batch import Request, Tensors
+from .contract import (
+    CANDIDATE,
+    CANDIDATE_ROW,
+    CANDIDATE_TEXT,
+    EXCLUDE,
+    HISTORY,
+    HISTORY_ACTION,
+    HISTORY_ROW,
+    HISTORY_TEXT,
+    HISTORY_TIME,
+    ON_UNKNOWN,
+    PROFILE,
+    TensorSpec,
+)
+from .errors import InvalidRequest
+from .identifiers import Identifiers
+from .options import Options, OptionsReader
+from .profile import ProfileColumn, ProfileReader
+from .tensors import check_length, decode, numbers, seconds, show, strings
+from .users import NO_AGE, NO_ITEM, History, ages
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderSettings:
+    """The limits of a request.
+
+    ``max_rows`` is the most texts that one request may have encoded. ``max_history`` is the number
+    of events that the network reads. ``actions[i]`` gets action id ``i + 1``; 0 is any other.
+    ``max_top_k`` is the number of items that may be asked for. ``profile`` has the columns of a
+    user's profile, each a `ProfileColumn` as JSON.
+    """
+
+    max_rows: int
+    max_history: int
+    actions: list[str]
+    max_top_k: int
+    profile: Sequence[Mapping[str, Any]] = ()
+
+    def __post_init__(self) -> None:
+        if min(self.max_rows, self.max_history, self.max_top_k) < 1:
+            raise ValueError("max_rows, max_history and max_top_k must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class UserRequest:
+    """A request of ``rank`` or ``recommend`` that was found in order.
+
+    Attributes
+    ----------
+    options
+        The value of each.
+    texts
+        The distinct texts that must be encoded; slot ``-(r + 1)`` names ``texts[r]``.
+    history
+        The events that the network reads, of known items and of texts.
+    skipped
+        How many events were left out as unknown.
+    seen
+        INT32 [S], the catalogue's items of the whole history; one may be there twice.
+    excluded
+        INT32 [E], items that must not be recommended.
+    candidates
+        Slots INT32 [N] to rank.
+    profile
+        INT32 [P], ids of the user's profile.
+    """
+
+    options: Options
+    texts: Sequence[str]
+    history: History
+    skipped: int
+    seen: Indices
+    excluded: Indices
+    candidates: Indices
+    profile: Indices
+
+
+class RequestReader:
+    """Reads requests.
+
+    An id that the catalogue knows becomes its index, whatever text came with it. One that it does
+    not know becomes the row of its text, where it has one; a text that occurs twice in a request
+    has one row. Without a text, an event of the history is dropped and counted in SKIPPED, and a
+    candidate is refused, or left without a score when ``on_unknown`` is "skip".
+    """
+
+    def __init__(self, settings: ReaderSettings, ids: Identifiers) -> None:
+        self._settings = settings
+        self._ids = ids
+        self._options = OptionsReader(settings.max_top_k, len(ids))
+        self._actions = {
+            action.encode(): number for number, action in enumerate(settings.actions, 1)
+        }
+        self._profile = ProfileReader([ProfileColumn.from_dict(each) for each in settings.profile])
+
+    def read(self, request: Request) -> UserRequest:
+        """Return the slots and texts of a request.
+
+        Raises
+        ------
+        InvalidRequest
+            It cannot be answered as sent.
+        """
+        options, tensors = self._options.read(request.parameters), request.tensors
+        ids = strings(tensors, HISTORY.name)
+        if ids is None:
+            raise InvalidRequest(
+                f"{HISTORY.name} is missing; send it with shape [1, 0] for a new user"
+            )
+        rows = _TextRows()
+        known = self._ids.indices(ids)
+        texts = _column(tensors, HISTORY_TEXT, HISTORY, len(ids))
+        usable = [
+            place
+            for place, index in enumerate(known)
+            if index is not None or texts[place].strip()
+        ]
+        kept = usable[-self._settings.max_history :]
+        slots = [
+            rows.slot(texts[place], HISTORY_TEXT, place) if (index := known[place]) is None else index
+            for place in kept
+        ]
+        history = self._history(tensors, HISTORY, len(ids), slots, kept)
+        excluded = self._ids.indices(strings(tensors, EXCLUDE.name) or ())
+        candidates = strings(tensors, CANDIDATE.name)
+        found = UserRequest(
+            options,
+            rows.texts,
+            history,
+            len(ids) - len(usable),
+            _indices(known),
+            _indices(excluded),
+            self._candidates(tensors, candidates or (), rows, options),
+            self._profile.ids(_profile(tensors)),
+        )
+        if len(found.texts) > self._settings.max_rows:
+            raise InvalidRequest(
+                f"the request has {len(found.texts)} texts to encode, and at most "
+                f"{self._settings.max_rows} fit in one; split it into several requests"
+            )
+        return found
+
+    def read_rows(self, request: Request) -> UserRequest:
+        """The same of a request whose texts are rows of a tensor already: HISTORY_ROW and so on."""
+        options, tensors = self._options.read(request.parameters), request.tensors
+        history = -1 - numbers(tensors, HISTORY_ROW.name)
+        kept = list(range(len(history)))[-self._settings.max_history :]
+        return UserRequest(
+            options,
+            (),
+            self._history(tensors, HISTORY_TEXT, len(history), history[kept].tolist(), kept),
+            0,
+            _indices(()),
+            _indices(()),
+            -1 - numbers(tensors, CANDIDATE_ROW.name),
+            self._profile.ids(_profile(tensors)),
+        )
+
+    def _history(
+        self,
+        tensors: Tensors,
+        beside: TensorSpec,
+        length: int,
+        slots: Sequence[int],
+        kept: Sequence[int],
+    ) -> History:
+        """The events ``kept``, places in the tensor ``beside``, whose slots are given."""
+        actions = _column(tensors, HISTORY_ACTION, beside, length)
+        times = seconds(tensors, HISTORY_TIME.name)
+        if times is None:
+            since: Seconds = np.full(len(kept), NO_AGE, np.int64)
+        else:
+            check_length(HISTORY_TIME.name, len(times), beside.name, length)
+            _check_order(times)
+            since = ages(times[kept])
+        numbered = [self._actions.get(actions[place], 0) for place in kept]
+        return History(np.array(slots, np.int32), np.array(numbered, np.int32), since)
+
+    def _candidates(
+        self, tensors: Tensors, candidates: Sequence[bytes], rows: _TextRows, options: Options
+    ) -> Indices:
+        texts = _column(tensors, CANDIDATE_TEXT, CANDIDATE, len(candidates))
+        slots = [NO_ITEM if each is None else each for each in self._ids.indices(candidates)]
+        unknown = []
+        for place, slot in enumerate(slots):
+            if slot == NO_ITEM:
+                if texts[place].strip():
+                    slots[place] = rows.slot(texts[place], CANDIDATE_TEXT, place)
+                else:
+                    unknown.append(place)
+        if unknown and options[ON_UNKNOWN.name] == "error":
+            first, more = unknown[0], len(unknown) - 1
+            raise InvalidRequest(
+                f"{CANDIDATE.name}[{first}] {show(candidates[first])}"
+                f"{f' (and {more} more)' if more else ''} is not in the catalogue and has no "
+                f"text; send its text in {CANDIDATE_TEXT.name}, or set the parameter "
+                f"{ON_UNKNOWN.name} to 'skip' to get NaN for it"
+            )
+        return np.array(slots, np.int32)
+
+
+class _TextRows:
+    """Numbers the distinct texts of one request, in the order in which they are first met."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self._slots: dict[bytes, int] = {}
+
+    def slot(self, text: bytes, spec: TensorSpec, place: int) -> int:
+        slot = self._slots.get(text)
+        if slot is None:
+            self.texts.append(decode(text, spec.name, place))
+            slot = self._slots[text] = -len(self.texts)
+        return slot
+
+
+def _column(tensors: Tensors, spec: TensorSpec, beside: TensorSpec, length: int) -> list[bytes]:
+    values = strings(tensors, spec.name)
+    if values is None:
+        return [b""] * length
+    check_length(spec.name, len(values), beside.name, length)
+    return values
+
+
+def _profile(tensors: Tensors) -> Mapping[str, object]:
+    values = strings(tensors, PROFILE.name)
+    if values is None:
+        return {}
+    check_length(PROFILE.name, len(values), "a request", 1)
+    if not values[0]:
+        return {}
+    text = decode(values[0], PROFILE.name, 0)
+    try:
+        profile = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(
+            f"{PROFILE.name}[0] {show(values[0])} is no JSON ({error}); "
+            'send an object of columns and values, such as {"age": 24}'
+        ) from error
+    if not isinstance(profile, dict):
+        raise InvalidRequest(
+            f"{PROFILE.name}[0] {show(values[0])} is no JSON object; "
+            'send one of columns and values, such as {"age": 24}'
+        )
+    return profile
+
+
+def _check_order(times: NDArray[np.int64]) -> None:
+    earlier = np.flatnonzero(times[1:] < times[:-1])
+    if earlier.size:
+        place = int(earlier[0]) + 1
+        name = HISTORY_TIME.name
+        raise InvalidRequest(
+            f"{name}[{place}] is {times[place]}, before {name}[{place - 1}], "
+            f"{times[place - 1]}; send the history oldest first"
+        )
+
+
+def _indices(found: Sequence[int | None]) -> Indices:
+    return np.array([index for index in found if index is not None], np.int32)

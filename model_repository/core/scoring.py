@@ -1,0 +1,227 @@
+"""User state → the best items, or the interest in given ones: the ranking rule.
+
+A logit is a sum of terms (`terms`); then the items without training events are moved (`cold_items`)
+and logits become interests (`calibration`). What must not be recommended is masked: its logit is
+-inf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+
+from .arrays import Floats, Indices
+from .catalogue import Candidates, Catalogue
+from .cold_items import merged
+from .items import NO_NEW_ITEMS, NewItems
+from .terms import LinearTerm, NetworkTerm, Term, Users
+from .top_k import largest
+from .users import NO_ITEM, History, UserEncoder, user_states
+
+_SPARE: Final = 2
+"""Items that a candidate source is asked for, over those that are wanted or masked."""
+_FEW: Final = 4
+"""It is asked for at most one in so many items; beyond that, reading all is no slower."""
+_LOGITS: Final = 2**23
+"""Logits that are held at once, 32 MB: users whose catalogues are more take turns."""
+
+
+class CandidateSource(Protocol):
+    """Finds the items that the network scores highest without reading all of them."""
+
+    def nearest(self, state: Floats, number: int) -> Indices | None:
+        """For a user state FP32 [d], INT32 [number], best first; None if it finds fewer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Logits, and the probabilities that they mean; each FP32 [N]."""
+
+    logit: Floats
+    interest: Floats
+
+
+class Scorer:
+    """Scores the items of a catalogue for users.
+
+    Parameters
+    ----------
+    source
+        None: the whole catalogue is scored.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        encode_users: UserEncoder,
+        source: CandidateSource | None = None,
+    ) -> None:
+        self.catalogue = catalogue
+        self._encode_users = encode_users
+        self._source = source
+        self._network = NetworkTerm(catalogue.vectors, catalogue.bias)
+        self._others: list[Term] = []
+        if catalogue.linear_value.size:
+            self._others.append(
+                LinearTerm(catalogue.linear_index, catalogue.linear_value, catalogue.decay)
+            )
+        # Where no place is kept for them, cold items are items like any other.
+        self._cold = catalogue.cold if catalogue.cold_place else catalogue.cold[:0]
+        self._place = catalogue.cold_place if len(self._cold) else 0
+
+    def users(
+        self,
+        histories: Sequence[History],
+        fresh: NewItems = NO_NEW_ITEMS,
+        profiles: Indices | None = None,
+    ) -> Users:
+        """The users of whole histories; row r of ``fresh`` is slot ``-(r + 1)``.
+
+        ``profiles`` INT32 [U, P] are ids of the users' profiles, None where nothing is known.
+        """
+        catalogue = self.catalogue
+        states = user_states(self._encode_users, histories, catalogue.vectors, fresh.vectors)
+        columns = len(catalogue.profile)
+        if columns:
+            if profiles is None:
+                profiles = np.zeros((len(histories), columns), np.int32)
+            states += catalogue.profile[np.arange(columns), profiles].sum(1)
+        return Users(states, histories)
+
+    def logits(self, users: Users) -> Floats:
+        """The sum of the terms FP32 [U, n], for the whole catalogue."""
+        logits = self._network.all(users)
+        for term in self._others:
+            term.add_to(logits, users)
+        return logits
+
+    def rank(
+        self, users: Users, user: int, candidates: Indices, fresh: NewItems = NO_NEW_ITEMS
+    ) -> Scores:
+        """Score slots INT32 [N] for one user; `NO_ITEM` gets NaN."""
+        logit = np.full(len(candidates), np.nan, np.float32)
+        known = candidates >= 0
+        logit[known] = self._of(users, user, candidates[known])
+        new = ~known & (candidates != NO_ITEM)
+        if new.any():
+            rows, place = np.unique(-candidates[new] - 1, return_inverse=True)
+            asked = NewItems(fresh.vectors[rows], fresh.items[rows], fresh.weights[rows])
+            of_new = self._network.of_new(users, user, asked)
+            for term in self._others:
+                of_new += term.of_new(users, user, asked)
+            logit[new] = of_new[place]
+        return Scores(logit, self.catalogue.calibration.interest(logit))
+
+    def best(
+        self, users: Users, masked: Sequence[Indices], wanted: Sequence[int]
+    ) -> list[Candidates]:
+        """The best items of each user that are not masked.
+
+        ``wanted`` says how many, ``masked`` INT32 [E] which ones not. Equal ones come in the order
+        of the catalogue. With a candidate source an item may be missed, but as many are returned,
+        with the same scores.
+
+        Raises
+        ------
+        FloatingPointError
+            A logit is NaN. It compares false, and would leave without a trace.
+        """
+        found: dict[int, Candidates] = {}
+        if self._source is not None:
+            for user in range(len(users)):
+                few = self._best_of_few(self._source, users, user, masked[user], wanted[user])
+                if few is not None:
+                    found[user] = few
+        rest = [user for user in range(len(users)) if user not in found]
+        step = max(1, _LOGITS // max(1, len(self.catalogue)))
+        for start in range(0, len(rest), step):
+            part = rest[start : start + step]
+            best = self._best_of_all(
+                users[part], [masked[user] for user in part], [wanted[user] for user in part]
+            )
+            found.update(zip(part, best, strict=True))
+        return [found[user] for user in range(len(users))]
+
+    def _of(self, users: Users, user: int, items: Indices) -> Floats:
+        logit = self._network.of(users, user, items)
+        for term in self._others:
+            logit += term.of(users, user, items)
+        return logit
+
+    def _best_of_all(
+        self, users: Users, masked: Sequence[Indices], wanted: Sequence[int]
+    ) -> list[Candidates]:
+        logits = self.logits(users)
+        for logit, items in zip(logits, masked, strict=True):
+            logit[items] = -np.inf
+        cold = logits[:, self._cold]
+        logits[:, self._cold] = -np.inf
+        places, best, _ = self._ranked(logits, cold, max(wanted))
+        return [
+            self._candidates(places[row, :number], best[row, :number])
+            for row, number in enumerate(wanted)
+        ]
+
+    def _best_of_few(
+        self, source: CandidateSource, users: Users, user: int, masked: Indices, wanted: int
+    ) -> Candidates | None:
+        """The best of what the source finds and of what other terms lift, scored exactly.
+
+        And of the cold items, all of which are scored. None where better ones may lie elsewhere:
+        where the source has no more to give; and where one of the best is worse than what the
+        network makes of all that it found, since an item that no other term lifts may score as
+        much. That is with many items masked or spoken against.
+        """
+        asked = _SPARE * (max(wanted, self._place) + len(masked))
+        if _FEW * asked > len(self.catalogue):
+            return None
+        nearest = source.nearest(users.states[user], asked)
+        if nearest is None:
+            return None
+        worst = self._network.of(users, user, nearest).min()
+        lifted = [term.lifts(users, user) for term in self._others]
+        items = np.unique(np.concatenate([nearest, *lifted]))
+        together = np.concatenate([items, self._cold])
+        logits = self._of(users, user, together)
+        logits[np.isin(together, masked)] = -np.inf
+        known, cold = np.split(logits[np.newaxis], [len(items)], axis=1)
+        known[0, np.isin(items, self._cold)] = -np.inf
+        places, best, least = self._ranked(known, cold, wanted, items)
+        # Written so that a NaN goes the long way, where it is found.
+        return self._candidates(places[0], best[0]) if least[0] >= worst else None
+
+    def _ranked(
+        self, known: Floats, cold: Floats, wanted: int, items: Indices | None = None
+    ) -> tuple[Indices, Floats, Floats]:
+        """The best ``wanted`` items of each row INT32 [U, k], best first, and their logits FP32.
+
+        ``known`` FP32 [U, m] are the logits of ``items`` INT32 [m], None for the whole catalogue,
+        with -inf for the cold ones, whose logits are ``cold`` FP32 [U, c]. The third is the least
+        FP32 [U] of the known ones that were looked at.
+        """
+        places = largest(known, min(max(wanted, self._place), known.shape[1]))
+        best = np.take_along_axis(known, places, 1)
+        least = best[:, -1]
+        if items is not None:
+            places = items[places]
+        # Where its place lies behind those that are wanted, the best cold item may come before it
+        # by itself, or because too few of the others are left.
+        if cold.shape[1] and not (wanted < self._place and _behind(cold, least)):
+            best, places = merged(best, places, cold, self._cold, self._place, wanted)
+        return places[:, :wanted], best[:, :wanted], least
+
+    def _candidates(self, items: Indices, logit: Floats) -> Candidates:
+        if np.isnan(logit).any():
+            raise FloatingPointError("there is a NaN among the logits of the best items")
+        kept = logit > -np.inf
+        logit = logit[kept]
+        interest = self.catalogue.calibration.interest(logit)
+        return Candidates(self.catalogue, items[kept], logit, interest)
+
+
+def _behind(cold: Floats, least: Floats) -> bool:
+    return bool(((cold.max(axis=1) < least) & np.isfinite(least)).all())

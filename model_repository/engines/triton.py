@@ -1,0 +1,142 @@
+"""Asks other models of the same server (Triton: business logic scripting)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from numpy.typing import NDArray
+
+from ..core.arrays import Floats
+from ..core.contract import (
+    ENCODE,
+    ENCODER,
+    INPUT_IDS,
+    STATE,
+    TEXT,
+    TEXT_TRUNCATED,
+    TEXT_VECTOR,
+    USER_ENCODER,
+    VECTOR,
+    ModelSpec,
+)
+from ..core.handler import EncodedTexts
+from ..core.length_batches import RUN_COST, length_batches, padded_lengths
+from ..core.users import EventBatch
+from .tokenizer import TextTokenizer, pad
+from .user_encoder import event_tensors
+
+_AT_ONCE: Final = 4
+"""Calls of one batch that are under way together."""
+
+_CALL_COST: Final = 190
+"""A call of ``user_encoder`` costs 330 us for the way there and 50 for the run, an event 2."""
+
+Tensors = Mapping[str, NDArray[Any]]
+
+
+class TritonModel:
+    """A model of the server, in one version. Threads may share it."""
+
+    def __init__(self, spec: ModelSpec, version: int) -> None:
+        self._spec = spec
+        self._version = version
+
+    def run(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        """Return the outputs by name.
+
+        Raises
+        ------
+        RuntimeError
+            The model fails, with its own reason.
+        """
+        names = [tensor.name for tensor in self._spec.outputs]
+        response = pb_utils.InferenceRequest(
+            model_name=self._spec.name,
+            model_version=self._version,
+            requested_output_names=names,
+            inputs=[pb_utils.Tensor(name, values) for name, values in inputs.items()],
+            preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
+        ).exec()
+        if response.has_error():
+            raise RuntimeError(f"{self._spec.name} failed: {response.error().message()}")
+        return {
+            name: pb_utils.get_output_tensor_by_name(response, name).as_numpy() for name in names
+        }
+
+
+class TritonUserEncoder:
+    """Asks the model ``user_encoder``; see `core.users.UserEncoder`."""
+
+    call_cost = _CALL_COST
+
+    def __init__(self, version: int, lengths: Sequence[int]) -> None:
+        self._model = TritonModel(USER_ENCODER, version)
+        self._pool = ThreadPoolExecutor(_AT_ONCE)
+        self.lengths = lengths
+
+    def __call__(self, batches: Sequence[EventBatch]) -> list[Floats]:
+        tensors = [event_tensors(batch) for batch in batches]
+        if len(tensors) == 1:
+            return [self._model.run(tensors[0])[STATE.name]]
+        return [found[STATE.name] for found in self._pool.map(self._model.run, tensors)]
+
+
+class EncodeModel:
+    """Asks ``encode``, where the texts of other models' requests join them."""
+
+    def __init__(self, version: int, max_rows: int) -> None:
+        self._model = TritonModel(ENCODE, version)
+        self._max_rows = max_rows
+
+    def __call__(self, texts: Sequence[str]) -> EncodedTexts:
+        column = np.array([text.encode() for text in texts], np.object_).reshape(-1, 1)
+        parts = [
+            self._model.run({TEXT.name: column[start : start + self._max_rows]})
+            for start in range(0, len(column), self._max_rows)
+        ]
+        return EncodedTexts(
+            np.concatenate([part[TEXT_VECTOR.name] for part in parts]),
+            np.concatenate([part[TEXT_TRUNCATED.name][:, 0] for part in parts]),
+        )
+
+
+class EncoderModel:
+    """Tokenizes texts, and asks ``encoder``.
+
+    ``lengths`` in tokens, ascending, are those that texts are padded to with ``pad_id``.
+    """
+
+    def __init__(
+        self,
+        version: int,
+        max_rows: int,
+        tokenizer: TextTokenizer,
+        lengths: Sequence[int],
+        pad_id: int,
+    ) -> None:
+        self._model = TritonModel(ENCODER, version)
+        self._pool = ThreadPoolExecutor(_AT_ONCE)
+        self._max_rows = max_rows
+        self._tokenize = tokenizer
+        self._lengths = lengths
+        self._pad_id = pad_id
+
+    def __call__(self, texts: Sequence[str]) -> EncodedTexts:
+        rows = self._tokenize(texts)
+        padded = padded_lengths([len(row.tokens) for row in rows], self._lengths)
+        groups = length_batches(padded, RUN_COST, self._max_rows)
+
+        def encode(group: Sequence[int]) -> Floats:
+            tokens = pad([rows[place].tokens for place in group], self._pad_id, padded[group[-1]])
+            vectors: Floats = self._model.run({INPUT_IDS.name: tokens})[VECTOR.name]
+            return vectors
+
+        found = list(self._pool.map(encode, groups))
+        vectors = np.empty((len(rows), found[0].shape[1]), np.float32)
+        for group, part in zip(groups, found, strict=True):
+            vectors[group] = part
+        return EncodedTexts(vectors, np.array([row.truncated for row in rows], np.int32))

@@ -1,0 +1,104 @@
+"""The class that Triton's Python backend asks for: it looks up the model and answers for it."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import triton_python_backend_utils as pb_utils
+
+from ..core.batch import Handler, Later, Outcome, Request
+from ..core.errors import InvalidRequest
+from .bytes_reader import read_bytes
+
+pb_utils.deserialize_bytes_tensor = read_bytes
+
+LOADERS: Final[Mapping[str, tuple[str, str]]] = {
+    "rank": ("user_models", "load"),
+    "recommend": ("user_models", "load"),
+    "adapter": ("user_models", "load_adapter"),
+    "encode": ("encode", "load"),
+    "tokenizer": ("tokenizer", "load"),
+    "pair_tokenizer": ("tokenizer", "load"),
+    "encoder": ("graph", "load"),
+    "user_encoder": ("graph", "load"),
+    "classifier": ("graph", "load"),
+}
+"""Model → the module here and its function that makes the model's handler."""
+
+_LATER_AT_ONCE: Final = 8
+"""Batches that wait for a slower model at a time: enough that their texts meet in its queue."""
+
+
+class TritonPythonModel:
+    """One instance of a model."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        self._name: str = json.loads(args["model_config"])["name"]
+        module, function = LOADERS[self._name]
+        load: Callable[[Path, str], Handler] = getattr(
+            import_module(f".{module}", __package__), function
+        )
+        self._handler = load(Path(args["model_repository"]) / args["model_version"], self._name)
+        self._pool = ThreadPoolExecutor(_LATER_AT_ONCE)
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        outcomes = self._handler([_read(request) for request in requests])
+        # Who waits for a slower model is answered from another thread, so that neither the others
+        # of the batch nor the next batch waits along.
+        waiting = [
+            (outcome, request.get_response_sender(), request.requested_output_names())
+            for request, outcome in zip(requests, outcomes, strict=True)
+            if isinstance(outcome, Later)
+        ]
+        if waiting:
+            self._pool.submit(self._finish, waiting)
+        return [
+            None
+            if isinstance(outcome, Later)
+            else self._response(request.requested_output_names(), outcome)
+            for request, outcome in zip(requests, outcomes, strict=True)
+        ]
+
+    def finalize(self) -> None:
+        self._pool.shutdown()
+
+    def _finish(self, waiting: Sequence[tuple[Later, Any, Sequence[str]]]) -> None:
+        outcomes: Sequence[Outcome]
+        try:
+            outcomes = self._handler.finish([later for later, _, _ in waiting])
+        except Exception as error:  # noqa: BLE001  (nobody else would answer)
+            outcomes = [error] * len(waiting)
+        for (_, sender, wanted), outcome in zip(waiting, outcomes, strict=True):
+            sender.send(
+                self._response(wanted, outcome), pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+            )
+
+    def _response(self, wanted: Sequence[str], outcome: Outcome) -> Any:
+        # An exception out of `execute` would fail every request of the batch.
+        if isinstance(outcome, Exception):
+            return pb_utils.InferenceResponse(error=self._error(outcome))
+        return pb_utils.InferenceResponse(
+            [pb_utils.Tensor(name, values) for name, values in outcome.items() if name in wanted]
+        )
+
+    def _error(self, error: Exception) -> Any:
+        if isinstance(error, InvalidRequest):
+            return pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
+        pb_utils.Logger.log_error("".join(traceback.format_exception(error)))
+        return pb_utils.TritonError(
+            f"{self._name} failed ({type(error).__name__}); the server's log has the traceback",
+            pb_utils.TritonError.INTERNAL,
+        )
+
+
+def _read(request: Any) -> Request:
+    return Request(
+        {tensor.name(): tensor.as_numpy() for tensor in request.inputs()},
+        request.parameters() or "",
+    )
