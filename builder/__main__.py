@@ -12,8 +12,8 @@ from builder.data.commands import app as data
 from builder.demo.commands import demo
 from builder.doctor.commands import doctor
 from builder.errors import BuilderError
-from builder.evaluation.commands import baselines, compare, evaluate
 from builder.export.commands import add_items, export
+from builder.reports.commands import baselines, compare, evaluate
 from builder.repository.commands import activate, versions
 from builder.serving.commands import serve
 from builder.training.commands import train

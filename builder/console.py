@@ -1,4 +1,4 @@
-"""The one place that draws for people: progress, figures, errors and log lines.
+"""The one place that draws for people: progress, tables, errors and log lines.
 
 Results go to stdout; everything else goes to stderr, and progress only where that is a terminal,
 so that output can be piped.
@@ -7,11 +7,10 @@ so that output can be piped.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from rich import box
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import (
@@ -28,9 +27,6 @@ from rich.text import Text
 
 from builder.errors import BuilderError
 from builder.progress import Progress, silent
-
-if TYPE_CHECKING:
-    from builder.evaluation.report import Row
 
 # One console for log lines and bars: only then do lines appear above a bar and not inside it.
 _STDERR: Final = Console(stderr=True)
@@ -89,42 +85,10 @@ def progress_bars(*, shown: bool = True) -> Iterator[Progress]:
         yield show
 
 
-def show_figures(rows: Sequence[Row], *, caption: str = "") -> None:
-    """Print the table of figures to stdout."""
-    Console(soft_wrap=False).print(figures_table(rows, caption=caption))
-
-
 def show(*tables: Table) -> None:
     """Print tables to stdout, one below the other."""
     for table in tables:
         Console(soft_wrap=False).print(table, "")
-
-
-def figures_table(rows: Sequence[Row], *, caption: str = "") -> Table:
-    """Figures of each row; NDCG@10 with its standard error over users."""
-    users = sorted({row.users for row in rows})
-    table = Table(
-        title=f"{' or '.join(f'{count:,}' for count in users)} users",
-        caption=caption or None,
-        box=box.SIMPLE_HEAD,
-        # As narrow as it gets: it fits 80 columns.
-        show_edge=False,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    table.add_column("", no_wrap=True)
-    for heading in ("NDCG@10", "HR@10", "MRR", "coverage@10", "ECE"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(
-            Text(row.name),
-            f"{row.metrics['ndcg@10']:.4f} ±{row.ndcg_standard_error:.4f}",
-            f"{row.metrics['hr@10']:.4f}",
-            f"{row.metrics['mrr']:.4f}",
-            f"{row.metrics['coverage@10']:.1%}",
-            "" if row.ece is None else f"{row.ece:.4f}",
-        )
-    return table
 
 
 def show_error(error: BuilderError) -> None:

@@ -28,6 +28,7 @@ def demo(
     from builder.data import DataConfig
     from builder.data.samples import fetch_minilm, fetch_movielens_100k
     from builder.demo.tour import tour
+    from builder.evaluation.figures_table import figures_table
     from builder.evaluation.report import PROTOCOL, Row
     from builder.export.pipeline import export, target_named
     from builder.training.config import TrainingConfig, partial_directory
@@ -48,7 +49,7 @@ def demo(
         with console.progress_bars() as progress:
             resume = (partial_directory(run) / "training.json").is_file()
             rows = train(config, run, resume=resume, progress=progress)
-    console.show_figures(rows, caption=PROTOCOL)
+    console.show(figures_table(rows, PROTOCOL))
 
     typer.secho("3. Export: compile, hold against the gates, publish", bold=True)
     with console.progress_bars() as progress:

@@ -167,6 +167,7 @@ def train(
     config = training_config(ctx.params, required=("data", "backbone", "output"))
     output = Path(ctx.params["output"])
     # Imported here: it takes seconds, and --help needs none of it.
+    from builder.evaluation.figures_table import figures_table
     from builder.evaluation.report import PROTOCOL
     from builder.training.parallel import is_main, processes
     from builder.training.run import train as run
@@ -189,5 +190,5 @@ def train(
         figures = [row.to_dict() for row in rows]
         typer.echo(json.dumps({"output": str(output), "protocol": PROTOCOL, "rows": figures}))
         return
-    console.show_figures(rows, caption=PROTOCOL)
+    console.show(figures_table(rows, PROTOCOL))
     console.show_note(f"Next: python -m builder export --checkpoint {output}")

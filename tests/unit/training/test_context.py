@@ -13,11 +13,11 @@ import torch
 
 from builder.data import Catalogue, DataConfig, Holdout, Sequences
 from builder.evaluation.baselines import View, Viewed, baselines, recency_ease
-from builder.evaluation.contest import Contest, contest_figures
 from builder.evaluation.ranking import rank_holdout
-from builder.evaluation.trained import load_run
 from builder.model.checkpoint import load_checkpoint
 from builder.model.new_items import with_catalogue
+from builder.reports.contest import Contest, contest_figures
+from builder.reports.trained import load_run
 from builder.training.config import TrainingConfig
 from builder.training.objective import NO_TARGET, NextItemObjective
 from builder.training.run import train

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from builder import console
 from builder.errors import ConfigError
-from builder.evaluation.report import Row
 from builder.model.checkpoint import read_config
 from builder.progress import silent
 from builder.training.commands import train
@@ -111,29 +110,6 @@ def test_declaring_the_commands_imports_no_torch() -> None:
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-ROWS = [
-    Row(name, 920, {"ndcg@10": 0.107, "hr@10": 0.2, "mrr": 0.1, "coverage@10": 0.3}, 0.007, ece)
-    for name, ece in (("popularity", None), ("frozen BERT: network [b]al", 0.02))
-]
-
-
-def test_the_table_fits_a_terminal_and_shows_names_as_they_are() -> None:
-    drawn = io.StringIO()
-    Console(file=drawn, width=80).print(console.figures_table(ROWS, caption="how"))
-    output = drawn.getvalue()
-    for text in (
-        "920 users",
-        "0.1070 ±0.0070",
-        "0.2000",
-        "30.0%",
-        "0.0200",
-        "network [b]al",
-        "how",
-    ):
-        assert text in output
-    assert "…" not in output
 
 
 def test_nothing_is_drawn_where_there_is_no_terminal() -> None:

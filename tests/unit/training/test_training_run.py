@@ -24,10 +24,10 @@ from builder.data import DataConfig
 from builder.errors import CheckpointError, ConfigError, DataError, TrainingError
 from builder.evaluation.ranking import rank_holdout
 from builder.evaluation.report import Row
-from builder.evaluation.trained import load_run
 from builder.model.checkpoint import load_checkpoint, load_validation, read_config
 from builder.model.cold_items import neighbour_means
 from builder.model.recommender import encode_texts
+from builder.reports.trained import load_run
 from builder.training.config import TrainingConfig, partial_directory
 from builder.training.learning import learn, learn_again
 from builder.training.prepared import prepare

@@ -1,4 +1,4 @@
-"""The figures of `builder.evaluation.figures` as one HTML file that needs nothing else."""
+"""The figures of `builder.reports.figures` as one HTML file that needs nothing else."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from builder.errors import ConfigError
-from builder.evaluation import plots
-from builder.evaluation.figures import WHOLE, Figures
-from builder.evaluation.tables import COLD, NAMES
+from builder.reports import plots
+from builder.reports.figures import WHOLE, Figures
+from builder.reports.tables import COLD, NAMES
 
 _STYLE: Final = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;

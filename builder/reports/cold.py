@@ -15,12 +15,12 @@ from builder.evaluation.lists import ListJudge, directions
 from builder.evaluation.ranking import Scorer
 from builder.evaluation.report import PARTS
 from builder.evaluation.results import Result, result
-from builder.evaluation.trained import TrainedRun
 from builder.model.checkpoint import load_backbone
 from builder.model.linear import recency_weights
 from builder.model.recommender import encode_texts
 from builder.model.text_encoder import TextEncoder
 from builder.progress import Progress, silent
+from builder.reports.trained import TrainedRun
 
 log = logging.getLogger(__name__)
 

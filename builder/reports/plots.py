@@ -1,4 +1,4 @@
-"""The figures of `builder.evaluation.figures` as SVG drawings."""
+"""The figures of `builder.reports.figures` as SVG drawings."""
 
 from __future__ import annotations
 

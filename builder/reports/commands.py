@@ -61,10 +61,10 @@ def evaluate(
     run trained with --hold-out-items has figures for the items that it never saw.
     """
     # Imported here: it takes seconds, and --help needs none of it.
-    from builder.evaluation.figures import run_figures
-    from builder.evaluation.page import run_page, write_page
-    from builder.evaluation.tables import run_tables
-    from builder.evaluation.trained import load_run
+    from builder.reports.figures import run_figures
+    from builder.reports.page import run_page, write_page
+    from builder.reports.tables import run_tables
+    from builder.reports.trained import load_run
 
     console.quiet_transformers()
     with console.progress_bars(shown=not as_json) as progress:
@@ -93,10 +93,10 @@ def compare(
     p-value of a paired randomisation test. Decide on NDCG@10: of many metrics, one will look
     significant by chance.
     """
-    from builder.evaluation.figures import compared_figures
-    from builder.evaluation.page import comparison_page, write_page
-    from builder.evaluation.tables import comparison_tables
-    from builder.evaluation.trained import load_run
+    from builder.reports.figures import compared_figures
+    from builder.reports.page import comparison_page, write_page
+    from builder.reports.tables import comparison_tables
+    from builder.reports.trained import load_run
 
     console.quiet_transformers()
     figures = compared_figures(load_run(first, data), load_run(second, data))
@@ -156,9 +156,9 @@ def baselines(
     if against is None and data is None:
         raise ConfigError("give --data DIR, or --against RUN to use the data of a checkpoint")
     # Imported here: it takes seconds, and --help needs none of it.
-    from builder.evaluation.contest import Contest, contest_figures
-    from builder.evaluation.tables import rows_tables
-    from builder.evaluation.trained import load_run
+    from builder.reports.contest import Contest, contest_figures
+    from builder.reports.tables import rows_tables
+    from builder.reports.trained import load_run
 
     console.quiet_transformers()
     if against is not None:

@@ -1,4 +1,4 @@
-"""The figures of `builder.evaluation.figures` as tables for a terminal of 80 columns."""
+"""The figures of `builder.reports.figures` as tables for a terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from builder.evaluation.figures import Figures
+from builder.reports.figures import Figures
 
 NAMES: Final = {
     "by_history_length": "history length",

@@ -11,15 +11,15 @@ from pathlib import Path
 from builder.data import Sequences, Split, read, split_log
 from builder.evaluation.als import als_is_installed, implicit_als
 from builder.evaluation.baselines import View, baselines, recency_ease
-from builder.evaluation.figures import WHOLE, Figures, judge_of, rows
 from builder.evaluation.lists import ListJudge
 from builder.evaluation.ranking import Scorer
-from builder.evaluation.recorded import read_scores
 from builder.evaluation.report import PROTOCOL
 from builder.evaluation.results import result
-from builder.evaluation.trained import TrainedRun
 from builder.model.linear import EASE_LIMIT
 from builder.progress import Progress, silent
+from builder.reports.figures import WHOLE, Figures, judge_of, rows
+from builder.reports.recorded import read_scores
+from builder.reports.trained import TrainedRun
 from builder.training.config import TrainingConfig
 from builder.training.sasrec import train_sasrec
 

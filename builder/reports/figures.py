@@ -11,16 +11,16 @@ from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
 from builder.errors import CheckpointError
 from builder.evaluation.baselines import baselines
-from builder.evaluation.cold import cold_results
 from builder.evaluation.groups import by_history_length, by_item_popularity
 from builder.evaluation.lists import ListJudge
 from builder.evaluation.ranking import CUTOFFS
 from builder.evaluation.report import PARTS, PROTOCOL
 from builder.evaluation.results import Result, result
-from builder.evaluation.trained import TrainedRun
 from builder.model.linear import LinearTerm
 from builder.model.scoring import linear_scores
 from builder.progress import Progress, silent
+from builder.reports.cold import cold_results
+from builder.reports.trained import TrainedRun
 
 Figures = dict[str, Any]
 

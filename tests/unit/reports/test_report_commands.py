@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from builder.data import Columns, DataConfig
 from builder.errors import CheckpointError, ConfigError, DataError
-from builder.evaluation.cold import TextNeighbours
-from builder.evaluation.commands import compare, evaluate
 from builder.model.checkpoint import load_checkpoint
+from builder.reports.cold import TextNeighbours
+from builder.reports.commands import compare, evaluate
 from builder.training.config import TrainingConfig
 from builder.training.run import train
 from tests.unit.model.tiny import USERS, sequences

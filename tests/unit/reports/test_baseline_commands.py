@@ -1,4 +1,4 @@
-"""What a model has to beat: each learns, and all are tested under one protocol."""
+"""What a model has to beat, all under one protocol."""
 
 from __future__ import annotations
 
@@ -11,16 +11,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from builder.data import DataConfig, Holdout, Sequences, Split, leave_one_out, read
+from builder.data import DataConfig, Sequences, Split, leave_one_out, read
 from builder.errors import ConfigError
-from builder.evaluation.als import ImplicitALS, implicit_als
-from builder.evaluation.baselines import recency_ease
-from builder.evaluation.commands import baselines
-from builder.evaluation.ranking import rank_holdout
+from builder.reports.commands import baselines
 from builder.training.config import TrainingConfig
 from builder.training.run import train
-from builder.training.sasrec import train_sasrec
-from tests.unit.model.tiny import ITEMS, USERS, sequences, split_of
+from tests.unit.model.tiny import ITEMS, USERS
 
 app = typer.Typer()
 app.command()(baselines)
@@ -37,44 +33,6 @@ def call(*arguments: str | Path) -> str:
 def split(log: Path) -> Split:
     """Users who walk round the items in their order, so that the next one can be known."""
     return leave_one_out(Sequences.from_interactions(read(DataConfig(log))[0]))
-
-
-def holdout(target: int, *history: int) -> Holdout:
-    return Holdout(sequences(list(history)), np.array([target], np.int32))
-
-
-def test_als_learns_what_is_met_together() -> None:
-    train = sequences(*[[0, 1, 2]] * 8, *[[3, 4, 5]] * 9)
-    als = implicit_als(split_of(train, holdout(2, 0, 1)), 7)
-    assert rank_holdout(als, holdout(2, 0, 1), 7).rank.tolist() == [1]
-    assert rank_holdout(als, holdout(5, 4, 3), 7).rank.tolist() == [1]
-
-
-def test_als_folds_in_users_that_it_does_not_know() -> None:
-    train = sequences(*[[0, 1, 2]] * 8, *[[3, 4, 5]] * 9)
-    als = ImplicitALS(train, 7, factors=4, regularisation=1.0, weight=1.0)
-    both = als.scores(sequences([0, 1], [3], []))
-    assert both.shape == (3, 7)
-    assert np.argmax(both[1][[2, 5]]) == 1
-    np.testing.assert_allclose(als.scores(sequences([3]))[0], both[1], atol=1e-5)
-    assert not both[2].any()
-
-
-def test_recency_is_used_where_it_helps() -> None:
-    # What was met last decides: 0 leads to 1, 2 leads to 3, whatever came before.
-    train = sequences(*[[0, 1]] * 9, *[[2, 3]] * 8)
-    scorer = recency_ease(split_of(train, holdout(3, 0, 2)), 4)
-    assert rank_holdout(scorer, holdout(3, 0, 2), 4).rank.tolist() == [1]
-    assert rank_holdout(scorer, holdout(1, 2, 0), 4).rank.tolist() == [1]
-
-
-def test_sasrec_learns_the_order_without_any_text(split: Split, log: Path, tmp_path: Path) -> None:
-    config = TrainingConfig(
-        DataConfig(log), "", width=16, dropout=0.1, epochs=40, learning_rate=0.01
-    )
-    scorer = train_sasrec(split, ITEMS, 0, config, tmp_path)
-    assert rank_holdout(scorer, split.test, ITEMS).hit_rate(5) > 0.9
-    assert rank_holdout(scorer, holdout(4, 0, 1, 2, 3), ITEMS).rank[0] <= 2
 
 
 def figures(output: str) -> dict[str, Any]:
