@@ -21,6 +21,7 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from builder.errors import ServingError
+from builder.repository.manifest import remedy
 from builder.serving.access import ServerTls, open_channel
 from builder.serving.installation import Installation, find_tritonserver
 from builder.serving.output import OutputReader
@@ -329,14 +330,10 @@ def _is_ready(stub: Any, identity: str) -> bool:
 
 def _models(repository: Path) -> list[str]:
     if not repository.is_dir():
-        raise ServingError(
-            f"there is no model repository at {repository}; create one with "
-            "`python -m builder export`"
-        )
+        raise ServingError(f"there is no model repository at {repository}; {remedy(repository)}")
     models = sorted(path.parent.name for path in repository.glob("*/config.pbtxt"))
     if not models:
         raise ServingError(
-            f"the model repository {repository} holds no models; fill it with "
-            "`python -m builder export`"
+            f"the model repository {repository} holds no models; {remedy(repository)}"
         )
     return models
