@@ -240,9 +240,12 @@ class TritonServer:
         """Link the models' files into directories of our own, which Triton gets to see.
 
         Triton takes every directory at the root for a model and does not start when one has no
-        configuration; the __pycache__ of the modules at the root is such a directory. And the
-        Python backend writes __pycache__ beside the models, whatever the environment says: this
-        way not into the repository, which may be read-only.
+        configuration, as those of a package that an earlier version exported into. To name the
+        models instead takes Triton's explicit mode, in which every client may load and unload.
+
+        And Python writes __pycache__ beside the modules that it imports, this way not into the
+        repository. PYTHONDONTWRITEBYTECODE and PYTHONPYCACHEPREFIX do not keep it from that: the
+        Python backend starts Python in isolated mode, which heeds no such variable.
         """
         view = scratch / "repository"
         for config in self.repository.glob("*/config.pbtxt"):
