@@ -31,8 +31,7 @@ lint: $(VENV)/installed
 	$(RUN) mypy
 
 clean:
-	rm -rf $(VENV) runs build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	rm -rf model_repository/*/ model_repository/manifest.json
+	rm -rf $(VENV) runs repository build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from builder.errors import GateError
 from builder.export.item_index import IndexFigure, write_index
-from builder.repository import read_manifest
+from builder.repository import DEFAULT_REPOSITORY, read_manifest
 from builder.serving import TritonServer
 from model_repository.interest import History, InterestModel
 from model_repository.item_index import INDEX_FILE
@@ -74,7 +74,7 @@ def add_command(commands: Any) -> None:
         help="the trained model, for its users (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--repository", type=Path, default=Path("model_repository"),
+        "--repository", type=Path, default=DEFAULT_REPOSITORY,
         help="what was exported from it, in the fused layout (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of the catalogue (default: 0)")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from builder.repository import DEFAULT_REPOSITORY
 from builder.serving import TritonServer
 from perf.environments import DEFAULT
 
@@ -23,7 +24,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repository",
         type=Path,
-        default=Path("model_repository"),
+        default=DEFAULT_REPOSITORY,
         help="what was exported from it, to be served (default: %(default)s)",
     )
     parser.add_argument(

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from builder.repository import DEFAULT_REPOSITORY
+
 
 def demo(
     cache: Annotated[
@@ -16,9 +18,9 @@ def demo(
     run: Annotated[
         Path, typer.Option(help="The training run; trained if it does not exist.")
     ] = Path("runs/demo"),
-    repository: Annotated[Path, typer.Option(help="The model repository to publish to.")] = Path(
-        "model_repository"
-    ),
+    repository: Annotated[
+        Path, typer.Option(help="The model repository to publish to.")
+    ] = DEFAULT_REPOSITORY,
 ) -> None:
     """Train on MovieLens-100K, export, serve, and recommend to real users.
 

@@ -12,6 +12,7 @@ import typer
 from builder.doctor.diagnosis import Report, diagnose
 from builder.doctor.images import image_named
 from builder.doctor.server import image_server, local_server
+from builder.repository import DEFAULT_REPOSITORY
 
 _COLOURS: Final = {"ok": "green", "warning": "yellow", "error": "red"}
 
@@ -19,7 +20,7 @@ _COLOURS: Final = {"ok": "green", "warning": "yellow", "error": "red"}
 def doctor(
     repository: Annotated[
         Path, typer.Option(help="Directory made by `python -m builder export`.")
-    ] = Path("model_repository"),
+    ] = DEFAULT_REPOSITORY,
     triton_image: Annotated[
         str | None,
         typer.Option(help="Compare with this Triton image (26.08) instead of this machine."),

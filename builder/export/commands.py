@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from builder.errors import ConfigError
+from builder.repository import DEFAULT_REPOSITORY
 
 if TYPE_CHECKING:
     from builder.classifier.pipeline import ExportedClassifier
@@ -38,7 +39,7 @@ def export(
     ] = None,
     repository: Annotated[
         Path, typer.Option(help="Model repository; made, or given its next version.")
-    ] = Path("model_repository"),
+    ] = DEFAULT_REPOSITORY,
     target: Annotated[
         str, typer.Option(help="How the networks run in Triton; see --list-targets.")
     ] = "embedded",
@@ -179,7 +180,7 @@ def add_items(
     ],
     repository: Annotated[
         Path, typer.Option(help="Model repository; given its next version.")
-    ] = Path("model_repository"),
+    ] = DEFAULT_REPOSITORY,
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="Where the run is that the active version was exported from, if moved."),

@@ -12,10 +12,17 @@ from builder.repository.config import (
     to_text,
 )
 from builder.repository.graph import check_graph
-from builder.repository.manifest import MANIFEST, Manifest, VersionRecord, read_manifest
+from builder.repository.manifest import (
+    DEFAULT_REPOSITORY,
+    MANIFEST,
+    Manifest,
+    VersionRecord,
+    read_manifest,
+)
 from builder.repository.publish import Staging, activate, stage
 
 __all__ = [
+    "DEFAULT_REPOSITORY",
     "MANIFEST",
     "Accelerator",
     "CudaGraph",

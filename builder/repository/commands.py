@@ -8,15 +8,14 @@ from typing import Annotated
 
 import typer
 
-from builder.repository.manifest import read_manifest
+from builder.repository.manifest import DEFAULT_REPOSITORY, read_manifest
 from builder.repository.publish import activate as activate_version
 
 _Repository = Annotated[Path, typer.Option(help="Directory made by `python -m builder export`.")]
-_DEFAULT = Path("model_repository")
 
 
 def versions(
-    repository: _Repository = _DEFAULT,
+    repository: _Repository = DEFAULT_REPOSITORY,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -47,7 +46,7 @@ def versions(
 
 def activate(
     version: Annotated[int, typer.Argument(help="Number shown by `python -m builder versions`.")],
-    repository: _Repository = _DEFAULT,
+    repository: _Repository = DEFAULT_REPOSITORY,
 ) -> None:
     """Make an earlier version the served one. Restart a running server to load it."""
     activate_version(repository, version)

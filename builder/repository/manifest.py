@@ -1,4 +1,7 @@
-"""``manifest.json`` at the root of a repository: which versions it holds, which one is served."""
+"""``manifest.json`` at the root of a repository: which versions it holds, which one is served.
+
+And where a repository lies unless its user says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,12 @@ from typing import Any, Final
 
 from builder.errors import RepositoryError
 
+DEFAULT_REPOSITORY: Final = Path("repository")
+"""Where exports go, and what is served, unless ``--repository`` says otherwise."""
+
 MANIFEST: Final = "manifest.json"
 _FORMAT: Final = "tritonrec-repository-1"
+_EARLIER_DEFAULT: Final = Path("model_repository")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ def read_manifest(repository: Path) -> Manifest:
     except FileNotFoundError:
         raise RepositoryError(
             f"{repository} is not a published model repository (it has no {MANIFEST}); "
-            "create one with `python -m builder export`"
+            f"{remedy(repository)}"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise RepositoryError(f"{path} cannot be read: {error}") from error
@@ -60,6 +67,20 @@ def read_manifest(repository: Path) -> Manifest:
             f"{path} is broken or was not written by this software "
             f"({type(error).__name__}: {error}); publish into another directory, or restore it"
         ) from error
+
+
+def remedy(repository: Path) -> str:
+    """Say what to do about a repository that is not there: the end of an error's message.
+
+    Where the default holds none, one may still lie where exports went before.
+    """
+    default = repository.resolve() == DEFAULT_REPOSITORY.resolve()
+    if default and (_EARLIER_DEFAULT / MANIFEST).is_file():
+        return (
+            f"{_EARLIER_DEFAULT}, where exports went before, holds one; name it with --repository, "
+            f"as in `python -m builder serve --repository {_EARLIER_DEFAULT}`"
+        )
+    return "create one with `python -m builder export`"
 
 
 def manifest_text(manifest: Manifest) -> str:

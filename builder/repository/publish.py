@@ -196,8 +196,8 @@ def _held(target: Path) -> Manifest:
         return read_manifest(target)
     if target.exists() and not target.is_dir():
         raise RepositoryError(f"{target} is a file; name a directory")
-    # The source directory holds plain modules; a directory with a configuration is a model that
-    # somebody else made, and Triton would serve it together with ours.
+    # Whatever else lies there is carried along; but a directory with a configuration is a model
+    # that somebody else made, and Triton would serve it together with ours.
     foreign = sorted(path.parent.name for path in target.glob(f"*/{CONFIG}"))
     if foreign:
         raise RepositoryError(

@@ -11,13 +11,14 @@ from typing import Annotated
 import typer
 
 from builder.errors import ServingError
+from builder.repository import DEFAULT_REPOSITORY
 from builder.serving.server import TritonServer
 
 
 def serve(
     repository: Annotated[
         Path, typer.Option(help="Directory of models, made by `python -m builder export`.")
-    ] = Path("model_repository"),
+    ] = DEFAULT_REPOSITORY,
     grpc_port: Annotated[int, typer.Option(help="0: any free port.")] = 8001,
     http_port: Annotated[int, typer.Option(help="0: any free port.")] = 8000,
     metrics_port: Annotated[int, typer.Option(help="0: any free port.")] = 8002,

@@ -21,6 +21,7 @@ import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from builder.errors import ServingError
+from builder.repository.manifest import remedy
 from builder.serving.access import ServerTls, open_channel
 from builder.serving.installation import Installation, find_tritonserver
 from builder.serving.output import OutputReader
@@ -239,9 +240,12 @@ class TritonServer:
         """Link the models' files into directories of our own, which Triton gets to see.
 
         Triton takes every directory at the root for a model and does not start when one has no
-        configuration; the __pycache__ of the modules at the root is such a directory. And the
-        Python backend writes __pycache__ beside the models, whatever the environment says: this
-        way not into the repository, which may be read-only.
+        configuration, as those of a package that an earlier version exported into. To name the
+        models instead takes Triton's explicit mode, in which every client may load and unload.
+
+        And Python writes __pycache__ beside the modules that it imports, this way not into the
+        repository. PYTHONDONTWRITEBYTECODE and PYTHONPYCACHEPREFIX do not keep it from that: the
+        Python backend starts Python in isolated mode, which heeds no such variable.
         """
         view = scratch / "repository"
         for config in self.repository.glob("*/config.pbtxt"):
@@ -329,14 +333,10 @@ def _is_ready(stub: Any, identity: str) -> bool:
 
 def _models(repository: Path) -> list[str]:
     if not repository.is_dir():
-        raise ServingError(
-            f"there is no model repository at {repository}; create one with "
-            "`python -m builder export`"
-        )
+        raise ServingError(f"there is no model repository at {repository}; {remedy(repository)}")
     models = sorted(path.parent.name for path in repository.glob("*/config.pbtxt"))
     if not models:
         raise ServingError(
-            f"the model repository {repository} holds no models; fill it with "
-            "`python -m builder export`"
+            f"the model repository {repository} holds no models; {remedy(repository)}"
         )
     return models

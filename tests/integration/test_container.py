@@ -92,8 +92,7 @@ def install(stage: Stage, directory: Path) -> tuple[Path, Path]:
         for source in sources:
             place = context / (Path(target).name if target.startswith("/tmp/") else target)
             if (ROOT / source).is_dir():
-                kept = ignored_in_context if source == "model_repository" else None
-                shutil.copytree(ROOT / source, place, ignore=kept)
+                shutil.copytree(ROOT / source, place)
             else:
                 shutil.copy(ROOT / source, place)
     environment = directory / "environment"
@@ -116,11 +115,6 @@ def install(stage: Stage, directory: Path) -> tuple[Path, Path]:
             )
             assert done.returncode == 0, done.stderr
     return python, context
-
-
-def ignored_in_context(directory: str, names: list[str]) -> list[str]:
-    """What .dockerignore keeps out of model_repository: published models."""
-    return [name for name in names if (Path(directory) / name).is_dir()]
 
 
 def test_the_dockerfile_is_clean() -> None:
@@ -164,7 +158,7 @@ def test_no_stage_runs_as_root_and_all_that_serve_tell_their_health() -> None:
 
 def test_everything_that_is_copied_reaches_the_build() -> None:
     ignore = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
-    kept = {line[1:].removesuffix("/*.py") for line in ignore if line.startswith("!")}
+    kept = {line[1:] for line in ignore if line.startswith("!")}
     copied = {name for stage in STAGES.values() for names, _ in stage.copies for name in names}
     assert copied == kept
 

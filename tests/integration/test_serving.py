@@ -49,9 +49,11 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("served") / "models"
     publish_contract_models(path, scale=1)
     publish_contract_models(path, scale=SCALE)
-    # As where the serving code lives: modules at the root, and what importing them leaves.
+    # As in a package that was exported into: modules at the root, and what importing them leaves.
     (path / "module.py").write_text("")
     (path / "__pycache__").mkdir()
+    (path / "package").mkdir()
+    (path / "package" / "module.py").write_text("")
     return path
 
 
@@ -397,7 +399,7 @@ def test_a_repository_without_models_names_the_export(tmp_path: Path, name: str)
 # The command
 
 
-def serve(*arguments: str) -> subprocess.Popen[str]:
+def serve(*arguments: str, directory: Path = ROOT) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [
             *(sys.executable, "-c"),
@@ -405,7 +407,8 @@ def serve(*arguments: str) -> subprocess.Popen[str]:
             *arguments,
             *("--grpc-port", "0", "--http-port", "0", "--metrics-port", "0"),
         ],
-        cwd=ROOT,
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -446,6 +449,19 @@ def test_serve_can_be_stopped_while_models_load(tmp_path: Path) -> None:
             time.sleep(0.2)
         assert process.stdout.read().endswith("Stopped.\n")
     assert process.returncode == 0
+
+
+def test_serve_without_options_serves_where_exports_go(tmp_path: Path) -> None:
+    publish_one_model(tmp_path / "repository", LOAD)
+    with serve(directory=tmp_path) as process:
+        assert process.stdout is not None
+        printed = ""
+        while "Press Ctrl-C" not in printed and (line := process.stdout.readline()):
+            printed += line
+        process.send_signal(signal.SIGTERM)
+        printed += process.stdout.read()
+    assert process.returncode == 0, printed
+    assert f"Serving {tmp_path / 'repository'}\n" in printed
 
 
 # The parts
