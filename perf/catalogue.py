@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from builder.export.item_index import IndexFigure, write_index
+from model_repository.interest import History, InterestModel
+from model_repository.item_index import INDEX_FILE
 from threadpoolctl import threadpool_limits
 
 from builder.errors import GateError
-from builder.export.item_index import IndexFigure, write_index
 from builder.repository import DEFAULT_REPOSITORY, read_manifest
 from builder.serving import TritonServer
-from model_repository.interest import History, InterestModel
-from model_repository.item_index import INDEX_FILE
 from model_repository.core.items import NO_NEW_ITEMS
 from perf.cross_check import infer_request
 from perf.errors import PerfError

@@ -32,7 +32,8 @@ def demo(
     from builder.demo.tour import tour
     from builder.evaluation.figures_table import figures_table
     from builder.evaluation.report import PROTOCOL, Row
-    from builder.export.pipeline import export, target_named
+    from builder.export.pipeline import publish, target_named
+    from builder.export.recommender import recommender
     from builder.training.config import TrainingConfig, partial_directory
     from builder.training.run import train
 
@@ -55,10 +56,15 @@ def demo(
 
     typer.secho("3. Export: compile, hold against the gates, publish", bold=True)
     with console.progress_bars() as progress:
-        published = export(run, repository, target_named("embedded"), progress=progress)
+        target = target_named("embedded")
+        published = publish(
+            recommender(run, target, progress=progress), repository, target, progress=progress
+        )
+    ranking = published.figures.ranking
+    assert ranking is not None
     typer.echo(
         f"  version {published.version} of {published.repository}; NDCG@10 of the compiled engine "
-        f"{published.ranking.engine:.4f}, of the checkpoint {published.ranking.checkpoint:.4f}"
+        f"{ranking.engine:.4f}, of the checkpoint {ranking.checkpoint:.4f}"
     )
 
     typer.secho("4. Serve it with Triton, and ask", bold=True)

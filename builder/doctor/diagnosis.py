@@ -16,7 +16,7 @@ from builder.doctor.contents import Contents, read_contents
 from builder.doctor.findings import Finding
 from builder.doctor.server import Server
 from builder.doctor.tensorrt import check_tensorrt
-from model_repository.item_index import INDEX_FILE
+from model_repository.steps.user_models import INDEX_FILE
 
 _PROVIDED: Final = frozenset({"triton_python_backend_utils", *sys.stdlib_module_names})
 _INSTALLED_AS: Final = {"faiss": "'tritonrec[index]'", "openvino": "'tritonrec[openvino]'"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from builder.data.config import FORMATS, DataConfig
 from builder.data.layouts import layout_of_items, usual_template
@@ -13,14 +13,17 @@ from builder.data.readers import read_items
 from builder.data.tables import Catalogue
 from builder.data.template import Template
 from builder.errors import CheckpointError, ConfigError
-from builder.export.pipeline import Exported, Limits, export, target_named
+from builder.export.layout import Limits
+from builder.export.pipeline import Exported, publish, target_named
+from builder.export.recommender import recommender
 from builder.export.targets import TargetOptions
 from builder.model.checkpoint import load_checkpoint, read_config
 from builder.model.recommender import Recommender
 from builder.progress import Progress, silent
 from builder.repository.family import check_family
-from builder.repository.manifest import read_manifest
+from builder.repository.manifest import VersionRecord, read_manifest
 from model_repository.core.contract import RECOMMEND, TOKENIZER
+from model_repository.steps.catalogue_files import load_catalogue
 
 _NAMED: Final = 5
 """Item ids that an error names; the rest are counted."""
@@ -61,11 +64,7 @@ def add_items(
     config = DataConfig.from_dict(read_config(checkpoint)["training"]["data"])
     found = read_items(config, items, _template(model, config, items))
     new = _unknown(model, found)
-    fused = active.details.get("fused")
-    reader = RECOMMEND.model.name if fused else TOKENIZER.name
-    served = json.loads(
-        (repository / reader / str(manifest.active) / "items.json").read_text("utf-8")
-    )
+    served = _served_items(repository, manifest.active)
     kept = {*model.catalogue.item_ids, *new.item_ids}
     if lost := [item for item in served if item not in kept]:
         raise ConfigError(
@@ -75,14 +74,44 @@ def add_items(
         )
     if not len(new):
         raise ConfigError(f"--items {items}: the checkpoint knows all of its {len(found)} items")
-    layout = active.details["layout"]
+    target = target_named(active.target, TargetOptions(**_options_of(active)))
+    exportable = recommender(
+        checkpoint, target, _limits_of(active), new_items=new, progress=progress
+    )
+    return publish(exportable, repository, target, progress=progress)
+
+
+def _served_items(repository: Path, version: int) -> list[str]:
+    """The ids of the items that a version serves."""
+    directory = repository / RECOMMEND.name / str(version)
+    if (directory / "catalogue.json").is_file():
+        strings = load_catalogue(directory).ids.strings
+        return [strings[place].decode() for place in range(len(strings))]
+    # Versions of schema 1; the ensembles among them kept their items with the tokenizer.
+    files = (directory, repository / TOKENIZER.name / str(version))
+    file = next(path for each in files if (path := each / "items.json").is_file())
+    found: list[str] = json.loads(file.read_text("utf-8"))
+    return found
+
+
+def _limits_of(version: VersionRecord) -> Limits:
+    layout = version.details["layout"]
+    if "limits" in layout:
+        return Limits(**layout["limits"])
     cached = layout.get("cached_texts", 0)
-    limits = Limits(layout["retrieved"], layout["max_rows"], layout["max_users"], cached)
-    options = TargetOptions(**fused) if fused else None
-    if active.target == "embedded" and not fused:
-        options = TargetOptions(layout="ensemble")
-    target = target_named(active.target, options)
-    return export(checkpoint, repository, target, limits, new_items=new, progress=progress)
+    return Limits(layout["retrieved"], layout["max_rows"], layout["max_users"], cached)
+
+
+def _options_of(version: VersionRecord) -> dict[str, Any]:
+    details = version.details
+    if "options" in details:
+        options = dict(details["options"])
+        if "timing_cache" in options and options["timing_cache"] is not None:
+            options["timing_cache"] = Path(options["timing_cache"])
+        return options
+    if version.target != "embedded":
+        return {}
+    return dict(details.get("fused") or {"layout": "ensemble"})
 
 
 def _template(model: Recommender, config: DataConfig, file: Path) -> Template:

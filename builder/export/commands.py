@@ -12,14 +12,11 @@ from builder.errors import ConfigError
 from builder.repository import DEFAULT_REPOSITORY
 
 if TYPE_CHECKING:
-    from builder.classifier.pipeline import ExportedClassifier
-    from builder.classifier.proof import ClassifierProof
-    from builder.export.pipeline import Exported, Limits
-    from builder.export.proof import Proof
-    from builder.export.targets import TargetOptions
+    from builder.export.base import Exportable, Figures
+    from builder.export.layout import Limits
+    from builder.export.pipeline import Exported, Proof
+    from builder.export.targets import Compiler
     from builder.progress import Progress
-
-    _Done = Exported | ExportedClassifier | Proof | ClassifierProof
 
 _MIB = 1 << 20
 _CONTAINER = "\n(in Triton's container: the server that comes with pip has only the Python backend)"
@@ -83,11 +80,18 @@ def export(
     index: Annotated[
         str,
         typer.Option(
-            help="embedded, fused: how recommend searches the catalogue: exact, approximate (an "
+            help="How recommend searches the catalogue: exact, approximate (an "
             "index of FAISS, `pip install 'tritonrec[index]'`, published only if it finds .99 of "
             "the best 100 items), or auto: exact below 50,000 items. The server needs FAISS, too."
         ),
     ] = "auto",
+    attributes: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="Columns of the item file that the policy stages of the server may read.",
+        ),
+    ] = "",
     device: Annotated[str, typer.Option(help="onnxruntime: cpu, cuda, or cuda+tensorrt.")] = "cpu",
     optimization_level: Annotated[
         int, typer.Option(help="tensorrt: 0 (builds fast) to 5 (tries most kernels).")
@@ -140,7 +144,8 @@ def export(
             "--classifier, a Hugging Face sequence classifier"
         )
     from builder import console
-    from builder.export.pipeline import Limits
+    from builder.export.layout import Limits
+    from builder.export.pipeline import check_named, prove, publish, target_named
     from builder.export.targets import CHECKS, TargetOptions
 
     options = TargetOptions(
@@ -156,15 +161,17 @@ def export(
         hardware_compatibility=hardware_compatibility,  # type: ignore[arg-type]
     )
     limits = Limits(max_top_k, max_rows, max_users, cached_texts)
-    source = checkpoint if classifier is None else classifier
-    assert source is not None
+    columns = tuple(name for name in attributes.split(",") if name)
     with console.progress_bars(shown=not as_json) as progress:
-        done: _Done
+        done: Exported | Proof
         if target in CHECKS:
-            where = proof or Path("build") / target
-            done = _prove(source, where, target, options, limits, progress)
+            check = check_named(target, options)
+            found = _exportable(checkpoint, classifier, check, limits, columns, progress)
+            done = prove(found, proof or Path("build") / target, check, progress=progress)
         else:
-            done = _publish(source, repository, target, options, limits, progress)
+            chosen = target_named(target, options)
+            found = _exportable(checkpoint, classifier, chosen, limits, columns, progress)
+            done = publish(found, repository, chosen, progress=progress)
     typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else _told(done))
 
 
@@ -201,63 +208,37 @@ def add_items(
     typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else _told(done))
 
 
-def _publish(
-    source: Path | str,
-    repository: Path,
-    target: str,
-    options: TargetOptions,
+def _exportable(
+    checkpoint: Path | None,
+    classifier: str | None,
+    compiler: Compiler,
     limits: Limits,
+    attributes: tuple[str, ...],
     progress: Progress,
-) -> Exported | ExportedClassifier:
-    """Export a checkpoint (a path) or a classifier (a name)."""
-    from builder.export.pipeline import export as export_checkpoint
-    from builder.export.pipeline import target_named
+) -> Exportable:
+    if checkpoint is not None:
+        from builder.export.recommender import recommender
 
-    chosen = target_named(target, options)
-    if isinstance(source, Path):
-        return export_checkpoint(source, repository, chosen, limits, progress=progress)
-    from builder.classifier.pipeline import export_classifier
+        return recommender(checkpoint, compiler, limits, attributes=attributes, progress=progress)
+    from builder.export.classifier import classifier as classifier_of
 
-    return export_classifier(source, repository, chosen, limits, progress=progress)
-
-
-def _prove(
-    source: Path | str,
-    directory: Path,
-    target: str,
-    options: TargetOptions,
-    limits: Limits,
-    progress: Progress,
-) -> Proof | ClassifierProof:
-    """Check a checkpoint (a path) or a classifier (a name)."""
-    from builder.export.pipeline import check_named
-    from builder.export.proof import prove
-
-    check = check_named(target, options)
-    if isinstance(source, Path):
-        return prove(source, directory, check, limits, progress=progress)
-    from builder.classifier.proof import prove_classifier
-
-    return prove_classifier(source, directory, check, limits, progress=progress)
+    if attributes:
+        raise ConfigError("--attributes: a classifier has no items")
+    return classifier_of(str(classifier), limits)
 
 
-def _told(done: _Done) -> str:
-    from builder.classifier.pipeline import ExportedClassifier
+def _told(done: Exported | Proof) -> str:
     from builder.export.pipeline import Exported
 
-    if isinstance(done, Exported | ExportedClassifier):
+    if isinstance(done, Exported):
         return (
             f"Published version {done.version} of {done.repository} (target {done.target})\n"
-            f"{_told_figures(done)}\n"
+            f"{_told_figures(done.figures)}\n"
             f"Serve it: python -m builder serve --repository {done.repository}"
             f"{'' if done.target == 'embedded' else _CONTAINER}"
         )
-    return _told_proof(done)
-
-
-def _told_proof(done: Proof | ClassifierProof) -> str:
     built = "\n".join(
-        f"  {name:<10}{built.file.stat().st_size / _MIB:7.1f} MiB in {built.seconds:.1f} s  "
+        f"  {name:<13}{built.file.stat().st_size / _MIB:7.1f} MiB in {built.seconds:.1f} s  "
         f"{built.file}"
         for name, built in done.built.items()
     )
@@ -269,46 +250,31 @@ def _told_proof(done: Proof | ClassifierProof) -> str:
         "engine\nwas executed, since that takes a GPU; Triton cannot load them; nothing was "
         "published.\n"
         "The FP16 graphs that were compiled, in ONNX Runtime on the CPU:\n"
-        f"{_told_figures(done)}"
+        f"{_told_figures(done.figures)}"
     )
 
 
-def _told_figures(done: _Done) -> str:
-    from builder.classifier.pipeline import ExportedClassifier
-    from builder.classifier.proof import ClassifierProof
-    from builder.export.pipeline import Exported
-    from builder.export.proof import Proof
-
-    if isinstance(done, ExportedClassifier | ClassifierProof):
-        farthest = max(done.parity, key=lambda figure: figure.difference / figure.bound)
-        return (
-            f"  parity   the farthest probability from transformers', in {farthest.check}, by "
-            f"{farthest.difference:.1e} ({farthest.bound:.0e} allowed)"
-        )
-    figures = done.figures if isinstance(done, Proof) else done
+def _told_figures(figures: Figures) -> str:
     worst = max(figures.parity, key=lambda figure: figure.difference / figure.bound)
-    ranking = figures.ranking
-    index = done.index if isinstance(done, Exported) else None
-    texts = figures.texts
-    return (
-        f"  parity   {len(figures.parity)} outputs agree with PyTorch; the farthest, "
-        f"{worst.model}.{worst.output}, by {worst.difference:.1e} standard deviations "
-        f"({worst.bound:.0e} allowed)\n"
-        f"  ranking  NDCG@10 {ranking.engine:.4f}, checkpoint {ranking.checkpoint:.4f}, on "
-        f"{ranking.users} validation users"
-        + (
-            f"\n  texts    NDCG@10 {texts.engine:.4f} on new texts, "
-            f"checkpoint {texts.checkpoint:.4f}"
-            if texts
-            else ""
-        )
-        + (
-            f"\n  index    finds {index.recall:.4f} of the best 100 items, {index.bound} required, "
-            f"on {index.users} validation users; {index.probes} of {index.lists} lists are read"
-            if index
-            else ""
-        )
+    farthest = (
+        f"{worst.model} {worst.output}, by {worst.difference:.1e} ({worst.bound:.0e} allowed)"
     )
+    lines = [f"parity   {len(figures.parity)} comparisons with PyTorch; the farthest, {farthest}"]
+    if ranking := figures.ranking:
+        lines.append(
+            f"ranking  NDCG@10 {ranking.engine:.4f}, checkpoint {ranking.checkpoint:.4f}, on "
+            f"{ranking.users} validation users"
+        )
+    if texts := figures.texts:
+        lines.append(
+            f"texts    NDCG@10 {texts.engine:.4f} on new texts, checkpoint {texts.checkpoint:.4f}"
+        )
+    if index := figures.index:
+        lines.append(
+            f"index    finds {index.recall:.4f} of the best 100 items, {index.bound} required, on "
+            f"{index.users} validation users; {index.probes} of {index.lists} lists are read"
+        )
+    return "\n".join(f"  {line}" for line in lines)
 
 
 def _list_targets(*, as_json: bool) -> None:

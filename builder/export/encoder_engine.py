@@ -6,7 +6,7 @@ import importlib.util
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder.errors import ExportError
-from builder.export.parity import Bound
 from builder.export.quantise import quantise
 from builder.export.targets.options import ENGINES, FusedOptions, Precision
-from model_repository.engines.packed_encoder import TokenEncoder, pack, pad
+from model_repository.core.contract import INPUT_IDS, VECTOR
+from model_repository.engines.packed_encoder import PackedEncoder, pack
+from model_repository.engines.tokenizer import Rows, pad
 
 GRAPH: Final = "model.onnx"
 _EXTRA: Final = {"onnxruntime": "embedded", "openvino": "embedded,openvino"}
@@ -27,11 +28,11 @@ _CALIBRATION: Final = 256
 _TOGETHER: Final = 8
 _ROUNDS: Final = 3
 
-REDUCED_BOUNDS: Final[Mapping[Precision, Bound]] = {
+REDUCED_BOUNDS: Final[Mapping[Precision, float]] = {
     # Largest differences found with MiniLM on MovieLens: 0.06, and 1.2 on texts that make no sense.
     # They only keep out what is broken; what rounding costs a user is held by the text gate.
-    "bf16": Bound(0.25),
-    "int8": Bound(3.0),
+    "bf16": 0.25,
+    "int8": 3.0,
 }
 
 
@@ -64,10 +65,10 @@ def write_encoder(
     onnx_file: Path,
     directory: Path,
     settings: Mapping[str, Any],
-    rows: Sequence[Sequence[int]],
+    rows: Rows,
     wanted: FusedOptions,
 ) -> EncoderEngine:
-    """Write ``model.onnx`` and ``settings.json``, with which `TokenEncoder` runs the graph.
+    """Write ``model.onnx`` and ``settings.json``, with which `PackedEncoder` runs the graph.
 
     Parameters
     ----------
@@ -111,17 +112,32 @@ def write_encoder(
     if len(candidates) > 1:
         for engine in candidates:
             write(engine)
-            speeds[engine] = round(_speed(TokenEncoder(directory), rows[:_SAMPLE]), 1)
+            speeds[engine] = round(_speed(PackedEncoder(directory), rows[:_SAMPLE]), 1)
     engine = max(speeds, key=speeds.__getitem__) if speeds else candidates[0]
     write(engine)
     return EncoderEngine(engine, wanted.precision, settings["packed"], cores, lone_threads, speeds)
 
 
-def encode_rows(directory: Path, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+def encode_rows(directory: Path, rows: Rows) -> NDArray[np.float32]:
     """Vectors FP32 [R, h] of rows of token ids, with what `write_encoder` wrote."""
-    encode = TokenEncoder(directory)
+    encode = PackedEncoder(directory)
     starts = range(0, len(rows), _SAMPLE)
     return np.concatenate([encode(rows[start : start + _SAMPLE]) for start in starts])
+
+
+class PaddedEncoder:
+    """The encoder of the contract, INPUT_IDS [R, L] → VECTOR [R, h], by rows without padding."""
+
+    def __init__(self, directory: Path) -> None:
+        settings = json.loads((directory / "settings.json").read_text("utf-8"))
+        self._pad_id: int = settings["pad_id"]
+        self._encode = PackedEncoder(directory)
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        padded = inputs[INPUT_IDS.name]
+        lengths = [np.trim_zeros(row != self._pad_id, "b").size for row in padded]
+        rows = [row[:length] for row, length in zip(padded, lengths, strict=True)]
+        return {VECTOR.name: self._encode(rows)}
 
 
 def _candidates(wanted: FusedOptions) -> list[str]:
@@ -146,17 +162,17 @@ def _candidates(wanted: FusedOptions) -> list[str]:
     return present
 
 
-def _runs(
-    rows: Sequence[Sequence[int]], settings: Mapping[str, Any]
-) -> Iterator[dict[str, NDArray[Any]]]:
+def _runs(rows: Rows, settings: Mapping[str, Any]) -> Iterator[dict[str, NDArray[Any]]]:
     """A sample of the texts, as inputs of the graph."""
     chosen = [rows[place] for place in np.linspace(0, len(rows) - 1, _CALIBRATION).astype(int)]
     for start in range(0, len(chosen), _TOGETHER):
         part = chosen[start : start + _TOGETHER]
-        yield pack(part) if settings["packed"] else pad(part, settings["pad_id"])
+        yield (
+            pack(part) if settings["packed"] else {INPUT_IDS.name: pad(part, settings["pad_id"])}
+        )
 
 
-def _speed(encode: TokenEncoder, rows: Sequence[Sequence[int]]) -> float:
+def _speed(encode: PackedEncoder, rows: Rows) -> float:
     """Texts per second, the best of some rounds: other work on the machine only slows down."""
     encode(rows)  # the first run of a shape allocates and compiles
     best = float("inf")

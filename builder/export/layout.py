@@ -2,107 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from builder.errors import ConfigError
 from builder.model.recommender import Recommender
-from model_repository.core.contract import ModelSpec, with_profile
+from model_repository.core.contract import ModelSpec
 
-_BUCKETS: Final = (8, 16, 32, 64, 128, 256, 512)
+_TOKENS: Final = (8, 16, 32, 64, 128, 256, 512)
+_EVENTS: Final = (8, 32, 128)
+"""Lengths that histories are padded to where engines are models of their own: few, so that
+requests meet in a batch, and near enough for little to be padded."""
 
-MAX_CANDIDATES: Final = 10_000
-"""Longest list of candidates that an engine with bounded shapes is built for."""
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may ask for.
+
+    Attributes
+    ----------
+    max_top_k
+        Items that one request may ask to be recommended.
+    max_rows
+        Texts of the largest batch, and so the most unknown texts of a request.
+    max_users
+        User requests that are worked on as one batch.
+    cached_texts
+        Texts whose vectors ``encode`` remembers in the fused layout.
+    """
+
+    max_top_k: int = 500
+    max_rows: int = 128
+    max_users: int = 64
+    cached_texts: int = 10_000
+
+    def __post_init__(self) -> None:
+        least = {"max_top_k": 1, "max_rows": 1, "max_users": 1, "cached_texts": 0}
+        problems = [
+            f"--{name.replace('_', '-')} {value}: must be at least {bound}"
+            for name, bound in least.items()
+            if (value := getattr(self, name)) < bound
+        ]
+        if problems:
+            raise ConfigError("; ".join(problems))
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Sizes and limits of a repository.
+    """Sizes and limits of a version.
 
     Attributes
     ----------
-    items, text_width
-        Catalogue size n and width h of a text vector.
-    retrieved
-        M, items that the retriever ranks: the largest ``top_k``, unless it is the catalogue.
-    max_rows
-        Rows of the encoder's largest batch, and so the most unknown texts of a request.
-    max_users
-        User requests that the tokenizer takes at a time.
-    length_buckets
-        Lengths in tokens that texts are padded to.
-    max_history
-        Events of a history that the adapter reads.
-    min_slots
-        Shortest list of slots that the engines take: 0, or 1 where they take no empty tensor. Then
-        the tokenizer puts one `NO_ITEM` into an empty list, and refuses a request to rank nothing.
-    max_candidates
-        Longest list of candidates that the engines take; None for any.
-    cached_texts
-        Texts whose vectors the fused ``encode`` remembers.
-    profile
-        P, columns of a user's profile.
+    sizes
+        Length of the axes that the checkpoint fixes, by their name in the contract.
+    limits
+        What a request may ask for; ``max_top_k`` is at most the catalogue's size.
+    token_lengths
+        Lengths in tokens that texts are padded to, ascending.
+    event_lengths
+        Lengths in events that histories are padded to, ascending; empty for a classifier.
     """
 
-    items: int
-    text_width: int
-    retrieved: int
-    max_rows: int
-    max_users: int
-    length_buckets: tuple[int, ...]
-    max_history: int
-    min_slots: int = field(default=0, kw_only=True)
-    max_candidates: int | None = field(default=None, kw_only=True)
-    cached_texts: int = field(default=0, kw_only=True)
-    profile: int = field(default=0, kw_only=True)
+    sizes: Mapping[str, int]
+    limits: Limits
+    token_lengths: tuple[int, ...]
+    event_lengths: tuple[int, ...] = ()
 
     @classmethod
-    def of(
-        cls,
-        model: Recommender,
-        *,
-        max_top_k: int,
-        max_rows: int,
-        max_users: int,
-        cached_texts: int = 0,
-        bounded: bool = False,
-    ) -> Layout:
-        """Derive the layout from a model and the limits that were asked for.
-
-        ``bounded`` is for engines that take neither empty tensors nor tensors of any length.
-
-        Raises
-        ------
-        ConfigError
-            A limit below 1, or a cache of less than nothing.
-        """
-        limits = {"--max-top-k": max_top_k, "--max-rows": max_rows, "--max-users": max_users}
-        if wrong := [f"{name} {value}" for name, value in limits.items() if value < 1]:
-            raise ConfigError(f"{', '.join(wrong)}: must be at least 1")
-        if cached_texts < 0:
-            raise ConfigError(f"--cached-texts {cached_texts}: must be at least 0")
-        longest = model.tokenizer.max_length
+    def of_recommender(cls, model: Recommender, limits: Limits) -> Layout:
+        config = model.adapter.config
+        items = len(model.catalogue)
         return cls(
-            items=len(model.catalogue),
-            text_width=model.text_vectors.shape[1],
-            retrieved=min(max_top_k, len(model.catalogue)),
-            max_rows=max_rows,
-            max_users=max_users,
-            length_buckets=(*(each for each in _BUCKETS if each < longest), longest),
-            max_history=model.adapter.config.max_history,
-            min_slots=1 if bounded else 0,
-            max_candidates=MAX_CANDIDATES if bounded else None,
-            cached_texts=cached_texts,
-            profile=len(model.profile),
+            {"h": config.text_width, "d": config.width},
+            Limits(
+                min(limits.max_top_k, items),
+                limits.max_rows,
+                limits.max_users,
+                limits.cached_texts,
+            ),
+            _up_to(_TOKENS, model.tokenizer.max_length),
+            _up_to(_EVENTS, config.max_history),
         )
 
-    def step(self, spec: ModelSpec) -> ModelSpec:
-        """The step `spec` of the contract as this export has it."""
-        return with_profile(spec) if self.profile else spec
+    @classmethod
+    def of_classifier(cls, labels: int, max_length: int, limits: Limits) -> Layout:
+        return cls({"labels": labels}, limits, _up_to(_TOKENS, max_length))
 
     @property
-    def sizes(self) -> Mapping[str, int]:
-        """Length of the axes that this export fixes, by their name in the contract."""
-        fixed = {"h": self.text_width, "M": self.retrieved}
-        return fixed | {"P": self.profile} if self.profile else fixed
+    def max_history(self) -> int:
+        """Events that the network reads."""
+        return self.event_lengths[-1]
+
+    def most(self, spec: ModelSpec) -> int:
+        """Rows of the largest batch of a model; 0 for one that takes no batches."""
+        if not spec.batched:
+            return 0
+        return self.limits.max_users if has_axis(spec, "U") else self.limits.max_rows
+
+    def lengths(self, spec: ModelSpec) -> Sequence[int]:
+        """The lengths of a network's rows, in tokens or events."""
+        return self.event_lengths if has_axis(spec, "H") else self.token_lengths
+
+
+def has_axis(spec: ModelSpec, axis: str) -> bool:
+    """Whether an input of the model has that axis."""
+    return any(axis in tensor.dims for tensor in spec.inputs)
+
+
+def _up_to(lengths: Sequence[int], longest: int) -> tuple[int, ...]:
+    return (*(each for each in lengths if each < longest), longest)

@@ -1,92 +1,164 @@
-"""Checkpoint → model repository: export, compile, hold against the gates, publish."""
+"""A checkpoint or a classifier → a version of a model repository, or a proof that it compiles."""
 
 from __future__ import annotations
 
 import json
-import logging
 import platform
-import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import nn
-
-from builder.data.splits import Holdout
-from builder.data.tables import Catalogue
 from builder.errors import ConfigError, ExportError
-from builder.export.encoder_engine import REDUCED_BOUNDS
-from builder.export.fused import build_fused, load_fused
-from builder.export.graphs import AdapterGraph, EncoderGraph, LinearForm, RetrieverGraph
-from builder.export.item_index import IndexFigure, takes_index, write_index
-from builder.export.layout import Layout
-from builder.export.onnx import OPSET, export_onnx
-from builder.export.parity import Bound, Engine, Grid, ParityFigure, check_batching, check_parity
-from builder.export.ranking_gate import RankingFigure, check_ranking, live_request
+from builder.export.base import Exportable, Figures
+from builder.export.onnx import OPSET
 from builder.export.targets import CHECKS, TARGETS, Built, Check, Compiler, Target, TargetOptions
-from builder.export.text_gate import check_texts
-from builder.model.checkpoint import load_checkpoint, load_validation
-from builder.model.new_items import with_new_items
-from builder.model.recommender import Recommender
 from builder.progress import Progress, silent
-from builder.repository import DynamicBatching, ensemble_config, stage, step_config
+from builder.repository import stage
 from builder.repository.family import check_family
-from builder.repository.publish import Staging
-from model_repository.core.contract import (
-    ADAPTER,
-    ENCODER,
-    ENSEMBLES,
-    FUSED,
-    MAX_CANDIDATES,
-    POLICY,
-    RANK,
-    RECOMMEND,
-    RETRIEVER,
-    STEPS,
-    TOKENIZER,
-    ModelSpec,
-)
-from model_repository.interest import History, InterestModel
-from model_repository.core.items import NO_NEW_ITEMS
-from model_repository.steps import install_step
 
-log = logging.getLogger(__name__)
+REPORT: Final = "report.json"
+SCHEMA: Final = 2
+"""Of a version's details in the manifest and of its files. 1, which did not say so, had the ranking
+rule inside its networks."""
 
 _PACKAGES: Final = ("torch", "transformers", "tokenizers", "onnx", "numpy")
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a request may ask for, see `Layout`."""
-
-    max_top_k: int = 500
-    max_rows: int = 128
-    max_users: int = 64
-    cached_texts: int = 10_000
-
-
-@dataclass(frozen=True)
 class Exported:
-    """What an export published, and the figures of its gates.
-
-    Those of texts are there where the encoder's precision is reduced, and those of an index where
-    there is one.
-    """
+    """What an export published, and the figures of its gates."""
 
     repository: Path
     version: int
     target: str
-    parity: list[ParityFigure]
-    ranking: RankingFigure
-    texts: RankingFigure | None = None
-    index: IndexFigure | None = None
+    figures: Figures
+    details: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "repository": str(self.repository)}
+        return {
+            "repository": str(self.repository),
+            "version": self.version,
+            "target": self.target,
+            **self.details,
+            **self.figures.to_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a check built and found.
+
+    Attributes
+    ----------
+    directory
+        Holds, for each network, the engine and the FP16 graph that it was built from.
+    built
+        The engines, by the name of their model. None of them was executed.
+    figures
+        The gates' figures of the FP16 graphs, run by ONNX Runtime on the CPU.
+    """
+
+    directory: Path
+    check: str
+    source: str
+    engine: dict[str, Any]
+    layout: Mapping[str, Any]
+    built: dict[str, Built]
+    figures: Figures
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "check": self.check,
+            "source": self.source,
+            "directory": str(self.directory),
+            "published": False,
+            "executed": False,
+            "engine": self.engine,
+            "graphs": {name: built.to_dict() for name, built in self.built.items()},
+            "fp16_graphs_in_onnxruntime": self.figures.to_dict(),
+            "layout": self.layout,
+        }
+
+
+def publish(
+    exportable: Exportable, repository: Path, target: Target, *, progress: Progress = silent
+) -> Exported:
+    """Publish as the next version of `repository`.
+
+    The repository changes only when everything is built and every gate has passed, and then all
+    at once; see `builder.repository.stage`.
+
+    Raises
+    ------
+    ExportError, GateError
+        A network does not export or compile; something is not within its bounds.
+    RepositoryError
+        The repository cannot be written, or holds another family.
+    """
+    check_family(repository, exportable.family)
+    with stage(repository) as staging:
+        check_family(repository, exportable.family)  # nobody else publishes from here on
+        built = exportable.compile(target, staging.model_dir, progress=progress)
+        exportable.write(target, staging, progress=progress)
+        engine_of = exportable.engine_of(target, staging.model_dir)
+        figures = exportable.hold(engine_of, target, staging.model_dir, progress=progress)
+        staging.target = target.name
+        staging.checkpoint = exportable.source
+        details = exportable.details()
+        staging.details = {
+            "schema": SCHEMA,
+            "family": exportable.family,
+            **details,
+            **figures.to_dict(),
+            "layout": asdict(exportable.layout),
+            "options": target.chosen(),
+            "engine": _engine(target, built),
+            "opset": OPSET,
+            "versions": {"python": platform.python_version()}
+            | {name: installed(name) for name in _PACKAGES},
+            "sha256": staging.hashes(),
+        }
+    return Exported(repository, staging.version, target.name, figures, details)
+
+
+def prove(
+    exportable: Exportable, directory: Path, check: Check, *, progress: Progress = silent
+) -> Proof:
+    """Build the engines into `directory`, and hold their graphs to the gates. Publishes nothing.
+
+    What an earlier check left in `directory` is replaced.
+
+    Raises
+    ------
+    ExportError, GateError
+        A network does not export or compile, or in FP16 it is not within its bounds; or
+        `directory` holds something that no check has made.
+    """
+    _clear(directory)
+
+    def directory_of(name: str) -> Path:
+        found = directory / name
+        found.mkdir(exist_ok=True)
+        return found
+
+    built = exportable.compile(check, directory_of, progress=progress)
+    figures = exportable.hold(
+        lambda spec: check.stand_in(spec, directory_of(spec.name)), check, None, progress=progress
+    )
+    proof = Proof(
+        directory,
+        check.name,
+        exportable.source,
+        check.describe(),
+        asdict(exportable.layout),
+        built,
+        figures,
+    )
+    (directory / REPORT).write_text(json.dumps(proof.to_dict(), indent=2), "utf-8")
+    return proof
 
 
 def target_named(name: str, options: TargetOptions | None = None) -> Target:
@@ -133,264 +205,23 @@ def _require(compiler: Compiler, options: TargetOptions | None) -> None:
         )
 
 
-def recommender_layout(model: Recommender, limits: Limits, compiler: Compiler) -> Layout:
-    """The sizes and limits of an export; ConfigError for a limit that makes no sense."""
-    return Layout.of(model, **asdict(limits), bounded=compiler.bounded)
-
-
-def recommender_graphs(
-    model: Recommender, layout: Layout, linear_form: LinearForm
-) -> Mapping[ModelSpec, nn.Module]:
-    """The graphs of a recommender, by their place in the contract."""
+def _engine(compiler: Compiler, built: Mapping[str, Built]) -> dict[str, Any]:
     return {
-        ENCODER: EncoderGraph(model.encoder),
-        layout.step(ADAPTER): AdapterGraph(model, linear_form),
-        layout.step(RETRIEVER): RetrieverGraph(model, layout.retrieved, linear_form),
+        **compiler.describe(),
+        "graphs": {name: each.to_dict() for name, each in built.items()},
     }
 
 
-def compile_graphs(
-    compiler: Compiler,
-    graphs: Mapping[ModelSpec, nn.Module],
-    layout: Layout,
-    directory_of: Callable[[str], Path],
-    *,
-    progress: Progress = silent,
-) -> dict[str, Built]:
-    """Export each graph to ONNX and compile it into the directory of its model."""
-    built = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        for done, (spec, graph) in enumerate(graphs.items()):
-            progress("export graphs", done, len(graphs))
-            onnx_file = Path(scratch) / f"{spec.name}.onnx"
-            export_onnx(graph, spec, layout.sizes, onnx_file)
-            built[spec.name] = compiler.build(
-                onnx_file, spec, layout, directory_of(spec.name), progress=progress
-            )
-            progress("export graphs", done + 1, len(graphs))
-    return built
+def _clear(directory: Path) -> None:
+    """Make `directory`, without what an earlier check left there.
 
-
-@dataclass(frozen=True)
-class Figures:
-    """What the gates found; of texts only where the encoder's precision is reduced."""
-
-    parity: list[ParityFigure]
-    ranking: RankingFigure
-    texts: RankingFigure | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "parity": [figure.to_dict() for figure in self.parity],
-            "ranking": self.ranking.to_dict(),
-            "texts": self.texts.to_dict() if self.texts else None,
-        }
-
-
-def hold(
-    engine_of: Callable[[ModelSpec], Engine],
-    compiler: Compiler,
-    graphs: Mapping[ModelSpec, nn.Module],
-    model: Recommender,
-    validation: Holdout,
-    layout: Layout,
-    *,
-    encoder_bound: Bound | None = None,
-    served: Engine | None = None,
-    progress: Progress = silent,
-) -> Figures:
-    """Hold a recommender's engines against the gates.
-
-    ``graphs`` are what they were compiled from, and ``model`` is the checkpoint's own, which the
-    ranking is compared with. ``encoder_bound`` stands for the compiler's bound where the encoder
-    computes in another precision than the rest, and ``served`` for the retriever in the ranking
-    gate, where that is served in another form than parity holds for.
-
-    Raises
-    ------
-    GateError
-        A figure is outside the compiler's bounds.
+    The report is written at the start too, so that an interrupted check can be told from a
+    directory of somebody's own.
     """
-    grid = Grid(model, layout)
-    parity: list[ParityFigure] = []
-    for spec, graph in graphs.items():
-        engine = engine_of(spec)
-        bound = encoder_bound if encoder_bound and spec is ENCODER else compiler.parity
-        parity += check_parity(engine, graph, spec, grid, bound, progress=progress)
-        if spec is ENCODER:
-            parity.append(check_batching(engine, grid, bound))
-        if spec.name == RETRIEVER.name:
-            ranking = check_ranking(
-                served or engine,
-                model,
-                validation,
-                layout.min_slots,
-                bound=compiler.ranking_loss,
-                progress=progress,
-            )
-    return Figures(parity, ranking)
-
-
-def export(
-    checkpoint: Path,
-    repository: Path,
-    target: Target,
-    limits: Limits = Limits(),
-    *,
-    new_items: Catalogue | None = None,
-    progress: Progress = silent,
-) -> Exported:
-    """Publish `checkpoint` as the next version of `repository`, with new items if there are any.
-
-    The repository changes only when everything is built and every gate has passed, and then all
-    at once; see `builder.repository.stage`.
-
-    Raises
-    ------
-    CheckpointError
-        `checkpoint` is not a finished training run.
-    ExportError, GateError
-        A graph does not export or compile; an engine is not within its bounds.
-    RepositoryError
-        The repository cannot be written, or holds a classifier.
-    """
-    check_family(repository, "recommender")
-    model = load_checkpoint(checkpoint)
-    if new_items is not None:
-        model = with_new_items(model, new_items, progress=progress)
-    validation = load_validation(checkpoint)
-    layout = recommender_layout(model, limits, target)
-    index = None
-    with stage(repository) as staging:
-        if target.fused:
-            fused = build_fused(model, layout, checkpoint, staging, target.fused, progress=progress)
-            built = fused.built
-            graphs = recommender_graphs(fused.model, layout, target.linear_form)
-            if takes_index(target.fused.index, len(model.catalogue)):
-                directory = staging.model_dir(RECOMMEND.model.name)
-                states = _user_states(directory, model, validation)
-                index = write_index(directory, states, progress=progress)
-        else:
-            graphs = recommender_graphs(model, layout, target.linear_form)
-            built = compile_graphs(target, graphs, layout, staging.model_dir, progress=progress)
-            for spec in graphs:
-                staging.write_config(target.config(spec, layout, staging.version))
-            _write_python_steps(staging, model, layout, checkpoint)
-        figures = hold(
-            lambda spec: (
-                load_fused(spec, staging, layout, exact=True)
-                if target.fused
-                else target.load(spec, staging.model_dir(spec.name))
-            ),
-            target,
-            graphs,
-            model,
-            validation,
-            layout,
-            encoder_bound=REDUCED_BOUNDS.get(target.fused.precision) if target.fused else None,
-            # An index may miss items, which parity would not forgive.
-            served=load_fused(RETRIEVER, staging, layout, exact=False) if index else None,
-            progress=progress,
+    if directory.exists() and any(directory.iterdir()) and not (directory / REPORT).is_file():
+        raise ExportError(
+            f"{directory} holds files that no check has made; name another with --proof"
         )
-        if target.fused and target.fused.precision != "fp32":
-            texts = check_texts(model, fused.model, validation, bound=target.ranking_loss)
-            figures = replace(figures, texts=texts)
-        staging.target = target.name
-        staging.checkpoint = str(checkpoint.resolve())
-        staging.details = {
-            **figures.to_dict(),
-            "layout": asdict(layout),
-            "fused": asdict(target.fused) if target.fused else None,
-            "index": index.to_dict() if index else None,
-            "engine": {
-                **target.describe(),
-                "graphs": {name: each.to_dict() for name, each in built.items()},
-            },
-            "opset": OPSET,
-            "versions": {"python": platform.python_version()}
-            | {name: installed(name) for name in _PACKAGES},
-            "sha256": staging.hashes(spec.name for spec in (FUSED if target.fused else STEPS)),
-        }
-        version = staging.version
-    return Exported(
-        repository, version, target.name, figures.parity, figures.ranking, figures.texts, index
-    )
-
-
-def _user_states(directory: Path, model: Recommender, validation: Holdout) -> NDArray[np.float32]:
-    """States FP32 [U, d] of the validation users, by the fused model in ``directory``."""
-    requests = [live_request(model, validation, user) for user in range(len(validation))]
-    return InterestModel(directory).user_states(
-        [
-            History(each["HISTORY_SLOT"], each["HISTORY_ACTION_ID"], each["HISTORY_GAP"])
-            for each in requests
-        ],
-        NO_NEW_ITEMS,
-        np.stack([each["PROFILE_ID"] for each in requests]) if model.profile else None,
-    )
-
-
-def _write_python_steps(
-    staging: Staging, model: Recommender, layout: Layout, checkpoint: Path
-) -> None:
-    """The tokenizer, the policy and the ensembles, which are the same for every target."""
-    version = staging.version
-    tokenizer, policy = staging.model_dir(TOKENIZER.name), staging.model_dir(POLICY.name)
-    for directory, spec in ((tokenizer, TOKENIZER), (policy, POLICY)):
-        install_step(spec.name, directory)
-        _write_json(directory / "items.json", model.catalogue.item_ids)
-    _write_json(
-        tokenizer / "settings.json",
-        {
-            "max_rows": layout.max_rows,
-            "length_buckets": layout.length_buckets,
-            "pad_id": model.encoder.pad_id,
-            "max_history": layout.max_history,
-            "actions": list(model.actions),
-            "max_top_k": layout.retrieved,
-            "min_slots": layout.min_slots,
-            "max_candidates": layout.max_candidates,
-            "profile": [column.to_dict() for column in model.profile],
-        },
-    )
-    (tokenizer / "tokenizer.json").write_bytes((checkpoint / "encoder/tokenizer.json").read_bytes())
-    _write_json(policy / "settings.json", {"max_top_k": layout.retrieved})
-    sizes = layout.sizes
-    staging.write_config(
-        step_config(
-            layout.step(TOKENIZER),
-            backend="python",
-            version=version,
-            sizes=sizes,
-            max_batch_size=max(layout.max_users, layout.max_rows),
-            batching=DynamicBatching(ragged=True),
-        )
-    )
-    staging.write_config(step_config(POLICY, backend="python", version=version, sizes=sizes))
-    for ensemble in ENSEMBLES:
-        staging.write_config(
-            ensemble_config(
-                replace(ensemble, steps=tuple(map(layout.step, ensemble.steps))),
-                version=version,
-                sizes=sizes,
-                max_batch_size=layout.max_rows if ensemble.model.batched else 0,
-                parameters=_limits_told(layout) if ensemble is RANK else None,
-            )
-        )
-        staging.model_dir(ensemble.model.name)
-
-
-def _limits_told(layout: Layout) -> dict[str, str]:
-    """What the client splits rankings by, beside the texts that ``encode`` takes."""
-    most = layout.max_candidates
-    return {} if most is None else {MAX_CANDIDATES: str(most)}
-
-
-def _write_json(file: Path, value: Any) -> None:
-    file.write_text(json.dumps(value, ensure_ascii=False, default=_plain), "utf-8")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} is not JSON")
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    (directory / REPORT).write_text('{"finished": false}', "utf-8")

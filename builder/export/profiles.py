@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from builder.export.layout import MAX_CANDIDATES, Layout
+from builder.export.layout import Layout
 from model_repository.core.contract import ModelSpec, TensorSpec
 
 Shape = tuple[int, ...]
 
 _USUAL_ROWS: Final = 16
-"""Batch of texts that the encoder's kernels are chosen for."""
-_USUAL_CANDIDATES: Final = 100
+"""Batch of texts or users that kernels are chosen for."""
 
 
 @dataclass(frozen=True)
@@ -36,24 +35,20 @@ Profile = Mapping[str, Bounds]
 
 
 def profiles(spec: ModelSpec, layout: Layout) -> tuple[Profile, ...]:
-    """The optimisation profiles of a model.
+    """The optimisation profiles of a network.
 
-    One for each bucket of text lengths, with that length and no other: the tokenizer pads to it
-    anyhow, and a request then fits one profile only. Triton's choice among several that fit cannot
-    be relied on: it takes the distance to the usual shape, and reads the axes one place off
-    (``tensorrt_backend``, ``EvaluateTensorRTContext``). A model without texts has one profile.
+    One for each length that texts or histories are padded to, with that length and no other: a
+    request then fits one profile only. Triton's choice among several that fit cannot be relied on:
+    it takes the distance to the usual shape, and reads the axes one place off
+    (``tensorrt_backend``, ``EvaluateTensorRTContext``).
     """
-    if not any("L" in tensor.dims for tensor in spec.inputs):
-        return (_profile(spec, layout, None),)
-    return tuple(_profile(spec, layout, length) for length in layout.length_buckets)
+    return tuple(_profile(spec, layout, length) for length in layout.lengths(spec))
 
 
 def whole_range(spec: ModelSpec, layout: Layout) -> Profile:
-    """One profile for every length of text, for runtimes that take a single one."""
-    first, last = (
-        _profile(spec, layout, length)
-        for length in (layout.length_buckets[0], layout.length_buckets[-1])
-    )
+    """One profile for every length, for runtimes that take a single one."""
+    found = profiles(spec, layout)
+    first, last = found[0], found[-1]
     return {
         name: Bounds(first[name].smallest, first[name].usual, last[name].largest) for name in first
     }
@@ -74,21 +69,11 @@ def to_json(found: tuple[Profile, ...]) -> list[dict[str, dict[str, list[int]]]]
     ]
 
 
-def _profile(spec: ModelSpec, layout: Layout, length: int | None) -> Profile:
-    ranges: dict[str, tuple[int, int, int]] = {
-        "R": (1, min(_USUAL_ROWS, layout.max_rows) if spec.batched else 1, layout.max_rows),
-        "H": (layout.min_slots, max(1, layout.max_history // 2), layout.max_history),
-        "E": (layout.min_slots, min(layout.max_history, layout.items), layout.items),
-        "N": _candidates(layout),
-    }
-    if length is not None:
-        ranges["L"] = (length, length, length)
+def _profile(spec: ModelSpec, layout: Layout, length: int) -> Profile:
+    most = layout.most(spec)
+    ranges = dict.fromkeys(("L", "H"), (length, length, length))
+    ranges |= dict.fromkeys(("R", "U"), (1, min(_USUAL_ROWS, most), most))
     return {tensor.name: _bounds(tensor, ranges, layout) for tensor in spec.inputs}
-
-
-def _candidates(layout: Layout) -> tuple[int, int, int]:
-    most = layout.max_candidates or MAX_CANDIDATES
-    return layout.min_slots, min(_USUAL_CANDIDATES, most), most
 
 
 def _bounds(

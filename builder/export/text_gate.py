@@ -17,11 +17,14 @@ from builder.data.splits import Holdout
 from builder.errors import GateError
 from builder.evaluation.ranking import user_chunk
 from builder.export.ranking_gate import CUTOFF, RankingFigure
-from builder.model.neighbourhood import Neighbourhood
+from builder.model.neighbourhood import served_neighbourhood
 from builder.model.recommender import Recommender
+from model_repository.core.items import weigh
 
 _OTHERS: Final = 99
 _DRAWS: Final = 10
+_ROWS: Final = 1_000
+"""Texts that neighbours are sought for at a time."""
 
 
 def check_texts(
@@ -61,9 +64,16 @@ def check_texts(
 
 def _placed(model: Recommender) -> sparse.csr_array:
     """FP32 [n, n]: what each item, taken for a new text, is the mean of."""
-    neighbours, weights = Neighbourhood.served(model).of_texts(
-        model.text_vectors.numpy(), unseen=True
-    )
+    nearby = served_neighbourhood(model)
+    directions = nearby.directions_of(model.text_vectors.numpy())
+    found = []
+    for start in range(0, len(directions), _ROWS):
+        alike = directions[start : start + _ROWS] @ nearby.directions.T
+        # No item is a neighbour of its own.
+        own = np.arange(start, start + len(alike))[:, np.newaxis] == nearby.items
+        found.append(weigh(np.where(own, alike.min(axis=1, keepdims=True), alike)))
+    places, weights = (np.concatenate(each) for each in zip(*found, strict=True))
+    neighbours = nearby.items[places]
     items, keep = neighbours.shape
     where = (np.repeat(np.arange(items), keep), neighbours.ravel())
     return sparse.csr_array((weights.ravel(), where), shape=(items, items))

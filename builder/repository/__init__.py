@@ -19,7 +19,7 @@ from builder.repository.manifest import (
     VersionRecord,
     read_manifest,
 )
-from builder.repository.publish import Staging, activate, stage
+from builder.repository.publish import Staging, activate, link_file, stage
 
 __all__ = [
     "DEFAULT_REPOSITORY",
@@ -36,6 +36,7 @@ __all__ = [
     "check_graph",
     "ensemble_config",
     "from_text",
+    "link_file",
     "read_manifest",
     "stage",
     "step_config",

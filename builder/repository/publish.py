@@ -23,7 +23,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,13 +79,20 @@ class Staging:
         (self.model_dir(config.name) / CONFIG).write_text(to_text(config), "utf-8")
         self._configs[config.name] = config
 
-    def hashes(self, models: Iterable[str]) -> dict[str, str]:
-        """Return the SHA-256 of every file of this version of `models`, by ``model/path``."""
+    def hashes(self) -> dict[str, str]:
+        """Return the SHA-256 of every file of this version, by ``model/path``."""
+        known: dict[tuple[int, int], str] = {}  # models share files, which are read once
+
+        def digest(file: Path) -> str:
+            status = file.stat()
+            key = status.st_dev, status.st_ino
+            if key not in known:
+                known[key] = hashlib.sha256(file.read_bytes()).hexdigest()
+            return known[key]
+
         return {
-            f"{model}/{file.relative_to(self.model_dir(model))}": hashlib.sha256(
-                file.read_bytes()
-            ).hexdigest()
-            for model in models
+            f"{model}/{file.relative_to(self.model_dir(model))}": digest(file)
+            for model in sorted(path.name for path in self._root.iterdir())
             for file in sorted(self.model_dir(model).rglob("*"))
             if file.is_file()
         }
@@ -268,14 +275,15 @@ def _link(source: Path, destination: Path) -> None:
             destination,
             symlinks=True,
             ignore=shutil.ignore_patterns(_CACHE),
-            copy_function=_link_file,
+            copy_function=link_file,
         )
     else:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        _link_file(source, destination)
+        link_file(source, destination)
 
 
-def _link_file(source: str | Path, destination: str | Path) -> None:
+def link_file(source: str | Path, destination: str | Path) -> None:
+    """Hard-link a file, or copy it where the file system knows no such links."""
     try:
         os.link(source, destination, follow_symlinks=False)
     except OSError as error:

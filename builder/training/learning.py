@@ -22,7 +22,6 @@ from builder.data.vectors import side_by_side
 from builder.evaluation.ranking import rank_holdout
 from builder.evaluation.report import labelled_logits
 from builder.model.calibration import fit_calibration
-from model_repository.core.calibration import Calibration
 from builder.model.cold_items import stand_in
 from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.linear import LinearTerm
@@ -42,6 +41,7 @@ from builder.training.progress import Round, nobody
 from builder.training.text_vectors import FrozenTextVectors, TunedTextVectors
 from builder.training.trainer import run_stage
 from builder.training.windows import Windows
+from model_repository.core.calibration import Calibration
 
 log = logging.getLogger(__name__)
 

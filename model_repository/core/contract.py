@@ -142,7 +142,7 @@ RANK_TEXTS: Final = ModelSpec(
     inputs=(_required(HISTORY_TEXT), _required(CANDIDATE_TEXT), *_CIRCUMSTANCES),
     outputs=(INTEREST, LOGIT, TRUNCATED),
 )
-"""``rank`` for requests made of texts alone, in the ensemble layout: tokenizer, encoder, adapter."""
+"""``rank`` for requests made of texts alone, an ensemble of tokenizer, encoder and adapter."""
 
 # The networks.
 ENCODER: Final = ModelSpec("encoder", inputs=(INPUT_IDS,), outputs=(VECTOR,), batched=True)
@@ -236,6 +236,8 @@ ON_UNKNOWN: Final = OptionSpec(
     choices=("error", "skip"),
 )
 INCLUDE_SEEN: Final = OptionSpec(
-    "include_seen", False, "whether items of the history may be recommended again"
+    "include_seen",
+    default=False,
+    meaning="whether items of the history may be recommended again",
 )
 OPTIONS: Final = (TOP_K, ON_UNKNOWN, INCLUDE_SEEN)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
@@ -63,16 +62,10 @@ class UserHandler:
         found: list[UserRequest | Exception] = [
             attempt(self._reader.read, request) for request in requests
         ]
-        prompt = [
-            each for each in found if not isinstance(each, Exception) and not each.texts
-        ]
+        prompt = [each for each in found if not isinstance(each, Exception) and not each.texts]
         answers = iter(attempt_together(self._answer, prompt))
         return [
-            each
-            if isinstance(each, Exception)
-            else Later(each)
-            if each.texts
-            else next(answers)
+            each if isinstance(each, Exception) else Later(each) if each.texts else next(answers)
             for each in found
         ]
 
@@ -83,9 +76,7 @@ class UserHandler:
     def answer_rows(self, request: Request, vectors: Floats) -> Tensors:
         """The answer to a request whose texts are encoded: rows FP32 [R, h] of ``vectors``."""
         read = self._reader.read_rows(request)
-        fresh = self._scorer.catalogue.neighbourhood.place(
-            vectors, self._scorer.catalogue.vectors
-        )
+        fresh = self._scorer.catalogue.neighbourhood.place(vectors, self._scorer.catalogue.vectors)
         (answer,) = self._scored([_User(read, read.history, read.candidates, 0)], fresh)
         return answer
 
@@ -117,18 +108,14 @@ class UserHandler:
             for user, answer in zip(users, self._answers(users, found, fresh), strict=True)
         ]
 
-    def _answers(
-        self, requests: Sequence[_User], users: Users, fresh: NewItems
-    ) -> list[Tensors]:
+    def _answers(self, requests: Sequence[_User], users: Users, fresh: NewItems) -> list[Tensors]:
         raise NotImplementedError
 
 
 class Rank(UserHandler):
     """INTEREST and LOGIT [1, N] of the candidates of each request."""
 
-    def _answers(
-        self, requests: Sequence[_User], users: Users, fresh: NewItems
-    ) -> list[Tensors]:
+    def _answers(self, requests: Sequence[_User], users: Users, fresh: NewItems) -> list[Tensors]:
         scored = [
             self._scorer.rank(users, place, each.candidates, fresh)
             for place, each in enumerate(requests)

@@ -75,15 +75,15 @@ class ProfileReader:
                 known = ", ".join(self._columns)
                 known = f"its columns are {known}" if known else "it was trained without any"
                 raise InvalidRequest(
-                    f"{PROFILE.name}[0] gives {_show(name)} the value {_show(value)}, and the model knows "
-                    f"no such column; {known}"
+                    f"{PROFILE.name}[0] gives {_show(name)} the value {_show(value)}, and the "
+                    f"model knows no such column; {known}"
                 )
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, (str, int, float)):
                 raise InvalidRequest(
-                    f"{PROFILE.name}[0] gives {_show(name)} the value {_show(value)}; send a string or a "
-                    "number"
+                    f"{PROFILE.name}[0] gives {_show(name)} the value {_show(value)}; send a "
+                    "string or a number"
                 )
             place, id_of = self._columns[name]
             found[place] = id_of(value)

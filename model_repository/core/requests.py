@@ -125,13 +125,13 @@ class RequestReader:
         known = self._ids.indices(ids)
         texts = _column(tensors, HISTORY_TEXT, HISTORY, len(ids))
         usable = [
-            place
-            for place, index in enumerate(known)
-            if index is not None or texts[place].strip()
+            place for place, index in enumerate(known) if index is not None or texts[place].strip()
         ]
         kept = usable[-self._settings.max_history :]
         slots = [
-            rows.slot(texts[place], HISTORY_TEXT, place) if (index := known[place]) is None else index
+            rows.slot(texts[place], HISTORY_TEXT, place)
+            if (index := known[place]) is None
+            else index
             for place in kept
         ]
         history = self._history(tensors, HISTORY, len(ids), slots, kept)

@@ -15,6 +15,7 @@ import triton_python_backend_utils as pb_utils
 from ..core.batch import Handler, Later, Outcome, Request
 from ..core.errors import InvalidRequest
 from .bytes_reader import read_bytes
+from .libraries import check_libraries
 
 pb_utils.deserialize_bytes_tensor = read_bytes
 
@@ -41,10 +42,13 @@ class TritonPythonModel:
     def initialize(self, args: Mapping[str, str]) -> None:
         self._name: str = json.loads(args["model_config"])["name"]
         module, function = LOADERS[self._name]
+        directory = Path(args["model_repository"]) / args["model_version"]
+        for difference in check_libraries(directory):
+            pb_utils.Logger.log_warn(f"{self._name}: {difference}")
         load: Callable[[Path, str], Handler] = getattr(
             import_module(f".{module}", __package__), function
         )
-        self._handler = load(Path(args["model_repository"]) / args["model_version"], self._name)
+        self._handler = load(directory, self._name)
         self._pool = ThreadPoolExecutor(_LATER_AT_ONCE)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.batch import Handler, Outcome, Prompt, Request, Tensors, attempt
+from ..core.batch import Outcome, Prompt, Request, Tensors, attempt
 from ..core.contract import (
     CANDIDATE_ROW,
     CANDIDATE_TEXT,
@@ -63,7 +63,7 @@ class _Plan:
     rows: Tensors
 
 
-def load(directory: Path, model: str) -> Handler:  # noqa: ARG001
+def load(directory: Path, model: str) -> RequestTokenizer:  # noqa: ARG001
     settings = TokenizerSettings(**json.loads((directory / "settings.json").read_text("utf-8")))
     tokenizer = TextTokenizer(directory / "tokenizer.json", settings.length_buckets[-1])
     return RequestTokenizer(settings, tokenizer)

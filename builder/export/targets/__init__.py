@@ -8,7 +8,7 @@ from typing import Final
 from builder.export.targets.base import Built, Check, Compiler, Target
 from builder.export.targets.embedded import Embedded
 from builder.export.targets.onnxruntime import OnnxRuntime
-from builder.export.targets.options import TargetOptions
+from builder.export.targets.options import FusedOptions, TargetOptions
 from builder.export.targets.tensorrt import TensorRT, TensorRTRTX
 
 TARGETS: Final[Mapping[str, type[Target]]] = {
@@ -18,4 +18,13 @@ TARGETS: Final[Mapping[str, type[Target]]] = {
 }
 CHECKS: Final[Mapping[str, type[Check]]] = {"tensorrt-rtx": TensorRTRTX}
 
-__all__ = ["CHECKS", "TARGETS", "Built", "Check", "Compiler", "Target", "TargetOptions"]
+__all__ = [
+    "CHECKS",
+    "TARGETS",
+    "Built",
+    "Check",
+    "Compiler",
+    "FusedOptions",
+    "Target",
+    "TargetOptions",
+]

@@ -17,10 +17,9 @@ from typing import Any, Protocol
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from builder.export.graphs import LinearForm
 from builder.export.layout import Layout
-from builder.export.parity import Bound, Engine
-from builder.export.targets.options import FusedOptions, TargetOptions
+from builder.export.parity import Engine
+from builder.export.targets.options import FusedOptions, IndexName, TargetOptions
 from builder.progress import Progress, silent
 from model_repository.core.contract import ModelSpec
 
@@ -59,21 +58,21 @@ class Compiler(Protocol):
     ----------
     options
         Names of the fields of `TargetOptions` that it reads.
-    linear_form
-        The form of the linear term that its runtime takes.
-    bounded
-        Its engines take neither empty tensors nor tensors of any length, see `Layout`.
     parity, ranking_loss
         The bounds that it is held to.
+    fused
+        A recommender's networks run inside ``rank``, ``recommend`` and ``encode``, as this says,
+        see `builder.export.recommender`; None: they are models of their own.
     """
 
     name: str
     summary: str
     options: frozenset[str]
-    linear_form: LinearForm
-    bounded: bool
-    parity: Bound
+    parity: float
     ranking_loss: float
+
+    @property
+    def fused(self) -> FusedOptions | None: ...
 
     def __init__(self, options: TargetOptions | None = None) -> None: ...
 
@@ -109,13 +108,15 @@ class Target(Compiler, Protocol):
 
     Attributes
     ----------
-    fused
-        A recommender's models are one Python process each, as this says, see
-        `builder.export.fused`; None: they are ensembles of steps.
+    index
+        How ``recommend`` searches the catalogue.
     """
 
-    @property
-    def fused(self) -> FusedOptions | None: ...
+    index: IndexName
+
+    def chosen(self) -> dict[str, Any]:
+        """The options that it was given, by name, as JSON values."""
+        ...
 
     def load(self, spec: ModelSpec, directory: Path) -> Engine:
         """Load what `build` wrote, from where Triton will read it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 from pathlib import Path
@@ -11,15 +10,14 @@ from typing import Any, Final
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from builder.export.graphs import LinearForm
 from builder.export.layout import Layout
-from builder.export.parity import Bound, Engine
+from builder.export.parity import FLOAT, Engine
+from builder.export.serving_code import install, write_json
 from builder.export.targets.base import Built
 from builder.export.targets.options import FusedOptions, TargetOptions
 from builder.progress import Progress, silent
 from builder.repository import DynamicBatching, step_config
-from model_repository.core.contract import ModelSpec
-from model_repository.steps import install_step
+from model_repository.core.contract import USER_ENCODER, ModelSpec
 
 GRAPH: Final = "model.onnx"
 
@@ -30,16 +28,13 @@ class Embedded:
     name = "embedded"
     summary = "ONNX Runtime in Triton's Python backend; any machine, no GPU, no container"
     options = frozenset({"layout", "engine", "precision", "index"})
-    linear_form: LinearForm = "scatter_add"
-    bounded = False
-    parity = Bound()
+    parity = FLOAT
 
     def __init__(self, options: TargetOptions | None = None) -> None:
-        chosen = options or TargetOptions()
+        self._options = chosen = options or TargetOptions()
+        self.index = chosen.index
         self.fused = (
-            FusedOptions(chosen.engine, chosen.precision, chosen.index)
-            if chosen.layout == "fused"
-            else None
+            FusedOptions(chosen.engine, chosen.precision) if chosen.layout == "fused" else None
         )
         self.ranking_loss = 0.001 if chosen.precision == "fp32" else 0.005
 
@@ -57,10 +52,9 @@ class Embedded:
         *,
         progress: Progress = silent,  # noqa: ARG002
     ) -> Built:
-        install_step(spec.name, directory)
+        install(directory, ["onnxruntime"])
         shutil.copyfile(onnx_file, directory / GRAPH)
-        settings = {"threads": _threads(spec)}
-        (directory / "settings.json").write_text(json.dumps(settings, indent=2), "utf-8")
+        write_json(directory / "settings.json", {"threads": _threads(spec)})
         return Built(directory / GRAPH)
 
     def load(self, spec: ModelSpec, directory: Path) -> Engine:
@@ -74,9 +68,12 @@ class Embedded:
             backend="python",
             version=version,
             sizes=layout.sizes,
-            max_batch_size=layout.max_rows if spec.batched else 0,
-            batching=DynamicBatching() if spec.batched else None,
+            max_batch_size=layout.most(spec),
+            batching=DynamicBatching(),
         )
+
+    def chosen(self) -> dict[str, Any]:
+        return self._options.chosen(self.options)
 
     def describe(self) -> dict[str, Any]:
         import onnxruntime
@@ -90,5 +87,5 @@ class Embedded:
 
 
 def _threads(spec: ModelSpec) -> int | None:
-    """All cores for BERT; the small graphs are done before a second thread wakes."""
-    return os.cpu_count() if spec.batched else 1
+    """All cores for BERT; the network over events is done before a second thread wakes."""
+    return 1 if spec is USER_ENCODER else os.cpu_count()

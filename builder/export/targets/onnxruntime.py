@@ -14,18 +14,19 @@ from typing import Any, Final
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from builder.export.graphs import LinearForm
 from builder.export.half import convert_to_half
 from builder.export.layout import Layout
-from builder.export.parity import HALF, Bound, Engine
+from builder.export.parity import FLOAT, HALF, Engine
 from builder.export.profiles import Shape, whole_range
 from builder.export.targets.base import Built
 from builder.export.targets.options import TargetOptions
 from builder.progress import Progress, silent
 from builder.repository import Accelerator, DynamicBatching, Gpu, step_config
-from model_repository.core.contract import ModelSpec
+from model_repository.core.contract import USER_ENCODER, ModelSpec
 
 GRAPH: Final = "model.onnx"
+_INSTANCES: Final = 2
+"""Of a network over texts, on the CPU; each has the weights in memory."""
 
 
 class OnnxRuntime:
@@ -33,16 +34,15 @@ class OnnxRuntime:
 
     name = "onnxruntime"
     summary = "Triton's ONNX Runtime backend in its container; CPU, or a GPU with --device"
-    options = frozenset({"device"})
+    options = frozenset({"device", "index"})
     fused = None
-    bounded = True
-    """Not known to fail: nothing here can run the backend with an empty tensor."""
 
     def __init__(self, options: TargetOptions | None = None) -> None:
-        self._device = (options or TargetOptions()).device
+        self._options = options or TargetOptions()
+        self._device = self._options.device
+        self.index = self._options.index
         gpu = self._device != "cpu"
-        self.linear_form: LinearForm = "rows" if gpu else "scatter_add"
-        self.parity = HALF if gpu else Bound()
+        self.parity = HALF if gpu else FLOAT
         self.ranking_loss = 0.005 if gpu else 0.001
 
     def missing(self) -> str | None:
@@ -78,18 +78,21 @@ class OnnxRuntime:
             backend="onnxruntime",
             version=version,
             sizes=layout.sizes,
-            max_batch_size=layout.max_rows if spec.batched else 0,
-            batching=DynamicBatching() if spec.batched else None,
+            max_batch_size=layout.most(spec),
+            batching=DynamicBatching(),
+            # Threads of one run would spin while there is nothing to do, and the backend has no
+            # option against it. So a run has one thread, and several run side by side.
+            instances=1 if spec is USER_ENCODER or self._device != "cpu" else _INSTANCES,
             gpu=None
             if self._device == "cpu"
             else Gpu(accelerators=self._accelerators(spec, layout)),
-            # 0 lets BERT have every core; the small graphs are done before a second thread wakes.
-            parameters={"intra_op_thread_count": "0" if spec.batched else "1"}
-            if self._device == "cpu"
-            else None,
+            parameters={"intra_op_thread_count": "1"} if self._device == "cpu" else None,
         )
         config.platform = "onnxruntime_onnx"
         return config
+
+    def chosen(self) -> dict[str, Any]:
+        return self._options.chosen(self.options)
 
     def describe(self) -> dict[str, Any]:
         import onnxruntime

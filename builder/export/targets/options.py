@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from builder.errors import ConfigError
 
@@ -32,7 +32,6 @@ class FusedOptions:
 
     engine: EngineName
     precision: Precision
-    index: IndexName
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class TargetOptions:
         What BERT computes in, in the fused layout: ``bf16`` with OpenVINO on processors that have
         instructions for it, ``int8`` with ONNX Runtime and weights quantised for each channel.
     index
-        How the fused ``recommend`` searches the catalogue: all of it (``exact``), with an index of
+        How ``recommend`` searches the catalogue: all of it (``exact``), with an index of
         FAISS (``approximate``), or whichever suits its size (``auto``).
     """
 
@@ -95,8 +94,6 @@ class TargetOptions:
             problems.append(f"--precision {self.precision} takes --engine {wanted}")
         if self.layout == "ensemble" and (self.engine, self.precision) != ("onnxruntime", "fp32"):
             problems.append("--engine and --precision are for --layout fused")
-        if self.layout == "ensemble" and self.index != "auto":
-            problems.append("--index is for --layout fused")
         if self.optimization_level not in _LEVELS:
             problems.append(f"--optimization-level {self.optimization_level}: must be 0 to 5")
         if self.workspace_mib < 1:
@@ -108,6 +105,13 @@ class TargetOptions:
             )
         if problems:
             raise ConfigError("; ".join(problems))
+
+    def chosen(self, names: frozenset[str]) -> dict[str, Any]:
+        """The values of these options, as JSON has them."""
+        values = {name: getattr(self, name) for name in sorted(names)}
+        return {
+            name: str(value) if isinstance(value, Path) else value for name, value in values.items()
+        }
 
     def changed(self) -> frozenset[str]:
         """Names of the options that are not at their default."""

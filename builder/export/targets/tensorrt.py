@@ -18,8 +18,7 @@ from typing import Any, Final
 import torch
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from builder.errors import ConfigError, ExportError
-from builder.export.graphs import LinearForm
+from builder.errors import ExportError
 from builder.export.half import SINGLE_OPS, convert_to_half
 from builder.export.layout import Layout
 from builder.export.parity import HALF, Engine
@@ -36,9 +35,6 @@ PLAN: Final = "model.plan"
 REPORT: Final = "layers.json"
 GRAPH: Final = "graph.onnx"
 
-_MOST_BEST: Final = 3840
-"""Largest K of TensorRT's TopK."""
-
 _PACKAGES: Final = "tensorrt==11.2.1.2 (Triton 26.08) or tensorrt==10.16.1.11 (Triton 26.05)"
 _QUEUE: Final = QueuePolicy(max_requests=1024)
 
@@ -47,13 +43,13 @@ class _Engines:
     """What the two have in common."""
 
     module: str
-    linear_form: LinearForm = "rows"
-    bounded = True
+    fused = None
     parity = HALF
     ranking_loss = 0.005
 
     def __init__(self, options: TargetOptions | None = None) -> None:
         self._options = options or TargetOptions()
+        self.index = self._options.index
 
     def _import(self) -> Any:
         return importlib.import_module(self.module)
@@ -70,11 +66,6 @@ class _Engines:
         progress: Progress,
     ) -> Built:
         """Write the FP16 graph and its engine."""
-        if layout.retrieved > _MOST_BEST:
-            raise ConfigError(
-                f"--max-top-k {layout.retrieved}: TensorRT ranks at most {_MOST_BEST} items; ask "
-                "for fewer, or export with --target onnxruntime or embedded"
-            )
         precision = convert_to_half(onnx_file, graph)
         shapes = profiles(spec, layout)
         trt = self._import()
@@ -115,9 +106,9 @@ class TensorRT(_Engines):
     name = "tensorrt"
     module = "tensorrt"
     summary = "TensorRT FP16 engines; built on the GPU that serves, in Triton's container"
-    fused = None
     options = frozenset(
         {
+            "index",
             "optimization_level",
             "workspace_mib",
             "timing_cache",
@@ -178,7 +169,7 @@ class TensorRT(_Engines):
 
     def config(self, spec: ModelSpec, layout: Layout, version: int) -> ModelConfig:
         found = profiles(spec, layout)
-        batches = _batches(layout.max_rows)
+        batches = _batches(layout.most(spec))
         graphs = [
             CudaGraph(rows, fewer + 1, {name: bounds.usual[1:] for name, bounds in profile.items()})
             for profile in found
@@ -189,18 +180,18 @@ class TensorRT(_Engines):
             backend="tensorrt",
             version=version,
             sizes=layout.sizes,
-            max_batch_size=layout.max_rows if spec.batched else 0,
-            batching=DynamicBatching(preferred_batch_sizes=batches, queue=_QUEUE)
-            if spec.batched
-            else None,
+            max_batch_size=layout.most(spec),
+            batching=DynamicBatching(preferred_batch_sizes=batches, queue=_QUEUE),
             gpu=Gpu(
                 profiles=tuple(str(number) for number in range(len(found))),
-                # The other models' shapes vary freely; a graph would fit hardly any request.
-                graphs=tuple(graphs) if spec.batched else (),
+                graphs=tuple(graphs),
             ),
         )
         config.platform = "tensorrt_plan"
         return config
+
+    def chosen(self) -> dict[str, Any]:
+        return self._options.chosen(self.options)
 
     def describe(self) -> dict[str, Any]:
         major, minor = torch.cuda.get_device_capability()

@@ -25,9 +25,7 @@ STAGES: Final[Sequence[Stage]] = (Seen(), Excluded())
 
 def mask(request: UserRequest, catalogue: Catalogue) -> Indices:
     """The items INT32 [E] that must not be recommended, each once."""
-    masks = [
-        stage.mask(request, catalogue) for stage in STAGES if stage.applies(request.options)
-    ]
+    masks = [stage.mask(request, catalogue) for stage in STAGES if stage.applies(request.options)]
     return np.unique(np.concatenate(masks)) if masks else np.zeros(0, np.int32)
 
 
@@ -35,9 +33,7 @@ def wanted(request: UserRequest) -> int:
     """How many candidates the stages ask for."""
     top_k: int = request.options[TOP_K.name]
     asked = [
-        stage.wanted(request.options, top_k)
-        for stage in STAGES
-        if stage.applies(request.options)
+        stage.wanted(request.options, top_k) for stage in STAGES if stage.applies(request.options)
     ]
     return max([top_k, *asked])
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from builder.errors import ExportError, GateError
 from builder.export.targets.options import IndexName
 from builder.progress import Progress, silent
-from model_repository.item_index import INDEX_FILE, ItemIndex, on_sphere, queries
+from model_repository.engines.item_index import ItemIndex, on_sphere, queries
+from model_repository.steps.user_models import INDEX_FILE
 
 AUTO_FROM: Final = 50_000
 """Items from which ``--index auto`` takes the index."""
@@ -72,10 +73,10 @@ def takes_index(choice: IndexName, items: int) -> bool:
 def write_index(
     directory: Path, states: NDArray[np.float32], *, progress: Progress = silent
 ) -> IndexFigure:
-    """Write ``index.faiss`` beside what `InterestModel` reads, and hold it to exact search.
+    """Write ``index.faiss`` beside what `load_scorer` reads, and hold it to exact search.
 
-    ``states`` FP32 [U, d] are those of real users, as `InterestModel` computes them. A search reads
-    as few lists as find enough of what they are to find.
+    ``states`` FP32 [U, d] are those of real users, as the served network computes them. A search
+    reads as few lists as find enough of what they are to find.
 
     Raises
     ------
@@ -124,7 +125,8 @@ def write_index(
     faiss.write_index(index, str(directory / INDEX_FILE))
     # What is served, as it is served.
     served = ItemIndex(directory / INDEX_FILE)
-    recall = _recall([served.nearest(state, wanted) for state in states], expected)
+    found = [served.nearest(state, wanted) for state in states]
+    recall = _recall([[] if few is None else few for few in found], expected)
     progress("build index", 3, 3)
     seconds = round(time.perf_counter() - began, 2)
     figure = IndexFigure(lists, probes, len(states), recall, RECALL, seconds)
@@ -138,7 +140,7 @@ def write_index(
     return figure
 
 
-def _recall(found: Iterable[NDArray[Any]], expected: Iterable[NDArray[Any]]) -> float:
+def _recall(found: Iterable[ArrayLike], expected: Iterable[NDArray[Any]]) -> float:
     """Part of the expected indices [k] of each user that was found, the mean over users."""
     return float(
         np.mean([np.isin(best, some).mean() for some, best in zip(found, expected, strict=True)])

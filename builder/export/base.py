@@ -1,0 +1,123 @@
+"""What an export works on: a recommender or a classifier, with the models that it becomes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from builder.export.index_gate import IndexFigure
+from builder.export.layout import Layout
+from builder.export.onnx import export_onnx
+from builder.export.parity import Engine, ParityFigure
+from builder.export.ranking_gate import RankingFigure
+from builder.export.targets import Built, Compiler, Target
+from builder.progress import Progress, silent
+from builder.repository.family import Family
+from builder.repository.publish import Staging
+from model_repository.core.contract import ModelSpec
+
+DirectoryOf = Callable[[str], Path]
+"""The directory of a model's version, by the model's name."""
+
+EngineOf = Callable[[ModelSpec], Engine]
+"""The compiled engine of a network."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the gates found.
+
+    Attributes
+    ----------
+    parity
+        Differences from PyTorch.
+    ranking
+        What users get; None for a classifier.
+    texts
+        What users get of new texts, where BERT is of reduced precision.
+    index
+        What an index finds, where there is one.
+    """
+
+    parity: list[ParityFigure]
+    ranking: RankingFigure | None = None
+    texts: RankingFigure | None = None
+    index: IndexFigure | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Exportable:
+    """Base of the families.
+
+    Attributes
+    ----------
+    family
+        What a repository with it holds.
+    source
+        Where it comes from: a directory or a hub name.
+    layout
+        The sizes and limits of the version.
+    graphs
+        The networks, by their place in the contract.
+    """
+
+    family: Family
+
+    def __init__(self, source: str, layout: Layout, graphs: Mapping[ModelSpec, nn.Module]) -> None:
+        self.source = source
+        self.layout = layout
+        self.graphs = graphs
+
+    def compile(
+        self, compiler: Compiler, directory_of: DirectoryOf, *, progress: Progress = silent
+    ) -> dict[str, Built]:
+        """Export each network to ONNX and compile it into the directory of its model."""
+        built = {}
+        with tempfile.TemporaryDirectory() as scratch:
+            for done, (spec, graph) in enumerate(self.graphs.items()):
+                progress("export graphs", done, len(self.graphs))
+                onnx_file = Path(scratch) / f"{spec.name}.onnx"
+                export_onnx(graph, spec, self.layout.sizes, onnx_file)
+                built[spec.name] = compiler.build(
+                    onnx_file, spec, self.layout, directory_of(spec.name), progress=progress
+                )
+            progress("export graphs", len(self.graphs), len(self.graphs))
+        return built
+
+    def write(self, target: Target, staging: Staging, *, progress: Progress = silent) -> None:
+        """Write the models that are no networks, and every configuration."""
+        raise NotImplementedError
+
+    def engine_of(self, target: Target, directory_of: DirectoryOf) -> EngineOf:
+        """The engines that `compile` wrote, loaded from where Triton will read them."""
+        return lambda spec: target.load(spec, directory_of(spec.name))
+
+    def hold(
+        self,
+        engine_of: EngineOf,
+        compiler: Compiler,
+        directory_of: DirectoryOf | None,
+        *,
+        progress: Progress = silent,
+    ) -> Figures:
+        """Hold the engines to the gates, and what `write` wrote beside them.
+
+        ``directory_of`` is None where nothing was written but the engines.
+
+        Raises
+        ------
+        GateError
+            A figure is outside its bound.
+        """
+        raise NotImplementedError
+
+    def details(self) -> dict[str, Any]:
+        """What else the manifest tells of the version."""
+        return {}

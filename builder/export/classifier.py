@@ -1,0 +1,128 @@
+"""The export of a sequence classifier."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from builder.classifier.checkpoint import Classifier, load_classifier, load_examples
+from builder.export.base import DirectoryOf, EngineOf, Exportable, Figures
+from builder.export.classifier_gates import check_texts, samples
+from builder.export.graphs import ClassifierGraph
+from builder.export.grids import classifier_inputs
+from builder.export.layout import Layout, Limits
+from builder.export.parity import check_parity, in_values
+from builder.export.serving_code import install, write_json
+from builder.export.targets import Compiler, Target
+from builder.progress import Progress, silent
+from builder.repository import DynamicBatching, Staging, ensemble_config, step_config
+from model_repository.core.contract import ACTIVATION, LABELS, classify_steps
+from model_repository.steps.tokenizer import RequestTokenizer, load
+
+_EXAMPLES: Final = 100
+"""Texts of the checkpoint's own validation data that the gate goes through, at most."""
+_BOUND: Final = {"fp32": 1e-5}
+_REDUCED_PRECISION_BOUND: Final = 1e-2
+
+
+def classifier(source: str, limits: Limits = Limits()) -> ClassifierExport:  # noqa: B008 - frozen
+    """The export of an ``AutoModelForSequenceClassification``, by directory or hub name.
+
+    Of `limits` only ``max_rows`` matters, the texts of one request.
+
+    Raises
+    ------
+    CheckpointError
+        `source` is no classifier that can be served.
+    """
+    found = load_classifier(source)
+    return ClassifierExport(
+        found, Layout.of_classifier(len(found.labels), found.max_length, limits)
+    )
+
+
+class ClassifierExport(Exportable):
+    """A classifier: ``classify`` is an ensemble of its tokenizer and its network."""
+
+    family = "classifier"
+
+    def __init__(self, found: Classifier, layout: Layout) -> None:
+        self._classifier = found
+        self._steps = classify_steps(token_types=found.token_types)
+        self._tokenizer, self._network = self._steps.steps
+        super().__init__(_origin(found.source), layout, {self._network: ClassifierGraph(found)})
+
+    def write(self, target: Target, staging: Staging, *, progress: Progress = silent) -> None:  # noqa: ARG002
+        directory = staging.model_dir(self._tokenizer.name)
+        install(directory, ["tokenizers"])
+        self._write_tokenizer(directory)
+        staging.write_config(
+            step_config(
+                self._tokenizer,
+                backend="python",
+                version=staging.version,
+                sizes=self.layout.sizes,
+                max_batch_size=self.layout.most(self._tokenizer),
+                batching=DynamicBatching(),
+            )
+        )
+        staging.write_config(target.config(self._network, self.layout, staging.version))
+        staging.write_config(
+            ensemble_config(
+                self._steps,
+                version=staging.version,
+                sizes=self.layout.sizes,
+                max_batch_size=self.layout.most(self._steps.model),
+                parameters={
+                    LABELS: json.dumps(self._classifier.labels, ensure_ascii=False),
+                    ACTIVATION: self._classifier.activation,
+                },
+            )
+        )
+
+    def hold(
+        self,
+        engine_of: EngineOf,
+        compiler: Compiler,
+        directory_of: DirectoryOf | None,
+        *,
+        progress: Progress = silent,
+    ) -> Figures:
+        bound = _BOUND.get(compiler.describe()["precision"], _REDUCED_PRECISION_BOUND)
+        engine, found = engine_of(self._network), self._classifier
+        points = list(classifier_inputs(found, self.layout, self._network))
+        graph = self.graphs[self._network]
+        parity = check_parity(
+            engine, graph, self._network, points, in_values, bound, progress=progress
+        )
+        texts = [*samples(found.max_length), *load_examples(found.source)[:_EXAMPLES]]
+        tokenize = self._served_tokenizer(directory_of)
+        parity.append(check_texts(engine, tokenize, found, texts, bound, progress=progress))
+        return Figures(parity)
+
+    def details(self) -> dict[str, Any]:
+        return {LABELS: list(self._classifier.labels), ACTIVATION: self._classifier.activation}
+
+    def _served_tokenizer(self, directory_of: DirectoryOf | None) -> RequestTokenizer:
+        if directory_of is not None:
+            return load(directory_of(self._tokenizer.name), self._tokenizer.name)
+        with TemporaryDirectory() as scratch:
+            self._write_tokenizer(Path(scratch))
+            return load(Path(scratch), self._tokenizer.name)
+
+    def _write_tokenizer(self, directory: Path) -> None:
+        self._classifier.tokenizer.backend_tokenizer.save(str(directory / "tokenizer.json"))
+        settings = {
+            "length_buckets": self.layout.token_lengths,
+            "pad_id": self._classifier.pad_id,
+            "max_rows": self.layout.limits.max_rows,
+            "token_types": self._classifier.token_types,
+        }
+        write_json(directory / "settings.json", settings)
+
+
+def _origin(source: str) -> str:
+    path = Path(source)
+    return str(path.resolve()) if path.exists() else source

@@ -1,0 +1,369 @@
+"""The export of a recommender, in both layouts.
+
+In the *ensemble* layout the networks are models of their own, and ``rank`` and ``recommend`` ask
+them through Triton. In the *fused* layout each of ``rank``, ``recommend`` and ``encode`` has its
+network in its own process: where the networks run in the Python backend anyway, a hop between
+models costs more than the work itself. The code around the networks is the same.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from builder.data.splits import Holdout
+from builder.data.tables import Catalogue
+from builder.errors import ConfigError
+from builder.export.base import DirectoryOf, EngineOf, Exportable, Figures
+from builder.export.encoder_engine import (
+    GRAPH,
+    REDUCED_BOUNDS,
+    PaddedEncoder,
+    encode_rows,
+    write_encoder,
+)
+from builder.export.graphs import EncoderGraph
+from builder.export.grids import encoder_inputs, user_encoder_inputs
+from builder.export.index_gate import IndexFigure, takes_index, write_index
+from builder.export.layout import Layout, Limits
+from builder.export.onnx import export_onnx
+from builder.export.packing import packed_graph
+from builder.export.parity import Engine, check_parity, in_deviations
+from builder.export.ranking_gate import check_ranking
+from builder.export.serving_code import install, write_json
+from builder.export.targets import Built, Compiler, FusedOptions, Target
+from builder.export.text_gate import check_texts
+from builder.model.checkpoint import load_checkpoint, load_validation
+from builder.model.new_items import with_new_items
+from builder.model.recommender import Recommender, with_text_vectors
+from builder.model.scoring import UserEncoderGraph, catalogue_of, histories_of
+from builder.progress import Progress, silent
+from builder.repository import DynamicBatching, Staging, ensemble_config, link_file, step_config
+from model_repository.core.contract import (
+    ADAPTER,
+    ENCODE,
+    ENCODE_STEPS,
+    ENCODER,
+    PACKED_ENCODER,
+    RANK,
+    RANK_TEXTS_STEPS,
+    RECOMMEND,
+    TOKENIZER,
+    USER_ENCODER,
+    ModelSpec,
+)
+from model_repository.core.scoring import Scorer
+from model_repository.engines.onnx import OnnxEngine
+from model_repository.engines.user_encoder import EngineUserEncoder
+from model_repository.steps.catalogue_files import save_catalogue
+from model_repository.steps.user_models import (
+    SETTINGS,
+    USER_ENCODER_FILE,
+    load_scorer,
+    load_user_encoder,
+)
+
+_TOKENIZER_FILE: Final = "tokenizer.json"
+
+
+def recommender(
+    checkpoint: Path,
+    compiler: Compiler,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    *,
+    new_items: Catalogue | None = None,
+    attributes: tuple[str, ...] = (),
+    progress: Progress = silent,
+) -> RecommenderExport:
+    """The export of a checkpoint, with new items if there are any.
+
+    Raises
+    ------
+    CheckpointError
+        `checkpoint` is not a finished training run.
+    ConfigError
+        The item file had none of the ``attributes``.
+    """
+    model = load_checkpoint(checkpoint)
+    if new_items is not None:
+        model = with_new_items(model, new_items, progress=progress)
+    if unknown := [name for name in attributes if name not in model.catalogue.columns]:
+        raise ConfigError(
+            f"--attributes {','.join(unknown)}: the item file had no such column; its columns "
+            f"are {', '.join(map(str, model.catalogue.columns)) or 'none'}"
+        )
+    layout = Layout.of_recommender(model, limits)
+    validation = load_validation(checkpoint)
+    if compiler.fused is None:
+        return RecommenderExport(checkpoint, model, validation, layout, attributes)
+    return FusedExport(checkpoint, model, validation, layout, attributes, compiler.fused)
+
+
+class RecommenderExport(Exportable):
+    """A recommender whose networks are models of their own."""
+
+    family = "recommender"
+
+    def __init__(
+        self,
+        checkpoint: Path,
+        model: Recommender,
+        validation: Holdout,
+        layout: Layout,
+        attributes: tuple[str, ...],
+    ) -> None:
+        graphs = {
+            ENCODER: EncoderGraph(model.encoder),
+            USER_ENCODER: UserEncoderGraph(model.adapter),
+        }
+        super().__init__(str(checkpoint.resolve()), layout, graphs)
+        self._checkpoint = checkpoint
+        self._model = self._trained = model
+        self._validation = validation
+        self._attributes = attributes
+        self._index: IndexFigure | None = None
+
+    def write(self, target: Target, staging: Staging, *, progress: Progress = silent) -> None:
+        settings = {
+            **self._user_settings(),
+            "lengths": self.layout.event_lengths,
+            "texts": {
+                "lengths": self.layout.token_lengths,
+                "pad_id": self._model.encoder.pad_id,
+            },
+        }
+        self._copy_tokenizer(staging.model_dir(RECOMMEND.name))
+        self._write_user_models(
+            target, staging, (RECOMMEND, RANK, ADAPTER), settings, ["tokenizers"], progress
+        )
+        tokenizer = staging.model_dir(TOKENIZER.name)
+        install(tokenizer, ["tokenizers"])
+        write_json(
+            tokenizer / SETTINGS,
+            {
+                "length_buckets": self.layout.token_lengths,
+                "pad_id": self._model.encoder.pad_id,
+                "max_rows": self.layout.limits.max_rows,
+            },
+        )
+        self._copy_tokenizer(tokenizer)
+        self._configure(staging, TOKENIZER, ragged=True)
+        for spec in self.graphs:
+            staging.write_config(target.config(spec, self.layout, staging.version))
+        for ensemble in (ENCODE_STEPS, RANK_TEXTS_STEPS):
+            staging.model_dir(ensemble.model.name)
+            staging.write_config(
+                ensemble_config(
+                    ensemble,
+                    version=staging.version,
+                    sizes=self.layout.sizes,
+                    max_batch_size=self.layout.most(ensemble.model),
+                )
+            )
+
+    def hold(
+        self,
+        engine_of: EngineOf,
+        compiler: Compiler,
+        directory_of: DirectoryOf | None,
+        *,
+        progress: Progress = silent,
+    ) -> Figures:
+        grids = {
+            ENCODER: encoder_inputs(self._model, self.layout),
+            USER_ENCODER: user_encoder_inputs(self._model, self.layout),
+        }
+        parity = []
+        for spec, graph in self.graphs.items():
+            parity += check_parity(
+                engine_of(spec),
+                graph,
+                spec,
+                list(grids[spec]),
+                in_deviations,
+                self._bound(spec, compiler),
+                progress=progress,
+            )
+        scorer = self._scorer(engine_of(USER_ENCODER), directory_of)
+        ranking = check_ranking(
+            scorer, self._trained, self._validation, bound=compiler.ranking_loss, progress=progress
+        )
+        return Figures(parity, ranking, index=self._index)
+
+    def _scorer(self, user_encoder: Engine, directory_of: DirectoryOf | None) -> Scorer:
+        """What ranks: the files that are published, or the model where nothing is."""
+        encode_users = EngineUserEncoder(user_encoder, self.layout.event_lengths)
+        if directory_of is None:
+            return Scorer(catalogue_of(self._model), encode_users)
+        return load_scorer(directory_of(RECOMMEND.name), encode_users)
+
+    def _bound(self, spec: ModelSpec, compiler: Compiler) -> float:  # noqa: ARG002
+        return compiler.parity
+
+    def _user_settings(self) -> dict[str, Any]:
+        limits = self.layout.limits
+        return {
+            "reader": {
+                "max_rows": limits.max_rows,
+                "max_history": self.layout.max_history,
+                "actions": list(self._model.actions),
+                "max_top_k": limits.max_top_k,
+                "profile": [column.to_dict() for column in self._model.profile],
+            }
+        }
+
+    def _write_user_models(
+        self,
+        target: Target,
+        staging: Staging,
+        specs: tuple[ModelSpec, ...],
+        settings: dict[str, Any],
+        libraries: list[str],
+        progress: Progress,
+    ) -> None:
+        """Models that read users, with the very same files: processes that map them share them."""
+        first, *others = (staging.model_dir(spec.name) for spec in specs)
+        write_json(first / SETTINGS, settings)
+        save_catalogue(first, catalogue_of(self._model, attributes=self._attributes))
+        if takes_index(target.index, len(self._model.catalogue)):
+            libraries = [*libraries, "faiss-cpu"]
+            engine = self.engine_of(target, staging.model_dir)(USER_ENCODER)
+            users = self._scorer(engine, staging.model_dir).users(
+                histories_of(self._validation.histories, self.layout.max_history),
+                profiles=self._validation.histories.profiles,
+            )
+            self._index = write_index(first, users.states, progress=progress)
+        for directory in others:
+            for file in first.iterdir():
+                link_file(file, directory / file.name)
+        for spec in specs:
+            install(staging.model_dir(spec.name), libraries)
+            self._configure(staging, spec, ragged=True)  # histories differ in length
+
+    def _configure(self, staging: Staging, spec: ModelSpec, *, ragged: bool) -> None:
+        staging.write_config(
+            step_config(
+                spec,
+                backend="python",
+                version=staging.version,
+                sizes=self.layout.sizes,
+                max_batch_size=self.layout.most(spec),
+                batching=DynamicBatching(ragged=ragged) if spec.batched else None,
+            )
+        )
+
+    def _copy_tokenizer(self, directory: Path) -> None:
+        source = self._checkpoint / "encoder" / _TOKENIZER_FILE
+        (directory / _TOKENIZER_FILE).write_bytes(source.read_bytes())
+
+
+class FusedExport(RecommenderExport):
+    """A recommender whose networks run in the processes of ``rank``, ``recommend`` and ``encode``.
+
+    With an engine of reduced precision the text vectors that are served are the engine's own, so
+    that neighbours of live texts are sought among vectors of one kind; the item vectors stay the
+    checkpoint's.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Path,
+        model: Recommender,
+        validation: Holdout,
+        layout: Layout,
+        attributes: tuple[str, ...],
+        options: FusedOptions,
+    ) -> None:
+        super().__init__(checkpoint, model, validation, layout, attributes)
+        self._options = options
+
+    def compile(
+        self,
+        compiler: Compiler,  # noqa: ARG002
+        directory_of: DirectoryOf,
+        *,
+        progress: Progress = silent,
+    ) -> dict[str, Built]:
+        model, encode, recommend = (
+            self._model,
+            directory_of(ENCODE.name),
+            directory_of(RECOMMEND.name),
+        )
+        progress("export graphs", 0, 2)
+        rows = [row.tokens for row in model.tokenizer(model.catalogue.texts)]
+        packed = packed_graph(model.encoder, rows)
+        with tempfile.TemporaryDirectory() as scratch:
+            graph = Path(scratch) / GRAPH
+            if packed is None:
+                export_onnx(self.graphs[ENCODER], ENCODER, self.layout.sizes, graph)
+            else:
+                export_onnx(packed, PACKED_ENCODER, self.layout.sizes, graph)
+            settings = {
+                "pad_id": model.encoder.pad_id,
+                "max_length": self.layout.token_lengths[-1],
+                "cached_texts": self.layout.limits.cached_texts,
+                "packed": packed is not None,
+            }
+            chosen = write_encoder(graph, encode, settings, rows, self._options)
+        if self._options.precision != "fp32":
+            vectors = torch.from_numpy(encode_rows(encode, rows))
+            self._model = with_text_vectors(model, vectors)
+        progress("export graphs", 1, 2)
+        user_encoder = recommend / USER_ENCODER_FILE
+        export_onnx(self.graphs[USER_ENCODER], USER_ENCODER, self.layout.sizes, user_encoder)
+        progress("export graphs", 2, 2)
+        return {
+            ENCODE.name: Built(encode / GRAPH, details=chosen.to_dict()),
+            RECOMMEND.name: Built(user_encoder),
+        }
+
+    def write(self, target: Target, staging: Staging, *, progress: Progress = silent) -> None:
+        encode = staging.model_dir(ENCODE.name)
+        engine = json.loads((encode / SETTINGS).read_text("utf-8"))["engine"]
+        install(encode, ["tokenizers", engine])
+        self._copy_tokenizer(encode)
+        self._configure(staging, ENCODE, ragged=False)
+        settings = self._user_settings()
+        self._write_user_models(
+            target, staging, (RECOMMEND, RANK), settings, ["onnxruntime"], progress
+        )
+
+    def engine_of(self, target: Target, directory_of: DirectoryOf) -> EngineOf:  # noqa: ARG002
+        def engine(spec: ModelSpec) -> Engine:
+            if spec is ENCODER:
+                return PaddedEncoder(directory_of(ENCODE.name))
+            return OnnxEngine(directory_of(RECOMMEND.name) / USER_ENCODER_FILE, 1)
+
+        return engine
+
+    def hold(
+        self,
+        engine_of: EngineOf,
+        compiler: Compiler,
+        directory_of: DirectoryOf | None,
+        *,
+        progress: Progress = silent,
+    ) -> Figures:
+        figures = super().hold(engine_of, compiler, directory_of, progress=progress)
+        texts = None
+        if self._options.precision != "fp32":
+            texts = check_texts(
+                self._trained, self._model, self._validation, bound=compiler.ranking_loss
+            )
+        return replace(figures, texts=texts)
+
+    def _scorer(self, user_encoder: Engine, directory_of: DirectoryOf | None) -> Scorer:
+        if directory_of is None:
+            return super()._scorer(user_encoder, directory_of)
+        directory = directory_of(RECOMMEND.name)
+        return load_scorer(directory, load_user_encoder(directory))
+
+    def _bound(self, spec: ModelSpec, compiler: Compiler) -> float:
+        if spec is ENCODER:
+            return REDUCED_BOUNDS.get(self._options.precision, compiler.parity)
+        return compiler.parity

@@ -1,0 +1,90 @@
+"""What is known of the items of a model: plain arrays, which several processes may share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arrays import Floats, Indices
+from .calibration import Calibration
+from .identifiers import Identifiers, Strings
+from .items import NO_NEIGHBOURHOOD, Neighbourhood
+
+_UNCALIBRATED: Final = Calibration()
+_NO_IDS: Final = Identifiers.of([])
+_NO_INDICES: Final = np.zeros(0, np.int32)
+_NO_FLOATS: Final = np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Catalogue:
+    """The n items of a model, and what their scores are made of; what is left out has no effect.
+
+    Attributes
+    ----------
+    vectors, bias
+        FP32 [n, d] and [n]: the network's logit is ``state · vectors[i] + bias[i]``.
+    ids
+        Their ids.
+    linear_index, linear_value, decay
+        INT32 and FP32 [n, K], the items that an event on an item speaks for and by how much, and
+        FP32 [A], the weight of an event that is the a-th before the latest.
+    cold, cold_place
+        INT32 [c], the items without training events, and where in a list the best of them comes at
+        the latest, 2 or more; 0 for where its logit puts it.
+    neighbourhood
+        How texts that come with requests are placed.
+    profile
+        FP32 [P, ids, d], what an id of each column of a user's profile adds to the user's state.
+    calibration
+        From logits to interests.
+    attributes
+        Columns of the item file, by name.
+    """
+
+    vectors: Floats
+    bias: Floats
+    ids: Identifiers = _NO_IDS
+    linear_index: Indices = _NO_INDICES
+    linear_value: Floats = _NO_FLOATS
+    decay: Floats = _NO_FLOATS
+    cold: Indices = _NO_INDICES
+    cold_place: int = 0
+    neighbourhood: Neighbourhood = NO_NEIGHBOURHOOD
+    profile: Floats = _NO_FLOATS
+    calibration: Calibration = _UNCALIBRATED
+    attributes: Mapping[str, Strings] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.bias)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Some items of a catalogue, best first: indices INT32, logits and interests FP32, each [m]."""
+
+    catalogue: Catalogue
+    index: Indices
+    logit: Floats
+    interest: Floats
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, kept: slice | NDArray[Any]) -> Candidates:
+        """The candidates at a slice, or at places [k] in their order, or where BOOL [m] says so."""
+        return Candidates(self.catalogue, self.index[kept], self.logit[kept], self.interest[kept])
+
+    @property
+    def vectors(self) -> Floats:
+        """Item vectors FP32 [m, d]."""
+        return self.catalogue.vectors[self.index]
+
+    def attribute(self, name: str) -> list[str]:
+        """A column of the item file, for each candidate; KeyError if it was not exported."""
+        column = self.catalogue.attributes[name]
+        return [column[index].decode() for index in self.index.tolist()]

@@ -1,0 +1,1 @@
+"""What runs the networks: in this process, or as other models of the same server."""

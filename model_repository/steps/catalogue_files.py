@@ -1,0 +1,89 @@
+"""A `Catalogue` as files of a directory, which the processes of a server map and so share."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.calibration import Calibration
+from ..core.catalogue import Catalogue
+from ..core.identifiers import Identifiers, Strings
+from ..core.items import Neighbourhood
+
+_SETTINGS: Final = "catalogue.json"
+_ATTRIBUTE: Final = "attribute-"
+
+
+def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
+    """Write the files; `load_catalogue` reads them."""
+    nearby = catalogue.neighbourhood
+    arrays: dict[str, NDArray[Any]] = {
+        "item_vectors": catalogue.vectors,
+        "item_bias": catalogue.bias,
+        "linear_index": catalogue.linear_index,
+        "linear_value": catalogue.linear_value,
+        "decay": catalogue.decay,
+        "cold": catalogue.cold,
+        "text_mean": nearby.text_mean,
+        "text_weight": nearby.text_weight,
+        "text_bias": nearby.text_bias,
+        "neighbour": nearby.items,
+        "neighbour_direction": nearby.directions,
+        "profile": catalogue.profile,
+        "id_table": catalogue.ids.table,
+    }
+    strings = {"id": catalogue.ids.strings} | {
+        f"{_ATTRIBUTE}{number}": column
+        for number, column in enumerate(catalogue.attributes.values())
+    }
+    for name, column in strings.items():
+        arrays |= {f"{name}_content": column.content, f"{name}_offsets": column.offsets}
+    for name, array in arrays.items():
+        np.save(directory / f"{name}.npy", np.ascontiguousarray(array))
+    settings = {
+        "calibration": asdict(catalogue.calibration),
+        "cold_place": catalogue.cold_place,
+        "attributes": list(catalogue.attributes),
+    }
+    (directory / _SETTINGS).write_text(json.dumps(settings, indent=2), "utf-8")
+
+
+def load_catalogue(directory: Path) -> Catalogue:
+    """Map the files that `save_catalogue` wrote."""
+    settings = json.loads((directory / _SETTINGS).read_text("utf-8"))
+
+    def mapped(name: str) -> NDArray[Any]:
+        # Read when it is looked at.
+        return np.asarray(np.load(directory / f"{name}.npy", mmap_mode="r"))
+
+    def strings(name: str) -> Strings:
+        return Strings(mapped(f"{name}_content"), mapped(f"{name}_offsets"))
+
+    return Catalogue(
+        ids=Identifiers(strings("id"), mapped("id_table")),
+        vectors=mapped("item_vectors"),
+        bias=mapped("item_bias"),
+        linear_index=mapped("linear_index"),
+        linear_value=mapped("linear_value"),
+        decay=mapped("decay"),
+        cold=mapped("cold"),
+        cold_place=settings["cold_place"],
+        neighbourhood=Neighbourhood(
+            text_mean=mapped("text_mean"),
+            text_weight=mapped("text_weight"),
+            text_bias=mapped("text_bias"),
+            items=mapped("neighbour"),
+            directions=mapped("neighbour_direction"),
+        ),
+        profile=mapped("profile"),
+        calibration=Calibration(**settings["calibration"]),
+        attributes={
+            name: strings(f"{_ATTRIBUTE}{number}")
+            for number, name in enumerate(settings["attributes"])
+        },
+    )

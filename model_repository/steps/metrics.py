@@ -1,0 +1,27 @@
+"""Counters among Triton's own metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import triton_python_backend_utils as pb_utils
+
+
+class Counters:
+    """Counters of one version of a model, by name; each with what it says."""
+
+    def __init__(self, model: str, version: str, described: Mapping[str, str]) -> None:
+        # A metric lives as long as its family does.
+        self._families = [
+            pb_utils.MetricFamily(
+                name=name, description=description, kind=pb_utils.MetricFamily.COUNTER
+            )
+            for name, description in described.items()
+        ]
+        labels = {"model": model, "version": version}
+        self._metrics = [family.Metric(labels=labels) for family in self._families]
+
+    def increment(self, *amounts: int) -> None:
+        """Add to each of them, in their order."""
+        for metric, amount in zip(self._metrics, amounts, strict=True):
+            metric.increment(amount)

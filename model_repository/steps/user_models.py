@@ -1,0 +1,116 @@
+"""The models ``rank`` and ``recommend``, and ``adapter``, which is the second half of ``rank``.
+
+Settings of a version, ``settings.json``:
+
+``reader``
+    The `ReaderSettings`.
+``lengths``
+    Events that histories are padded to before they go to the model ``user_encoder``, ascending.
+    Left out: the network is run in this process, from ``user_encoder.onnx``.
+``texts``
+    Where the model ``encoder`` is asked, what is needed to tokenize: ``lengths`` in tokens and
+    ``pad_id``; ``tokenizer.json`` lies beside it. Left out: the model ``encode`` is asked.
+
+Beside it lie the files of the catalogue, and ``index.faiss`` if it is searched with an index.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from ..core.batch import Handler, Outcome, Prompt, Request, attempt
+from ..core.contract import RANK, RECOMMEND, VECTOR
+from ..core.handler import EncodeTexts, Rank, Recommend, UserHandler
+from ..core.requests import ReaderSettings, RequestReader
+from ..core.scoring import CandidateSource, Scorer
+from ..core.users import UserEncoder
+from .catalogue_files import load_catalogue
+
+USER_ENCODER_FILE: Final = "user_encoder.onnx"
+INDEX_FILE: Final = "index.faiss"
+SETTINGS: Final = "settings.json"
+
+_HANDLERS: Final[dict[str, type[UserHandler]]] = {RANK.name: Rank, RECOMMEND.name: Recommend}
+
+
+def load(directory: Path, model: str) -> Handler:
+    """Make the handler of ``rank`` or ``recommend``."""
+    return load_handler(model, directory, load_user_encoder(directory), _text_encoder(directory))
+
+
+def load_adapter(directory: Path, model: str) -> Handler:  # noqa: ARG001
+    """Make the handler of ``adapter``."""
+    return _Adapter(load_handler(RANK.name, directory, load_user_encoder(directory), _no_texts))
+
+
+def load_handler(
+    model: str, directory: Path, encode_users: UserEncoder, encode_texts: EncodeTexts
+) -> UserHandler:
+    """Make a handler of the files in a directory and of engines from elsewhere."""
+    scorer = load_scorer(directory, encode_users)
+    settings = ReaderSettings(**_settings(directory)["reader"])
+    reader = RequestReader(settings, scorer.catalogue.ids)
+    return _HANDLERS[model](reader, scorer, encode_texts)
+
+
+def load_scorer(directory: Path, encode_users: UserEncoder, *, exact: bool = False) -> Scorer:
+    """Make the scorer of the files in a directory; ``exact`` leaves an index alone."""
+    source: CandidateSource | None = None
+    if not exact and (directory / INDEX_FILE).exists():
+        from ..engines.item_index import ItemIndex
+
+        source = ItemIndex(directory / INDEX_FILE)
+    return Scorer(load_catalogue(directory), encode_users, source)
+
+
+def load_user_encoder(directory: Path) -> UserEncoder:
+    """The network over events, in this process or as a model of the server."""
+    lengths = _settings(directory).get("lengths")
+    if lengths is not None:
+        from ..engines.triton import TritonUserEncoder
+
+        return TritonUserEncoder(int(directory.name), lengths)
+    from ..engines.onnx import OnnxEngine
+    from ..engines.user_encoder import EngineUserEncoder
+
+    # One thread: the graph is done before a second one wakes.
+    return EngineUserEncoder(OnnxEngine(directory / USER_ENCODER_FILE, 1))
+
+
+def _text_encoder(directory: Path) -> EncodeTexts:
+    from ..engines.triton import EncodeModel, EncoderModel
+
+    settings = _settings(directory)
+    version, max_rows = int(directory.name), settings["reader"]["max_rows"]
+    texts = settings.get("texts")
+    if texts is None:
+        return EncodeModel(version, max_rows)
+    from ..engines.tokenizer import TextTokenizer
+
+    tokenizer = TextTokenizer(directory / "tokenizer.json", texts["lengths"][-1])
+    return EncoderModel(version, max_rows, tokenizer, texts["lengths"], texts["pad_id"])
+
+
+def _no_texts(texts: Sequence[str]) -> Any:
+    raise AssertionError(f"the adapter is given vectors, and was to encode {len(texts)} texts")
+
+
+def _settings(directory: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((directory / SETTINGS).read_text("utf-8"))
+    return found
+
+
+class _Adapter(Prompt):
+    """Vectors of texts → INTEREST and LOGIT, one request at a time."""
+
+    def __init__(self, rank: UserHandler) -> None:
+        self._rank = rank
+
+    def __call__(self, requests: Sequence[Request]) -> list[Outcome]:
+        return [attempt(self._answer, request) for request in requests]
+
+    def _answer(self, request: Request) -> Outcome:
+        return self._rank.answer_rows(request, request.tensors[VECTOR.name])
