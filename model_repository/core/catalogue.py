@@ -16,8 +16,14 @@ from .items import NO_NEIGHBOURHOOD, Neighbourhood
 
 _UNCALIBRATED: Final = Calibration()
 _NO_IDS: Final = Identifiers.of([])
-_NO_INDICES: Final = np.zeros(0, np.int32)
-_NO_FLOATS: Final = np.zeros(0, np.float32)
+
+
+def _no_indices() -> Indices:
+    return np.zeros(0, np.int32)
+
+
+def _no_floats() -> Floats:
+    return np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,13 +55,13 @@ class Catalogue:
     vectors: Floats
     bias: Floats
     ids: Identifiers = _NO_IDS
-    linear_index: Indices = _NO_INDICES
-    linear_value: Floats = _NO_FLOATS
-    decay: Floats = _NO_FLOATS
-    cold: Indices = _NO_INDICES
+    linear_index: Indices = field(default_factory=_no_indices)
+    linear_value: Floats = field(default_factory=_no_floats)
+    decay: Floats = field(default_factory=_no_floats)
+    cold: Indices = field(default_factory=_no_indices)
     cold_place: int = 0
     neighbourhood: Neighbourhood = NO_NEIGHBOURHOOD
-    profile: Floats = _NO_FLOATS
+    profile: Floats = field(default_factory=_no_floats)
     calibration: Calibration = _UNCALIBRATED
     attributes: Mapping[str, Strings] = field(default_factory=dict)
 
