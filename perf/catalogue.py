@@ -14,14 +14,13 @@ from typing import Any, Final
 
 import numpy as np
 from builder.export.item_index import IndexFigure, write_index
-from model_repository.interest import History, InterestModel
+from model_repository.interest import History
 from model_repository.item_index import INDEX_FILE
 from threadpoolctl import threadpool_limits
 
 from builder.errors import GateError
 from builder.repository import DEFAULT_REPOSITORY, read_manifest
 from builder.serving import TritonServer
-from model_repository.core.items import NO_NEW_ITEMS
 from perf.cross_check import infer_request
 from perf.errors import PerfError
 from perf.goals import (
@@ -165,9 +164,9 @@ def _measure(
 
 def _index(directory: Path, histories: Sequence[History]) -> IndexFigure | None:
     """Write an index, unless the catalogue is too small for one."""
-    states = InterestModel(directory).user_states(histories, NO_NEW_ITEMS)
+    users = load_scorer(directory, load_user_encoder(directory)).users(histories)
     try:
-        return write_index(directory, states)
+        return write_index(directory, users.states)
     except GateError as error:
         note(f"  left out: {error}")
         (directory / INDEX_FILE).unlink()
@@ -180,33 +179,33 @@ def _histories(real: Path, workload: Workload, descent: Descent) -> list[History
     Events on items without descendants, as there are in catalogues smaller than the real one, are
     left out.
     """
-    names: list[str] = json.loads((real / "items.json").read_text("utf-8"))
-    places = {name: place for place, name in enumerate(names)}
+    ids = load_catalogue(real).ids
     random = np.random.default_rng(0)
     histories = []
     for user in workload.users:
-        if unknown := [item for item in user.history if item not in places]:
+        places = ids.indices([item.encode() for item in user.history])
+        if None in places:
             raise PerfError(
-                f"{real} has no item {unknown[0]!r}, which the checkpoint knows; name the "
-                "checkpoint that it was exported from with --checkpoint"
+                f"{real} has no item {user.history[places.index(None)]!r}, which the checkpoint "
+                "knows; name the checkpoint that it was exported from with --checkpoint"
             )
-        parents = np.array([places[item] for item in user.history], np.int64)
+        parents = np.array(places, np.int64)
         events = descent.child(parents[descent.has_children(parents)], random)
-        blank = np.zeros_like(events)
-        histories.append(History(events, blank, blank))
+        histories.append(
+            History(events, np.zeros_like(events), np.full(len(events), NO_AGE, np.int64))
+        )
     return histories
 
 
 def _search(directory: Path, histories: Sequence[History]) -> Callable[[int], object]:
     """What searches for one user after another, items of the history left out."""
-    model = InterestModel(directory)
-    states = model.user_states(histories, NO_NEW_ITEMS)
+    scorer = load_scorer(directory, load_user_encoder(directory))
+    users = [scorer.users([history]) for history in histories]
     seen = [np.unique(history.slots) for history in histories]
 
     def search(number: int) -> object:
         user = number % len(histories)
-        one = slice(user, user + 1)
-        return model.best(states[one], histories[one], seen[one], [_TOP])
+        return scorer.best(users[user], [seen[user]], [_TOP])
 
     return search
 

@@ -22,11 +22,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder.errors import BuilderError, ConfigError, RepositoryError
-from model_repository.core.contract import ADAPTER, ENCODER, RETRIEVER
+from model_repository.core.contract import (
+    ENCODER,
+    EVENT,
+    EVENT_AGE,
+    EVENT_COUNT,
+    INPUT_IDS,
+    USER_ENCODER,
+)
+from model_repository.core.users import NO_AGE
 
 if TYPE_CHECKING:  # they import torch, which the other measurements do without
-    from builder.export.layout import Layout
-    from builder.export.profiles import Profile, Shape
+    from builder.export.profiles import Shape
 
 _CACHE: Final = Path(__file__).parents[1] / ".data"
 _WARM_UP: Final = 2
@@ -40,8 +47,7 @@ Tensors = dict[str, NDArray[Any]]
 class EngineTime:
     """Milliseconds of one execution with these shapes.
 
-    ``executions`` were timed; ``per_second`` counts rows of text, and of the models that take one
-    user at a time users.
+    ``executions`` were timed; ``per_second`` counts rows: texts or users.
     """
 
     model: str
@@ -72,21 +78,20 @@ def measure_engines(repository: Path, *, seconds: float = 1.0) -> Iterator[Engin
     record = manifest.versions[manifest.active]
     if record.details.get("family") == "classifier":
         raise RepositoryError(f"{repository} holds a classifier; only recommenders are measured")
-    if record.details.get("fused"):
+    if USER_ENCODER.name not in record.models:
         raise RepositoryError(
-            f"{repository} has the fused layout, without a model for each step; export it again "
-            "with --layout ensemble"
+            f"{repository} has no model for each network; export it again, with --layout ensemble"
         )
     target = target_named(record.target)
-    layout = Layout(**record.details["layout"])
-    for spec in map(layout.step, (ENCODER, ADAPTER, RETRIEVER)):
+    layout = Layout.from_dict(record.details["layout"])
+    for spec in (ENCODER, USER_ENCODER):
         engine = target.load(spec, repository / spec.name / str(manifest.active))
         for profile in profiles(spec, layout):
             for size in ("smallest", "usual", "largest"):
                 shapes = {name: getattr(bounds, size) for name, bounds in profile.items()}
-                times = _time(engine, _inputs(shapes, profile, layout), seconds)
+                times = _time(engine, _inputs(shapes), seconds)
                 p50, p99 = np.percentile(times, (50, 99))
-                rows = shapes["INPUT_IDS"][0] if spec.batched else 1
+                rows = next(iter(shapes.values()))[0]
                 yield EngineTime(
                     spec.name,
                     size,
@@ -169,7 +174,9 @@ def _target_of(repository: Path) -> str:
 @contextmanager
 def _small_repository(target: str) -> Iterator[Path]:
     from builder.data.samples import fetch_minilm, fetch_movielens_100k
-    from builder.export.pipeline import Limits, export, target_named
+    from builder.export.layout import Limits
+    from builder.export.pipeline import publish, target_named
+    from builder.export.recommender import recommender
     from builder.export.targets import TargetOptions
     from builder.training.run import train
     from tests.integration.small_run import reduce_movielens, small_config
@@ -180,22 +187,25 @@ def _small_repository(target: str) -> Iterator[Path]:
         train(small_config(data, fetch_minilm(_CACHE / "minilm")), root / "checkpoint")
         limits = Limits(max_top_k=50, max_rows=64)
         options = TargetOptions(layout="ensemble") if target == "embedded" else None
-        export(root / "checkpoint", root / "models", target_named(target, options), limits)
+        chosen = target_named(target, options)
+        publish(recommender(root / "checkpoint", chosen, limits), root / "models", chosen)
         yield root / "models"
 
 
-def _inputs(shapes: Mapping[str, Shape], profile: Profile, layout: Layout) -> Tensors:
+def _inputs(shapes: Mapping[str, Shape]) -> Tensors:
     rng = np.random.default_rng(0)
     found: Tensors = {}
-    for name in profile:
-        if name == "VECTOR":
-            found[name] = rng.standard_normal(shapes[name]).astype(np.float32)
-        elif name.endswith("_SLOT"):
-            found[name] = rng.integers(0, layout.items, shapes[name], np.int32)
-        elif name == "INPUT_IDS":
-            found[name] = rng.integers(5, 100, shapes[name], np.int32)  # in any vocabulary, no pad
-        else:  # action and time gap, which nobody knows
-            found[name] = np.zeros(shapes[name], np.int32)
+    for name, shape in shapes.items():
+        if name == EVENT.name:
+            found[name] = rng.standard_normal(shape).astype(np.float32)
+        elif name == INPUT_IDS.name:
+            found[name] = rng.integers(5, 100, shape, np.int32)  # in any vocabulary, no pad
+        elif name == EVENT_AGE.name:
+            found[name] = np.full(shape, NO_AGE, np.int64)
+        elif name == EVENT_COUNT.name:
+            found[name] = np.full(shape, shapes[EVENT.name][1], np.int32)
+        else:  # actions, which nobody knows
+            found[name] = np.zeros(shape, np.int32)
     return found
 
 

@@ -8,10 +8,9 @@ items that the parent's speaks for.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder.repository import read_manifest
+from model_repository.core.catalogue import Catalogue
+from model_repository.core.contract import RANK, RECOMMEND
+from model_repository.core.identifiers import Identifiers
+from model_repository.steps.catalogue_files import CATALOGUE_FILE, load_catalogue, save_catalogue
+from model_repository.steps.user_models import USER_ENCODER_FILE
 from perf.errors import PerfError
 
 _NOISE: Final = 0.5
@@ -27,10 +31,7 @@ _NOISE: Final = 0.5
 _LINEAR_ENTRIES: Final = 64
 """Strongest entries of a row of the linear term that are kept: 512 bytes an item."""
 
-_ROWS: Final = 100_000
-"""Rows that are made at a time."""
-
-_MODELS: Final = ("recommend", "rank")
+_MODELS: Final = (RECOMMEND.name, RANK.name)
 
 
 class Descent:
@@ -79,11 +80,11 @@ def write_repository(source: Path, destination: Path, items: int, seed: int) -> 
     """
     manifest = read_manifest(source)
     version = str(manifest.active)
-    arrays = source / _MODELS[0] / version
-    if not (arrays / "item_vectors.npy").is_file():
+    real = source / _MODELS[0] / version
+    if not (real / USER_ENCODER_FILE).is_file():
         raise PerfError(
-            f"{source} is not of the fused layout, whose search this measures; export it with "
-            "`python -m builder export --layout fused`"
+            f"{source} is not of the fused layout of today, whose search this measures; export it "
+            "with `python -m builder export --layout fused`"
         )
     for model in manifest.versions[manifest.active].models:
         shutil.copytree(
@@ -94,82 +95,53 @@ def write_repository(source: Path, destination: Path, items: int, seed: int) -> 
         )
         shutil.copyfile(source / model / "config.pbtxt", destination / model / "config.pbtxt")
     random = np.random.default_rng(seed)
-    parents = len(np.load(arrays / "item_bias.npy"))
-    descent = Descent(parents, items, random)
+    catalogue = load_catalogue(real)
+    descent = Descent(len(catalogue), items, random)
     directory = destination / _MODELS[0] / version
-    _write_vectors(arrays, directory, descent, random)
-    _write_cold(arrays, directory, descent)
-    _write_linear(arrays, directory, descent, random)
-    _write_neighbours(arrays, directory, descent, random)
-    names = json.dumps([str(item) for item in range(items)])
-    _fresh(directory / "items.json").write_text(names, "utf-8")
+    for file in [*directory.glob("*.npy"), directory / CATALOGUE_FILE]:
+        file.unlink()
+    save_catalogue(directory, _descended(catalogue, descent, random))
     for model in _MODELS[1:]:
         for file in directory.iterdir():
-            if not file.is_symlink():
-                os.link(file, _fresh(destination / model / version / file.name))
+            if file.is_file() and not file.is_symlink():
+                copy = destination / model / version / file.name
+                copy.unlink(missing_ok=True)
+                os.link(file, copy)
     return descent
 
 
-def _write_vectors(
-    arrays: Path, directory: Path, descent: Descent, random: np.random.Generator
-) -> None:
-    for name in ("item_vectors", "item_bias"):
-        real = np.load(arrays / f"{name}.npy")
-        deviation = _NOISE * real.std(axis=0)
-        made = _created(
-            directory / f"{name}.npy", np.float32, (len(descent.parent), *real.shape[1:])
-        )
-        for rows in _blocks(len(made)):
-            parents = descent.parent[rows]
-            noise = random.standard_normal(made[rows].shape, np.float32)
-            made[rows] = real[parents] + deviation * noise
-
-
-def _write_cold(arrays: Path, directory: Path, descent: Descent) -> None:
-    """All descendants of what had no events, so their share is that of the real catalogue."""
-    cold = np.isin(descent.parent, np.load(arrays / "cold.npy"))
-    np.save(_fresh(directory / "cold.npy"), np.flatnonzero(cold).astype(np.int32))
-
-
-def _write_linear(
-    arrays: Path, directory: Path, descent: Descent, random: np.random.Generator
-) -> None:
-    index = np.load(arrays / "linear_index.npy")[:, :_LINEAR_ENTRIES]
-    value = np.load(arrays / "linear_value.npy")[:, :_LINEAR_ENTRIES]
-    value = value * descent.has_children(index)
-    index = np.where(descent.has_children(index), index, descent.parent[0])
-    shape = (len(descent.parent), index.shape[1])
-    indices = _created(directory / "linear_index.npy", np.int32, shape)
-    values = _created(directory / "linear_value.npy", np.float32, shape)
-    for rows in _blocks(len(indices)):
-        parents = descent.parent[rows]
-        indices[rows] = descent.child(index[parents], random)
-        values[rows] = value[parents]
-
-
-def _write_neighbours(
-    arrays: Path, directory: Path, descent: Descent, random: np.random.Generator
-) -> None:
-    """A descendant of each item that may be a neighbour, where there is one."""
-    neighbour = np.load(arrays / "neighbour.npy")
-    kept = descent.has_children(neighbour)
-    np.save(_fresh(directory / "neighbour.npy"), descent.child(neighbour[kept], random))
-    directions = np.load(arrays / "neighbour_direction.npy")[kept]
-    np.save(_fresh(directory / "neighbour_direction.npy"), directions)
-
-
-def _blocks(rows: int) -> Sequence[slice]:
-    return [slice(start, start + _ROWS) for start in range(0, rows, _ROWS)]
-
-
-def _created(file: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArray[Any]:
-    array: NDArray[Any] = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
-        _fresh(file), mode="w+", dtype=dtype, shape=shape
+def _descended(catalogue: Catalogue, descent: Descent, random: np.random.Generator) -> Catalogue:
+    parents = descent.parent
+    linear = catalogue.linear_index[:, :_LINEAR_ENTRIES]
+    there = descent.has_children(linear)
+    linear = np.where(there, linear, parents[0])
+    value = catalogue.linear_value[:, :_LINEAR_ENTRIES] * there
+    nearby = catalogue.neighbourhood
+    kept = descent.has_children(nearby.items)
+    return replace(
+        catalogue,
+        ids=Identifiers.of([str(item) for item in range(len(parents))]),
+        vectors=_near(catalogue.vectors, parents, random),
+        bias=_near(catalogue.bias, parents, random),
+        linear_index=descent.child(linear[parents], random),
+        linear_value=value[parents].astype(np.float32),
+        # All descendants of what had no events, so their share is that of the real catalogue.
+        cold=np.flatnonzero(np.isin(parents, catalogue.cold)).astype(np.int32),
+        # A descendant of each item that may be a neighbour, where there is one.
+        neighbourhood=replace(
+            nearby,
+            items=descent.child(nearby.items[kept], random),
+            directions=nearby.directions[kept],
+        ),
+        attributes={},
     )
-    return array
 
 
-def _fresh(file: Path) -> Path:
-    """`file`, after the link to the real one in its place is gone."""
-    file.unlink(missing_ok=True)
-    return file
+def _near(
+    real: NDArray[np.float32], parents: NDArray[np.int64], random: np.random.Generator
+) -> NDArray[np.float32]:
+    """What descends from the rows of ``real``."""
+    deviation = _NOISE * real.std(axis=0)
+    noise = random.standard_normal((len(parents), *real.shape[1:]), np.float32)
+    found: NDArray[np.float32] = real[parents] + deviation * noise
+    return found

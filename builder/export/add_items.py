@@ -23,7 +23,7 @@ from builder.progress import Progress, silent
 from builder.repository.family import check_family
 from builder.repository.manifest import VersionRecord, read_manifest
 from model_repository.core.contract import RECOMMEND, TOKENIZER
-from model_repository.steps.catalogue_files import load_catalogue
+from model_repository.steps.catalogue_files import CATALOGUE_FILE, load_catalogue
 
 _NAMED: Final = 5
 """Item ids that an error names; the rest are counted."""
@@ -84,7 +84,7 @@ def add_items(
 def _served_items(repository: Path, version: int) -> list[str]:
     """The ids of the items that a version serves."""
     directory = repository / RECOMMEND.name / str(version)
-    if (directory / "catalogue.json").is_file():
+    if (directory / CATALOGUE_FILE).is_file():
         strings = load_catalogue(directory).ids.strings
         return [strings[place].decode() for place in range(len(strings))]
     # Versions of schema 1; the ensembles among them kept their items with the tokenizer.

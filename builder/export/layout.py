@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from builder.errors import ConfigError
 from builder.model.recommender import Recommender
@@ -88,6 +88,12 @@ class Layout:
     @classmethod
     def of_classifier(cls, labels: int, max_length: int, limits: Limits) -> Layout:
         return cls({"labels": labels}, limits, _up_to(_TOKENS, max_length))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Layout:
+        """What a manifest has of it."""
+        lengths = {name: tuple(values[name]) for name in ("token_lengths", "event_lengths")}
+        return cls(values["sizes"], Limits(**values["limits"]), **lengths)
 
     @property
     def max_history(self) -> int:

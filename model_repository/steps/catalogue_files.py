@@ -15,7 +15,7 @@ from ..core.catalogue import Catalogue
 from ..core.identifiers import Identifiers, Strings
 from ..core.items import Neighbourhood
 
-_SETTINGS: Final = "catalogue.json"
+CATALOGUE_FILE: Final = "catalogue.json"
 _ATTRIBUTE: Final = "attribute-"
 
 
@@ -50,12 +50,12 @@ def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
         "cold_place": catalogue.cold_place,
         "attributes": list(catalogue.attributes),
     }
-    (directory / _SETTINGS).write_text(json.dumps(settings, indent=2), "utf-8")
+    (directory / CATALOGUE_FILE).write_text(json.dumps(settings, indent=2), "utf-8")
 
 
 def load_catalogue(directory: Path) -> Catalogue:
     """Map the files that `save_catalogue` wrote."""
-    settings = json.loads((directory / _SETTINGS).read_text("utf-8"))
+    settings = json.loads((directory / CATALOGUE_FILE).read_text("utf-8"))
 
     def mapped(name: str) -> NDArray[Any]:
         # Read when it is looked at.
