@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from builder.export.item_index import IndexFigure, write_index
 from model_repository.interest import History
-from model_repository.item_index import INDEX_FILE
 from threadpoolctl import threadpool_limits
 
 from builder.errors import GateError
+from builder.export.index_gate import IndexFigure, write_index
 from builder.repository import DEFAULT_REPOSITORY, read_manifest
 from builder.serving import TritonServer
+from model_repository.steps.catalogue_files import load_catalogue
+from model_repository.steps.user_models import INDEX_FILE, load_scorer, load_user_encoder
 from perf.cross_check import infer_request
 from perf.errors import PerfError
 from perf.goals import (
