@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from model_repository.interest import History
 from threadpoolctl import threadpool_limits
 
 from builder.errors import GateError
 from builder.export.index_gate import IndexFigure, write_index
 from builder.repository import DEFAULT_REPOSITORY, read_manifest
 from builder.serving import TritonServer
+from model_repository.core.users import NO_AGE, History
 from model_repository.steps.catalogue_files import load_catalogue
 from model_repository.steps.user_models import INDEX_FILE, load_scorer, load_user_encoder
 from perf.cross_check import infer_request
