@@ -20,6 +20,8 @@ def largest(values: Floats, number: int) -> Indices:
     values. Top 10 of 1,000,000: 0.15 ms, and 15 ms by a partition of all.
     """
     users, items = values.shape
+    if not number:
+        return np.zeros((users, 0), np.int32)
     searched, places = values, np.broadcast_to(np.arange(items), values.shape)
     if items >= 4 * _BLOCK * number:
         blocks = items // _BLOCK
@@ -42,8 +44,6 @@ def largest(values: Floats, number: int) -> Indices:
 
 def _first_of_equals(values: Floats, kept: NDArray[Any]) -> NDArray[Any]:
     """Places [U, k] of a selection, where of those that equal its least one the first are taken."""
-    if not kept.shape[1]:
-        return kept
     selected = np.take_along_axis(values, kept, 1)
     least = selected.min(axis=1, keepdims=True)
     equal = values == least
