@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_repository.core.errors import InvalidRequest
+from model_repository.core.identifiers import Identifiers
 from model_repository.core.profile import ProfileColumn, ProfileReader
-from model_repository.request_reader import ReaderSettings, RequestReader
-from tests.unit.steps.conftest import user
+from model_repository.core.requests import ReaderSettings, RequestReader
+from tests.unit.model_repository.conftest import user
 
 AGE = ProfileColumn("age", edges=(20.0, 30.5))
 JOB = ProfileColumn("job", values=("artist", "7"))
@@ -25,13 +26,14 @@ SETTINGS = ReaderSettings(
     # As a settings file brings it.
     profile=json.loads(json.dumps([AGE.to_dict(), JOB.to_dict()])),
 )
-READER = RequestReader(SETTINGS, ["i1", "i2"])
+READER = RequestReader(SETTINGS, Identifiers.of(["i1", "i2"]))
 
 
 def ids(text: str | bytes) -> list[int]:
-    found = READER.read(user(["i1"], profile=[text])).tensors["PROFILE_ID"]
+    found = READER.read(user(["i1"], profile=[text])).profile
     assert found.dtype == np.int32
-    return list(found[0])
+    numbers: list[int] = found.tolist()
+    return numbers
 
 
 @pytest.mark.parametrize(
@@ -86,15 +88,15 @@ def test_a_request_has_one_profile() -> None:
 
 
 def test_a_model_without_columns_takes_no_profile_but_an_empty_one() -> None:
-    reader = RequestReader(replace(SETTINGS, profile=()), ["i1"])
+    reader = RequestReader(replace(SETTINGS, profile=()), Identifiers.of(["i1"]))
     with pytest.raises(InvalidRequest, match="no such column; it was trained without any"):
         reader.read(user(["i1"], profile=['{"age": 24}']))
     for nothing in ("", "{}"):
-        assert "PROFILE_ID" not in reader.read(user(["i1"], profile=[nothing])).tensors
+        assert reader.read(user(["i1"], profile=[nothing])).profile.shape == (0,)
 
 
 def test_without_a_profile_nothing_is_known() -> None:
-    assert READER.read(user(["i1"])).tensors["PROFILE_ID"].tolist() == [[0, 0]]
+    assert READER.read(user(["i1"])).profile.tolist() == [0, 0]
 
 
 columns = st.lists(

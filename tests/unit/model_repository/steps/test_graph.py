@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model_repository.core.batch import Request
 from model_repository.engines.onnx import OnnxEngine
-from model_repository.graph import Graph
+from model_repository.steps.graph import Graph, load
 
 # Row r → its number of tokens and their sum, through a table of eight entries: a larger token
 # makes the run fail, as it would in a BERT. MARK tells how many rows went through at once.
@@ -42,7 +42,9 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def encode(directory: Path) -> Graph:
-    return Graph(directory, batched=True)
+    found = load(directory, "encoder")
+    assert isinstance(found, Graph)
+    return found
 
 
 def tokens(rows: int, length: int, value: int = 1) -> Request:
@@ -71,14 +73,6 @@ def test_a_request_that_fails_does_not_take_its_batch_along(encode: Graph) -> No
     assert not isinstance(also_good, Exception)
     assert good["VECTOR"].tolist() == [[4, 4]]
     assert also_good["VECTOR"].tolist() == [[4, 4], [4, 4]]
-
-
-def test_without_a_batch_dimension_each_request_runs_alone(directory: Path) -> None:
-    each = Graph(directory, batched=False)
-    outcomes = each([tokens(1, 4), tokens(2, 4), tokens(1, 4, 999)])
-    marks = [outcome["MARK"][0, 0] for outcome in outcomes if not isinstance(outcome, Exception)]
-    assert marks == [1, 2]
-    assert isinstance(outcomes[2], Exception)
 
 
 @given(

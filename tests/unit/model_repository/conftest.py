@@ -1,9 +1,9 @@
-"""A small catalogue and a real WordPiece tokenizer."""
+"""A real WordPiece tokenizer, and requests as Triton hands them over."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,17 @@ from tokenizers.processors import TemplateProcessing
 
 from model_repository.core import contract
 from model_repository.core.batch import Request
-from model_repository.request_tokenizer import RequestTokenizer
+from tests.unit.model_repository.backend import Backend, triton_backend
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 WORDS = ["toy", "story", "the", "matrix", "a", "film", "about", "cat", "##s", "dog", "##gy"]
-ITEMS = [f"i{index}" for index in range(20)]
-ACTIONS = ["view", "buy"]
 MAX_LENGTH = 16
 MAX_ROWS = 8
-MAX_HISTORY = 6
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The files that an export puts beside the code."""
+    """The files of a tokenizer's version, and the tokenizer without padding or truncation."""
 
     directory: Path
     tokenizer: Tokenizer
@@ -54,22 +51,9 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
     tokenizer.save(str(directory / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    (directory / "items.json").write_text(json.dumps(ITEMS))
-    settings = {
-        "max_rows": MAX_ROWS,
-        "length_buckets": [4, 8, MAX_LENGTH],
-        "pad_id": 0,
-        "max_history": MAX_HISTORY,
-        "actions": ACTIONS,
-        "max_top_k": 5,
-    }
+    settings = {"max_rows": MAX_ROWS, "length_buckets": [4, 8, MAX_LENGTH], "pad_id": 0}
     (directory / "settings.json").write_text(json.dumps(settings))
     return Parts(directory, tokenizer)
-
-
-@pytest.fixture(scope="session")
-def tokenize(parts: Parts) -> RequestTokenizer:
-    return RequestTokenizer(parts.directory)
 
 
 def strings(values: Sequence[str | bytes]) -> NDArray[Any]:
@@ -85,30 +69,20 @@ def user(
     **columns: Sequence[str | bytes],
 ) -> Request:
     """Name the tensors as the contract does: ``history_text`` is HISTORY_TEXT."""
-    specs = {spec.name: spec for spec in contract.TOKENIZER.inputs}
-    tensors = {specs[name.upper()].name: strings(values) for name, values in columns.items()}
+    specs = {spec.name for spec in (*contract.RANK.inputs, *contract.RECOMMEND.inputs)}
+    assert {name.upper() for name in columns} <= specs
+    tensors = {name.upper(): strings(values) for name, values in columns.items()}
     tensors[contract.HISTORY.name] = strings(history)
     if times is not None:
         tensors[contract.HISTORY_TIME.name] = np.array([times], np.int64).reshape(1, -1)
-    return Request(tensors, parameters or {})
+    return Request(tensors, json.dumps(parameters) if parameters else "")
 
 
 def plain(*texts: str | bytes) -> Request:
     return Request({contract.TEXT.name: strings(texts).reshape(-1, 1)})
 
 
-Tokens = dict[str, NDArray[Any]]
-Answer = Callable[[Request], Tokens]
-
-
-@pytest.fixture(scope="session")
-def answer(tokenize: RequestTokenizer) -> Answer:
-    """Return one request's tensors, or raise what it is refused with."""
-
-    def one(request: Request) -> Tokens:
-        (outcome,) = tokenize([request])
-        if isinstance(outcome, Exception):
-            raise outcome
-        return dict(outcome)
-
-    return one
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    with triton_backend() as made:
+        yield made

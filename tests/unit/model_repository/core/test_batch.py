@@ -1,0 +1,70 @@
+"""A failure stays with its request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from model_repository.core.batch import (
+    Later,
+    Outcome,
+    Prompt,
+    Request,
+    answer,
+    attempt,
+    attempt_together,
+)
+
+
+def reciprocals(numbers: Sequence[int]) -> list[float]:
+    return [1 / number for number in numbers]
+
+
+def test_a_failure_is_handed_on() -> None:
+    assert attempt(lambda number: 1 / number, 2) == 0.5
+    assert isinstance(attempt(lambda number: 1 / number, 0), ZeroDivisionError)
+
+
+def test_together_where_that_goes_and_else_one_by_one() -> None:
+    calls: list[Sequence[int]] = []
+
+    def counted(numbers: Sequence[int]) -> list[float]:
+        calls.append(numbers)
+        return reciprocals(numbers)
+
+    assert attempt_together(counted, [1, 2]) == [1, 0.5]
+    assert calls == [[1, 2]]
+    first, failed, last = attempt_together(counted, [1, 0, 2])
+    assert (first, last) == (1, 0.5)
+    assert isinstance(failed, ZeroDivisionError)
+    assert calls[1:] == [[1, 0, 2], [1], [0], [2]]
+    calls.clear()
+    (alone,) = attempt_together(counted, [0])  # not twice
+    assert isinstance(alone, ZeroDivisionError)
+    assert attempt_together(counted, []) == []
+    assert calls == [[0]]
+
+
+def test_answers_that_come_later_find_their_place() -> None:
+    class EvenLater:
+        def __call__(self, requests: Sequence[Request]) -> list[Outcome | Later]:
+            return [
+                Later(each) if len(each.parameters) % 2 == 0 else ValueError(each.parameters)
+                for each in requests
+            ]
+
+        def finish(self, waiting: Sequence[Later]) -> list[Outcome]:
+            return [KeyError(each.request.parameters) for each in waiting]
+
+    found = answer(EvenLater(), [Request({}, "x" * length) for length in range(5)])
+    assert [type(each) for each in found] == [KeyError, ValueError] * 2 + [KeyError]
+    assert [len(str(each.args[0])) for each in found if isinstance(each, Exception)] == list(
+        range(5)
+    )
+
+
+def test_a_handler_that_puts_nothing_off_is_not_asked_to_finish() -> None:
+    assert Prompt().finish([]) == []
+    with pytest.raises(AssertionError, match="Prompt puts nothing off"):
+        Prompt().finish([Later(None)])

@@ -1,0 +1,262 @@
+"""Batches of users of every kind, with and without texts that the catalogue does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from model_repository.core import contract
+from model_repository.core.batch import Later, Outcome, Request, Tensors, answer
+from model_repository.core.errors import InvalidRequest
+from model_repository.core.handler import Rank, Recommend, UserHandler
+from model_repository.core.scoring import Scorer
+from tests.unit.model_repository.catalogues import (
+    CountedTexts,
+    EventSums,
+    catalogue,
+    reader,
+)
+from tests.unit.model_repository.conftest import strings, user
+
+ITEMS = 30
+CATALOGUE = catalogue(ITEMS, cold=(3, 9, 14), cold_place=3)
+EVERYTHING = [f"i{number}" for number in range(ITEMS)]
+READER = reader(CATALOGUE, max_top_k=12)
+
+
+class Handlers:
+    def __init__(self) -> None:
+        self.texts = CountedTexts()
+        scorer = Scorer(CATALOGUE, EventSums())
+        self.rank = Rank(READER, scorer, self.texts)
+        self.recommend = Recommend(READER, scorer, self.texts)
+
+
+@pytest.fixture
+def handlers() -> Handlers:
+    return Handlers()
+
+
+def one(handler: UserHandler, request: Request) -> Tensors:
+    (outcome,) = answer(handler, [request])
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def test_the_outputs_are_those_of_the_contract(handlers: Handlers) -> None:
+    request = user(
+        ["i1", "x", "y"],
+        history_text=["", "toy", ""],
+        candidate=["i2", "z"],
+        candidate_text=["", "cut: a long text"],
+    )
+    found = one(handlers.rank, request)
+    assert found.keys() == {spec.name for spec in contract.RANK.outputs}
+    dtypes = {"FP32": np.float32, "INT32": np.int32}
+    for spec in contract.RANK.outputs:
+        assert found[spec.name].dtype == dtypes[spec.dtype]
+        assert found[spec.name].shape == tuple({"N": 2}.get(str(axis), axis) for axis in spec.dims)
+    assert (found["SKIPPED"].tolist(), found["TRUNCATED"].tolist()) == ([[1]], [[1]])
+    expected = CATALOGUE.calibration.interest(found["LOGIT"])
+    np.testing.assert_array_equal(found["INTEREST"], expected)
+
+
+def test_no_candidates_and_one_that_is_skipped(handlers: Handlers) -> None:
+    assert one(handlers.rank, user(["i1"], candidate=[]))["LOGIT"].shape == (1, 0)
+    skipped = user(["i1"], candidate=["x", "i2"], parameters={"on_unknown": "skip"})
+    assert np.isnan(one(handlers.rank, skipped)["INTEREST"][0]).tolist() == [True, False]
+
+
+def test_known_items_encode_nothing(handlers: Handlers) -> None:
+    handlers.rank([user(["i1"], candidate=["i2"]), user([], candidate=["i3"])])
+    handlers.recommend([user(["i1", "unknown"])])
+    assert handlers.texts.asked == []
+
+
+KNOWN = user(["i1"], candidate=["i2", "i3"])
+NEW = user(["i1"], candidate=["x"], candidate_text=["toy"])
+ALSO_NEW = user(["y"], history_text=["toy"], candidate=["x", "i4"], candidate_text=["story", ""])
+BAD = user(["i1"], candidate=["x"])
+BREAKS = user([], candidate=["x"], candidate_text=["breaks"])
+
+
+class TestMixedBatches:
+    def test_requests_with_texts_come_later_and_nobody_waits_for_them(
+        self, handlers: Handlers
+    ) -> None:
+        found = handlers.rank([NEW, KNOWN, BAD, ALSO_NEW, KNOWN])
+        kinds = [Later, dict, InvalidRequest, Later, dict]
+        assert [isinstance(each, kind) for each, kind in zip(found, kinds, strict=True)] == [
+            True
+        ] * 5
+        assert handlers.texts.asked == []
+        waiting = [each for each in found if isinstance(each, Later)]
+        finished = handlers.rank.finish(waiting)
+        assert handlers.texts.asked == [["toy", "story"]]  # each once, and all together
+        for late, request in zip(finished, (NEW, ALSO_NEW), strict=True):
+            assert_same(late, one(handlers.rank, request))
+        assert_same(found[1], one(handlers.rank, KNOWN))
+
+    def test_all_are_answered_in_their_order(self, handlers: Handlers) -> None:
+        batch = [ALSO_NEW, BAD, KNOWN, NEW]
+        for found, request in zip(answer(handlers.rank, batch), batch, strict=True):
+            assert_same(found, answer(handlers.rank, [request])[0])
+
+    def test_a_bad_request_and_a_failing_text_harm_no_other(self, handlers: Handlers) -> None:
+        first, refused, failed, prompt, last = answer(handlers.rank, [NEW, BAD, BREAKS, KNOWN, NEW])
+        assert isinstance(refused, InvalidRequest)
+        assert isinstance(failed, RuntimeError)
+        assert "no vector for that" in str(failed)
+        for found, request in ((first, NEW), (last, NEW), (prompt, KNOWN)):
+            assert_same(found, one(handlers.rank, request))
+
+    def test_each_learns_how_many_of_its_own_texts_were_cut(self, handlers: Handlers) -> None:
+        def rank(*texts: str) -> Request:
+            return user([], candidate=["x"] * len(texts), candidate_text=texts)
+
+        found = answer(
+            handlers.rank, [rank("cut 1", "toy", "cut 1"), rank("toy"), rank("cut 2", "cut 1")]
+        )
+        assert [each["TRUNCATED"].tolist() for each in found if isinstance(each, Mapping)] == [
+            [[1]], [[0]], [[2]],
+        ]  # fmt: skip
+
+
+def test_a_profile_is_heeded(handlers: Handlers) -> None:
+    def logits(**columns: Any) -> NDArray[Any]:
+        return one(handlers.rank, user(["i1"], candidate=EVERYTHING, **columns))["LOGIT"]
+
+    without = logits()
+    np.testing.assert_array_equal(logits(profile=["{}"]), without)
+    told = logits(profile=['{"age": 40, "gender": "F"}'])
+    state = CATALOGUE.profile[[0, 1], [2, 1]].sum(0) - CATALOGUE.profile[:, 0].sum(0)
+    np.testing.assert_allclose(told - without, [CATALOGUE.vectors @ state], rtol=1e-3, atol=1e-4)
+
+
+def test_times_and_actions_are_heeded(handlers: Handlers) -> None:
+    answers = [
+        one(handlers.rank, user(["i1", "i2"], candidate=["i3"], **columns))["LOGIT"].item()
+        for columns in ({}, {"times": [0, 60]}, {"history_action": ["view", "view"]})
+    ]
+    assert len(set(answers)) == 3
+
+
+def test_recommend_takes_texts_too(handlers: Handlers) -> None:
+    request = user(["x", "i1"], history_text=["toy", ""])
+    (later,) = handlers.recommend([request])
+    assert isinstance(later, Later)
+    (found,) = handlers.recommend.finish([later])
+    assert isinstance(found, Mapping)
+    assert found["ITEM"].shape == (1, 10)
+    assert found["ITEM"].tolist() != one(handlers.recommend, user(["i1"]))["ITEM"].tolist()
+
+
+class TestRowsOfVectors:
+    """The second half of ``rank``, whose texts are encoded by then."""
+
+    @pytest.mark.parametrize("history", [["toy", "story", "toy"], []])
+    def test_it_answers_as_rank_does(self, handlers: Handlers, history: list[str]) -> None:
+        candidates, texts = ["cats", "toy"], ["toy", "story", "cats"]
+        columns: dict[str, Any] = {
+            "history_action": ["view", "", "view"][: len(history)],
+            "times": [0, 5, 70][: len(history)],
+            "profile": ['{"age": 3}'],
+        }
+        whole = one(
+            handlers.rank,
+            user(
+                ["x"] * len(history), history_text=history,
+                candidate=["x"] * 2, candidate_text=candidates, **columns,
+            ),
+        )  # fmt: skip
+        rows = {
+            name: np.array([[texts.index(text) for text in each]], np.int32).reshape(1, -1)
+            for name, each in (("HISTORY_ROW", history), ("CANDIDATE_ROW", candidates))
+        }
+        given = {**user([], **columns).tensors, **rows}
+        del given["HISTORY"]
+        found = handlers.rank.answer_rows(Request(given), CountedTexts()(texts).vectors)
+        for name in ("LOGIT", "INTEREST"):
+            np.testing.assert_allclose(found[name], whole[name], rtol=1e-5, atol=1e-6)
+
+    def test_what_is_wrong_is_refused(self, handlers: Handlers) -> None:
+        tensors = {
+            "HISTORY_ROW": np.zeros((1, 1), np.int32),
+            "CANDIDATE_ROW": np.zeros((1, 1), np.int32),
+            "HISTORY_ACTION": strings(["a", "b"]),
+        }
+        with pytest.raises(InvalidRequest, match="HISTORY_ACTION has 2 values"):
+            handlers.rank.answer_rows(Request(tensors), CountedTexts()(["toy"]).vectors)
+
+
+def assert_same(found: object, expected: object) -> None:
+    """Equal but for rounding, and where two items score all but alike."""
+    if isinstance(expected, Exception):
+        assert type(found) is type(expected)
+        assert str(found) == str(expected)
+        return
+    assert isinstance(found, Mapping)
+    assert isinstance(expected, Mapping)
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        assert found[name].dtype == values.dtype
+        if values.dtype == np.float32:
+            np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-4, err_msg=name)
+        elif name != "ITEM":
+            np.testing.assert_array_equal(found[name], values, err_msg=name)
+    if "ITEM" in expected:
+        # By their logits: their places are worth nothing where these are alike.
+        for one_way, other in ((found, expected), (expected, found)):
+            scores = dict(zip(other["ITEM"][0], other["LOGIT"][0], strict=True))
+            least = min(scores.values(), default=np.inf)
+            for item, logit in zip(one_way["ITEM"][0], one_way["LOGIT"][0], strict=True):
+                assert abs(scores.get(item, least) - logit) < 1e-3
+
+
+# Few enough that ids and texts meet often.
+ids = st.sampled_from([*EVERYTHING[:8], "x", "y"])
+texts = st.sampled_from(["", " ", "toy", "story", "cut it", "breaks", "a film", "z"])
+PARAMETERS: Sequence[dict[str, object]] = (
+    {}, {}, {"on_unknown": "skip"}, {"top_k": 3}, {"top_k": 99}, {"include_seen": True},
+    {"top_q": 1},
+)  # fmt: skip
+
+
+@st.composite
+def users(draw: st.DrawFn, model: str) -> Request:
+    events = draw(st.lists(st.tuples(ids, texts, st.integers(0, 99)), max_size=9))
+    others = draw(st.lists(st.tuples(ids, texts), max_size=7))
+    columns: dict[str, Any] = {}
+    if draw(st.booleans()):
+        columns["history_text"] = [text for _, text, _ in events]
+    if draw(st.booleans()):
+        columns["times"] = sorted(time for _, _, time in events)
+        columns["history_action"] = ["view" if time % 2 else "" for _, _, time in events]
+    if draw(st.booleans()):
+        columns["profile"] = [draw(st.sampled_from(["", '{"age": 31}', '{"gender": "M"}', "{"]))]
+    if model == "rank":
+        columns["candidate"] = [item for item, _ in others]
+        columns["candidate_text"] = [text for _, text in others]
+    else:
+        columns["exclude"] = [item for item, _ in others]
+    parameters = draw(st.sampled_from(PARAMETERS))
+    return user([item for item, _, _ in events], parameters=parameters, **columns)
+
+
+@pytest.mark.parametrize("model", ["rank", "recommend"])
+@given(data=st.data())
+def test_a_batch_answers_each_request_as_if_it_came_alone(model: str, data: st.DataObject) -> None:
+    handler: UserHandler = getattr(Handlers(), model)
+    batch = data.draw(st.lists(users(model), max_size=6))
+    together: Sequence[Outcome] = answer(handler, batch)
+    for found, request in zip(together, batch, strict=True):
+        (alone,) = answer(handler, [request])
+        assert isinstance(alone, (dict, InvalidRequest, RuntimeError))
+        assert_same(found, alone)

@@ -1,0 +1,293 @@
+"""Scores are the same whoever asks, for whatever, and however the best are found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_repository.core import scoring
+from model_repository.core.arrays import Floats, Indices
+from model_repository.core.catalogue import Candidates, Catalogue
+from model_repository.core.cold_items import lifts
+from model_repository.core.scoring import Scorer
+from model_repository.core.terms import NetworkTerm, Users
+from model_repository.core.users import NO_ITEM, History
+from tests.unit.model_repository.catalogues import (
+    MAX_HISTORY,
+    PROFILE,
+    TEXT_WIDTH,
+    EventSums,
+    catalogue,
+)
+
+ITEMS = 30
+COLD = (2, 5, 7, 20)
+CATALOGUE = catalogue(ITEMS)
+WITH_COLD = catalogue(ITEMS, cold=COLD, cold_place=4)
+SCORER = Scorer(CATALOGUE, EventSums())
+FRESH = CATALOGUE.neighbourhood.place(
+    np.random.default_rng(3).normal(size=(3, TEXT_WIDTH)).astype(np.float32), CATALOGUE.vectors
+)
+
+slots = st.integers(-3, ITEMS - 1)
+histories = st.lists(st.lists(slots, max_size=MAX_HISTORY), min_size=1, max_size=4)
+
+
+def history(of: Sequence[int]) -> History:
+    return History(
+        np.array(of, np.int32), np.zeros(len(of), np.int32), np.arange(len(of))[::-1].copy()
+    )
+
+
+def users(scorer: Scorer, of: Sequence[Sequence[int]]) -> Users:
+    return scorer.users([history(each) for each in of], FRESH)
+
+
+def expected_list(scorer: Scorer, asked: Users, user: int, masked: Indices) -> Floats:
+    """Logits FP32 [n] that the best are the largest of, from those of the whole catalogue."""
+    known = scorer.catalogue
+    logits: Floats = scorer.logits(asked)[user]
+    logits[masked] = -np.inf
+    if known.cold_place and len(known.cold):
+        logits[known.cold] += lifts(logits[np.newaxis], known.cold, known.cold_place)[0]
+    return logits
+
+
+class TestRank:
+    @given(histories, st.lists(st.one_of(slots, st.just(NO_ITEM)), max_size=9))
+    def test_as_the_whole_catalogue_and_new_items_as_their_neighbours(
+        self, of: list[list[int]], candidates: list[int]
+    ) -> None:
+        asked = users(SCORER, of)
+        logits = SCORER.logits(asked)
+        new = (logits[:, FRESH.items] * FRESH.weights).sum(2)
+        for user in range(len(of)):
+            found = SCORER.rank(asked, user, np.array(candidates, np.int32), FRESH)
+            expected = [
+                np.nan
+                if slot == NO_ITEM
+                else new[user, -slot - 1]
+                if slot < 0
+                else logits[user, slot]
+                for slot in candidates
+            ]
+            assert found.logit.dtype == found.interest.dtype == np.float32
+            np.testing.assert_allclose(found.logit, expected, rtol=1e-4, atol=1e-4)
+            np.testing.assert_array_equal(
+                found.interest, CATALOGUE.calibration.interest(found.logit)
+            )
+
+    def test_cold_items_keep_their_logits(self) -> None:
+        scorer = Scorer(WITH_COLD, EventSums())
+        asked = users(scorer, [[1, 2]])
+        found = scorer.rank(asked, 0, np.arange(ITEMS, dtype=np.int32))
+        np.testing.assert_allclose(found.logit, scorer.logits(asked)[0], rtol=1e-5, atol=1e-5)
+
+    def test_where_nothing_may_be_a_neighbour_an_item_is_its_text(self) -> None:
+        nobody = replace(
+            CATALOGUE.neighbourhood,
+            items=np.zeros(0, np.int32),
+            directions=CATALOGUE.neighbourhood.directions[:0],
+        )
+        text = np.ones((1, TEXT_WIDTH), np.float32)
+        fresh = nobody.place(text, CATALOGUE.vectors)
+        centred = text - nobody.text_mean
+        vector = centred @ nobody.text_weight + nobody.text_bias
+        np.testing.assert_allclose(fresh.vectors, vector, rtol=1e-6)
+        asked = users(SCORER, [[3, 4]])
+        found = SCORER.rank(asked, 0, np.array([-1], np.int32), fresh)
+        np.testing.assert_allclose(found.logit, asked.states @ vector[0], rtol=1e-5)
+
+    def test_a_new_item_stands_at_the_mean_of_its_neighbours(self) -> None:
+        mean = np.einsum("rk,rkd->rd", FRESH.weights, CATALOGUE.vectors[FRESH.items])
+        np.testing.assert_allclose(FRESH.vectors, mean, rtol=1e-5)
+        np.testing.assert_allclose(FRESH.weights.sum(1), 1, rtol=1e-5)
+
+
+class TestUsers:
+    def test_a_profile_adds_its_columns_to_the_state(self) -> None:
+        asked = [history([1]), history([2, 3])]
+        without = SCORER.users(asked).states
+        profiles = np.array([[1, 2], [0, PROFILE[0].ids - 1]], np.int32)
+        found = SCORER.users(asked, profiles=profiles).states
+        added = [
+            sum(CATALOGUE.profile[column, row[column]] for column in (0, 1)) for row in profiles
+        ]
+        nothing = CATALOGUE.profile[:, 0].sum(0)
+        np.testing.assert_allclose(found, without - nothing + added, rtol=1e-5, atol=1e-6)
+
+    def test_some_of_them(self) -> None:
+        asked = users(SCORER, [[1], [2], []])
+        some = asked[[2, 0]]
+        assert len(some) == 2
+        np.testing.assert_array_equal(some.states, asked.states[[2, 0]])
+        assert [len(each.slots) for each in some.histories] == [0, 1]
+
+
+class TestBest:
+    @given(
+        of=histories,
+        known=st.sampled_from([CATALOGUE, WITH_COLD]),
+        place=st.sampled_from([0, 2, 6, 25]),
+        logits_at_once=st.sampled_from([1, 2 * ITEMS, 2**23]),
+        data=st.data(),
+    )
+    def test_the_largest_that_are_not_masked(
+        self,
+        of: list[list[int]],
+        known: Catalogue,
+        place: int,
+        logits_at_once: int,
+        data: st.DataObject,
+    ) -> None:
+        scorer = Scorer(replace(known, cold_place=place), EventSums())
+        asked = users(scorer, of)
+        masked = [
+            np.array(data.draw(st.lists(st.integers(0, ITEMS - 1), unique=True)), np.int32)
+            for _ in of
+        ]
+        wanted = [data.draw(st.integers(1, ITEMS + 3)) for _ in of]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(scoring, "_LOGITS", logits_at_once)
+            found = scorer.best(asked, masked, wanted)
+        for user, each in enumerate(found):
+            logits = expected_list(scorer, asked, user, masked[user])
+            left = min(wanted[user], ITEMS - len(masked[user]))
+            expected = np.sort(logits)[::-1][:left]
+            assert len(each) == len(set(each.index.tolist())) == left
+            assert not set(each.index) & set(masked[user])
+            np.testing.assert_allclose(each.logit, expected, rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(each.logit, logits[each.index], rtol=1e-4, atol=1e-4)
+            np.testing.assert_array_equal(each.interest, known.calibration.interest(each.logit))
+            assert each.index.dtype == np.int32
+
+    def test_equals_come_in_the_order_of_the_catalogue(self) -> None:
+        alike = replace(
+            CATALOGUE, vectors=np.zeros_like(CATALOGUE.vectors), bias=np.zeros_like(CATALOGUE.bias),
+            linear_value=CATALOGUE.linear_value[:, :0], linear_index=CATALOGUE.linear_index[:, :0],
+        )  # fmt: skip
+        scorer = Scorer(alike, EventSums())
+        (found,) = scorer.best(users(scorer, [[1]]), [np.array([0, 3], np.int32)], [4])
+        assert found.index.tolist() == [1, 2, 4, 5]
+
+    @pytest.mark.parametrize("source", [False, True])
+    def test_no_number_is_a_fault(self, source: bool) -> None:
+        large = catalogue(400)
+        scorer = Scorer(large, EventSums(), Nearest(large) if source else None)
+        asked = users(scorer, [[1]])
+        asked.states[:] = np.nan
+        with pytest.raises(FloatingPointError, match="NaN among the logits"):
+            scorer.best(asked, [np.zeros(0, np.int32)], [3])
+
+    def test_candidates_know_what_is_known_of_their_items(self) -> None:
+        (found,) = SCORER.best(users(SCORER, [[1]]), [np.zeros(0, np.int32)], [5])
+        np.testing.assert_array_equal(found.vectors, CATALOGUE.vectors[found.index])
+        assert found.attribute("genre") == [f"genre {index % 3}" for index in found.index]
+        with pytest.raises(KeyError):
+            found.attribute("year")
+        some = found[np.array([3, 0])]
+        assert isinstance(some, Candidates)
+        assert some.index.tolist() == found.index[[3, 0]].tolist()
+        assert some.logit.tolist() == found.logit[[3, 0]].tolist()
+        assert some.interest.tolist() == found.interest[[3, 0]].tolist()
+        assert found[found.logit > found.logit[2]].index.tolist() == found.index[:2].tolist()
+
+
+class Nearest:
+    """What the network scores highest, every ``step``-th of it, as long as there is some.
+
+    Attributes
+    ----------
+    asked
+        For how many it was asked each time.
+    """
+
+    def __init__(self, known: Catalogue, step: int = 1, most: int = 10**6) -> None:
+        self._term = NetworkTerm(known.vectors, known.bias)
+        self._step, self._most = step, most
+        self.asked: list[int] = []
+
+    def nearest(self, state: Floats, number: int) -> Indices | None:
+        self.asked.append(number)
+        if number > self._most:
+            return None
+        order = np.argsort(-self._term.all(Users(state[np.newaxis], []))[0], kind="stable")
+        found = order[:: self._step][:number].astype(np.int32)
+        return found if len(found) == number else None
+
+
+LARGE = 400
+
+
+class TestSource:
+    @given(
+        of=st.lists(st.lists(st.integers(-3, LARGE - 1), max_size=MAX_HISTORY), max_size=4),
+        place=st.sampled_from([0, 2, 5]),
+        most=st.sampled_from([0, 12, 10**6]),
+        strength=st.sampled_from([-3.0, 0.0, 1.0, 3.0]),
+        data=st.data(),
+    )
+    def test_what_an_exact_one_finds_is_what_reading_all_finds(
+        self, of: list[list[int]], place: int, most: int, strength: float, data: st.DataObject
+    ) -> None:
+        """Whatever is masked, spoken for or against: else everything is read."""
+        known = catalogue(LARGE, cold=range(0, LARGE, 9), cold_place=place)
+        known = replace(known, linear_value=strength * np.abs(known.linear_value))
+        source = Nearest(known, most=most)
+        scorers = [Scorer(known, EventSums(), each) for each in (source, None)]
+        asked = users(scorers[0], of)
+        wanted = [data.draw(st.sampled_from([1, 3, 10, 60, LARGE])) for _ in of]
+        order = np.argsort(-scorers[0].logits(asked), axis=1)
+        # The very best are masked, so that those behind them are looked for.
+        masked = [
+            row[: data.draw(st.sampled_from([0, 2, 20, 390]))].astype(np.int32) for row in order
+        ]
+        answers = [scorer.best(asked, masked, wanted) for scorer in scorers]
+        for user, (found, expected) in enumerate(zip(*answers, strict=True)):
+            # Where two are all but equal, either may come first.
+            logits = expected_list(scorers[0], asked, user, masked[user])
+            assert len(set(found.index.tolist())) == len(found) == len(expected)
+            for each in (found.logit, logits[found.index]):
+                np.testing.assert_allclose(each, expected.logit, rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(found.interest, expected.interest, rtol=1e-4, atol=1e-4)
+
+    def test_it_is_what_answers_where_it_may(self) -> None:
+        """One that misses every other item: nothing falls back in silence."""
+        known = catalogue(LARGE)
+        known = replace(
+            known, linear_value=known.linear_value[:, :0], linear_index=known.linear_index[:, :0]
+        )
+        source = Nearest(known, step=2)
+        scorer, exact = Scorer(known, EventSums(), source), Scorer(known, EventSums())
+        asked = users(scorer, [[1, 2], []])
+        none = np.zeros(0, np.int32)
+        found = scorer.best(asked, [none, none], [10, 5])
+        assert source.asked == [20, 10]
+        for user, (each, wanted) in enumerate(zip(found, (10, 5), strict=True)):
+            (everything,) = exact.best(asked[[user]], [none], [2 * wanted])
+            assert len(each) == wanted
+            assert each.index.tolist() == everything.index[::2].tolist()
+
+    def test_where_too_many_are_wanted_or_masked_it_is_not_asked(self) -> None:
+        source = Nearest(CATALOGUE)
+        scorer = Scorer(CATALOGUE, EventSums(), source)
+        (few,) = scorer.best(users(scorer, [[1]]), [np.zeros(0, np.int32)], [4])
+        assert len(few) == 4
+        scorer.best(users(scorer, [[1]]), [np.arange(5, dtype=np.int32)], [1])
+        assert source.asked == []
+
+    def test_answers_do_not_depend_on_who_else_asks(self) -> None:
+        known = catalogue(LARGE)
+        scorer = Scorer(known, EventSums(), Nearest(known, most=25))
+        of = [[1, 2], [], [5, 6, 7, 8], [300]]
+        wanted, none = [3, 10, 60, 12], np.zeros(0, np.int32)
+        together = scorer.best(users(scorer, of), [none] * 4, wanted)
+        for user, each in enumerate(together):
+            (alone,) = scorer.best(users(scorer, [of[user]]), [none], [wanted[user]])
+            np.testing.assert_array_equal(each.index, alone.index)
+            np.testing.assert_allclose(each.logit, alone.logit, rtol=1e-5, atol=1e-5)

@@ -1,0 +1,109 @@
+"""Engines that are other models of the same server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model_repository.core.contract import ENCODER
+from model_repository.core.users import EventBatch
+from model_repository.engines.tokenizer import TextTokenizer
+from tests.unit.model_repository.backend import Backend
+from tests.unit.model_repository.conftest import MAX_LENGTH, Parts
+
+Tensors = Mapping[str, NDArray[Any]]
+
+
+@pytest.fixture
+def engines(backend: Backend) -> Any:  # noqa: ARG001  (it cannot be imported without one)
+    return import_module("model_repository.engines.triton")
+
+
+def test_a_model_is_asked_for_its_outputs_in_the_version_of_who_asks(
+    engines: Any, backend: Backend
+) -> None:
+    backend.models["encoder"] = lambda inputs: {"VECTOR": inputs["INPUT_IDS"] * 2.0}
+    tokens = np.ones((2, 3), np.int32)
+    found = engines.TritonModel(ENCODER, 7).run({"INPUT_IDS": tokens})
+    assert found["VECTOR"].tolist() == [[2] * 3] * 2
+    ((name, version, inputs, outputs),) = backend.asked
+    assert (name, version, outputs) == ("encoder", 7, ["VECTOR"])
+    np.testing.assert_array_equal(inputs["INPUT_IDS"], tokens)
+
+
+def test_what_a_model_fails_with_is_handed_on(engines: Any, backend: Backend) -> None:
+    def fail(_: Tensors) -> Tensors:
+        raise ValueError("out of memory")
+
+    backend.models["encoder"] = fail
+    with pytest.raises(RuntimeError, match="encoder failed: out of memory"):
+        engines.TritonModel(ENCODER, 1).run({"INPUT_IDS": np.ones((1, 1), np.int32)})
+
+
+@pytest.mark.parametrize("batches", [1, 7])
+def test_users_are_encoded_in_as_many_calls_as_there_are_batches(
+    engines: Any, backend: Backend, batches: int
+) -> None:
+    backend.models["user_encoder"] = lambda inputs: {"STATE": inputs["EVENT"].sum(1)}
+    encode = engines.TritonUserEncoder(3, [4, 8])
+    assert encode.lengths == [4, 8]
+    made = [
+        EventBatch(
+            np.full((2, 4, 3), number, np.float32),
+            np.zeros((2, 4), np.int32),
+            np.zeros((2, 4), np.int64),
+            np.full((2, 1), 4, np.int32),
+        )
+        for number in range(batches)
+    ]
+    states = encode(made)
+    assert [each.tolist() for each in states] == [[[4.0 * n] * 3] * 2 for n in range(batches)]
+    assert len(backend.asked) == batches
+    assert backend.asked[0][2].keys() == {"EVENT", "EVENT_ACTION", "EVENT_AGE", "EVENT_COUNT"}
+
+
+def test_texts_go_to_encode_in_requests_that_it_takes(engines: Any, backend: Backend) -> None:
+    def encode(inputs: Tensors) -> Tensors:
+        (column,) = inputs.values()
+        assert column.shape[1:] == (1,)
+        lengths = np.array([[len(text)] for text in column[:, 0]])
+        return {"VECTOR": lengths.astype(np.float32), "TRUNCATED": lengths % 2}
+
+    backend.models["encode"] = encode
+    texts = ["é" * number for number in range(7)]
+    found = engines.EncodeModel(1, max_rows=3)(texts)
+    assert found.vectors.tolist() == [[2.0 * number] for number in range(7)]
+    assert found.truncated.shape == (7,)
+    assert [len(inputs["TEXT"]) for _, _, inputs, _ in backend.asked] == [3, 3, 1]
+
+
+def test_texts_are_tokenized_and_go_to_the_encoder_in_lengths_that_it_takes(
+    engines: Any, backend: Backend, parts: Parts
+) -> None:
+    """Each text gets its own vector back, whatever it was batched with."""
+    pad = 99
+
+    def sums(inputs: Tensors) -> Tensors:
+        tokens = inputs["INPUT_IDS"]
+        assert tokens.dtype == np.int32
+        return {
+            "VECTOR": np.where(tokens == pad, 0, tokens).sum(1, keepdims=True, dtype=np.float32)
+        }
+
+    backend.models["encoder"] = sums
+    tokenizer = TextTokenizer(parts.directory / "tokenizer.json", MAX_LENGTH)
+    encode = engines.EncoderModel(1, 2, tokenizer, [4, 8, MAX_LENGTH], pad)
+    texts = ["toy", "a film about the matrix", "story", "cat " * 99, "dog", "", "toy toy toy"]
+    found = encode(texts)
+    expected = [sum(row.tokens) for row in tokenizer(texts)]
+    assert found.vectors[:, 0].tolist() == expected
+    assert found.vectors.dtype == np.float32
+    assert found.truncated.tolist() == [0, 0, 0, 1, 0, 0, 0]
+    shapes = [inputs["INPUT_IDS"].shape for _, _, inputs, _ in backend.asked]
+    assert all(rows <= 2 and length in (4, 8, MAX_LENGTH) for rows, length in shapes)
+    assert sum(rows for rows, _ in shapes) == len(texts)

@@ -1,0 +1,107 @@
+"""What is written comes back, and the memory of it can be shared."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model_repository.core.calibration import Calibration
+from model_repository.core.catalogue import Catalogue
+from model_repository.core.identifiers import Identifiers, Strings
+from model_repository.steps.catalogue_files import load_catalogue, save_catalogue
+from tests.unit.model_repository.catalogues import catalogue
+
+BLANK = Catalogue(np.zeros((0, 3), np.float32), np.zeros(0, np.float32))
+CATALOGUES = {
+    "full": replace(
+        catalogue(12, cold=(3, 7), cold_place=5),
+        ids=Identifiers.of(["", "ï", "a\nb", *(f"n{number}" for number in range(9))]),
+        attributes={
+            "genre": Strings.of([f"é{number % 3}" for number in range(12)]),
+            "../odd name": Strings.of([""] * 12),
+        },
+    ),
+    "empty": BLANK,
+    "calibrated as by default": replace(catalogue(5), calibration=Calibration()),
+}
+
+
+def assert_equal(found: object, expected: object) -> None:
+    """Of arrays, and of what is made of them."""
+    assert type(found) is type(expected)
+    if isinstance(expected, np.ndarray):
+        assert isinstance(found, np.ndarray)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+    elif isinstance(expected, dict):
+        assert isinstance(found, dict)
+        assert list(found) == list(expected)
+        for name, value in expected.items():
+            assert_equal(found[name], value)
+    elif isinstance(expected, Identifiers):
+        assert isinstance(found, Identifiers)
+        assert_equal(found.strings, expected.strings)
+        assert_equal(found.table, expected.table)
+        ids = [expected.strings[place] for place in range(len(expected))]
+        assert found.indices([*ids, b"unknown"]) == [*range(len(ids)), None]
+    elif isinstance(expected, (int, Calibration)):
+        assert found == expected
+    else:
+        for field in fields(expected):  # type: ignore[arg-type]
+            assert_equal(getattr(found, field.name), getattr(expected, field.name))
+
+
+@pytest.mark.parametrize("name", CATALOGUES)
+def test_a_catalogue_comes_back(tmp_path: Path, name: str) -> None:
+    save_catalogue(tmp_path, CATALOGUES[name])
+    found = load_catalogue(tmp_path)
+    assert_equal(found, CATALOGUES[name])
+    assert len(found) == len(CATALOGUES[name])
+
+
+def test_no_name_of_a_column_becomes_one_of_a_file(tmp_path: Path) -> None:
+    directory = tmp_path / "version"
+    directory.mkdir()
+    save_catalogue(directory, CATALOGUES["full"])
+    assert [each.name for each in tmp_path.iterdir()] == ["version"]
+    assert not [each.name for each in directory.iterdir() if "odd" in each.name]
+
+
+def test_arrays_are_mapped_and_not_read(tmp_path: Path) -> None:
+    """What processes map from a file they share, and nobody may write to it."""
+    save_catalogue(tmp_path, CATALOGUES["full"])
+    found = load_catalogue(tmp_path)
+    arrays: list[NDArray[Any]] = [
+        found.vectors, found.bias, found.linear_index, found.linear_value, found.ids.table,
+        found.ids.strings.content, found.ids.strings.offsets, found.neighbourhood.directions,
+        found.attributes["genre"].content,
+    ]  # fmt: skip
+    for array in arrays:
+        assert isinstance(array.base, np.memmap)
+        assert not array.flags.writeable
+    # An array over memory of its own is not one that others share.
+    for view in (found.ids._content, found.ids._offsets, found.ids._table):
+        assert view.readonly
+
+
+def test_arrays_that_lie_crosswise_are_written_straight(tmp_path: Path) -> None:
+    crosswise = replace(catalogue(9), vectors=np.asfortranarray(catalogue(9).vectors))
+    save_catalogue(tmp_path, crosswise)
+    found = load_catalogue(tmp_path)
+    np.testing.assert_array_equal(found.vectors, crosswise.vectors)
+    assert found.vectors.flags.c_contiguous
+
+
+def test_settings_are_readable(tmp_path: Path) -> None:
+    save_catalogue(tmp_path, CATALOGUES["full"])
+    assert json.loads((tmp_path / "catalogue.json").read_text()) == {
+        "calibration": {"scale": 0.7, "shift": -0.3, "ceiling": 0.95},
+        "cold_place": 5,
+        "attributes": ["genre", "../odd name"],
+    }

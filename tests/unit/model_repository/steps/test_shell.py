@@ -1,0 +1,210 @@
+"""What stands between Triton and a handler."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model_repository.core import contract
+from model_repository.core.batch import Later, Outcome, Request
+from model_repository.core.errors import InvalidRequest
+from model_repository.steps.libraries import LIBRARIES_FILE
+from tests.unit.model_repository.backend import Backend, IncomingRequest
+from tests.unit.model_repository.conftest import Parts, plain
+
+INVALID_ARG, INTERNAL = 1, 2
+OUTPUTS = ["NUMBER", "OTHER"]
+
+
+class Numbers:
+    """Answers its parameters: a number; "bad", "broken" or "later" followed by a number."""
+
+    def __init__(self) -> None:
+        self.may_finish = threading.Event()
+        self.broken = False
+
+    def __call__(self, requests: Sequence[Request]) -> list[Outcome | Later]:
+        return [self._answer(request) for request in requests]
+
+    def finish(self, waiting: Sequence[Later]) -> list[Outcome]:
+        assert self.may_finish.wait(10)
+        if self.broken:
+            raise RuntimeError("the engine's secrets")
+        return [_number(each.request) for each in waiting]
+
+    def _answer(self, request: Request) -> Outcome | Later:
+        word, _, number = request.parameters.partition(" ")
+        if word == "bad":
+            return InvalidRequest("send a number")
+        if word == "broken":
+            return KeyError("the engine's secrets")
+        return Later(number) if word == "later" else _number(word)
+
+
+def _number(text: str) -> Outcome:
+    if text == "bad":
+        return InvalidRequest("send a number")
+    return {"NUMBER": np.array([[int(text)]]), "OTHER": np.array([[0]])}
+
+
+@pytest.fixture
+def numbers() -> Numbers:
+    return Numbers()
+
+
+@pytest.fixture
+def model(
+    backend: Backend, numbers: Numbers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    """An instance of a model whose handler is ``numbers``."""
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / LIBRARIES_FILE).write_text("{}")
+    loaded: list[tuple[Path, str]] = []
+
+    def load(directory: Path, name: str) -> Numbers:
+        loaded.append((directory, name))
+        return numbers
+
+    monkeypatch.setattr("model_repository.steps.tokenizer.load", load)
+    made = new_model("tokenizer", tmp_path, "7")
+    assert loaded == [(tmp_path / "7", "tokenizer")]
+    assert backend.warnings == []
+    yield made
+    numbers.may_finish.set()
+    made.finalize()
+
+
+def new_model(name: str, directory: Path, version: str) -> Any:
+    made = import_module("model_repository.steps.shell").TritonPythonModel()
+    made.initialize(
+        {
+            "model_config": json.dumps({"name": name}),
+            "model_repository": str(directory),
+            "model_version": version,
+        }
+    )
+    return made
+
+
+def asked(*parameters: str, outputs: Sequence[str] = OUTPUTS) -> list[IncomingRequest]:
+    return [IncomingRequest({}, outputs, each) for each in parameters]
+
+
+def number(response: Any) -> int:
+    assert not response.has_error()
+    return int(response.tensors["NUMBER"].item())
+
+
+@pytest.mark.usefixtures("backend")
+def test_each_model_of_the_contract_has_a_handler() -> None:
+    loaders = import_module("model_repository.steps.shell").LOADERS
+    steps = (
+        *contract.ENCODE_STEPS.steps,
+        *contract.RANK_TEXTS_STEPS.steps,
+        *contract.classify_steps(token_types=True).steps,
+        contract.USER_ENCODER,
+        contract.RANK,
+        contract.RECOMMEND,
+        contract.ENCODE,
+    )
+    assert loaders.keys() == {step.name for step in steps}
+    for module, function in loaders.values():
+        assert callable(getattr(import_module(f"model_repository.steps.{module}"), function))
+
+
+def test_each_gets_its_answer_and_no_output_that_it_did_not_ask_for(model: Any) -> None:
+    first, second = model.execute([*asked("5"), *asked("6", outputs=["NUMBER"])])
+    assert (number(first), number(second)) == (5, 6)
+    assert list(first.tensors) == OUTPUTS
+    assert list(second.tensors) == ["NUMBER"]
+
+
+def test_who_is_at_fault_is_told_and_who_is_not_only_that(model: Any, backend: Backend) -> None:
+    good, bad, broken = model.execute(asked("5", "bad", "broken"))
+    assert number(good) == 5
+    assert (bad.error().message(), bad.error().code) == ("send a number", INVALID_ARG)
+    assert broken.error().code == INTERNAL
+    assert broken.error().message() == (
+        "tokenizer failed (KeyError); the server's log has the traceback"
+    )
+    (logged,) = backend.errors
+    assert "the engine's secrets" in logged
+
+
+def test_nobody_waits_for_those_that_are_answered_later(model: Any, numbers: Numbers) -> None:
+    requests = asked("later 5", "6", "later bad", "later 7")
+    found = model.execute(requests)
+    assert [each is None for each in found] == [True, False, True, True]
+    assert number(found[1]) == 6
+    assert number(model.execute(asked("8"))[0]) == 8  # nor does the next batch
+    assert all(not each.sender.sent for each in requests)
+    numbers.may_finish.set()
+    model.finalize()  # waits for them
+    (first,), (refused,), (last,) = (requests[place].sender.sent for place in (0, 2, 3))
+    assert (number(first[0]), number(last[0])) == (5, 7)
+    assert list(first[0].tensors) == OUTPUTS
+    assert refused[0].error().code == INVALID_ARG
+    assert {flags for _, flags in (first, refused, last)} == {"final"}
+    assert requests[1].sender.sent == []
+
+
+def test_a_fault_of_the_handler_still_answers_all_that_wait(
+    model: Any, numbers: Numbers, backend: Backend
+) -> None:
+    numbers.broken = True
+    requests = asked("later 5", "later 6")
+    model.execute(requests)
+    numbers.may_finish.set()
+    model.finalize()
+    for request in requests:
+        ((response, flags),) = request.sender.sent
+        assert (response.error().code, flags) == (INTERNAL, "final")
+        assert "secrets" not in response.error().message()
+    assert len(backend.errors) == 2
+
+
+@pytest.fixture
+def tokenizer(parts: Parts, tmp_path: Path) -> Callable[..., Path]:
+    """A repository with version 1 of the tokenizer, exported with these libraries."""
+
+    def make(**libraries: str) -> Path:
+        shutil.copytree(parts.directory, tmp_path / "1")
+        (tmp_path / "1" / LIBRARIES_FILE).write_text(json.dumps(libraries))
+        return tmp_path
+
+    return make
+
+
+def test_a_real_model_loads_and_answers(backend: Backend, tokenizer: Callable[..., Path]) -> None:
+    model = new_model("tokenizer", tokenizer(numpy="0.0"), "1")
+    (warning,) = backend.warnings
+    assert "tokenizer: numpy is " in warning
+    request = IncomingRequest(plain("toy").tensors, ["INPUT_IDS", "TRUNCATED"])
+    (response,) = model.execute([request])
+    assert response.tensors["INPUT_IDS"].tolist() == [[2, 4, 3, 0]]
+    option = IncomingRequest(plain("toy").tensors, ["INPUT_IDS"], '{"top_q": 1}')
+    (refused,) = model.execute([option])
+    assert refused.error().code == INVALID_ARG
+    model.finalize()
+
+
+@pytest.mark.usefixtures("backend")
+def test_a_missing_library_is_named_before_anything_is_loaded(
+    tokenizer: Callable[..., Path],
+) -> None:
+    with pytest.raises(RuntimeError, match="pip install no-such-thing==1"):
+        new_model("tokenizer", tokenizer(**{"no-such-thing": "1"}), "1")
+
+
+@pytest.mark.usefixtures("backend")
+def test_bytes_are_read_by_the_fast_reader() -> None:
+    shell = import_module("model_repository.steps.shell")
+    assert shell.pb_utils.deserialize_bytes_tensor.__module__.endswith(".bytes_reader")
