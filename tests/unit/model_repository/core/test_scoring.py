@@ -34,7 +34,7 @@ FRESH = CATALOGUE.neighbourhood.place(
     np.random.default_rng(3).normal(size=(3, TEXT_WIDTH)).astype(np.float32), CATALOGUE.vectors
 )
 
-slots = st.integers(-3, ITEMS - 1)
+slots = st.one_of(st.integers(0, ITEMS - 1), st.integers(-3, -1))
 histories = st.lists(st.lists(slots, max_size=MAX_HISTORY), min_size=1, max_size=4)
 
 
@@ -272,6 +272,24 @@ class TestSource:
             (everything,) = exact.best(asked[[user]], [none], [2 * wanted])
             assert len(each) == wanted
             assert each.index.tolist() == everything.index[::2].tolist()
+
+    def test_where_the_best_are_spoken_against_everything_is_read(self) -> None:
+        known = catalogue(LARGE)
+        source = Nearest(known)
+        of = [[7]]
+        asked = users(Scorer(known, EventSums()), of)
+        best = source.nearest(asked.states[0], 40)
+        assert best is not None
+        index, value = np.zeros((LARGE, 40), np.int32), np.zeros((LARGE, 40), np.float32)
+        index[7], value[7] = best, -50
+        known = replace(known, linear_index=index, linear_value=value)
+        none = np.zeros(0, np.int32)
+        found, expected = (
+            Scorer(known, EventSums(), each).best(asked, [none], [10])[0] for each in (source, None)
+        )
+        assert source.asked == [40, 20]
+        assert found.index.tolist() == expected.index.tolist()
+        assert not set(found.index) & set(best)
 
     def test_where_too_many_are_wanted_or_masked_it_is_not_asked(self) -> None:
         source = Nearest(CATALOGUE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,7 +24,7 @@ ITEMS = len(CATALOGUE)
 NETWORK = NetworkTerm(CATALOGUE.vectors, CATALOGUE.bias)
 LINEAR = LinearTerm(CATALOGUE.linear_index, CATALOGUE.linear_value, CATALOGUE.decay)
 
-slots = st.one_of(st.integers(-3, ITEMS - 1), st.just(NO_ITEM))
+slots = st.one_of(st.integers(0, ITEMS - 1), st.integers(-3, -1), st.just(NO_ITEM))
 histories = st.lists(st.lists(slots, max_size=MAX_HISTORY), min_size=1, max_size=5)
 item_lists = st.lists(st.integers(0, ITEMS - 1), max_size=8)
 
@@ -141,7 +142,10 @@ def test_threads_do_not_meet_in_the_row_that_is_kept() -> None:
     asked, everything = users(of), np.arange(ITEMS, dtype=np.int32)
     expected = [term.of(asked, user, everything) for user in range(len(of))]
 
+    start = threading.Barrier(len(of))
+
     def repeat(user: int) -> bool:
+        start.wait()
         return all(
             np.array_equal(term.of(asked, user, everything), expected[user]) for _ in range(300)
         )
