@@ -16,7 +16,7 @@ from builder.export.serving_code import install, write_json
 from builder.export.targets.base import Built
 from builder.export.targets.options import FusedOptions, TargetOptions
 from builder.progress import Progress, silent
-from builder.repository import DynamicBatching, step_config
+from builder.repository import step_config
 from model_repository.core.contract import USER_ENCODER, ModelSpec
 
 GRAPH: Final = "model.onnx"
@@ -69,7 +69,8 @@ class Embedded:
             version=version,
             sizes=layout.sizes,
             max_batch_size=layout.most(spec),
-            batching=DynamicBatching(),
+            batching=layout.batching(),
+            instances=layout.limits.instances,
         )
 
     def chosen(self) -> dict[str, Any]:
