@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Final
@@ -88,5 +87,5 @@ class Embedded:
 
 
 def _threads(spec: ModelSpec) -> int | None:
-    """All cores for BERT; the network over events is done before a second thread wakes."""
-    return 1 if spec is USER_ENCODER else os.cpu_count()
+    """All cores of the machine that serves for BERT; the network over events is done before a second thread wakes."""
+    return 1 if spec is USER_ENCODER else None
