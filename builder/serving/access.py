@@ -10,7 +10,6 @@ import grpc
 
 from builder.errors import ServingError
 
-
 _DIRECT: Final = [("grpc.enable_http_proxy", 0)]
 """The server is one that this machine has started: no proxy stands between."""
 

@@ -87,5 +87,5 @@ class Embedded:
 
 
 def _threads(spec: ModelSpec) -> int | None:
-    """All cores of the machine that serves for BERT; the network over events is done before a second thread wakes."""
+    """All cores of the server for BERT; the other network is done before a second thread wakes."""
     return 1 if spec is USER_ENCODER else None
