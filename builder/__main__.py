@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from builder import console
+from builder import console, last_resort
 from builder.classifier.commands import train_classifier
 from builder.data.commands import app as data
 from builder.demo.commands import demo
@@ -46,13 +46,15 @@ app.command(context_settings=SETTINGS)(tune)
 
 
 def main() -> None:
-    """Run a command; what the builder refuses ends with exit code 2 and no traceback."""
+    """Run a command; what goes wrong ends with one message, exit code 2 and no traceback."""
     console.set_up_logging()
     try:
         app()
     except BuilderError as error:
-        console.show_error(error)
-        sys.exit(2)
+        console.show_error(str(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, nobody wants to read it as such
+        console.show_error(last_resort.message(error))
+    sys.exit(2)
 
 
 if __name__ == "__main__":

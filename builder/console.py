@@ -25,7 +25,6 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-from builder.errors import BuilderError
 from builder.progress import Progress, silent
 
 # One console for log lines and bars: only then do lines appear above a bar and not inside it.
@@ -33,17 +32,29 @@ _STDERR: Final = Console(stderr=True)
 
 
 def set_up_logging(level: int = logging.INFO) -> None:
-    """Log for people, to stderr; libraries only from WARNING up."""
-    handler = RichHandler(
-        console=_STDERR, show_path=False, log_time_format="%H:%M:%S", omit_repeated_times=False
-    )
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    """Log to stderr, off a terminal one line an event; libraries only from WARNING up."""
+    handler: logging.Handler
+    if _STDERR.is_terminal:
+        handler = RichHandler(
+            console=_STDERR, show_path=False, log_time_format="%H:%M:%S", omit_repeated_times=False
+        )
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    else:
+        handler = logging.StreamHandler(_STDERR.file)
+        handler.setFormatter(_OneLine("%(asctime)s %(levelname)-8s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("builder").setLevel(level)
+
+
+class _OneLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).replace("\n", " | ")
 
 
 def silence() -> None:
     """Say nothing on stderr any more: another process of the same command speaks for this one."""
     _STDERR.quiet = True
+    logging.disable(logging.CRITICAL)
 
 
 def quiet_transformers() -> None:
@@ -91,10 +102,10 @@ def show(*tables: Table) -> None:
         Console(soft_wrap=False).print(table, "")
 
 
-def show_error(error: BuilderError) -> None:
-    """Print what the builder refuses, to stderr."""
-    message = Text.assemble(("error: ", "bold red"), str(error))
-    _STDERR.print(message, soft_wrap=True, highlight=False)
+def show_error(message: str) -> None:
+    """Print what went wrong, to stderr."""
+    text = Text.assemble(("error: ", "bold red"), message)
+    _STDERR.print(text, soft_wrap=True, highlight=False)
 
 
 def show_note(message: str) -> None:

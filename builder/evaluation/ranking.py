@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
+from model_repository.core.top_k import largest, take
 
 CUTOFFS: Final = (5, 10, 20)
 _SCORES: Final = 2**23
@@ -164,18 +165,8 @@ def best_items(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
     Of equal scores the first in the catalogue comes first. ``k`` is at most the catalogue's size
     n in what is returned.
     """
-    users, items = scores.shape
-    k = min(k, items)
-    # The k-th best splits the items, so that only k of them are sorted.
-    last = np.partition(scores, items - k, axis=1)[:, items - k, None]
-    chosen = scores > last
-    ties = scores == last
-    ties &= np.cumsum(ties, axis=1) <= k - np.count_nonzero(chosen, axis=1)[:, None]
-    chosen |= ties
-    kept = np.nonzero(chosen)[1].reshape(users, k)
-    order = np.argsort(-np.take_along_axis(scores, kept, axis=1), axis=1, kind="stable")
-    top = np.take_along_axis(kept, order, axis=1).astype(np.int32)
-    top[np.isneginf(np.take_along_axis(scores, top, axis=1))] = -1
+    top = largest(scores, min(k, scores.shape[1]))
+    top[np.isneginf(take(scores, top))] = -1
     return top
 
 

@@ -17,7 +17,7 @@ from builder.export.parity import check_parity, in_values
 from builder.export.serving_code import install, write_json
 from builder.export.targets import Compiler, Target
 from builder.progress import Progress, silent
-from builder.repository import DynamicBatching, Staging, ensemble_config, step_config
+from builder.repository import Staging, ensemble_config, step_config
 from model_repository.core.contract import ACTIVATION, LABELS, classify_steps
 from model_repository.steps.tokenizer import RequestTokenizer, load
 
@@ -65,7 +65,8 @@ class ClassifierExport(Exportable):
                 version=staging.version,
                 sizes=self.layout.sizes,
                 max_batch_size=self.layout.most(self._tokenizer),
-                batching=DynamicBatching(),
+                batching=self.layout.batching(),
+                instances=self.layout.limits.instances,
             )
         )
         staging.write_config(target.config(self._network, self.layout, staging.version))

@@ -50,6 +50,20 @@ def export(
     max_users: Annotated[
         int, typer.Option(help="Most user requests that are worked on as one batch.")
     ] = 64,
+    instances: Annotated[
+        int,
+        typer.Option(
+            help="Copies of each model. More of them use more cores at a time, for the same memory "
+            "of the catalogue."
+        ),
+    ] = 1,
+    queue_delay: Annotated[
+        int,
+        typer.Option(
+            metavar="MICROSECONDS",
+            help="Longest that a request waits for others to be worked on with.",
+        ),
+    ] = 0,
     cached_texts: Annotated[
         int,
         typer.Option(
@@ -160,7 +174,7 @@ def export(
         version_compatible=version_compatible,
         hardware_compatibility=hardware_compatibility,  # type: ignore[arg-type]
     )
-    limits = Limits(max_top_k, max_rows, max_users, cached_texts)
+    limits = Limits(max_top_k, max_rows, max_users, cached_texts, instances, queue_delay)
     columns = tuple(name for name in attributes.split(",") if name)
     with console.progress_bars(shown=not as_json) as progress:
         done: Exported | Proof

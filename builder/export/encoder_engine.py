@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -44,8 +43,8 @@ class EncoderEngine:
     ----------
     packed
         Whether texts lie back to back in a run, and are not padded.
-    threads, lone_threads
-        How many runs of one thread each are side by side, and how many threads a lone run has.
+    lone_parallel
+        Whether a run that is alone takes all cores; beside others a run takes one.
     texts_per_second
         Of each engine that was tried, 128 texts at a time; empty where there was no choice.
     """
@@ -53,8 +52,7 @@ class EncoderEngine:
     engine: str
     precision: Precision
     packed: bool
-    threads: int
-    lone_threads: int
+    lone_parallel: bool
     texts_per_second: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,17 +91,14 @@ def write_encoder(
     else:
         (directory / GRAPH).write_bytes(onnx_file.read_bytes())
 
-    cores = os.cpu_count() or 1
-
     # One text at a time gains by a second thread in FP32, with MiniLM a quarter; INT8 loses by it.
-    lone_threads = 1 if wanted.precision == "int8" else cores
+    lone_parallel = wanted.precision != "int8"
 
     def write(engine: str) -> None:
         chosen = {
             "engine": engine,
             "precision": wanted.precision,
-            "threads": cores,
-            "lone_threads": lone_threads,
+            "lone_parallel": lone_parallel,
         }
         text = json.dumps({**settings, **chosen}, indent=2)
         (directory / "settings.json").write_text(text, "utf-8")
@@ -115,7 +110,7 @@ def write_encoder(
             speeds[engine] = round(_speed(PackedEncoder(directory), rows[:_SAMPLE]), 1)
     engine = max(speeds, key=speeds.__getitem__) if speeds else candidates[0]
     write(engine)
-    return EncoderEngine(engine, wanted.precision, settings["packed"], cores, lone_threads, speeds)
+    return EncoderEngine(engine, wanted.precision, settings["packed"], lone_parallel, speeds)
 
 
 def encode_rows(directory: Path, rows: Rows) -> NDArray[np.float32]:

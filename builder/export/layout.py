@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from builder.errors import ConfigError
 from builder.model.recommender import Recommender
+from builder.repository import DynamicBatching, QueuePolicy
 from model_repository.core.contract import ModelSpec
 
 _TOKENS: Final = (8, 16, 32, 64, 128, 256, 512)
@@ -18,7 +19,7 @@ requests meet in a batch, and near enough for little to be padded."""
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may ask for.
+    """What a request may ask for, and how requests are worked on together.
 
     Attributes
     ----------
@@ -30,15 +31,28 @@ class Limits:
         User requests that are worked on as one batch.
     cached_texts
         Texts whose vectors ``encode`` remembers in the fused layout.
+    instances
+        Copies of each model.
+    queue_delay
+        Microseconds that a request waits for company, at most.
     """
 
     max_top_k: int = 500
     max_rows: int = 128
     max_users: int = 64
     cached_texts: int = 10_000
+    instances: int = 1
+    queue_delay: int = 0
 
     def __post_init__(self) -> None:
-        least = {"max_top_k": 1, "max_rows": 1, "max_users": 1, "cached_texts": 0}
+        least = {
+            "max_top_k": 1,
+            "max_rows": 1,
+            "max_users": 1,
+            "cached_texts": 0,
+            "instances": 1,
+            "queue_delay": 0,
+        }
         problems = [
             f"--{name.replace('_', '-')} {value}: must be at least {bound}"
             for name, bound in least.items()
@@ -75,12 +89,7 @@ class Layout:
         items = len(model.catalogue)
         return cls(
             {"h": config.text_width, "d": config.width},
-            Limits(
-                min(limits.max_top_k, items),
-                limits.max_rows,
-                limits.max_users,
-                limits.cached_texts,
-            ),
+            replace(limits, max_top_k=min(limits.max_top_k, items)),
             _up_to(_TOKENS, model.tokenizer.max_length),
             _up_to(_EVENTS, config.max_history),
         )
@@ -105,6 +114,16 @@ class Layout:
         if not spec.batched:
             return 0
         return self.limits.max_users if has_axis(spec, "U") else self.limits.max_rows
+
+    def batching(
+        self,
+        *,
+        ragged: bool = False,
+        preferred: tuple[int, ...] = (),
+        queue: QueuePolicy | None = None,
+    ) -> DynamicBatching:
+        """How Triton merges requests; see `DynamicBatching`."""
+        return DynamicBatching(self.limits.queue_delay, preferred, ragged, queue)
 
     def lengths(self, spec: ModelSpec) -> Sequence[int]:
         """The lengths of a network's rows, in tokens or events."""

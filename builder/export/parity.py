@@ -58,8 +58,12 @@ class ParityFigure:
 
 
 def in_deviations(found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
-    """The largest difference in standard deviations of what is expected."""
-    spread = max(float(expected.std()), 1e-12)
+    """The largest difference in standard deviations of what is expected.
+
+    Or, where all values are nearly alike, in thousandths of the largest: rounding goes by that.
+    """
+    largest = float(np.abs(expected).max(initial=0))
+    spread = max(float(expected.std()), largest / 1_000, 1e-12)
     return float(np.abs(found - expected).max(initial=0)) / spread
 
 

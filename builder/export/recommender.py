@@ -43,7 +43,7 @@ from builder.model.new_items import with_new_items
 from builder.model.recommender import Recommender, with_text_vectors
 from builder.model.scoring import UserEncoderGraph, catalogue_of, histories_of
 from builder.progress import Progress, silent
-from builder.repository import DynamicBatching, Staging, ensemble_config, link_file, step_config
+from builder.repository import Staging, ensemble_config, link_file, step_config
 from model_repository.core.contract import (
     ADAPTER,
     ENCODE,
@@ -253,7 +253,8 @@ class RecommenderExport(Exportable):
                 version=staging.version,
                 sizes=self.layout.sizes,
                 max_batch_size=self.layout.most(spec),
-                batching=DynamicBatching(ragged=ragged) if spec.batched else None,
+                batching=self.layout.batching(ragged=ragged) if spec.batched else None,
+                instances=self.layout.limits.instances,
             )
         )
 

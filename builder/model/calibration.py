@@ -17,6 +17,9 @@ from model_repository.core.calibration import Calibration
 NEGATIVES: Final = 100
 """Random items drawn for each user, together as heavy as the one that was met."""
 
+_LEAST_SCALE: Final = 0.01
+"""For logits of deviation 1. With few users the best slope may be 0 by chance, and then every item
+would have the same interest."""
 _LOWEST_CEILING: Final = 0.8
 """With few users a lower one may fit by chance."""
 
@@ -75,7 +78,7 @@ def joined(parts: Sequence[LabelledLogits]) -> LabelledLogits:
 def fit_calibration(pairs: LabelledLogits) -> Calibration:
     """Weighted maximum likelihood of scale, shift and ceiling.
 
-    The scale is never negative, so that interest orders items as their logits do. Where all pairs
+    The scale is never 0 or less, so that interest orders items as their logits do. Where all pairs
     are of one kind, there is nothing to fit and the logit is taken at its word.
     """
     if pairs.met.all() or not pairs.met.any():
@@ -102,7 +105,7 @@ def fit_calibration(pairs: LabelledLogits) -> Calibration:
         np.array([1.0, 0.0, 1.0 - 1e-3]),
         jac=True,
         method="L-BFGS-B",
-        bounds=[(0.0, None), (None, None), (_LOWEST_CEILING, 1.0)],
+        bounds=[(_LEAST_SCALE, None), (None, None), (_LOWEST_CEILING, 1.0)],
     ).x
     return Calibration(float(found[0] / spread), float(found[1]), float(found[2]))
 

@@ -81,13 +81,12 @@ def time_gaps(ages: Tensor) -> Tensor:
     ``1 + floor(log2(1 + seconds))``, at most 31.
     """
     before, after = ages[..., :-1], ages[..., 1:]
-    seconds = (before - after).clamp(min=0)
+    known = torch.minimum(before, after) >= 0
+    seconds = torch.where(known, (before - after).clamp(min=0), -1)
+    seconds = functional.pad(seconds, (1, 0), value=-1)
     # Whole numbers, so that every engine rounds alike.
     powers = torch.tensor([1 << power for power in range(GAP_BUCKETS - 1)], device=ages.device)
-    buckets = ((seconds + 1).unsqueeze(-1) >= powers).long().sum(-1)
-    known = (before >= 0) & (after >= 0)
-    first = torch.zeros_like(ages[..., :1])
-    return torch.cat([first, torch.where(known, buckets, 0)], dim=-1)
+    return ((seconds + 1).unsqueeze(-1) >= powers).long().sum(-1)
 
 
 class Block(nn.Module):

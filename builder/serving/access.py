@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import grpc
 
 from builder.errors import ServingError
+
+_DIRECT: Final = [("grpc.enable_http_proxy", 0)]
+"""The server is one that this machine has started: no proxy stands between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class ServerTls:
 def open_channel(address: str, tls: ServerTls | None) -> grpc.Channel:
     """Connect to a server of ours; ServingError names a file that cannot be read."""
     if tls is None:
-        return grpc.insecure_channel(address)
+        return grpc.insecure_channel(address, _DIRECT)
     try:
         authority, key, certificate = (
             file.read_bytes() for file in (tls.authority, tls.key, tls.certificate)
@@ -55,4 +59,4 @@ def open_channel(address: str, tls: ServerTls | None) -> grpc.Channel:
     except OSError as error:
         raise ServingError(f"TLS: {error.filename} cannot be read: {error.strerror}") from error
     own = (key, certificate) if tls.mutual else (None, None)
-    return grpc.secure_channel(address, grpc.ssl_channel_credentials(authority, *own))
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(authority, *own), _DIRECT)

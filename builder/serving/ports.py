@@ -23,7 +23,7 @@ def claim_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
     ServingError
         Every port that is taken, wanted twice, not permitted or not a port; or an unknown host.
     """
-    family, address = _resolve(host)
+    family, address = resolve(host)
     ports: dict[str, int] = {}
     problems: list[str] = []
     with contextlib.ExitStack() as held:
@@ -45,7 +45,14 @@ def claim_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
     return ports
 
 
-def _resolve(host: str) -> tuple[socket.AddressFamily, str]:
+def resolve(host: str) -> tuple[socket.AddressFamily, str]:
+    """The numbers that stand for a host, which tritonserver must be given: it resolves no names.
+
+    Raises
+    ------
+    ServingError
+        The host is not an address of this machine.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
     except OSError as error:

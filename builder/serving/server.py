@@ -25,7 +25,7 @@ from builder.repository.manifest import remedy
 from builder.serving.access import ServerTls, open_channel
 from builder.serving.installation import Installation, find_tritonserver
 from builder.serving.output import OutputReader
-from builder.serving.ports import claim_ports
+from builder.serving.ports import claim_ports, resolve
 
 _logger = logging.getLogger(__name__)
 
@@ -264,6 +264,9 @@ class TritonServer:
             *(sys.executable, "-I", "-S", str(_GUARD)),
             *(str(os.getpid()), str(grace), str(scratch), self.identity),
         ]
+        _, address = resolve(self.host)
+        # Its HTTP ports want IPv6 in another form than its gRPC port.
+        listen = f"ipv6:{address}" if ":" in address else address
         options = {
             "id": self.identity,
             "model-repository": view,
@@ -271,15 +274,15 @@ class TritonServer:
             "strict-readiness": "true",
             "exit-timeout-secs": max(1, round(self._stop_timeout)),
             "backend-config": f"python,shm-region-prefix-name={self.identity}-",
-            "grpc-address": self.host,
+            "grpc-address": f"[{address}]" if ":" in address else address,
             "grpc-port": self._ports["gRPC"],
             "allow-http": str("HTTP" in self._ports).lower(),
             "allow-metrics": str("metrics" in self._ports).lower(),
         }
         if "HTTP" in self._ports:
-            options |= {"http-address": self.host, "http-port": self._ports["HTTP"]}
+            options |= {"http-address": listen, "http-port": self._ports["HTTP"]}
         if "metrics" in self._ports:
-            options |= {"metrics-address": self.host, "metrics-port": self._ports["metrics"]}
+            options |= {"metrics-address": listen, "metrics-port": self._ports["metrics"]}
         backends = installation.backend_directory(scratch)
         if backends is not None:
             options["backend-directory"] = backends

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .arrays import Floats, Indices
-from .top_k import largest
+from .top_k import largest, take
 
 
 def lift(known: Floats, cold: Floats, place: int) -> Floats:
@@ -36,7 +36,7 @@ def lifts(logits: Floats, cold: Indices, place: int) -> Floats:
     """
     known = logits.copy()
     known[:, cold] = -np.inf
-    best = np.take_along_axis(known, largest(known, place), 1)
+    best = take(known, largest(known, place))
     return lift(best, logits[:, cold].max(axis=1), place)
 
 
@@ -49,10 +49,10 @@ def merged(
     ``places`` INT32 their indices; ``cold_logits`` FP32 [U, c] are those of the items ``cold``.
     """
     first = largest(cold_logits, min(wanted, cold_logits.shape[1]))
-    lifted = np.take_along_axis(cold_logits, first, 1)
+    lifted = take(cold_logits, first)
     if place:
         lifted += lift(best, lifted[:, 0], place)[:, np.newaxis]
     together = np.concatenate([best, lifted], axis=1)
     indices = np.concatenate([places, cold[first]], axis=1)
     order = largest(together, min(wanted, together.shape[1]))
-    return np.take_along_axis(together, order, 1), np.take_along_axis(indices, order, 1)
+    return take(together, order), take(indices, order)

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from .arrays import Floats, Indices
-from .top_k import largest
+from .top_k import largest, take
 
 NEIGHBOURS: Final = 40
 EDGE: Final = 1e-4
@@ -121,6 +121,6 @@ def weigh(alike: Floats) -> tuple[Indices, Floats]:
     if not alike.shape[1]:
         return np.zeros(alike.shape, np.int32), np.zeros(alike.shape, np.float32)
     place = largest(alike, min(NEIGHBOURS, alike.shape[1]))
-    found = np.take_along_axis(alike, place, axis=1)
+    found = take(alike, place)
     weight = found - found[:, -1:] + np.float32(EDGE)
     return place, weight / weight.sum(axis=1, keepdims=True)

@@ -18,7 +18,7 @@ from .catalogue import Candidates, Catalogue
 from .cold_items import merged
 from .items import NO_NEW_ITEMS, NewItems
 from .terms import LinearTerm, NetworkTerm, Term, Users
-from .top_k import largest
+from .top_k import largest, take
 from .users import NO_ITEM, History, UserEncoder, user_states
 
 _SPARE: Final = 2
@@ -204,7 +204,7 @@ class Scorer:
         FP32 [U] of the known ones that were looked at.
         """
         places = largest(known, min(max(wanted, self._place), known.shape[1]))
-        best = np.take_along_axis(known, places, 1)
+        best = take(known, places)
         least = best[:, -1]
         if items is not None:
             places = items[places]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from .arrays import Floats, Indices
 
 _BLOCK: Final = 1024
+
+_Type = TypeVar("_Type", bound=np.generic)
 
 
 def largest(values: Floats, number: int) -> Indices:
@@ -32,20 +34,28 @@ def largest(values: Floats, number: int) -> Indices:
             np.arange(blocks * _BLOCK, items), (users, items - blocks * _BLOCK)
         )
         places = np.concatenate([inside, outside], axis=1)
-        searched = np.take_along_axis(values, places, 1)
+        searched = take(values, places)
     if number < searched.shape[1]:
         kept = np.argpartition(searched, searched.shape[1] - number)[:, -number:]
         kept = _first_of_equals(searched, np.sort(kept))
-        places = np.take_along_axis(places, kept, 1)
-        searched = np.take_along_axis(searched, kept, 1)
+        places, searched = take(places, kept), take(searched, kept)
     order = np.argsort(-searched, axis=1, kind="stable")
-    return np.take_along_axis(places, order, 1).astype(np.int32)
+    return take(places, order).astype(np.int32)
+
+
+def take(values: NDArray[_Type], places: NDArray[Any]) -> NDArray[_Type]:
+    """The values at places [U, k] of each row [U, n]; three times as fast as take_along_axis."""
+    rows = np.arange(len(places))[:, np.newaxis]
+    found: NDArray[_Type] = values[rows, places]
+    return found
 
 
 def _first_of_equals(values: Floats, kept: NDArray[Any]) -> NDArray[Any]:
     """Places [U, k] of a selection, where of those that equal its least one the first are taken."""
-    selected = np.take_along_axis(values, kept, 1)
+    selected = take(values, kept)
     least = selected.min(axis=1, keepdims=True)
+    if np.count_nonzero(values >= least) <= kept.size:
+        return kept
     equal = values == least
     wanted = (selected == least).sum(axis=1)
     for row in np.flatnonzero(equal.sum(axis=1) > wanted):

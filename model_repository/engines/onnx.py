@@ -9,6 +9,8 @@ from typing import Any
 import onnxruntime
 from numpy.typing import NDArray
 
+from .cores import available_cores
+
 
 class OnnxEngine:
     """An ONNX Runtime session.
@@ -18,14 +20,13 @@ class OnnxEngine:
     path
         The graph; its external data, if any, lies beside it.
     threads
-        Threads that one run may use; None leaves the choice to ONNX Runtime (one per core).
+        Threads that one run may use; None for as many as this process has cores.
     """
 
     def __init__(self, path: Path, threads: int | None) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        options.intra_op_num_threads = available_cores() if threads is None else threads
         # Several steps share the cores of one machine: idle threads must not burn them.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(

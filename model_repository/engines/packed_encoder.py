@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..core.arrays import Floats
 from ..core.contract import FIRST_TOKEN, INPUT_IDS, TOKEN_TEXT, VECTOR
 from ..core.length_batches import length_batches
+from .cores import available_cores
 from .onnx import OnnxEngine
 from .token_packs import token_packs
 from .tokenizer import Rows, pad
@@ -31,17 +32,17 @@ class PackedEncoder:
     ----------
     directory
         Holds ``model.onnx`` and ``settings.json`` with ``engine`` ("onnxruntime" or "openvino"),
-        ``precision`` ("fp32", "bf16" or "int8"), ``threads``, how many runs are side by side,
-        ``lone_threads``, those of a run that is alone, ``pad_id``, and ``packed``: whether the
-        graph is ``PACKED_ENCODER`` or ``ENCODER`` of the contract.
+        ``precision`` ("fp32", "bf16" or "int8"), ``lone_parallel``, whether a run that is alone
+        takes all cores, ``pad_id``, and ``packed``: whether the graph is ``PACKED_ENCODER`` or
+        ``ENCODER`` of the contract.
     """
 
     def __init__(self, directory: Path) -> None:
         settings = json.loads((directory / "settings.json").read_text("utf-8"))
         self._pad_id: int = settings["pad_id"]
         self._packed: bool = settings["packed"]
-        self._cores: int = settings["threads"]
-        alone: int = settings["lone_threads"]
+        self._cores = available_cores()
+        alone = self._cores if settings["lone_parallel"] else 1
         graph, kind = directory / "model.onnx", (settings["engine"], settings["precision"])
         self._beside = _engine(*kind, graph, threads=1, at_once=self._cores)
         self._alone = self._beside if alone == 1 else _engine(*kind, graph, alone, at_once=1)

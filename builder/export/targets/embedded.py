@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +15,7 @@ from builder.export.serving_code import install, write_json
 from builder.export.targets.base import Built
 from builder.export.targets.options import FusedOptions, TargetOptions
 from builder.progress import Progress, silent
-from builder.repository import DynamicBatching, step_config
+from builder.repository import step_config
 from model_repository.core.contract import USER_ENCODER, ModelSpec
 
 GRAPH: Final = "model.onnx"
@@ -69,7 +68,8 @@ class Embedded:
             version=version,
             sizes=layout.sizes,
             max_batch_size=layout.most(spec),
-            batching=DynamicBatching(),
+            batching=layout.batching(),
+            instances=layout.limits.instances,
         )
 
     def chosen(self) -> dict[str, Any]:
@@ -87,5 +87,5 @@ class Embedded:
 
 
 def _threads(spec: ModelSpec) -> int | None:
-    """All cores for BERT; the network over events is done before a second thread wakes."""
-    return 1 if spec is USER_ENCODER else os.cpu_count()
+    """All cores of the server for BERT; the other network is done before a second thread wakes."""
+    return 1 if spec is USER_ENCODER else None

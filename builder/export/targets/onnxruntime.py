@@ -21,7 +21,7 @@ from builder.export.profiles import Shape, whole_range
 from builder.export.targets.base import Built
 from builder.export.targets.options import TargetOptions
 from builder.progress import Progress, silent
-from builder.repository import Accelerator, DynamicBatching, Gpu, step_config
+from builder.repository import Accelerator, Gpu, step_config
 from model_repository.core.contract import USER_ENCODER, ModelSpec
 
 GRAPH: Final = "model.onnx"
@@ -79,10 +79,13 @@ class OnnxRuntime:
             version=version,
             sizes=layout.sizes,
             max_batch_size=layout.most(spec),
-            batching=DynamicBatching(),
+            batching=layout.batching(),
             # Threads of one run would spin while there is nothing to do, and the backend has no
             # option against it. So a run has one thread, and several run side by side.
-            instances=1 if spec is USER_ENCODER or self._device != "cpu" else _INSTANCES,
+            instances=max(
+                layout.limits.instances,
+                1 if spec is USER_ENCODER or self._device != "cpu" else _INSTANCES,
+            ),
             gpu=None
             if self._device == "cpu"
             else Gpu(accelerators=self._accelerators(spec, layout)),

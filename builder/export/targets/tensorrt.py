@@ -28,7 +28,7 @@ from builder.export.targets.cuda_engine import CudaEngine
 from builder.export.targets.engine_builder import build_engine
 from builder.export.targets.options import TargetOptions
 from builder.progress import Progress, silent
-from builder.repository import CudaGraph, DynamicBatching, Gpu, QueuePolicy, step_config
+from builder.repository import CudaGraph, Gpu, QueuePolicy, step_config
 from model_repository.core.contract import ModelSpec
 
 PLAN: Final = "model.plan"
@@ -181,7 +181,8 @@ class TensorRT(_Engines):
             version=version,
             sizes=layout.sizes,
             max_batch_size=layout.most(spec),
-            batching=DynamicBatching(preferred_batch_sizes=batches, queue=_QUEUE),
+            batching=layout.batching(preferred=batches, queue=_QUEUE),
+            instances=layout.limits.instances,
             gpu=Gpu(
                 profiles=tuple(str(number) for number in range(len(found))),
                 graphs=tuple(graphs),

@@ -23,10 +23,13 @@ STAGES: Final[Sequence[Stage]] = (Seen(), Excluded())
 """In the order in which they rerank."""
 
 
+_NOTHING: Final = np.zeros(0, np.int32)
+
+
 def mask(request: UserRequest, catalogue: Catalogue) -> Indices:
-    """The items INT32 [E] that must not be recommended, each once."""
+    """The items INT32 [E] that must not be recommended; one may be there twice."""
     masks = [stage.mask(request, catalogue) for stage in STAGES if stage.applies(request.options)]
-    return np.unique(np.concatenate(masks)) if masks else np.zeros(0, np.int32)
+    return np.concatenate([*masks, _NOTHING])
 
 
 def wanted(request: UserRequest) -> int:

@@ -132,7 +132,7 @@ def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_errors_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    console.show_error(ConfigError("data[0]: a " + "long " * 40 + "line\nand [another]"))
+    console.show_error("data[0]: a " + "long " * 40 + "line\nand [another]")
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == [
