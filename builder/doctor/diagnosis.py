@@ -16,10 +16,13 @@ from builder.doctor.contents import Contents, read_contents
 from builder.doctor.findings import Finding
 from builder.doctor.server import Server
 from builder.doctor.tensorrt import check_tensorrt
+from model_repository.steps.libraries import LIBRARIES_FILE
 from model_repository.steps.user_models import INDEX_FILE
 
 _PROVIDED: Final = frozenset({"triton_python_backend_utils", *sys.stdlib_module_names})
-_INSTALLED_AS: Final = {"faiss": "'tritonrec[index]'", "openvino": "'tritonrec[openvino]'"}
+_PACKAGE_OF: Final = {"faiss": "faiss-cpu"}
+"""Imported name → package, where they differ."""
+_INSTALLED_AS: Final = {"faiss-cpu": "'tritonrec[index]'", "openvino": "'tritonrec[openvino]'"}
 # The first ONNX Runtime that knows an operator set; from its table of versions.
 _FIRST_ONNXRUNTIME: Final = {19: (1, 15), 20: (1, 17), 21: (1, 18)}
 
@@ -109,13 +112,23 @@ def _check_packages(contents: Contents, server: Server) -> Iterator[Finding]:
 
 
 def _needed_packages(directory: Path) -> set[str]:
-    """Those that a model imports, but for what only another way of exporting it would need."""
+    """Those that a version of a model says it needs.
+
+    An export of earlier versions of this software says nothing, and imports some that only another
+    way of exporting it would need.
+    """
+    noted = directory / LIBRARIES_FILE
+    if noted.is_file():
+        try:
+            return set(json.loads(noted.read_text("utf-8")))
+        except (OSError, ValueError, TypeError):  # damaged, which its hash tells
+            return set()
     packages = imported_packages(directory)
     if not (directory / INDEX_FILE).is_file():
         packages.discard("faiss")
     if _engine(directory) != "openvino":
         packages.discard("openvino")
-    return packages
+    return {_PACKAGE_OF.get(name, name) for name in packages}
 
 
 def _engine(directory: Path) -> object:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import re
 import subprocess
 from collections.abc import Callable
@@ -98,13 +97,11 @@ def image_server(image: TritonImage) -> Server:
 
 
 def local_package(name: str) -> str | None:
-    """Version of the package that `import name` finds here; None if it finds none."""
-    if importlib.util.find_spec(name) is None:
-        return None
+    """Version of a package that is installed here; None if it is not."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return ""
+        return None
 
 
 def find_gpus() -> tuple[Gpu, ...]:

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from builder.doctor import diagnose
 from builder.repository import activate
+from tests.integration.serving_models import ENSEMBLES, STEPS
 from tests.unit.doctor.repositories import errors, publish, publish_plan, server
+
+FILES = 2 * len(STEPS) + len(ENSEMBLES)  # a configuration of each, and the code of a step
 
 
 @pytest.fixture
@@ -32,8 +35,8 @@ def test_a_published_repository_loads(repository: Path) -> None:
     assert [f for f in report.findings if f.severity != "ok"] == []
     said = " ".join(finding.what for finding in report.findings)
     assert "version 1 of 1 is active, target embedded" in said
-    assert "3 ensembles fit their steps" in said
-    assert "13 files are those that were exported" in said
+    assert f"{len(ENSEMBLES)} ensembles fit their steps" in said
+    assert f"{FILES} files are those that were exported" in said
 
 
 def test_every_version_that_is_not_active_is_hashed_too(repository: Path) -> None:
@@ -54,7 +57,7 @@ def test_a_model_that_only_an_old_version_has_is_found_out_of_sight(tmp_path: Pa
     publish(repository)
     publish_plan(repository, None)
     report = diagnose(repository, server())
-    assert any("13 files are those" in finding.what for finding in report.findings)
+    assert any(f"{FILES} files are those" in finding.what for finding in report.findings)
 
 
 Damage = Callable[[Path], object]
@@ -107,8 +110,8 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
         "the directory is missing",
     ),
     "no model file": (
-        lambda r: (r / "policy/1/model.py").unlink(),
-        "policy/1/model.py",
+        lambda r: (r / "recommend/1/model.py").unlink(),
+        "recommend/1/model.py",
         "the file is missing",
     ),
     "an ensemble that does not fit": (

@@ -1,21 +1,20 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import model_repository
 from builder.doctor import IMAGES, diagnose, image_named, image_server, local_server
 from builder.doctor.server import local_package, parse_capability, parse_gpus
 from builder.errors import ConfigError
-from model_repository.item_index import INDEX_FILE
+from builder.export.serving_code import install
+from model_repository.steps.user_models import INDEX_FILE
 from tests.unit.doctor.repositories import A10, H100, T4, errors, publish, publish_plan, server
 
-installed_as = {"faiss": "'tritonrec[index]'", "openvino": "'tritonrec[openvino]'"}
+installed_as = {"faiss-cpu": "'tritonrec[index]'", "openvino": "'tritonrec[openvino]'"}
 BUILT = {"engine": "tensorrt", "version": "11.2.1.2", "gpu": A10.name, "compute_capability": "8.6"}
 THERE = {"tensorrt": "11.2.1.2", "gpus": (A10,)}
 
@@ -111,25 +110,50 @@ def test_a_missing_package_is_told_with_the_models_that_import_it(tmp_path: Path
     publish(tmp_path / "models")
     (error,) = errors(diagnose(tmp_path / "models", server(package={}.get)).findings)
     assert error.where == "numpy"
-    assert "imported by adapter, encoder, policy, retriever, tokenizer" in error.what
+    models = "adapter, encoder, rank, recommend, tokenizer, user_encoder"
+    assert f"imported by {models}" in error.what
+
+
+def test_a_version_says_itself_what_it_needs(tmp_path: Path) -> None:
+    publish(tmp_path / "models")
+    install(tmp_path / "models/recommend/1", ["onnxruntime", "faiss-cpu"])
+    installed = {"numpy": "1.26.4"}.get
+    found = errors(diagnose(tmp_path / "models", server(package=installed)).findings)
+    missing = {error.where: error for error in found if "is not installed" in error.what}
+    assert missing.keys() == {"onnxruntime", "faiss-cpu"}
+    for error in missing.values():
+        assert error.what.endswith("imported by recommend")
+    assert missing["faiss-cpu"].remedy.startswith("pip install 'tritonrec[index]',")
+    there = server(package={"numpy": "1.26.4", "onnxruntime": "1.20.1", "faiss-cpu": "1.9"}.get)
+    found = errors(diagnose(tmp_path / "models", there).findings)
+    assert not [error for error in found if "is not installed" in error.what]
+
+
+@pytest.mark.parametrize("content", ["{", "[[]]", "3"])
+def test_what_a_version_needs_may_be_damaged(tmp_path: Path, content: str) -> None:
+    """Its hash tells, and nothing else goes wrong."""
+    publish(tmp_path / "models")
+    (tmp_path / "models/recommend/1/libraries.json").write_text(content)
+    diagnose(tmp_path / "models", server())
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("index", [False, True])
-def test_what_an_export_does_not_use_need_not_be_installed(
+def test_what_an_earlier_export_does_not_use_need_not_be_installed(
     tmp_path: Path, engine: str, index: bool
 ) -> None:
     publish(tmp_path / "models")
-    directory = tmp_path / "models/policy/1"
-    for name in ("openvino_engine.py", "item_index.py"):
-        shutil.copyfile(Path(model_repository.__path__[0]) / name, directory / name)
+    directory = tmp_path / "models/recommend/1"
+    for name, package in (("openvino_engine.py", "openvino"), ("item_index.py", "faiss")):
+        (directory / name).write_text(f"import {package}")
     (directory / "settings.json").write_text(json.dumps({"engine": engine}))
     if index:
         (directory / INDEX_FILE).write_bytes(b"an index")
     installed = {"numpy": "1.26.4"}.get
     found = errors(diagnose(tmp_path / "models", server(package=installed)).findings)
     missing = {error.where: error.remedy for error in found if error.where in installed_as}
-    expected = ({"openvino"} if engine == "openvino" else set()) | ({"faiss"} if index else set())
+    expected = {"openvino"} if engine == "openvino" else set()
+    expected |= {"faiss-cpu"} if index else set()
     assert missing.keys() == expected
     for package, remedy in missing.items():
         assert remedy.startswith(f"pip install {installed_as[package]},")
