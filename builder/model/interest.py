@@ -80,10 +80,9 @@ def time_gaps(ages: Tensor) -> Tensor:
     INT64 [..., H]: 0 for the first event and where an age is not known, else
     ``1 + floor(log2(1 + seconds))``, at most 31.
     """
-    before, after = ages[..., :-1], ages[..., 1:]
-    known = torch.minimum(before, after) >= 0
-    seconds = torch.where(known, (before - after).clamp(min=0), -1)
-    seconds = functional.pad(seconds, (1, 0), value=-1)
+    before = functional.pad(ages, (1, 0), value=-1)[..., :-1]
+    known = torch.minimum(before, ages) >= 0
+    seconds = torch.where(known, (before - ages).clamp(min=0), -1)
     # Whole numbers, so that every engine rounds alike.
     powers = torch.tensor([1 << power for power in range(GAP_BUCKETS - 1)], device=ages.device)
     return ((seconds + 1).unsqueeze(-1) >= powers).long().sum(-1)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,8 +58,9 @@ def test_windows_by_hand() -> None:
     assert batch["actions"].tolist() == [[2, 1], [1, 0]]
 
 
-def test_one_event_teaches_what_a_new_user_starts_with() -> None:
-    batch = collate([Windows(sequences([4]), 3)[0]])
+@pytest.mark.parametrize("times", [None, [[100]]])
+def test_one_event_teaches_what_a_new_user_starts_with(times: list[list[int]] | None) -> None:
+    batch = collate([Windows(sequences([4], times=times), 3)[0]])
     assert batch["items"].shape == (1, 0)
     assert batch["targets"].tolist() == [[4]]
 
