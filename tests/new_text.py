@@ -12,7 +12,7 @@ from builder.model.recommender import Recommender, encode_texts
 def logit_of_text(model: Recommender, text: str, logits: NDArray[np.float32]) -> float:
     """The mean of a user's ``logits`` FP32 [n], by the 40 items whose texts are most alike.
 
-    Written out in the plainest way, beside what `model_repository.neighbours` says.
+    Written out in the plainest way, beside what `model_repository.core.items` says.
     """
     with torch.no_grad():
         vector = encode_texts(model.encoder, model.tokenizer, [text])

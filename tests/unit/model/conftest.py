@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.model.tiny import write_backbone, write_log
-from tests.unit.steps.conftest import Parts, parts
+from tests.unit.model_repository.conftest import Parts, parts
 
 __all__ = ["parts"]
 

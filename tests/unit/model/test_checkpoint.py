@@ -25,7 +25,7 @@ from builder.model.checkpoint import (
 from builder.model.recommender import Part, encode_texts
 from builder.model.text_encoder import POOLINGS, Pooling
 from tests.unit.model.tiny import ITEM_PROFILE, ITEMS, PROFILE, TEXTS, recommender, sequences
-from tests.unit.steps.conftest import Parts
+from tests.unit.model_repository.conftest import Parts
 
 VALIDATION = Holdout(
     sequences(

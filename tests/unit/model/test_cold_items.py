@@ -9,7 +9,7 @@ import torch
 
 from builder.model.cold_items import neighbour_means, stand_in
 from builder.model.recommender import Recommender
-from model_repository import neighbours
+from model_repository.core import items
 from tests.unit.model.tiny import ITEMS, recommender, sequences
 
 COLD = np.isin(np.arange(ITEMS), [4, 11])
@@ -34,7 +34,7 @@ def model(backbone: Path) -> Recommender:
 def test_a_cold_item_scores_as_the_mean_of_its_neighbours(
     model: Recommender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(neighbours, "NEIGHBOURS", 3)
+    monkeypatch.setattr(items, "NEIGHBOURS", 3)
     whole = stand_in(model, COLD)
     mean = neighbour_means(model, COLD).toarray()
     assert (mean[:, ~COLD] == 0).all()
@@ -52,7 +52,7 @@ def test_a_cold_item_scores_as_the_mean_of_its_neighbours(
 def test_neighbours_are_alike_in_their_texts_and_in_what_the_network_makes_of_them(
     model: Recommender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(neighbours, "NEIGHBOURS", 1)
+    monkeypatch.setattr(items, "NEIGHBOURS", 1)
     with torch.no_grad():
         spaces = [model.text_vectors, model.adapter.from_text(model.text_vectors)]
     alike = torch.zeros(ITEMS, ITEMS)

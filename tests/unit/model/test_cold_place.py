@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.evaluation.ranking import best_items, rank_scores
-from builder.export.graphs import RetrieverGraph
-from builder.model.recommender import Recommender, with_cold_items
-from model_repository.slots import EXCLUDED_LOGIT
+from builder.model.recommender import Recommender
+from builder.model.scoring import TorchUserEncoder, catalogue_of, histories_of, with_cold_items
+from model_repository.core.scoring import Scorer
 from tests.unit.model.tiny import ITEMS, recommender, sequences
 
 COLD = np.isin(np.arange(ITEMS), [2, 5, 7])
@@ -114,21 +114,15 @@ def test_only_the_whole_model_moves_them(model: Recommender) -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(history=histories, place=st.sampled_from([0, *range(2, ITEMS - 2)]))
-def test_the_graph_does_as_the_checkpoint(
+def test_a_served_list_has_them_where_the_checkpoint_has_them(
     model: Recommender, history: list[int], place: int
 ) -> None:
     model = replace(model, cold_limit=place)
-
-    def row(values: list[int]) -> torch.Tensor:
-        return torch.tensor([values], dtype=torch.int32).reshape(1, -1)
-
-    blank = row([0] * len(history))
-    seen = row(sorted(set(history)))
-    with torch.no_grad():
-        index, _, logit = RetrieverGraph(model, ITEMS)(
-            model.text_vectors[:1], row(history), blank, blank, seen
-        )
-    expected = model.scorer().scores(sequences(history))
-    expected[0, seen[0]] = EXCLUDED_LOGIT
-    found = torch.empty_like(logit).scatter(1, index.long(), logit).numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    asked = sequences(history)
+    served = Scorer(catalogue_of(model), TorchUserEncoder(model.adapter))
+    users = served.users(histories_of(asked, model.adapter.config.max_history))
+    (found,) = served.best(users, [np.unique(np.array(history, np.int32))], [ITEMS])
+    expected = model.scorer().scores(asked)[0]
+    assert sorted(found.index) == sorted(set(range(ITEMS)) - set(history))
+    np.testing.assert_allclose(found.logit, expected[found.index], rtol=1e-4, atol=1e-4)
+    assert (np.diff(found.logit) <= 0).all()

@@ -4,14 +4,19 @@ import json
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder.model.histories import pad_histories
-from builder.model.interest import WHITENED_DEVIATION, AdapterConfig, InterestAdapter
-from model_repository.slots import GAP_BUCKETS, gap_buckets
+from builder.model.interest import (
+    GAP_BUCKETS,
+    WHITENED_DEVIATION,
+    AdapterConfig,
+    InterestAdapter,
+    time_gaps,
+)
+from builder.model.scoring import UserEncoderGraph, histories_of
+from model_repository.core.users import NO_AGE, ages
 from tests.unit.model.tiny import ITEMS, adapter, sequences
 
 NETWORK = adapter()
@@ -113,23 +118,83 @@ def test_config_round_trip() -> None:
     assert AdapterConfig.from_dict({**config.to_dict(), "newer": 1}) == config
 
 
-def test_histories_are_padded_as_the_tokenizer_sees_them() -> None:
+def test_histories_are_cut_as_the_reader_of_requests_cuts_them() -> None:
     times = [[10, 20, 21, 400], [], [7]]
-    histories = sequences([1, 2, 3, 4], [], [5], times=times, actions=[[1, 2, 1, 0], [], [2]])
-    padded = pad_histories(histories, 3)
-    assert padded.items.tolist() == [[2, 3, 4], [0, 0, 0], [5, 0, 0]]
-    assert padded.actions.tolist() == [[2, 1, 0], [0, 0, 0], [2, 0, 0]]
+    asked = sequences([1, 2, 3, 4], [], [5], times=times, actions=[[1, 2, 1, 0], [], [2]])
+    found = histories_of(asked, 3)
+    assert [each.slots.tolist() for each in found] == [[2, 3, 4], [], [5]]
+    assert [each.actions.tolist() for each in found] == [[2, 1, 0], [], [2]]
+    assert [each.ages.tolist() for each in found] == [[380, 379, 0], [], [0]]
     # Of the events that are left, the first has none before it.
-    assert padded.gaps[0].tolist() == gap_buckets(np.array([20, 21, 400])).tolist()
-    assert padded.gaps[1:].tolist() == [[0, 0, 0]] * 2
-    assert padded.lengths.tolist() == [3, 0, 1]
-    assert padded.items.dtype == padded.gaps.dtype == torch.int64
+    gaps = time_gaps(torch.from_numpy(found[0].ages))
+    assert gaps.tolist() == log2_buckets([20, 21, 400])
+    for each in found:
+        assert each.slots.dtype == each.actions.dtype == np.int32
+        assert each.ages.dtype == np.int64
 
 
-@pytest.mark.parametrize("users", [[[]], [[], []]])
-def test_only_new_users(users: list[list[int]]) -> None:
-    padded = pad_histories(sequences(*users), 3)
-    assert padded.items.shape == (len(users), 0)
+def test_histories_without_times_and_actions() -> None:
+    (found,) = histories_of(sequences([1, 2]), 3)
+    assert found.actions.tolist() == [0, 0]
+    assert found.ages.tolist() == [NO_AGE, NO_AGE]
+    assert found.ages.dtype == np.int64
+
+
+def log2_buckets(times: list[int]) -> list[int]:
+    """What training made of times before the network did: a floating-point logarithm."""
+    seconds = np.maximum(np.diff(np.array(times, np.float64)), 0)
+    buckets = np.minimum(1 + np.log2(1 + seconds), GAP_BUCKETS - 1).astype(int)
+    return [0, *buckets.tolist()] if times else []
+
+
+seconds = st.one_of(
+    st.integers(0, 2**49),
+    # Where the buckets end.
+    st.builds(
+        lambda power, beside: max(0, 2**power + beside), st.integers(0, 40), st.integers(-3, 3)
+    ),
+)
+
+
+@given(st.integers(-(2**40), 2**40), st.lists(seconds, max_size=6))
+def test_gaps_of_ages_are_the_logarithms_of_the_times_between(
+    first: int, between: list[int]
+) -> None:
+    times = np.cumsum([first, *between]) if between else np.array([first])
+    found = time_gaps(torch.from_numpy(ages(times)))
+    assert found.tolist() == log2_buckets(times.tolist())
+    assert found.dtype == torch.int64
+
+
+def test_gaps_beside_an_age_that_is_not_known_are_not_known() -> None:
+    asked = torch.tensor([[60, NO_AGE, 3, 0], [NO_AGE] * 4, [10, 9, 9, 0]])
+    assert time_gaps(asked).tolist() == [[0, 0, 0, 3], [0] * 4, [0, 2, 1, 4]]
+    assert time_gaps(asked[:, :0]).shape == (3, 0)
+
+
+def test_the_farthest_times_are_in_the_last_bucket() -> None:
+    found = time_gaps(torch.from_numpy(ages(np.array([-(2**63), 2**63 - 1]))))
+    assert found.tolist() == [0, GAP_BUCKETS - 1]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 99), st.lists(st.integers(0, 5), min_size=1, max_size=4), st.integers(0, 2))
+@torch.no_grad()
+def test_what_is_served_reads_events_as_training_does(
+    seed: int, lengths: list[int], more: int
+) -> None:
+    """Ages become gaps, and what lies behind the events of a user counts for nothing."""
+    length = min(5, max(1, *lengths) + more)
+    vectors, actions, _ = events(seed, len(lengths), length)
+    random = torch.Generator().manual_seed(seed)
+    since = torch.randint(10_000, (len(lengths), length), generator=random)
+    since = since.sort(descending=True).values
+    count = torch.tensor(lengths)
+    found = UserEncoderGraph(NETWORK)(vectors, actions.int(), since, count.int().unsqueeze(1))
+    for user, events_of in enumerate(lengths):
+        own = slice(user, user + 1), slice(events_of)
+        expected = NETWORK.states(vectors[own], actions[own], time_gaps(since[own]))[0, -1]
+        torch.testing.assert_close(found[user], expected, rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()

@@ -15,14 +15,14 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from builder.data import Catalogue, Holdout, Sequences, Split
 from builder.data.profiles import item_ids
 from builder.data.vectors import side_by_side
-from model_repository.core.calibration import Calibration
 from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.linear import LinearTerm, ease
 from builder.model.recommender import Recommender, encode_texts
 from builder.model.text_encoder import Pooling, TextEncoder
+from model_repository.core.calibration import Calibration
 from model_repository.core.profile import ProfileColumn
 from model_repository.engines.tokenizer import TextTokenizer
-from tests.unit.steps.conftest import SPECIAL, WORDS
+from tests.unit.model_repository.conftest import SPECIAL, WORDS
 
 ITEMS = 12
 USERS = 30
