@@ -22,7 +22,6 @@ from builder.serving import TritonServer
 from model_repository.interest import History, InterestModel
 from model_repository.item_index import INDEX_FILE
 from model_repository.neighbours import NO_NEW_ITEMS
-from perf.cross_check import infer_request
 from perf.errors import PerfError
 from perf.goals import (
     APPROXIMATE,
@@ -32,7 +31,7 @@ from perf.goals import (
     SERVED,
     SERVED_APPROXIMATE,
 )
-from perf.load import closed_loop, triton_infer
+from perf.load import closed_loop, infer_request, triton_infer
 from perf.machine import describe_machine, describe_versions
 from perf.measurement import Contender, Summary, take_turns
 from perf.options import note, numbers, scratch_directory
