@@ -65,9 +65,8 @@ def known_beside_texts(
 
 
 def _arrivals(rate: float, seconds: float, seed: list[int]) -> list[float]:
-    """Moments of a Poisson process with ``rate`` events a second."""
-    draw = np.random.default_rng(seed)
-    return sorted(draw.uniform(0, seconds, draw.poisson(rate * seconds)).tolist())
+    """Moments of a Poisson process that has exactly ``rate`` events a second in this time."""
+    return sorted(np.random.default_rng(seed).uniform(0, seconds, round(rate * seconds)).tolist())
 
 
 def _new_events(user: User, texts: list[str]) -> Entry:
