@@ -14,6 +14,7 @@ from perf.workload import Workload
 
 LEAST_COSINE: Final = 0.9999
 LEAST_COSINE_INT8: Final = 0.95
+LEAST_SHARED: Final = 0.9
 _LOGIT: Final = 1e-3
 _USERS: Final = 20
 
@@ -51,8 +52,8 @@ def check_vectors(
     return found
 
 
-def check_recommendations(client: RecommenderClient, workload: Workload) -> int:
-    """Hold ``recommend`` against ``rank`` on real users; return how many.
+def check_recommendations(client: RecommenderClient, workload: Workload) -> list[list[str]]:
+    """Hold ``recommend`` against ``rank`` on real users; return what each is recommended.
 
     Raises
     ------
@@ -60,8 +61,8 @@ def check_recommendations(client: RecommenderClient, workload: Workload) -> int:
         A recommended item was seen, comes twice or is not in order, or ``rank`` scores it
         otherwise.
     """
-    users = workload.users[:_USERS]
-    for user in users:
+    found = []
+    for user in workload.users[:_USERS]:
         best = client.recommend(user.history, top_k=10)
         ids = [item.id for item in best]
         if len(set(ids)) != len(ids) or set(ids) & set(user.history):
@@ -70,4 +71,25 @@ def check_recommendations(client: RecommenderClient, workload: Workload) -> int:
         ranked = np.array([item.logit for item in client.rank(user.history, ids)])
         if (np.diff(logits) > 0).any() or not np.allclose(logits, ranked, atol=_LOGIT):
             raise PerfError(f"recommend and rank score {ids} as {logits} and {ranked}")
-    return len(users)
+        found.append(ids)
+    return found
+
+
+def check_same_items(
+    name: str, ours: Sequence[Sequence[str]], others: Sequence[Sequence[str]]
+) -> float:
+    """Return the share of the items recommended by us that another repository recommends too.
+
+    Raises
+    ------
+    PerfError
+        It is below `LEAST_SHARED`: more than rounding takes apart.
+    """
+    counts = [len(set(one) & set(other)) for one, other in zip(ours, others, strict=True)]
+    shared = sum(counts) / sum(map(len, ours))
+    if shared < LEAST_SHARED:
+        raise PerfError(
+            f"{name} recommends {shared:.0%} of the items that we do; was it exported from the "
+            "same checkpoint?"
+        )
+    return shared

@@ -1,7 +1,7 @@
 """The cases: which systems take turns under which load.
 
-Our own server and the empty models are driven by perf_analyzer, peers behind HTTP by
-``perf.load``, libraries from inside their own process (``perf.peers.in_process``).
+Our own servers and the empty models are driven by perf_analyzer, peers behind HTTP and mixed
+traffic by ``perf.load``, libraries from inside their own process (``perf.peers.in_process``).
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from builder.serving import TritonServer
 from client import RecommenderClient
 from perf import goals
 from perf.agreement import (
+    LEAST_COSINE,
     LEAST_COSINE_INT8,
     Encode,
     check_recommendations,
+    check_same_items,
     check_vectors,
 )
 from perf.analyzer import Analyzer, Entry, Load, is_batched, write_data
@@ -31,9 +33,11 @@ from perf.errors import PerfError
 from perf.floor import EMPTY, EMPTY_BATCHED
 from perf.load import closed_loop
 from perf.measurement import Contender, Measurement, Summary, from_latencies, take_turns
+from perf.mixed import TEXT_RATE, known_beside_texts
 from perf.steps import StepCost, read_statistics, step_costs
 from perf.systems import HttpService, InProcess
 from perf.two_step import TwoStep
+from perf.usage import with_usage
 from perf.workload import Workload
 
 BATCH: Final = 128
@@ -46,10 +50,13 @@ CURVE_BATCHES: Final = (1, 8, 32, 128)
 
 @dataclass(slots=True)
 class Systems:
-    """What takes part in a run; None: it does not."""
+    """What takes part in a run; None: it does not.
 
-    ours: str  # host:port
-    int8: str | None = None
+    ``tritons`` are ours and those of other repositories, as name → host:port. Each takes part in
+    every case.
+    """
+
+    tritons: dict[str, str]
     floor: str | None = None
     infinity: HttpService | None = None
     infinity_onnx: HttpService | None = None
@@ -59,14 +66,15 @@ class Systems:
     engine: InProcess | None = None
     two_step: TwoStep | None = None
 
+    @property
+    def ours(self) -> str:
+        return self.tritons[goals.OURS]
+
     def http(self) -> list[HttpService]:
         return [each for each in (self.infinity, self.infinity_onnx, self.textbook) if each]
 
     def libraries(self) -> list[InProcess]:
         return [each for each in (self.library, self.engine) if each]
-
-    def tritons(self) -> dict[str, str]:
-        return {goals.OURS: self.ours} | ({goals.INT8: self.int8} if self.int8 else {})
 
 
 @dataclass(slots=True)
@@ -147,7 +155,7 @@ class Run:
         """Everything that encodes, in requests of ``batch`` texts."""
         found = [
             Contender(name, partial(self.ours_encoding, address, batch, clients))
-            for name, address in self.systems.tritons().items()
+            for name, address in self.systems.tritons.items()
         ]
         found += [
             Contender(service.name, partial(self.http_encoding, service, batch, clients))
@@ -164,15 +172,19 @@ class Run:
         self, name: str, address: str, model: str, entries: Sequence[Entry], load: Load
     ) -> Contender:
         """A model under the same requests in every block, driven by perf_analyzer."""
-        file = self.scratch / f"{model}-{len(entries)}.json"
-        write_data(file, entries, batched=is_batched(address, model))
+        batched = is_batched(address, model)  # in one layout, and not in the other
+        file = self.scratch / f"{model}-{'batched' if batched else 'single'}.json"
+        write_data(file, entries, batched=batched)
         parameters = {"top_k": 10} if model == "recommend" else None
-        return Contender(
-            name,
-            lambda seconds: self.analyzer.measure(
-                address, model, file, load, seconds, parameters=parameters
-            ),
-        )
+        measure = partial(self.analyzer.measure, address, model, file, load, parameters=parameters)
+        return Contender(name, partial(with_usage, address, model, measure))
+
+    def recommending(self, load: Load) -> list[Contender]:
+        """Every Triton of ours that recommends to users with known histories."""
+        return [
+            self.analyzed(name, address, "recommend", self.histories(), load)
+            for name, address in self.systems.tritons.items()
+        ]
 
     def histories(self) -> list[Entry]:
         return [{"HISTORY": user.history} for user in self.workload.users]
@@ -193,7 +205,7 @@ def encode_1_client(run: Run) -> None:
 
 def recommend_1_client(run: Run) -> None:
     one = Load(clients=1)
-    contenders = [run.analyzed(goals.OURS, run.systems.ours, "recommend", run.histories(), one)]
+    contenders = run.recommending(one)
     if run.systems.floor:
         contenders.append(run.analyzed(goals.FLOOR, run.systems.floor, EMPTY, run.histories(), one))
     if run.systems.two_step:
@@ -202,9 +214,13 @@ def recommend_1_client(run: Run) -> None:
     run.take("recommend-1-client", contenders)
 
 
+def recommend_16_clients(run: Run) -> None:
+    run.take("recommend-16-clients", run.recommending(Load(clients=16)))
+
+
 def recommend_saturated(run: Run) -> None:
     many = Load(clients=_SATURATED)
-    contenders = [run.analyzed(goals.OURS, run.systems.ours, "recommend", run.histories(), many)]
+    contenders = run.recommending(many)
     if run.systems.floor:
         contenders.append(
             run.analyzed(
@@ -214,20 +230,34 @@ def recommend_saturated(run: Run) -> None:
     run.take("recommend-saturated", contenders)
 
 
+def recommend_mixed(run: Run) -> None:
+    """Whether users whose items are all known wait for the BERT of others."""
+    contenders = []
+    for name, address in run.systems.tritons.items():
+        texts = partial(run.texts, address)
+        for situation, text_rate in ((goals.ALONE, 0.0), (goals.BESIDE_TEXTS, TEXT_RATE)):
+            measure = partial(known_beside_texts, address, run.workload, texts, text_rate)
+            contenders.append(
+                Contender(
+                    f"{name}, {situation}", partial(with_usage, address, "recommend", measure)
+                )
+            )
+    run.take("recommend-mixed", contenders)
+
+
 def rank_100_known(run: Run) -> None:
     one = Load(clients=1)
-    ours = run.systems.ours
     known = [
         {"HISTORY": user.history, "CANDIDATE": run.workload.candidates(number)}
         for number, user in enumerate(run.workload.users)
     ]
-    run.take(
-        "rank-100-known",
-        [
-            run.analyzed(goals.OURS, ours, "rank", known, one),
-            run.analyzed(f"{goals.OURS} recommend", ours, "recommend", run.histories(), one),
-        ],
-    )
+    contenders = []
+    for name, address in run.systems.tritons.items():
+        contenders += [
+            run.analyzed(name, address, "rank", known, one),
+            run.analyzed(f"{name} recommend", address, "recommend", run.histories(), one),
+        ]
+    run.take("rank-100-known", contenders)
 
 
 def rank_100_unseen(run: Run) -> None:
@@ -251,7 +281,7 @@ def rank_100_unseen(run: Run) -> None:
         return run.had_enough(address, measured, requests)
 
     contenders = [
-        Contender(name, partial(ours, address)) for name, address in run.systems.tritons().items()
+        Contender(name, partial(ours, address)) for name, address in run.systems.tritons.items()
     ]
     library = run.systems.cross_encoder
     if library is not None:
@@ -281,21 +311,21 @@ def batch_curve(run: Run) -> None:
 
 def open_loop(run: Run) -> None:
     """``recommend`` and ``rank`` under Poisson arrivals at parts of what they take at most."""
-    saturated = run.results.get("recommend-saturated", {}).get(goals.OURS)
+    saturated = run.results.get("recommend-saturated")
     if saturated is None:
         return
-    most = saturated.median("rate")
-    run.take(
-        "recommend-open-loop",
-        [
+    contenders = []
+    for name, address in run.systems.tritons.items():
+        prefix = "" if name == goals.OURS else f"{name}, "
+        most = saturated[name].median("rate")
+        contenders += [
             run.analyzed(
-                f"{share:.0%} of saturation", run.systems.ours, "recommend", run.histories(),
+                f"{prefix}{share:.0%} of saturation", address, "recommend", run.histories(),
                 Load(rate=share * most),
             )
             for share in (0.25, 0.5, 0.75)
-        ],
-        1,
-    )  # fmt: skip
+        ]  # fmt: skip
+    run.take("recommend-open-loop", contenders, 1)
 
 
 CASES: Final[Mapping[str, Callable[[Run], None]]] = {
@@ -303,7 +333,9 @@ CASES: Final[Mapping[str, Callable[[Run], None]]] = {
     "encode-16-clients": encode_16_clients,
     "encode-1-client": encode_1_client,
     "recommend-1-client": recommend_1_client,
+    "recommend-16-clients": recommend_16_clients,
     "recommend-saturated": recommend_saturated,
+    "recommend-mixed": recommend_mixed,
     "rank-100-known": rank_100_known,
     "rank-100-unseen": rank_100_unseen,
     "open-loop": open_loop,
@@ -320,14 +352,19 @@ def check_agreement(run: Run) -> dict[str, Any]:
         ours = partial(_encode, client)
         peers: dict[str, Encode] = {service.name: service.vectors for service in systems.http()}
         peers |= {library.name: library.answer for library in systems.libraries()}
-        agreement: dict[str, Any] = {"cosine": check_vectors(ours, peers, texts)}
-        agreement["recommendations"] = check_recommendations(client, run.workload)
-        if systems.int8:
-            with RecommenderClient(systems.int8, timeout=_TIMEOUT) as other:
-                agreement["cosine"] |= check_vectors(
-                    ours, {goals.INT8: partial(_encode, other)}, texts, LEAST_COSINE_INT8
+        cosines = check_vectors(ours, peers, texts)
+        best = check_recommendations(client, run.workload)
+        shared = {}
+        for name, address in systems.tritons.items():
+            if name == goals.OURS:
+                continue
+            least = LEAST_COSINE_INT8 if "INT8" in name else LEAST_COSINE
+            with RecommenderClient(address, timeout=_TIMEOUT) as other:
+                cosines |= check_vectors(ours, {name: partial(_encode, other)}, texts, least)
+                shared[name] = check_same_items(
+                    name, best, check_recommendations(other, run.workload)
                 )
-    return agreement
+    return {"cosine": cosines, "recommendations": len(best), "same items": shared}
 
 
 def stage_costs(run: Run, seconds: float) -> dict[str, list[dict[str, Any]]]:

@@ -22,7 +22,6 @@ from builder.serving import TritonServer
 from model_repository.core.users import NO_AGE, History
 from model_repository.steps.catalogue_files import load_catalogue
 from model_repository.steps.user_models import INDEX_FILE, load_scorer, load_user_encoder
-from perf.cross_check import infer_request
 from perf.errors import PerfError
 from perf.goals import (
     APPROXIMATE,
@@ -32,7 +31,7 @@ from perf.goals import (
     SERVED,
     SERVED_APPROXIMATE,
 )
-from perf.load import closed_loop, triton_infer
+from perf.load import closed_loop, infer_request, triton_infer
 from perf.machine import describe_machine, describe_versions
 from perf.measurement import Contender, Summary, take_turns
 from perf.options import note, numbers, scratch_directory

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
-import tritonclient.grpc as triton
-
-from perf.analyzer import Entry, Load
+from perf.analyzer import Load
 from perf.benchmark import BATCH, Run
-from perf.load import closed_loop, triton_infer
+from perf.load import closed_loop, infer_request, triton_infer
 from perf.measurement import Contender, Measurement, take_turns
 
 _ROUNDS = 3
@@ -60,21 +57,3 @@ def _ratio(
     ]
     measured = take_turns(contenders, _ROUNDS, seconds)
     return measured["python"].median("rate") / measured["perf_analyzer"].median("rate")
-
-
-def infer_request(model: str, entry: Entry, *, batched: bool = False) -> bytes:
-    """Return the bytes of a ``ModelInferRequest``, for the Python generator."""
-    from tritonclient.grpc._utils import _get_inference_request
-
-    inputs = []
-    for name, values in entry.items():
-        array = np.array([str(value).encode() for value in values], np.object_)
-        array = array.reshape((-1, 1) if batched else (1, -1))
-        inputs.append(triton.InferInput(name, list(array.shape), "BYTES"))
-        inputs[-1].set_data_from_numpy(array)
-    request = _get_inference_request(
-        model_name=model, inputs=inputs, model_version="", request_id="", outputs=None,
-        sequence_id=0, sequence_start=False, sequence_end=False, priority=0, timeout=None,
-        parameters={"top_k": 10} if model == "recommend" else {},
-    )  # fmt: skip
-    return bytes(request.SerializeToString())

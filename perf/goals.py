@@ -22,26 +22,31 @@ class Side:
 
     def value(self, results: Results) -> float | None:
         summary = results.get(self.case, {}).get(self.contender)
-        return None if summary is None else summary.median(self.figure) * self.items
+        if summary is None or not summary.has(self.figure):
+            return None
+        return summary.median(self.figure) * self.items
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
     """``ours`` over ``other``, or ``ours`` less ``other``, against a bound.
 
-    ``at_least``: whether more is better.
+    ``other`` None: ``ours`` itself. ``at_least``: whether more is better.
     """
 
     text: str
     ours: Side
-    other: Side
+    other: Side | None
     bound: float
     at_least: bool = True
     difference: bool = False
 
     def value(self, results: Results) -> float | None:
         """The figure; None where the run did not measure both sides."""
-        ours, other = self.ours.value(results), self.other.value(results)
+        ours = self.ours.value(results)
+        if self.other is None:
+            return ours
+        other = self.other.value(results)
         if ours is None or other is None:
             return None
         return ours - other if self.difference else ours / other
@@ -52,6 +57,7 @@ class Goal:
 
 OURS = "tritonrec"
 INT8 = "tritonrec INT8"
+ENSEMBLE = "tritonrec ensemble"
 ENGINE = "own engine in process"
 INFINITY = "infinity"
 TEXTBOOK = "FastAPI + transformers"
@@ -60,6 +66,10 @@ TWO_STEP = "infinity + FAISS"
 CROSS_ENCODER = "CrossEncoder in process"
 FLOOR = "empty model"
 FLOOR_BATCHED = "empty model, batched"
+
+ALONE = "known items alone"
+BESIDE_TEXTS = "beside 10% with texts"
+"""Of `recommend-mixed`, after the name of the system."""
 
 CATALOGUE_CURVE = "catalogue-curve-"
 """Cases of `python -m perf catalogue`; the number of items follows."""
@@ -110,6 +120,19 @@ GOALS = (
         "recommend, saturated: requests/s ÷ an empty batched model's",
         Side("recommend-saturated", OURS, "rate"),
         Side("recommend-saturated", FLOOR_BATCHED, "rate"), 0.3,
+    ),
+    Goal(
+        "recommend, 16 clients: CPU time of the ensemble ÷ of the fused layout",
+        Side("recommend-16-clients", ENSEMBLE, "cpu"), Side("recommend-16-clients", OURS, "cpu"),
+        2, at_least=False,
+    ),
+    Goal(
+        "recommend, 16 clients, ensemble: users an execution of `user_encoder`",
+        Side("recommend-16-clients", ENSEMBLE, "users_per_execution"), None, 4,
+    ),
+    Goal(
+        "recommend of known items, ensemble: executions of `encoder` a request",
+        Side("recommend-16-clients", ENSEMBLE, "encoder_executions"), None, 0, at_least=False,
     ),
     Goal(
         "rank, 100 known candidates: p50 ÷ recommend's",

@@ -25,6 +25,11 @@ from perf.goals import (
 FORMAT: Final = "tritonrec-perf-1"
 BEGIN: Final = "<!-- perf: begin -->"
 END: Final = "<!-- perf: end -->"
+_NOTED: Final = {
+    "users_per_execution": "users in an execution of `user_encoder`",
+    "encoder_executions": "executions of `encoder` a request",
+    "text_rate": "requests/s with texts beside",
+}
 
 
 @dataclass(slots=True)
@@ -130,20 +135,33 @@ def _details(report: Mapping[str, Any]) -> list[str]:
 
 
 def _cases(cases: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    rows = [
+        (case, name, summary["median"], summary["spread"])
+        for case, contenders in cases.items()
+        for name, summary in contenders.items()
+    ]
+    with_cpu = any(
+        "cpu" in median for _, _, median, _ in rows
+    )  # not in reports of earlier versions
     lines = [
         "",
-        "| case | system | requests/s | p50 ms | p95 ms | p99 ms | spread of p50 |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "| case | system | requests/s | p50 ms | p95 ms | p99 ms | spread of p50 |"
+        + " CPU ms a request |" * with_cpu,
+        "|---|---|---:|---:|---:|---:|---:|" + "---:|" * with_cpu,
     ]
-    for case, contenders in cases.items():
-        for name, summary in contenders.items():
-            median = summary["median"]
-            lines.append(
-                f"| {case} | {name} | {_short(median['rate'])} | {_short(median['p50'])} "
-                f"| {_short(median['p95'])} | {_short(median['p99'])} "
-                f"| {summary['spread']['p50']:.0%} |"
-            )
-    return [*lines, "\nSpread: largest less smallest, over the median."]
+    notes = []
+    for case, name, median, spread in rows:
+        cpu = _short(median["cpu"]) if "cpu" in median else ""
+        lines.append(
+            f"| {case} | {name} | {_short(median['rate'])} | {_short(median['p50'])} "
+            f"| {_short(median['p95'])} | {_short(median['p99'])} | {spread['p50']:.0%} |"
+            + f" {cpu} |"
+            * with_cpu
+        )
+        told = [f"{_short(median[key])} {what}" for key, what in _NOTED.items() if key in median]
+        notes += [f"- {case}, {name}: {', '.join(told)}"] if told else []
+    lines.append("\nSpread: largest less smallest, over the median.")
+    return [*lines, "", *notes] if notes else lines
 
 
 def _catalogues(report: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,7 +63,21 @@ def add_commands(commands: Any) -> None:
         ),
     )
     add_server_options(parser)
-    parser.add_argument("--int8", type=Path, help="a second repository, exported as INT8")
+    for option, name, how in (
+        ("--int8", goals.INT8, "--precision int8"),
+        ("--ensemble", goals.ENSEMBLE, "--layout ensemble"),
+    ):
+        parser.add_argument(
+            option, dest="others", action="append", default=[], metavar="PATH",
+            type=partial(_named, name),
+            help=f"a second repository of the same checkpoint, exported with `{how}`",
+        )  # fmt: skip
+    parser.add_argument(
+        "--other", dest="others", action="append", default=[], metavar="NAME=PATH", type=_other,
+        help="one more repository of the same checkpoint, such as one that another version of this "
+        "software exported; it takes part in every case, under this name; may be given several "
+        "times (with INT8 in its name, its vectors may differ as much as those of INT8)",
+    )  # fmt: skip
     parser.add_argument(
         "--cases", default="all", help=f"all, or some of: {', '.join(CASES)}, start"
     )
@@ -100,6 +115,7 @@ def add_commands(commands: Any) -> None:
 class _Settings:
     cases: list[str]
     peers: list[str]
+    others: dict[str, Path]
     repetitions: int
     seconds: float
 
@@ -122,12 +138,14 @@ def _run(options: argparse.Namespace) -> int:
         if "start" in settings.cases and not options.address:
             note("start: servers, one after the other")
             results["start"] = start_times(
-                {goals.OURS: options.repository, goals.FLOOR: floor}, settings.repetitions
+                {goals.OURS: options.repository, **settings.others, goals.FLOOR: floor},
+                settings.repetitions,
             )
         note("starting the systems")
-        taking_part = Systems(stack.enter_context(served(options)))
-        if options.int8:
-            taking_part.int8 = stack.enter_context(TritonServer(options.int8)).grpc_address
+        taking_part = Systems({goals.OURS: stack.enter_context(served(options))})
+        for name, repository in settings.others.items():
+            server = stack.enter_context(TritonServer(repository))
+            taking_part.tritons[name] = server.grpc_address
         taking_part.floor = stack.enter_context(TritonServer(floor)).grpc_address
         versions: dict[str, Any] = {"ours": describe_versions()}
         versions |= _start_peers(taking_part, settings.peers, options, scratch, stack)
@@ -178,7 +196,22 @@ def _settings(options: argparse.Namespace) -> _Settings:
     seconds = options.seconds or (0.6 if options.quick else 5.0)
     if repetitions < 1 or seconds <= 0:
         raise PerfError("--repetitions and --seconds must be positive")
-    return _Settings(cases, peers, repetitions, seconds)
+    names = [goals.OURS, *(name for name, _ in options.others)]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise PerfError(f"two repositories are called {twice.pop()!r}; give one another name")
+    return _Settings(cases, peers, dict(options.others), repetitions, seconds)
+
+
+def _named(name: str, path: str) -> tuple[str, Path]:
+    return name, Path(path)
+
+
+def _other(text: str) -> tuple[str, Path]:
+    """``NAME=PATH``; for argparse."""
+    name, _, path = text.partition("=")
+    if not name or not path:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=PATH")
+    return _named(name, path)
 
 
 def _chosen(option: str, text: str, known: Any) -> list[str]:
@@ -258,7 +291,7 @@ def _settings_dict(options: argparse.Namespace, settings: _Settings) -> dict[str
         "seed": options.seed,
         "cores": options.cores,
         "quick": options.quick,
-        "int8": options.int8 is not None,
+        "others": list(settings.others),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import threading
@@ -16,9 +17,9 @@ import psutil
 
 from builder.serving import TritonServer
 from perf.analyze import entries
-from perf.cross_check import infer_request
-from perf.load import closed_loop, triton_infer
+from perf.load import closed_loop, infer_request, triton_infer
 from perf.options import add_server_options, note
+from perf.processes import server_processes
 from perf.workload import read_workload
 
 _WARM_UP = 0.2  # of the time
@@ -110,12 +111,9 @@ def _watch(server: TritonServer, samples: list[Sample], over: threading.Event) -
 
 def _private(server: TritonServer) -> float:
     total = 0
-    for process in psutil.process_iter(["cmdline"]):
-        if server.identity in " ".join(process.info["cmdline"] or []):
-            try:
-                total += process.memory_full_info().uss
-            except psutil.Error:
-                continue
+    for process in server_processes(server.identity):
+        with contextlib.suppress(psutil.Error):
+            total += process.memory_full_info().uss
     return total / 2**20
 
 

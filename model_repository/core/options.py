@@ -52,8 +52,15 @@ class OptionsReader:
         """
         found = self._remembered.get(parameters)
         if found is None:
-            found = self._checked(json.loads(parameters) if parameters else {})
-            if len(parameters) <= _LONGEST and len(self._remembered) < _REMEMBERED:
+            given: dict[str, object] = json.loads(parameters) if parameters else {}
+            chosen = {name: value for name, value in given.items() if not _is_header(name, value)}
+            found = self._checked(chosen)
+            # Headers differ from request to request.
+            if (
+                len(chosen) == len(given)
+                and len(parameters) <= _LONGEST
+                and len(self._remembered) < _REMEMBERED
+            ):
                 self._remembered[parameters] = found
         return found
 
@@ -71,10 +78,23 @@ class OptionsReader:
         return options
 
 
+def _is_header(name: str, value: object) -> bool:
+    """Whether a parameter is no option: Triton can hand headers of a request on among them.
+
+    They are strings, such as ``traceparent`` and ``x-request-id``. So a string under a name that
+    resembles no option is one; a number, a boolean or a name like an option's is a mistyped option.
+    """
+    return isinstance(value, str) and name not in _BY_NAME and not _nearest(name, 0.7)
+
+
+def _nearest(name: str, least: float) -> list[str]:
+    return difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=least)
+
+
 def _check(name: str, value: object) -> None:
     option = _BY_NAME.get(name)
     if option is None:
-        near = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.5)
+        near = _nearest(name, 0.5)
         hint = f"did you mean {near[0]}?" if near else f"the options are {', '.join(_BY_NAME)}"
         raise InvalidRequest(f"there is no option {name!r:.80}; {hint}")
     # A bool is an int to Python, and nothing that a caller means by a number.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +14,14 @@ import pandas as pd
 import pytest
 
 from builder.model.checkpoint import FORMATS
-from perf.agreement import check_vectors
+from perf.agreement import check_same_items, check_vectors
 from perf.analyzer import read_csv
 from perf.environments import Environment, is_made, python_of
 from perf.errors import PerfError
 from perf.goals import (
     APPROXIMATE,
     CATALOGUE_CURVE,
+    ENSEMBLE,
     EXACT,
     GOALS,
     INFINITY,
@@ -29,8 +32,16 @@ from perf.goals import (
     Goal,
     Side,
 )
-from perf.load import closed_loop
-from perf.measurement import Contender, Measurement, Summary, from_latencies, take_turns
+from perf.load import closed_loop, open_loop
+from perf.measurement import (
+    FIGURES,
+    Contender,
+    Measurement,
+    Summary,
+    from_latencies,
+    take_turns,
+)
+from perf.mixed import KNOWN_RATE, NEW_EVENTS, TEXT_RATE, known_beside_texts
 from perf.quality import ndcg, rank_of_target
 from perf.report import BEGIN, END, Report, markdown, put_into, read_json, write_json
 from perf.soak import Sample, growth_of
@@ -69,6 +80,23 @@ def test_a_summary_has_median_and_spread() -> None:
     summary = Summary((block(10), block(14), block(11)))
     assert summary.median("rate") == 11
     assert summary.spread("rate") == pytest.approx(4 / 11)
+
+
+def test_a_summary_has_the_figures_that_every_block_measured() -> None:
+    measured = [replace(block(10), encoder_executions=0.0), replace(block(14), cpu=2.0)]
+    summary = Summary((*measured, block(11)))
+    assert summary.has("p99")
+    assert not summary.has("cpu")
+    idle = Summary((measured[0], measured[0])).to_dict()
+    assert idle["median"]["encoder_executions"] == 0
+    assert idle["spread"].keys() == idle["median"].keys() - {"encoder_executions"}
+    assert idle["blocks"][0].keys() == {"requests", "encoder_executions", *idle["spread"]}
+
+
+def test_two_systems_of_one_name_are_refused() -> None:
+    twice = [Contender("a", lambda _seconds: block(1))] * 2
+    with pytest.raises(PerfError, match="two systems are called 'a'"):
+        take_turns(twice, 1, 1.0)
 
 
 def test_the_report_of_perf_analyzer_counts_rows_of_a_batch() -> None:
@@ -119,6 +147,39 @@ def test_a_failing_call_ends_the_load_with_its_reason() -> None:
         closed_loop(connect, 2, 5.0)
 
 
+def test_an_open_loop_counts_from_when_a_request_was_due() -> None:
+    numbers: list[int] = []
+
+    def connect():  # type: ignore[no-untyped-def]
+        def call(number: int) -> None:
+            numbers.append(number)
+            threading.Event().wait(0.1)
+
+        return call
+
+    latencies, wall = open_loop(connect, [0.0, 0.02, 0.5], 1)
+    assert numbers == [3, 0, 1, 2]  # the first one is to warm up
+    assert latencies == pytest.approx([0.1, 0.18, 0.1], abs=0.04)
+    assert wall == pytest.approx(0.6, abs=0.06)
+
+
+def test_an_open_loop_sends_while_others_wait_and_ends_when_a_request_fails() -> None:
+    together = threading.Barrier(3)
+
+    def connect():  # type: ignore[no-untyped-def]
+        def call(number: int) -> None:
+            together.wait(5)
+            if number == 1:
+                raise OSError("connection refused")
+
+        return call
+
+    began = time.monotonic()
+    with pytest.raises(PerfError, match="connection refused"):
+        open_loop(connect, [0.0, 0.0, 0.0, 60.0], 3)
+    assert time.monotonic() - began < 30
+
+
 def test_goals_compare_the_medians_of_two_contenders() -> None:
     results = {"case": {"a": Summary((block(30, 3.0),)), "b": Summary((block(10, 1.0),))}}
     a, b = Side("case", "a", "rate"), Side("case", "b", "rate", items=2)
@@ -130,6 +191,8 @@ def test_goals_compare_the_medians_of_two_contenders() -> None:
     assert less.value(results) == 2.0
     assert less.reached(2.0)
     assert Goal("", a, Side("case", "absent", "rate"), 1).value(results) is None
+    assert Goal("", a, None, 30).value(results) == 30
+    assert Goal("", Side("case", "a", "cpu"), None, 1).value(results) is None
 
 
 def test_a_report_comes_back_from_its_file_and_goes_between_marks(tmp_path: Path) -> None:
@@ -150,6 +213,32 @@ def test_a_report_comes_back_from_its_file_and_goes_between_marks(tmp_path: Path
     assert text.endswith(f"{END}\nafter\n")
     assert "| encode-128 | infinity | 10.0 |" in text
     assert "old" not in text
+    assert "CPU" not in text
+
+
+def test_a_report_tells_processor_time_and_executions_where_they_were_read() -> None:
+    networks = {"users_per_execution": 5.0, "encoder_executions": 0.0}
+    results = {
+        "encode-128": {OURS: Summary((block(20),))},
+        "recommend-16-clients": {
+            OURS: Summary((replace(block(20), cpu=1.5),)),
+            ENSEMBLE: Summary((replace(block(10), cpu=4.5, **networks),)),
+        },
+        "recommend-mixed": {OURS: Summary((replace(block(10), text_rate=20.0),))},
+    }
+    machine = {"processor": "a", "cores": 2, "memory": 8.0, "busy": 0.0}
+    content = Report(machine, {}, {"repetitions": 1, "seconds": 1.0}, results).to_dict()
+    goals = [(goal["value"], goal["reached"]) for goal in content["goals"]]
+    assert goals == [(3.0, False), (5.0, True), (0.0, True)]
+    text = markdown(content)
+    assert "| spread of p50 | CPU ms a request |\n|---|---|---:|---:|---:|---:|---:|---:|\n" in text
+    assert f"| recommend-16-clients | {ENSEMBLE} | 10.0 | 1.00 | 1.00 | 1.00 | 0% | 4.50 |" in text
+    assert f"| encode-128 | {OURS} | 20.0 | 1.00 | 1.00 | 1.00 | 0% |  |" in text
+    assert (
+        f"- recommend-16-clients, {ENSEMBLE}: 5.00 users in an execution of `user_encoder`, 0.00 "
+        "executions of `encoder` a request\n"
+    ) in text
+    assert f"- recommend-mixed, {OURS}: 20.0 requests/s with texts beside\n" in text
 
 
 def test_a_report_of_catalogues_has_a_row_for_each_size_and_search() -> None:
@@ -194,8 +283,9 @@ def test_a_document_without_marks_and_a_file_that_is_no_report_are_refused(tmp_p
 
 
 def test_every_goal_names_a_figure_that_exists() -> None:
-    for goal, side in itertools.product(GOALS, ("ours", "other")):
-        assert getattr(goal, side).figure in ("rate", "p50")
+    for goal in GOALS:
+        assert goal.ours.figure in FIGURES
+        assert goal.other is None or goal.other.figure in FIGURES
 
 
 def test_vectors_that_disagree_are_refused_by_name() -> None:
@@ -215,6 +305,14 @@ def test_vectors_that_disagree_are_refused_by_name() -> None:
         check_vectors(lambda _t: ours, {"other": other}, texts)
     with pytest.raises(PerfError, match="finite"):
         check_vectors(lambda _t: ours, {"few": lambda _t: ours[:2]}, texts)
+
+
+def test_repositories_that_recommend_something_else_are_refused_by_name() -> None:
+    ours = [["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "f"]]
+    assert check_same_items("other", ours, [["e", "d", "c", "b", "a"], ours[1]]) == 1
+    assert check_same_items("other", ours, [ours[0], ["a", "b", "c", "d", "g"]]) == 0.9
+    with pytest.raises(PerfError, match="other recommends 80% of the items that we do"):
+        check_same_items("other", ours, [ours[0], ["a", "b", "c", "x", "y"]])
 
 
 def test_ranks_count_ties_against_the_target() -> None:
@@ -267,3 +365,43 @@ def test_a_workload_sends_the_actions_that_the_checkpoint_learnt_from(
     assert [event.item for event in user.events] == user.history == ids[3 : EVENTS + 3]
     latest = [None, "liked", "disliked"] if known else [None] * 3
     assert [event.action for event in user.events[-3:]] == latest
+
+
+def test_the_figures_beside_texts_are_those_of_the_known_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One who brings texts waits for a second here, and one who brings none for a millisecond."""
+    words = [f"first{n} second{n} third{n}" for n in range(40)]
+    ids = [f"i{n}" for n in range(40)]
+    workload = Workload(
+        [User(ids[:EVENTS], "i30"), User(ids[5 : 5 + EVENTS], "i31")], ids, words, 1
+    )
+    stream = workload.endless_texts()
+    sent: list[list[bytes]] = []
+
+    def loop(requests: list[bytes], due: list[float], _clients: int) -> tuple[list[float], float]:
+        assert len(requests) == len(due) + 1
+        assert b"HISTORY_TEXT" not in requests[-1]
+        assert due == sorted(due)
+        sent.append(requests[:-1])
+        return [1.0 if b"HISTORY_TEXT" in each else 0.001 for each in requests[:-1]], 4.0
+
+    monkeypatch.setattr("perf.mixed.triton_infer", lambda _address, requests: requests)
+    monkeypatch.setattr("perf.mixed.open_loop", loop)
+
+    def measured(text_rate: float) -> Measurement:
+        return known_beside_texts(
+            "", workload, lambda n: [next(stream) for _ in range(n)], text_rate, 4.0
+        )
+
+    alone, beside = measured(0.0), measured(TEXT_RATE)
+    assert beside == replace(alone, text_rate=beside.text_rate)
+    assert alone.p99 == pytest.approx(1)
+    assert alone.text_rate is None
+    assert alone.rate == KNOWN_RATE
+    assert beside.text_rate == TEXT_RATE
+    with_texts = [each for each in sent[1] if b"HISTORY_TEXT" in each]
+    assert sent[0] == [each for each in sent[1] if each not in with_texts]
+    assert all(each.count(b"new-") == NEW_EVENTS for each in with_texts)
+    used = itertools.islice(workload.endless_texts(), NEW_EVENTS * len(with_texts))
+    assert all(text.encode() in b"".join(with_texts) for text in used)
