@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from builder.repository.manifest import Manifest, VersionRecord, manifest_text
+from model_repository.core.catalogue import Catalogue
+from model_repository.core.identifiers import Identifiers, Strings
+from model_repository.core.items import NO_NEIGHBOURHOOD
+from model_repository.steps.catalogue_files import load_catalogue, save_catalogue
+from model_repository.steps.user_models import USER_ENCODER_FILE
 from perf.errors import PerfError
 from perf.synthetic import Descent, write_repository
 
@@ -22,24 +27,29 @@ def source(tmp_path: Path) -> Path:
     root = tmp_path / "source"
     random = np.random.default_rng(0)
     index = np.stack([random.permutation(PARENTS)[:ENTRIES] for _ in range(PARENTS)])
-    arrays = {
-        "item_vectors": random.normal(size=(PARENTS, WIDTH)).astype(np.float32),
-        "item_bias": random.normal(size=PARENTS).astype(np.float32),
-        "cold": np.array([3, 17], np.int32),
-        "linear_index": index.astype(np.int32),
-        "linear_value": random.random((PARENTS, ENTRIES), np.float32) + 1,
-        "neighbour": random.permutation(PARENTS)[:30].astype(np.int32),
-        "neighbour_direction": random.normal(size=(30, 2 * WIDTH)).astype(np.float32),
-    }
+    catalogue = Catalogue(
+        random.normal(size=(PARENTS, WIDTH)).astype(np.float32),
+        random.normal(size=PARENTS).astype(np.float32),
+        ids=Identifiers.of([f"i{number}" for number in range(PARENTS)]),
+        cold=np.array([3, 17], np.int32),
+        cold_place=4,
+        linear_index=index.astype(np.int32),
+        linear_value=random.random((PARENTS, ENTRIES), np.float32) + 1,
+        neighbourhood=replace(
+            NO_NEIGHBOURHOOD,
+            items=random.permutation(PARENTS)[:30].astype(np.int32),
+            directions=random.normal(size=(30, 2 * WIDTH)).astype(np.float32),
+        ),
+        attributes={"genre": Strings.of(["drama"] * PARENTS)},
+    )
     for model in MODELS:
         directory = root / model / "3"
         directory.mkdir(parents=True)
         (root / model / "config.pbtxt").write_text(f'name: "{model}"')
         (directory / "settings.json").write_text(model)
         if model != "encode":
-            for name, array in arrays.items():
-                np.save(directory / f"{name}.npy", array)
-            (directory / "items.json").write_text(json.dumps([f"i{i}" for i in range(PARENTS)]))
+            save_catalogue(directory, catalogue)
+            (directory / USER_ENCODER_FILE).write_bytes(b"a network")
     record = VersionRecord("2026-01-01T00:00:00+00:00", "embedded", "run", MODELS)
     (root / "manifest.json").write_text(manifest_text(Manifest(3, {3: record})))
     return root
@@ -69,8 +79,11 @@ def test_a_large_catalogue_lies_in_clusters_round_the_real_one(
     assert len(np.unique(index)) > PARENTS * 2
     value = array(tmp_path / "made", "recommend", "linear_value")
     np.testing.assert_array_equal(value, array(source, "recommend", "linear_value")[descent.parent])
-    names = json.loads((tmp_path / "made/rank/3/items.json").read_text())
-    assert names == [str(item) for item in range(items)]
+    made_catalogue = load_catalogue(tmp_path / "made/rank/3")
+    names = [str(item).encode() for item in range(items)]
+    assert made_catalogue.ids.indices(names) == list(range(items))
+    assert len(made_catalogue.ids) == items
+    assert made_catalogue.cold_place == 4
 
 
 def test_both_models_have_the_same_files_and_the_source_keeps_its_own(
@@ -79,11 +92,14 @@ def test_both_models_have_the_same_files_and_the_source_keeps_its_own(
     before = array(source, "rank", "item_vectors")
     made = tmp_path / "made"
     write_repository(source, made, 100, seed=1)
-    for name in ("item_vectors.npy", "linear_value.npy", "items.json"):
+    for name in ("item_vectors.npy", "linear_value.npy", "id_content.npy", "catalogue.json"):
         assert (made / "rank/3" / name).samefile(made / "recommend/3" / name)
     assert (made / "rank/3/settings.json").read_text() == "rank"
     assert (made / "encode/3/settings.json").is_symlink()
+    assert (made / "recommend/3" / USER_ENCODER_FILE).is_symlink()
     np.testing.assert_array_equal(array(source, "rank", "item_vectors"), before)
+    # Columns have as many values as there are real items.
+    assert load_catalogue(made / "recommend/3").attributes == {}
 
 
 def test_where_an_item_has_no_descendant_nothing_speaks_for_it(
@@ -124,6 +140,6 @@ def test_children_are_drawn_among_all_that_an_item_has() -> None:
 
 
 def test_another_layout_is_refused(source: Path, tmp_path: Path) -> None:
-    (source / "recommend/3/item_vectors.npy").unlink()
+    (source / "recommend/3" / USER_ENCODER_FILE).unlink()
     with pytest.raises(PerfError, match="not of the fused layout"):
         write_repository(source, tmp_path / "made", 10, seed=1)

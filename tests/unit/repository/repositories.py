@@ -9,6 +9,17 @@ from pathlib import Path
 from builder.repository import Staging, stage, step_config
 from model_repository.core import contract
 
+# What an export of the ensemble layout holds.
+STEPS = (
+    contract.TOKENIZER,
+    contract.ENCODER,
+    contract.USER_ENCODER,
+    contract.ADAPTER,
+    contract.RANK,
+    contract.RECOMMEND,
+)
+ENSEMBLES = (contract.ENCODE_STEPS, contract.RANK_TEXTS_STEPS)
+
 SOLO = contract.ModelSpec(
     "solo",
     (contract.TensorSpec("IN", "INT32", ("n",)),),

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,8 +19,9 @@ from builder.repository import (
     to_text,
 )
 from model_repository.core import contract
+from tests.unit.repository.repositories import ENSEMBLES, STEPS
 
-SIZES = {"h": 384, "M": 50}
+SIZES = {"h": 384, "d": 64}
 
 
 def step(spec: contract.ModelSpec, **options: object) -> ModelConfig:
@@ -46,83 +45,66 @@ def dims(config: ModelConfig) -> dict[str, list[int]]:
 
 
 def test_the_whole_contract_fits_together_and_survives_its_text() -> None:
-    configs = [step(spec) for spec in contract.STEPS]
-    configs += [ensemble(spec) for spec in contract.ENSEMBLES]
-    check_graph(configs)
-    for config in configs:
-        assert from_text(to_text(config), config.name) == config
-        assert list(config.version_policy.specific.versions) == [3]
+    classifiers = [contract.classify_steps(token_types=each) for each in (False, True)]
+    families = [(STEPS, ENSEMBLES), *((each.steps, (each,)) for each in classifiers)]
+    for steps, ensembles in families:
+        configs = [*map(step, steps), *map(ensemble, ensembles)]
+        check_graph(configs)
+        for config in configs:
+            assert from_text(to_text(config), config.name) == config
+            assert list(config.version_policy.specific.versions) == [3]
 
 
 def test_a_batched_step_leaves_the_first_axis_out() -> None:
     assert dims(step(contract.ENCODER)) == {"INPUT_IDS": [-1], "VECTOR": [384]}
+    assert dims(step(contract.USER_ENCODER)) == {
+        "EVENT": [-1, 64],
+        "EVENT_ACTION": [-1],
+        "EVENT_AGE": [-1],
+        "EVENT_COUNT": [1],
+        "STATE": [64],
+    }
     assert dims(step(contract.TOKENIZER))["TEXT"] == [1]
 
 
 def test_an_unbatched_step_keeps_every_axis_and_fixes_the_known_ones() -> None:
-    assert dims(step(contract.RETRIEVER)) == {
+    assert dims(step(contract.ADAPTER)) == {
         "VECTOR": [-1, 384],
-        "HISTORY_SLOT": [1, -1],
-        "HISTORY_ACTION_ID": [1, -1],
-        "HISTORY_GAP": [1, -1],
-        "EXCLUDE_SLOT": [1, -1],
-        "INDEX": [1, 50],
-        "INDEX_INTEREST": [1, 50],
-        "INDEX_LOGIT": [1, 50],
+        "HISTORY_ROW": [1, -1],
+        "CANDIDATE_ROW": [1, -1],
+        "HISTORY_ACTION": [1, -1],
+        "HISTORY_TIME": [1, -1],
+        "PROFILE": [1, 1],
+        "INTEREST": [1, -1],
+        "LOGIT": [1, -1],
     }
 
 
 def test_ensemble_maps_follow_from_the_names() -> None:
-    config = ensemble(contract.RECOMMEND)
-    tokenizer, encoder, retriever, policy = config.ensemble_scheduling.step
-    assert set(tokenizer.input_map) == {
-        "HISTORY", "HISTORY_TEXT", "HISTORY_ACTION", "HISTORY_TIME", "PROFILE", "EXCLUDE",
-    }  # fmt: skip
-    assert "CANDIDATE_SLOT" not in tokenizer.output_map
+    config = ensemble(contract.RANK_TEXTS_STEPS)
+    tokenizer, encoder, adapter = config.ensemble_scheduling.step
+    assert set(tokenizer.input_map) == {"HISTORY_TEXT", "CANDIDATE_TEXT"}
+    assert set(tokenizer.output_map) == {"INPUT_IDS", "HISTORY_ROW", "CANDIDATE_ROW", "TRUNCATED"}
     assert dict(encoder.input_map) == {"INPUT_IDS": "INPUT_IDS"}
-    assert set(retriever.input_map) == {
-        "VECTOR", "HISTORY_SLOT", "HISTORY_ACTION_ID", "HISTORY_GAP", "EXCLUDE_SLOT",
+    assert set(adapter.input_map) == {
+        "VECTOR", "HISTORY_ROW", "CANDIDATE_ROW", "HISTORY_ACTION", "HISTORY_TIME", "PROFILE",
     }  # fmt: skip
-    assert set(policy.output_map) == {"ITEM", "INTEREST", "LOGIT"}
+    assert set(adapter.output_map) == {"INTEREST", "LOGIT"}
     assert {part.model_version for part in config.ensemble_scheduling.step} == {3}
-
-
-def test_the_steps_hand_on_what_is_known_of_the_user_where_the_model_has_columns() -> None:
-    def steps(*, profile: bool) -> dict[str, ModelConfig]:
-        known = contract.with_profile if profile else lambda spec: spec
-        configs = [
-            step_config(
-                known(spec),
-                backend="python",
-                version=3,
-                sizes=SIZES | {"P": 2},
-                max_batch_size=64 if spec.batched else 0,
-            )
-            for spec in contract.STEPS
-        ]
-        configs += [
-            ensemble(replace(spec, steps=tuple(known(each) for each in spec.steps)))
-            for spec in contract.ENSEMBLES
-        ]
-        check_graph(configs)
-        return {config.name: config for config in configs}
-
-    with_columns = steps(profile=True)
-    assert dims(with_columns["tokenizer"])["PROFILE_ID"] == [2]  # its first axis is the batch's
-    assert dims(with_columns["adapter"])["PROFILE_ID"] == [1, 2]
-    assert dims(with_columns["retriever"])["PROFILE_ID"] == [1, 2]
-    for name in ("rank", "recommend"):
-        read = with_columns[name].ensemble_scheduling.step[2].input_map
-        assert read["PROFILE_ID"] == "PROFILE_ID"
-    without = steps(profile=False)
-    assert not any("PROFILE_ID" in dims(config) for config in without.values())
+    # What a later step does not read, an earlier one is not asked for.
+    tokenizer, _ = ensemble(contract.ENCODE_STEPS).ensemble_scheduling.step
+    assert set(tokenizer.input_map) == {"TEXT"}
+    assert set(tokenizer.output_map) == {"INPUT_IDS", "TRUNCATED"}
 
 
 def test_optional_inputs_are_optional_in_ensemble_and_step() -> None:
-    optional = {tensor.name for tensor in ensemble(contract.RANK).input if tensor.optional}
-    assert optional == {
-        "HISTORY_TEXT", "HISTORY_ACTION", "HISTORY_TIME", "PROFILE", "CANDIDATE_TEXT",
-    }  # fmt: skip
+    def optional(config: ModelConfig) -> set[str]:
+        return {tensor.name for tensor in config.input if tensor.optional}
+
+    circumstances = {"HISTORY_ACTION", "HISTORY_TIME", "PROFILE"}
+    assert optional(ensemble(contract.RANK_TEXTS_STEPS)) == circumstances
+    assert optional(step(contract.ADAPTER)) == circumstances
+    assert optional(step(contract.RANK)) == {"HISTORY_TEXT", "CANDIDATE_TEXT", *circumstances}
     assert all(tensor.optional for tensor in step(contract.TOKENIZER).input)
 
 

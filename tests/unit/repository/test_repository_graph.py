@@ -7,13 +7,13 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelEnsembling
 
 from builder.errors import RepositoryError
 from builder.repository import check_graph, ensemble_config, step_config
-from model_repository.core import contract
+from tests.unit.repository.repositories import ENSEMBLES, STEPS
 
 Configs = dict[str, ModelConfig]
 
 
 def whole_contract() -> Configs:
-    sizes = {"h": 8, "M": 5}
+    sizes = {"h": 8, "d": 5}
     configs = [
         step_config(
             spec,
@@ -22,19 +22,19 @@ def whole_contract() -> Configs:
             sizes=sizes,
             max_batch_size=16 if spec.batched else 0,
         )
-        for spec in contract.STEPS
+        for spec in STEPS
     ]
     configs += [
         ensemble_config(
             spec, version=2, sizes=sizes, max_batch_size=16 if spec.model.batched else 0
         )
-        for spec in contract.ENSEMBLES
+        for spec in ENSEMBLES
     ]
     return {config.name: config for config in configs}
 
 
 def rank_step(configs: Configs, name: str) -> ModelEnsembling.Step:
-    steps = configs["rank"].ensemble_scheduling.step
+    steps = configs["rank_texts"].ensemble_scheduling.step
     return next(part for part in steps if part.model_name == name)
 
 
@@ -60,7 +60,7 @@ def unknown_output(configs: Configs) -> None:
 
 
 def unmapped_input(configs: Configs) -> None:
-    del rank_step(configs, "adapter").input_map["HISTORY_GAP"]
+    del rank_step(configs, "adapter").input_map["HISTORY_ROW"]
 
 
 def wrong_type(configs: Configs) -> None:
@@ -76,7 +76,7 @@ def wrong_rank(configs: Configs) -> None:
 
 
 def second_producer(configs: Configs) -> None:
-    rank_step(configs, "tokenizer").output_map["CANDIDATE_SLOT"] = "VECTOR"
+    rank_step(configs, "tokenizer").output_map["CANDIDATE_ROW"] = "VECTOR"
 
 
 def output_nobody_makes(configs: Configs) -> None:
@@ -84,11 +84,11 @@ def output_nobody_makes(configs: Configs) -> None:
 
 
 def input_nobody_reads(configs: Configs) -> None:
-    del rank_step(configs, "tokenizer").input_map["HISTORY_TIME"]
+    del rank_step(configs, "adapter").input_map["HISTORY_TIME"]
 
 
 def optional_into_required(configs: Configs) -> None:
-    tensor(configs, "tokenizer", "HISTORY_TEXT").optional = False
+    tensor(configs, "adapter", "HISTORY_TIME").optional = False
 
 
 def small_step(configs: Configs) -> None:
@@ -96,7 +96,7 @@ def small_step(configs: Configs) -> None:
 
 
 def cycle(configs: Configs) -> None:
-    rank_step(configs, "tokenizer").input_map["EXCLUDE"] = "INTEREST"
+    rank_step(configs, "tokenizer").input_map["TEXT"] = "INTEREST"
 
 
 @pytest.mark.parametrize(
@@ -106,16 +106,16 @@ def cycle(configs: Configs) -> None:
         (other_version, r"step 'encoder': asks for version 1, the model is pinned to \[2\]"),
         (unknown_input, "step 'encoder': has no input 'IDS'"),
         (unknown_output, "step 'encoder': has no output 'VECTORS'"),
-        (unmapped_input, "step 'adapter': nothing is mapped to its required input 'HISTORY_GAP'"),
+        (unmapped_input, "step 'adapter': nothing is mapped to its required input 'HISTORY_ROW'"),
         (wrong_type, r"'VECTOR': encoder.VECTOR TYPE_FP32\[-1, 8\] does not fit adapter.VECTOR"),
         (wrong_width, r"does not fit adapter.VECTOR TYPE_FP32\[-1, 9\]"),
         (wrong_rank, r"encoder.VECTOR TYPE_FP32\[-1, 8, 8\] does not fit"),
         (second_producer, "'VECTOR': more than one producer: tokenizer, encoder"),
-        (output_nobody_makes, "'LOGIT': nothing produces it, needed by rank"),
+        (output_nobody_makes, "'LOGIT': nothing produces it, needed by rank_texts"),
         (input_nobody_reads, "'HISTORY_TIME': an input that no step reads"),
-        (optional_into_required, "'HISTORY_TEXT': may be left out of a request, tokenizer req"),
+        (optional_into_required, "'HISTORY_TIME': may be left out of a request, adapter requires"),
         (small_step, "'encode': step 'encoder': takes 8 rows at most, the ensemble offers 16"),
-        (cycle, "'rank': steps wait for one another: tokenizer, encoder, adapter"),
+        (cycle, "'rank_texts': steps wait for one another: tokenizer, encoder, adapter"),
     ],
 )
 def test_each_fault_is_named(spoil: Callable[[Configs], None], words: str) -> None:
@@ -139,5 +139,5 @@ def test_all_faults_are_reported_together() -> None:
 
 def test_two_models_of_one_name() -> None:
     configs = whole_contract()
-    with pytest.raises(RepositoryError, match="'policy': configured 2 times"):
-        check_graph([*configs.values(), configs["policy"]])
+    with pytest.raises(RepositoryError, match="'recommend': configured 2 times"):
+        check_graph([*configs.values(), configs["recommend"]])
