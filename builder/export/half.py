@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from builder.errors import ExportError
+from builder.export.onnx import NAME_SCOPES
 
 SINGLE_OPS: Final = frozenset({"LayerNormalization"})
 """Computed in FP32 wherever they are."""
@@ -40,7 +41,6 @@ SINGLE_OPS: Final = frozenset({"LayerNormalization"})
 MASK: Final = -1e4
 """What a mask of -inf or of the lowest FP32 becomes: finite, so that no FP16 sum overflows."""
 
-_SCOPES: Final = "pkg.torch.onnx.name_scopes"
 _MASK_FROM: Final = -1e9
 """A constant as low as this is a mask; above it, what FP16 does not hold is a weight too large."""
 _LARGEST: Final = float(np.finfo(np.float16).max)
@@ -227,7 +227,7 @@ def _inside_a_module(node: onnx.NodeProto) -> bool:
     first is the exported module itself and the last the operation.
     """
     for entry in node.metadata_props:
-        if entry.key == _SCOPES:
+        if entry.key == NAME_SCOPES:
             return len(ast.literal_eval(entry.value)) > 2
     return False
 
