@@ -195,6 +195,9 @@ class RecommenderExport(Exportable):
         )
         return Figures(parity, ranking, index=self._index)
 
+    def details(self) -> dict[str, Any]:
+        return {"attributes": list(self._attributes)}
+
     def _scorer(self, user_encoder: Engine, directory_of: DirectoryOf | None) -> Scorer:
         """What ranks: the files that are published, or the model where nothing is."""
         encode_users = EngineUserEncoder(user_encoder, self.layout.event_lengths)
