@@ -19,7 +19,8 @@ from tokenizers.processors import TemplateProcessing
 
 from model_repository.core import contract
 from model_repository.core.batch import Request
-from model_repository.request_tokenizer import RequestTokenizer
+from model_repository.engines.tokenizer import TextTokenizer
+from model_repository.steps.tokenizer import RequestTokenizer, TokenizerSettings
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 WORDS = ["toy", "story", "the", "matrix", "a", "film", "about", "cat", "##s", "dog", "##gy"]
@@ -69,7 +70,9 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
 
 @pytest.fixture(scope="session")
 def tokenize(parts: Parts) -> RequestTokenizer:
-    return RequestTokenizer(parts.directory)
+    settings = TokenizerSettings([4, 8, MAX_LENGTH], 0, MAX_ROWS)
+    tokenizer = TextTokenizer(parts.directory / "tokenizer.json", MAX_LENGTH)
+    return RequestTokenizer(settings, tokenizer)
 
 
 def strings(values: Sequence[str | bytes]) -> NDArray[Any]:
@@ -85,12 +88,12 @@ def user(
     **columns: Sequence[str | bytes],
 ) -> Request:
     """Name the tensors as the contract does: ``history_text`` is HISTORY_TEXT."""
-    specs = {spec.name: spec for spec in contract.TOKENIZER.inputs}
+    specs = {spec.name: spec for spec in (*contract.RANK.inputs, *contract.RECOMMEND.inputs)}
     tensors = {specs[name.upper()].name: strings(values) for name, values in columns.items()}
     tensors[contract.HISTORY.name] = strings(history)
     if times is not None:
         tensors[contract.HISTORY_TIME.name] = np.array([times], np.int64).reshape(1, -1)
-    return Request(tensors, parameters or {})
+    return Request(tensors, json.dumps(parameters) if parameters else "")
 
 
 def plain(*texts: str | bytes) -> Request:
