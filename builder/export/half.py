@@ -11,8 +11,8 @@ What is computed where:
 * FP16 at the borders of Softmax. Casts to FP32 there would gain nothing on the same texts (2.8e-7,
   where ONNX Runtime's kernel computes in FP32 inside), and stand in the middle of the pattern that
   TensorRT fuses into one attention kernel. The gate on the GPU judges what that kernel does.
-* FP32, around the networks: the graph's own arithmetic, such as item scores, the linear term and
-  the calibration. It is a thousandth of the work, and it is where a rounding would swap two items.
+* FP32, around the networks: the graph's own arithmetic, such as the probabilities of a classifier.
+  It is a thousandth of the work, and a probability near 1 has no digits to spare.
 * FP32 inputs and outputs, as the contract declares them; the casts are inside the graph.
 
 Each border has an explicit Cast, which a strongly typed TensorRT network follows to the letter.
