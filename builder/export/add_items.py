@@ -38,9 +38,9 @@ def add_items(
 ) -> Exported:
     """Publish the next version, which knows the items of a file too.
 
-    The version is exported from the checkpoint that the active one was made from, with its target
-    and limits, through the same gates. Items of the file that the checkpoint knows stay as they
-    were trained.
+    The version is exported from the checkpoint that the active one was made from, with its target,
+    limits and attributes, through the same gates. Items of the file that the checkpoint knows stay
+    as they were trained.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def add_items(
     CheckpointError
         The checkpoint is gone.
     DataError, ExportError, GateError, RepositoryError
-        As in `read_items` and `export`.
+        As in `read_items` and `publish`.
     """
     check_family(repository, "recommender")
     manifest = read_manifest(repository)
@@ -76,7 +76,12 @@ def add_items(
         raise ConfigError(f"--items {items}: the checkpoint knows all of its {len(found)} items")
     target = target_named(active.target, TargetOptions(**_options_of(active)))
     exportable = recommender(
-        checkpoint, target, _limits_of(active), new_items=new, progress=progress
+        checkpoint,
+        target,
+        _limits_of(active),
+        new_items=new,
+        attributes=tuple(active.details.get("attributes", ())),
+        progress=progress,
     )
     return publish(exportable, repository, target, progress=progress)
 

@@ -11,8 +11,8 @@ What is computed where:
 * FP16 at the borders of Softmax. Casts to FP32 there would gain nothing on the same texts (2.8e-7,
   where ONNX Runtime's kernel computes in FP32 inside), and stand in the middle of the pattern that
   TensorRT fuses into one attention kernel. The gate on the GPU judges what that kernel does.
-* FP32, around the networks: the graph's own arithmetic, such as item scores, the linear term and
-  the calibration. It is a thousandth of the work, and it is where a rounding would swap two items.
+* FP32, around the networks: the graph's own arithmetic, such as the probabilities of a classifier.
+  It is a thousandth of the work, and a probability near 1 has no digits to spare.
 * FP32 inputs and outputs, as the contract declares them; the casts are inside the graph.
 
 Each border has an explicit Cast, which a strongly typed TensorRT network follows to the letter.
@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from builder.errors import ExportError
+from builder.export.onnx import NAME_SCOPES
 
 SINGLE_OPS: Final = frozenset({"LayerNormalization"})
 """Computed in FP32 wherever they are."""
@@ -40,7 +41,6 @@ SINGLE_OPS: Final = frozenset({"LayerNormalization"})
 MASK: Final = -1e4
 """What a mask of -inf or of the lowest FP32 becomes: finite, so that no FP16 sum overflows."""
 
-_SCOPES: Final = "pkg.torch.onnx.name_scopes"
 _MASK_FROM: Final = -1e9
 """A constant as low as this is a mask; above it, what FP16 does not hold is a weight too large."""
 _LARGEST: Final = float(np.finfo(np.float16).max)
@@ -227,7 +227,7 @@ def _inside_a_module(node: onnx.NodeProto) -> bool:
     first is the exported module itself and the last the operation.
     """
     for entry in node.metadata_props:
-        if entry.key == _SCOPES:
+        if entry.key == NAME_SCOPES:
             return len(ast.literal_eval(entry.value)) > 2
     return False
 

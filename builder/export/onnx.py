@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -15,6 +15,9 @@ from builder.errors import ExportError
 from model_repository.core.contract import Dtype, ModelSpec
 
 OPSET: Final = 20
+NAME_SCOPES: Final = "pkg.torch.onnx.name_scopes"
+"""The property of a node that says which submodule it stems from."""
+
 _TORCH: Final[Mapping[Dtype, torch.dtype]] = {
     "FP32": torch.float32,
     "INT32": torch.int32,
@@ -64,7 +67,22 @@ def export_onnx(
     except torch.onnx.errors.OnnxExporterError as error:
         raise ExportError(f"model {spec.name!r} does not export to ONNX: {error}") from error
     assert program is not None
+    _drop_notes(program.model)
     program.save(str(destination))
+
+
+def _drop_notes(model: Any) -> None:
+    """Drop what PyTorch's exporter notes beside the graph of an ``onnx_ir.Model``, but for scopes.
+
+    With the stack traces of the nodes go the paths of the machine that exports.
+    """
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    for node in model.graph.all_nodes():
+        scopes = node.metadata_props.get(NAME_SCOPES)
+        node.metadata_props.clear()
+        if scopes is not None:
+            node.metadata_props[NAME_SCOPES] = scopes
 
 
 class _quiet:  # noqa: N801 - reads as a statement

@@ -14,6 +14,7 @@ from typing import Any, Final
 from builder.errors import ConfigError, ExportError
 from builder.export.base import Exportable, Figures
 from builder.export.onnx import OPSET
+from builder.export.serving_code import libraries_of
 from builder.export.targets import CHECKS, TARGETS, Built, Check, Compiler, Target, TargetOptions
 from builder.progress import Progress, silent
 from builder.repository import stage
@@ -119,6 +120,7 @@ def publish(
             "opset": OPSET,
             "versions": {"python": platform.python_version()}
             | {name: installed(name) for name in _PACKAGES},
+            "libraries": libraries_of(map(staging.model_dir, staging.models)),
             "sha256": staging.hashes(),
         }
     return Exported(repository, staging.version, target.name, figures, details)

@@ -20,6 +20,7 @@ from builder.model.scoring import histories_of
 from builder.progress import Progress, silent
 from model_repository.core.arrays import Indices
 from model_repository.core.scoring import Scorer
+from model_repository.core.users import MOST_USERS
 
 CUTOFF: Final = 10
 
@@ -44,9 +45,12 @@ def check_ranking(
     validation: Holdout,
     *,
     bound: float,
+    max_users: int = MOST_USERS,
     progress: Progress = silent,
 ) -> RankingFigure:
     """Compare NDCG@10; `bound` is the largest relative loss allowed.
+
+    At most `max_users` are scored together, as in a server: an engine may take no more.
 
     Raises
     ------
@@ -56,7 +60,7 @@ def check_ranking(
     items = len(model.catalogue)
     reference = rank_holdout(model.scorer(), validation, items).ndcg(CUTOFF)
     gains: list[float] = []
-    for part in validation.chunks(user_chunk(items)):
+    for part in validation.chunks(min(max_users, user_chunk(items))):
         try:
             lists = recommended(scorer, part, model.adapter.config.max_history)
         except FloatingPointError as error:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 
 from builder.data.splits import Holdout
@@ -191,9 +192,17 @@ class RecommenderExport(Exportable):
             )
         scorer = self._scorer(engine_of(USER_ENCODER), directory_of)
         ranking = check_ranking(
-            scorer, self._trained, self._validation, bound=compiler.ranking_loss, progress=progress
+            scorer,
+            self._trained,
+            self._validation,
+            bound=compiler.ranking_loss,
+            max_users=self.layout.limits.max_users,
+            progress=progress,
         )
         return Figures(parity, ranking, index=self._index)
+
+    def details(self) -> dict[str, Any]:
+        return {"attributes": list(self._attributes)}
 
     def _scorer(self, user_encoder: Engine, directory_of: DirectoryOf | None) -> Scorer:
         """What ranks: the files that are published, or the model where nothing is."""
@@ -233,11 +242,15 @@ class RecommenderExport(Exportable):
         if takes_index(target.index, len(self._model.catalogue)):
             libraries = [*libraries, "faiss-cpu"]
             engine = self.engine_of(target, staging.model_dir)(USER_ENCODER)
-            users = self._scorer(engine, staging.model_dir).users(
-                histories_of(self._validation.histories, self.layout.max_history),
-                profiles=self._validation.histories.profiles,
-            )
-            self._index = write_index(first, users.states, progress=progress)
+            scorer = self._scorer(engine, staging.model_dir)
+            states = [
+                scorer.users(
+                    histories_of(part.histories, self.layout.max_history),
+                    profiles=part.histories.profiles,
+                ).states
+                for part in self._validation.chunks(self.layout.limits.max_users)
+            ]
+            self._index = write_index(first, np.concatenate(states), progress=progress)
         for directory in others:
             for file in first.iterdir():
                 link_file(file, directory / file.name)

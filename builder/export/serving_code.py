@@ -42,6 +42,16 @@ def install(directory: Path, libraries: Iterable[str]) -> None:
     write_json(directory / LIBRARIES_FILE, needed)
 
 
+def libraries_of(directories: Iterable[Path]) -> dict[str, str]:
+    """The packages that `install` named in any of these versions of models, with their versions."""
+    found: dict[str, str] = {}
+    for directory in directories:
+        file = directory / LIBRARIES_FILE
+        if file.is_file():
+            found |= json.loads(file.read_text("utf-8"))
+    return dict(sorted(found.items()))
+
+
 def write_json(file: Path, value: Any) -> None:
     file.write_text(json.dumps(value, indent=2, ensure_ascii=False), "utf-8")
 

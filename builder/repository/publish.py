@@ -62,6 +62,11 @@ class Staging:
         self._root = root
         self._configs: dict[str, ModelConfig] = {}
 
+    @property
+    def models(self) -> list[str]:
+        """The models that have a directory."""
+        return sorted(path.name for path in self._root.iterdir())
+
     def model_dir(self, model: str) -> Path:
         """Return the directory of this version of a model, made on first use."""
         directory = self._root / model / str(self.version)
@@ -92,19 +97,19 @@ class Staging:
 
         return {
             f"{model}/{file.relative_to(self.model_dir(model))}": digest(file)
-            for model in sorted(path.name for path in self._root.iterdir())
+            for model in self.models
             for file in sorted(self.model_dir(model).rglob("*"))
             if file.is_file()
         }
 
     def finish(self) -> VersionRecord:
         """Check the version as a whole and describe it; RepositoryError lists what is wrong."""
-        present = {path.name for path in self._root.iterdir()}
         if not self._configs:
             raise RepositoryError("the version holds no models; write at least one configuration")
         missing = [
             f"model {name!r}: a directory without a configuration"
-            for name in sorted(present - self._configs.keys())
+            for name in self.models
+            if name not in self._configs
         ]
         for name, config in sorted(self._configs.items()):
             file = config.default_model_filename or _DEFAULT_FILES.get(config.backend)

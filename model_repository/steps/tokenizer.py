@@ -7,7 +7,7 @@ A version holds ``tokenizer.json`` of the ``tokenizers`` library, whose template
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,6 +24,7 @@ from ..core.contract import (
     TEXT,
     TEXT_PAIR,
     TOKEN_TYPE_IDS,
+    TOKENIZER,
     TRUNCATED,
     TensorSpec,
 )
@@ -63,18 +64,28 @@ class _Plan:
     rows: Tensors
 
 
-def load(directory: Path, model: str) -> RequestTokenizer:  # noqa: ARG001
+def load(directory: Path, model: str) -> RequestTokenizer:
     settings = TokenizerSettings(**json.loads((directory / "settings.json").read_text("utf-8")))
     tokenizer = TextTokenizer(directory / "tokenizer.json", settings.length_buckets[-1])
-    return RequestTokenizer(settings, tokenizer)
+    check = NO_OPTIONS.read if model == TOKENIZER.name else _refuse_options
+    return RequestTokenizer(settings, tokenizer, check)
 
 
 class RequestTokenizer(Prompt):
-    """Tokenizes a batch of requests: plain texts, pairs, and the texts of a user's events."""
+    """Tokenizes a batch of requests: plain texts, pairs, and the texts of a user's events.
 
-    def __init__(self, settings: TokenizerSettings, tokenizer: TextTokenizer) -> None:
+    ``check_options`` is given the parameters of a request, and raises `InvalidRequest`.
+    """
+
+    def __init__(
+        self,
+        settings: TokenizerSettings,
+        tokenizer: TextTokenizer,
+        check_options: Callable[[str], object] = NO_OPTIONS.read,
+    ) -> None:
         self._settings = settings
         self._tokenize = tokenizer
+        self._check_options = check_options
 
     def __call__(self, requests: Sequence[Request]) -> list[Outcome]:
         """Return INPUT_IDS and the other outputs of each request, or its refusal."""
@@ -94,7 +105,7 @@ class RequestTokenizer(Prompt):
         ]
 
     def _plan(self, request: Request) -> _Plan:
-        NO_OPTIONS.read(request.parameters)
+        self._check_options(request.parameters)
         tensors = request.tensors
         plan = _of_texts(tensors) if TEXT.name in tensors else _of_user(tensors)
         if len(plan.texts) > self._settings.max_rows:
@@ -120,6 +131,12 @@ class RequestTokenizer(Prompt):
             **plan.rows,
         }
         return found | ({TOKEN_TYPE_IDS.name: types} if self._settings.token_types else {})
+
+
+def _refuse_options(parameters: str) -> None:
+    """The options of the contract are those of the other family, so here each is a mistake."""
+    if options := json.loads(parameters or "{}"):
+        raise InvalidRequest(f"there is no option {next(iter(options))!r:.80}; classify has none")
 
 
 def _of_texts(tensors: Tensors) -> _Plan:

@@ -12,11 +12,14 @@ import pytest
 import torch
 
 from builder.errors import ExportError, GateError
-from builder.export.parity import Bound
-from builder.export.pipeline import Limits, export, target_named
+from builder.export.layout import Limits
+from builder.export.pipeline import Exported, publish, target_named
+from builder.export.recommender import recommender
+from builder.export.targets import Target
 from builder.export.targets.cuda_engine import CudaEngine
 from builder.export.targets.options import TargetOptions
 from builder.export.targets.tensorrt import PLAN, REPORT, TensorRT
+from builder.progress import Progress, silent
 from builder.repository import from_text, read_manifest
 from builder.training.run import train
 from tests.integration.small_run import reduce_movielens, small_config
@@ -24,7 +27,11 @@ from tests.integration.small_run import reduce_movielens, small_config
 pytestmark = pytest.mark.gpu
 
 LIMITS = Limits(max_top_k=50, max_rows=16)
-MODELS = ("encoder", "adapter", "retriever")
+NETWORKS = ("encoder", "user_encoder")
+
+
+def export(run: Path, repository: Path, target: Target, *, progress: Progress = silent) -> Exported:
+    return publish(recommender(run, target, LIMITS), repository, target, progress=progress)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +52,7 @@ def repository(run: Path, timing_cache: Path, tmp_path_factory: pytest.TempPathF
     """Published, so the engines went through the parity grid and the ranking gate on the GPU."""
     path = tmp_path_factory.mktemp("served") / "models"
     options = TargetOptions(timing_cache=timing_cache)
-    export(run, path, target_named("tensorrt", options), LIMITS)
+    export(run, path, target_named("tensorrt", options))
     return path
 
 
@@ -61,26 +68,26 @@ def test_the_manifest_says_what_the_engines_were_built_on(repository: Path) -> N
     assert engine["compute_capability"] == f"{major}.{minor}"
     assert engine["driver"]
     assert engine["precision"] == "fp16"
-    for name in MODELS:
+    for name in NETWORKS:
         assert engine["graphs"][name]["profiles"]
 
 
 def test_the_gates_ran_on_the_engines(repository: Path) -> None:
     found = details(repository)
-    assert {figure["model"] for figure in found["parity"]} == set(MODELS)
+    assert {figure["model"] for figure in found["parity"]} == set(NETWORKS)
     assert all(figure["difference"] <= figure["bound"] for figure in found["parity"])
     assert found["ranking"]["relative_loss"] <= 0.005
 
 
 def test_the_inspector_reports_every_layer(repository: Path) -> None:
-    for name in MODELS:
+    for name in NETWORKS:
         layers = json.loads((repository / name / "1" / REPORT).read_text())["Layers"]
         assert layers
 
 
 def test_the_configuration_names_the_profiles_that_the_engine_has(repository: Path) -> None:
     trt = importlib.import_module("tensorrt")
-    for name in MODELS:
+    for name in NETWORKS:
         runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
         engine = runtime.deserialize_cuda_engine((repository / name / "1" / PLAN).read_bytes())
         config = from_text((repository / name / "config.pbtxt").read_text(), name)
@@ -100,7 +107,7 @@ def test_measured_kernel_times_are_kept_and_used(
     assert repository.is_dir()  # the first build has written them
     before = len(timing_cache.read_bytes())
     options = TargetOptions(timing_cache=timing_cache)
-    export(run, tmp_path / "models", target_named("tensorrt", options), LIMITS)
+    export(run, tmp_path / "models", target_named("tensorrt", options))
     assert len(timing_cache.read_bytes()) >= before > 0
 
 
@@ -108,7 +115,7 @@ def test_timings_of_something_else_are_made_anew(run: Path, tmp_path: Path) -> N
     cache = tmp_path / "tensorrt.timing"
     cache.write_bytes(b"of another GPU")
     options = TargetOptions(timing_cache=cache)
-    export(run, tmp_path / "models", target_named("tensorrt", options), LIMITS)
+    export(run, tmp_path / "models", target_named("tensorrt", options))
     assert len(cache.read_bytes()) > 100
 
 
@@ -123,7 +130,7 @@ def test_timings_of_something_else_are_made_anew(run: Path, tmp_path: Path) -> N
 def test_a_compatible_engine_passes_the_same_gates(
     run: Path, tmp_path: Path, options: TargetOptions
 ) -> None:
-    export(run, tmp_path / "models", target_named("tensorrt", options), LIMITS)
+    export(run, tmp_path / "models", target_named("tensorrt", options))
     engine = details(tmp_path / "models")["engine"]
     assert engine["version_compatible"] is options.version_compatible
     assert engine["hardware_compatibility"] == options.hardware_compatibility
@@ -131,10 +138,10 @@ def test_a_compatible_engine_passes_the_same_gates(
 
 def test_an_engine_outside_its_bound_is_not_published(run: Path, tmp_path: Path) -> None:
     class Strict(TensorRT):
-        parity = Bound(1e-9)
+        parity = 1e-9
 
     with pytest.raises(GateError, match="nothing was published"):
-        export(run, tmp_path / "models", Strict(TargetOptions(timing_cache=None)), LIMITS)
+        export(run, tmp_path / "models", Strict(TargetOptions(timing_cache=None)))
     assert not (tmp_path / "models").exists()
 
 
@@ -148,7 +155,7 @@ def test_progress_is_told_and_an_interruption_arrives(run: Path, tmp_path: Path)
 
     with pytest.raises(KeyboardInterrupt):
         export(
-            run, tmp_path / "models", TensorRT(TargetOptions(timing_cache=None)), LIMITS,
+            run, tmp_path / "models", TensorRT(TargetOptions(timing_cache=None)),
             progress=interrupt,
         )  # fmt: skip
     assert tasks[-1] == "build encoder"

@@ -22,7 +22,7 @@ from builder.serving import TritonServer
 from client import InvalidInput, Profile, RecommenderClient
 from tests.unit.model.conftest import backbone
 from tests.unit.model.tiny import ITEMS, PROFILE, recommender, sequences
-from tests.unit.steps.conftest import parts
+from tests.unit.model_repository.conftest import parts
 
 __all__ = ["backbone", "parts"]
 

@@ -10,20 +10,25 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
-from builder.classifier import gates, pipeline
+from builder.__main__ import app
 from builder.classifier.checkpoint import Classifier
-from builder.classifier.graph import ClassifierGraph
-from builder.classifier.pipeline import ExportedClassifier, export_classifier
-from builder.classifier.proof import prove_classifier
 from builder.errors import ConfigError, GateError, RepositoryError
-from builder.export.pipeline import Limits
+from builder.export import classifier as classifier_export
+from builder.export.classifier import classifier
+from builder.export.graphs import ClassifierGraph
+from builder.export.layout import Limits
+from builder.export.pipeline import SCHEMA, Exported, prove, publish
+from builder.export.serving_code import PACKAGE
 from builder.export.targets import CHECKS, TARGETS, Target, TargetOptions
 from builder.repository import from_text, read_manifest
 from builder.repository.family import check_family
 from builder.repository.manifest import Manifest, VersionRecord, manifest_text
 from model_repository.engines.onnx import OnnxEngine
+from model_repository.steps.tokenizer import RequestTokenizer
 from tests.unit.classifier.tiny import ARCHITECTURES, write_classifier
+from tests.unit.export.checkpoints import assert_no_path
 
 LIMITS = Limits(max_rows=4)
 
@@ -32,8 +37,8 @@ def embedded() -> Target:
     return TARGETS["embedded"]()
 
 
-def published(source: Path, repository: Path, target: Target | None = None) -> ExportedClassifier:
-    return export_classifier(str(source), repository, target or embedded(), LIMITS)
+def published(source: Path, repository: Path, target: Target | None = None) -> Exported:
+    return publish(classifier(str(source), LIMITS), repository, target or embedded())
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -41,13 +46,30 @@ def test_every_architecture_answers_as_transformers(
     architecture: str, tiny: Callable[[str], Path], tmp_path: Path
 ) -> None:
     done = published(tiny(architecture), tmp_path / "models")
-    assert {figure.check for figure in done.parity} == {"shapes", "batched and alone", "texts"}
-    assert all(figure.difference <= figure.bound == 1e-5 for figure in done.parity)
+    assert [(figure.model, figure.output) for figure in done.figures.parity] == [
+        ("classifier", "PROBABILITY"),
+        ("classifier", "PROBABILITY batched"),
+        ("classifier", "texts"),
+    ]
+    assert all(figure.difference <= figure.bound == 1e-5 for figure in done.figures.parity)
     manifest = read_manifest(tmp_path / "models")
     record = manifest.versions[1]
     assert record.models == ("classifier", "classify", "pair_tokenizer")
     assert record.details["labels"] == ["no", "yes"]
     assert len(record.details["sha256"]) > 5
+    assert (record.details["schema"], record.details["family"]) == (SCHEMA, "classifier")
+    assert record.details["libraries"].keys() == {"numpy", "onnxruntime", "tokenizers"}
+    assert json.loads(json.dumps(done.to_dict())) == {
+        "repository": str(tmp_path / "models"),
+        "version": 1,
+        "target": "embedded",
+        "labels": ["no", "yes"],
+        "activation": "softmax",
+        **done.figures.to_dict(),
+    }
+    for model in ("classifier", "pair_tokenizer"):
+        assert (tmp_path / "models" / model / "1" / PACKAGE / "core/contract.py").is_file()
+    assert_no_path(tmp_path / "models", tiny(architecture))
     text = (tmp_path / "models/classify/config.pbtxt").read_text("utf-8")
     parameters = from_text(text, "classify").parameters
     assert json.loads(parameters["labels"].string_value) == ["no", "yes"]
@@ -66,14 +88,14 @@ def test_every_architecture_answers_as_transformers(
 def test_every_kind_of_label(tmp_path: Path, labels: list[str], problem_type: str | None) -> None:
     source = write_classifier(tmp_path / "c", labels=labels, problem_type=problem_type)
     done = published(source, tmp_path / "models")
-    assert done.labels == tuple(labels)
+    assert done.details["labels"] == labels
     engine = OnnxEngine(tmp_path / "models/classifier/1/model.onnx", 1)
     ids = np.array([[2, 9, 11, 3, 0], [2, 7, 3, 0, 0]], np.int32)
     found = engine.run({"INPUT_IDS": ids, "TOKEN_TYPE_IDS": np.zeros_like(ids)})["PROBABILITY"]
     assert found.shape == (2, len(labels))
     sums_to_one = np.allclose(found.sum(1), 1)
-    assert sums_to_one is (done.activation == "softmax")
-    if done.activation != "none":
+    assert sums_to_one is (done.details["activation"] == "softmax")
+    if done.details["activation"] != "none":
         assert np.all((found >= 0) & (found <= 1))
 
 
@@ -81,8 +103,8 @@ def test_every_kind_of_label(tmp_path: Path, labels: list[str], problem_type: st
 def test_half_precision(architecture: str, tiny: Callable[[str], Path], tmp_path: Path) -> None:
     target = TARGETS["onnxruntime"](TargetOptions(device="cuda"))
     done = published(tiny(architecture), tmp_path / "models", target)
-    assert {figure.bound for figure in done.parity} == {1e-2}
-    assert max(figure.difference for figure in done.parity) > 1e-5  # FP16 it is
+    assert {figure.bound for figure in done.figures.parity} == {1e-2}
+    assert max(figure.difference for figure in done.figures.parity) > 1e-5  # FP16 it is
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -92,7 +114,7 @@ def test_nvidias_builder_accepts_the_graph(
     check = CHECKS["tensorrt-rtx"]()
     if missing := check.missing():
         pytest.skip(missing)
-    proof = prove_classifier(str(tiny(architecture)), tmp_path / "proof", check, LIMITS)
+    proof = prove(classifier(str(tiny(architecture)), LIMITS), tmp_path / "proof", check)
     assert proof.built["classifier"].file.stat().st_size > 0
     report = json.loads((tmp_path / "proof/report.json").read_text())
     assert report["published"] is report["executed"] is False
@@ -120,14 +142,19 @@ class Faulty:
         return {"PROBABILITY": value}
 
 
-@pytest.mark.parametrize("fault", ["types", "batch", "nan", "shape"])
+FAULTS = dict.fromkeys(("types", "batch", "nan"), "1e-05 is allowed; nothing was published") | {
+    "shape": r"has shape \(1, 1\), and PyTorch's has \(1, 2\); nothing was published"
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_faulty_engine_is_not_published(
     fault: str, tiny: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind = TARGETS["embedded"]
     load = kind.load
     monkeypatch.setattr(kind, "load", lambda *args: Faulty(load(*args), fault))
-    with pytest.raises(GateError, match="1e-05 is allowed; nothing was published"):
+    with pytest.raises(GateError, match=FAULTS[fault]):
         published(tiny("bert"), tmp_path / "models")
     assert list(tmp_path.iterdir()) == []
 
@@ -142,8 +169,8 @@ def test_the_texts_find_what_the_shapes_cannot(
             super().__init__(classifier)
             self.pad_id = -1
 
-    monkeypatch.setattr(pipeline, "ClassifierGraph", WrongMask)
-    with pytest.raises(GateError, match=r"parity \(texts\)"):
+    monkeypatch.setattr(classifier_export, "ClassifierGraph", WrongMask)
+    with pytest.raises(GateError, match=r"parity: classifier\.texts"):
         published(tiny("bert"), tmp_path / "models")
 
 
@@ -153,7 +180,7 @@ def test_a_text_that_serving_refuses_fails_the_gate(
     def refuse(_: object, requests: list[object]) -> list[Exception]:
         return [ValueError("no") for _ in requests]
 
-    monkeypatch.setattr(gates.PairTokenizer, "__call__", refuse)
+    monkeypatch.setattr(RequestTokenizer, "__call__", refuse)
     with pytest.raises(GateError, match="serving refuses"):
         published(tiny("bert"), tmp_path / "models")
 
@@ -180,6 +207,14 @@ def test_the_next_version_may_have_other_labels(
     assert read_manifest(tmp_path / "models").active == 2
 
 
-def test_limits(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+def test_limits(tiny: Callable[[str], Path]) -> None:
     with pytest.raises(ConfigError, match="--max-rows 0"):
-        export_classifier(str(tiny("bert")), tmp_path / "m", embedded(), Limits(max_rows=0))
+        classifier(str(tiny("bert")), Limits(max_rows=0))
+
+
+def test_a_classifier_has_no_columns(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        app, ["export", "--classifier", str(tmp_path), "--attributes", "genre"]
+    )
+    assert isinstance(done.exception, ConfigError)
+    assert "--attributes: a classifier has no items" in str(done.exception)

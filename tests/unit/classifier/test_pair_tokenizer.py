@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from builder.classifier.checkpoint import Classifier, load_classifier
-from builder.classifier.layout import ClassifierLayout
-from builder.classifier.pipeline import write_tokenizer_files
+from builder.export.classifier import ClassifierExport
+from builder.export.layout import Layout, Limits
 from model_repository.core.batch import Request
 from model_repository.core.errors import InvalidRequest
-from model_repository.pair_tokenizer import PairTokenizer, PairTokenizerSettings
+from model_repository.steps.tokenizer import RequestTokenizer, TokenizerSettings, load
 from tests.unit.classifier.tiny import ARCHITECTURES, MAX_LENGTH
 
 
@@ -26,7 +26,7 @@ def column(*values: str | bytes) -> NDArray[Any]:
     return np.array(row, np.object_).reshape(-1, 1)
 
 
-Step = tuple[PairTokenizer, Classifier]
+Step = tuple[RequestTokenizer, Classifier]
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
@@ -41,15 +41,15 @@ def step(
 @pytest.fixture(scope="module")
 def tokenize(
     tiny: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
-) -> PairTokenizer:
+) -> RequestTokenizer:
     return make_step(tiny("bert"), tmp_path_factory.mktemp("step"))[0]
 
 
 def make_step(source: Path, directory: Path) -> Step:
     classifier = load_classifier(str(source))
-    layout = ClassifierLayout.of_classifier(classifier, 4)
-    write_tokenizer_files(directory, classifier, layout)
-    return PairTokenizer(directory), classifier
+    layout = Layout.of_classifier(2, classifier.max_length, Limits(max_rows=4))
+    ClassifierExport(classifier, layout)._write_tokenizer(directory)
+    return load(directory, "pair_tokenizer"), classifier
 
 
 WORDS = st.sampled_from(["toy", "story", "the Matrix", "1999", "é😀", "七人", " ", "\n", "cat!"])
@@ -79,7 +79,7 @@ def test_rows_are_those_of_transformers(step: Step, pairs: list[tuple[str, str]]
         assert outcome["TRUNCATED"][place].tolist() == [len(whole) > MAX_LENGTH]
 
 
-def test_an_empty_second_text_is_none(tokenize: PairTokenizer) -> None:
+def test_an_empty_second_text_is_none(tokenize: RequestTokenizer) -> None:
     with_none, without = tokenize(
         [
             Request({"TEXT": column("toy", "story"), "TEXT_PAIR": column("", "")}),
@@ -92,7 +92,7 @@ def test_an_empty_second_text_is_none(tokenize: PairTokenizer) -> None:
         np.testing.assert_array_equal(with_none[name], values)
 
 
-def test_a_megabyte_is_cut_and_said_to_be(tokenize: PairTokenizer) -> None:
+def test_a_megabyte_is_cut_and_said_to_be(tokenize: RequestTokenizer) -> None:
     (outcome,) = tokenize([Request({"TEXT": column("toy " * 250_000), "TEXT_PAIR": column("a")})])
     assert isinstance(outcome, dict)
     assert outcome["INPUT_IDS"].shape == (1, MAX_LENGTH)
@@ -113,11 +113,12 @@ def test_a_megabyte_is_cut_and_said_to_be(tokenize: PairTokenizer) -> None:
         ),
         (Request({"TEXT": column("a").T.reshape(1, 1, 1)}), r"shape \[B, 1\]"),
         (Request({"TEXT": np.ones((1, 1), np.float32)}), "TEXT must be BYTES"),
-        (Request({"TEXT": column("a")}, {"top_k": 1}), "no option 'top_k'"),
+        (Request({"TEXT": column("a")}, '{"top_k": 1}'), "no option 'top_k'; classify has none"),
+        (Request({"TEXT": column("a")}, '{"top": 1}'), "no option 'top'; classify has none"),
     ],
 )
 def test_a_bad_request_is_refused_alone(
-    tokenize: PairTokenizer, request_: Request, message: str
+    tokenize: RequestTokenizer, request_: Request, message: str
 ) -> None:
     good = Request({"TEXT": column("toy story")})
     (alone,) = tokenize([good])
@@ -135,4 +136,4 @@ def test_a_bad_request_is_refused_alone(
 @pytest.mark.parametrize("buckets", [[], [16, 8], [8, 8]])
 def test_buckets_ascend(buckets: list[int]) -> None:
     with pytest.raises(ValueError, match="ascend"):
-        PairTokenizerSettings(buckets, 0, token_types=True)
+        TokenizerSettings(buckets, 0, 4, token_types=True)

@@ -73,11 +73,10 @@ def test_the_graphs_of_a_recommender_compile(
         assert (directory / GRAPH).is_file()
         found = json.loads(json.dumps(built.to_dict()))
         assert found["fp32_nodes"]["LayerNormalization"] > 0
-        assert len(found["profiles"]) == (len(layout.length_buckets) if spec.batched else 1)
+        assert len(found["profiles"]) == len(layout.lengths(spec))
 
 
 def test_an_operator_that_tensorrt_lacks_is_named_with_its_node(tmp_path: Path) -> None:
-    # The reason why the linear term has a second form.
     graph = write(
         tmp_path / "added.onnx",
         [

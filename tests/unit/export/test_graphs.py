@@ -1,132 +1,143 @@
+"""The networks as ONNX: any number of rows, of any length; padding counts for nothing."""
+
 from __future__ import annotations
 
-import dataclasses
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from numpy.typing import NDArray
 
-from builder.export.graphs import AdapterGraph, RetrieverGraph
-from builder.model.linear import LinearTerm
-from builder.model.recommender import Recommender, encode_texts
-from model_repository.slots import NO_ITEM
-from tests.new_text import logit_of_text
-from tests.unit.model.tiny import ITEMS, sequences
+from builder.export.layout import Layout
+from builder.export.onnx import export_onnx
+from builder.export.packing import packed_graph
+from builder.model.recommender import Recommender
+from model_repository.core.contract import ENCODER, PACKED_ENCODER, USER_ENCODER, ModelSpec
+from model_repository.core.users import NO_AGE
+from model_repository.engines.onnx import OnnxEngine
+from model_repository.engines.packed_encoder import pack
+from model_repository.engines.tokenizer import pad
+from tests.unit.model.tiny import ITEMS, SHAPE
 
-slots = st.lists(st.integers(-2, ITEMS - 1), max_size=6)  # -1 and -2: texts of the request
-excluded = st.lists(st.integers(0, ITEMS - 1), max_size=ITEMS, unique=True)
-
-
-def row(values: list[int]) -> Tensor:
-    return torch.tensor([values], dtype=torch.int32).reshape(1, -1)
-
-
-def vector(model: Recommender) -> Tensor:
-    return model.text_vectors[:2]
-
-
-def context(history: list[int]) -> tuple[Tensor, Tensor]:
-    """Some actions and gaps for a history."""
-    return row([slot % 3 for slot in history]), row([slot % 5 for slot in history])
+WORDS = st.lists(st.integers(1, SHAPE["vocab_size"] - 1), min_size=1, max_size=10)
+ROWS = st.lists(WORDS, min_size=1, max_size=6)
+DAY = 86_400
+EVENTS = st.tuples(
+    st.integers(0, ITEMS - 1),
+    st.integers(0, 2),
+    st.sampled_from([NO_AGE, 0, 1, 59, 3 * DAY, 400 * DAY, 2**62]),
+)
+HISTORIES = st.lists(st.lists(EVENTS, max_size=6), min_size=1, max_size=5)
 
 
-@settings(deadline=None, max_examples=40)
-@given(history=slots, exclude=excluded)
-def test_both_forms_of_the_linear_term_are_the_same(
-    model: Recommender, history: list[int], exclude: list[int]
+@pytest.fixture(scope="module")
+def encoder(onnx_files: dict[ModelSpec, Path]) -> OnnxEngine:
+    return OnnxEngine(onnx_files[ENCODER], 1)
+
+
+@pytest.fixture(scope="module")
+def user_encoder(onnx_files: dict[ModelSpec, Path]) -> OnnxEngine:
+    return OnnxEngine(onnx_files[USER_ENCODER], 1)
+
+
+@pytest.fixture(scope="module")
+def packed(
+    model: Recommender, layout: Layout, tmp_path_factory: pytest.TempPathFactory
+) -> OnnxEngine:
+    graph = packed_graph(model.encoder, [[2, 5, 3], [2, 5, 6, 3], [2, 3]])
+    assert graph is not None
+    file = tmp_path_factory.mktemp("packed") / "model.onnx"
+    export_onnx(graph, PACKED_ENCODER, layout.sizes, file)
+    return OnnxEngine(file, 1)
+
+
+@torch.no_grad()
+def vectors_of(model: Recommender, rows: list[list[int]]) -> NDArray[np.float32]:
+    """FP32 [R, h], each text alone and without padding."""
+    return torch.cat([model.encoder(torch.tensor([row])) for row in rows]).numpy()
+
+
+@settings(max_examples=40)
+@given(rows=ROWS, padding=st.integers(0, 6))
+def test_a_text_has_one_vector_however_far_it_is_padded(
+    model: Recommender, encoder: OnnxEngine, rows: list[list[int]], padding: int
 ) -> None:
-    inputs = (vector(model), row(history), *context(history), row(exclude))
-    with torch.no_grad():
-        one = RetrieverGraph(model, ITEMS, "scatter_add")(*inputs)
-        other = RetrieverGraph(model, ITEMS, "rows")(*inputs)
-        by_item = [
-            torch.empty_like(best).scatter(1, index.long(), best) for index, _, best in (one, other)
-        ]
-    torch.testing.assert_close(*by_item)
+    ids = pad(rows, model.encoder.pad_id, max(map(len, rows)) + padding)
+    found = encoder.run({"INPUT_IDS": ids})["VECTOR"]
+    np.testing.assert_allclose(found, vectors_of(model, rows), rtol=1e-3, atol=1e-4)
 
 
-def test_an_event_that_repeats_counts_each_time(model: Recommender) -> None:
-    graph = RetrieverGraph(model, ITEMS, "rows")
-    expected = torch.zeros(1, ITEMS)
-    matrix = torch.from_numpy(model.linear.matrix.toarray())
-    for age, item in enumerate(reversed([3, 1, 3])):
-        expected += model.linear.weight * model.linear.decay**age * matrix[item]
-    torch.testing.assert_close(graph.linear(torch.tensor([[3, 1, 3]])), expected)
-
-
-def test_unused_places_of_a_row_do_not_overwrite_the_first_item(model: Recommender) -> None:
-    # A row of neighbours may be short: its unused places have index 0 and value 0.
-    index = np.zeros((ITEMS, 3), np.int32)
-    value = np.zeros((ITEMS, 3), np.float32)
-    value[:, 0] = 0.5
-    short = dataclasses.replace(model, linear=LinearTerm(index, value, decay=1.0, weight=1.0))
-    for form in ("scatter_add", "rows"):
-        found = AdapterGraph(short, form).linear(torch.tensor([[4, 7]]))  # type: ignore[arg-type]
-        torch.testing.assert_close(found, torch.eye(1, ITEMS))
-
-
-@pytest.mark.parametrize("form", ["scatter_add", "rows"])
-@settings(deadline=None, max_examples=25)
-@given(history=slots, exclude=excluded, padding=st.integers(0, 2))
-def test_slots_of_no_item_count_for_nothing(
-    model: Recommender, form: str, history: list[int], exclude: list[int], padding: int
+@settings(max_examples=40)
+@given(rows=ROWS)
+def test_texts_back_to_back_do_not_see_one_another(
+    model: Recommender, packed: OnnxEngine, rows: list[list[int]]
 ) -> None:
-    history = history[: 6 - padding]
-    actions, gaps = context(history)
-    blank = row([0] * padding)
-    none = row([NO_ITEM] * padding)
-    retriever = RetrieverGraph(model, 5, form)  # type: ignore[arg-type]
-    adapter = AdapterGraph(model, form)  # type: ignore[arg-type]
-    plain = (vector(model), row(history), actions, gaps)
-    padded = (
-        vector(model),
-        torch.cat([row(history), none], 1),
-        torch.cat([actions, blank], 1),
-        torch.cat([gaps, blank], 1),
-    )
-    candidates = row([0, 5, -1, NO_ITEM])
-    with torch.no_grad():
-        torch.testing.assert_close(
-            retriever(*plain, row(exclude)), retriever(*padded, torch.cat([row(exclude), none], 1))
-        )
-        torch.testing.assert_close(
-            adapter(*plain, candidates), adapter(*padded, candidates), equal_nan=True
-        )
+    found = packed.run(pack(rows))["VECTOR"]
+    np.testing.assert_allclose(found, vectors_of(model, rows), rtol=1e-3, atol=1e-4)
 
 
-def test_a_candidate_of_no_item_has_no_score(model: Recommender) -> None:
-    with torch.no_grad():
-        interest, logit = AdapterGraph(model, "rows")(
-            vector(model), row([1]), row([0]), row([0]), row([NO_ITEM, 2, -1])
-        )
-    np.testing.assert_array_equal(logit.isnan().numpy(), [[True, False, False]])
-    np.testing.assert_array_equal(interest.isnan().numpy(), [[True, False, False]])
+def gaps(since: list[int]) -> list[int]:
+    """Of a history alone: 1 + floor(log2(1 + seconds)) from one event to the next, 0: not known."""
+    known = [
+        0 if NO_AGE in (before, after) else min(31, (max(0, before - after) + 1).bit_length())
+        for before, after in pairwise(since)
+    ]
+    return [0, *known][: len(since)]
 
 
-def test_a_text_of_the_request_stands_where_its_neighbours_do(
+@settings(max_examples=60)
+@given(histories=HISTORIES, padding=st.integers(0, 2), noise=st.integers(0, 2**32 - 1))
+def test_a_user_has_one_state_whoever_is_beside(
     model: Recommender,
+    user_encoder: OnnxEngine,
+    histories: list[list[tuple[int, int, int]]],
+    padding: int,
+    noise: int,
 ) -> None:
-    met = np.arange(ITEMS) % 3 > 0
-    model = dataclasses.replace(model, met=met)
-    text = "the cats"
-    with torch.no_grad():
-        vectors = encode_texts(model.encoder, model.tokenizer, [text])
-        _, logit = AdapterGraph(model)(vectors, row([3, 1]), row([0, 0]), row([0, 0]), row([-1, 2]))
-    logits = model.scorer().scores(sequences([3, 1]))[0]
-    assert float(logit[0, 0]) == pytest.approx(logit_of_text(model, text, logits), abs=1e-4)
-    assert float(logit[0, 1]) == pytest.approx(logits[2], abs=1e-4)
+    """Whatever lies behind the events of a user. An empty history is padded to one event."""
+    items = model.item_vectors()[0].numpy()
+    length = min(6, max(1, *map(len, histories), 0) + padding)
+    shape = (len(histories), length)
+    random = np.random.default_rng(noise)
+    batch = {
+        "EVENT": random.normal(size=(*shape, items.shape[1])).astype(np.float32) * 100,
+        "EVENT_ACTION": random.integers(0, 3, shape, np.int32),
+        "EVENT_AGE": random.integers(-1, 2**40, shape, np.int64),
+        "EVENT_COUNT": np.array([[len(history)] for history in histories], np.int32),
+    }
+    expected = []
+    for row, history in enumerate(histories):
+        slots, actions, since = ([event[part] for event in history] for part in range(3))
+        batch["EVENT"][row, : len(history)] = items[slots]
+        batch["EVENT_ACTION"][row, : len(history)] = actions
+        batch["EVENT_AGE"][row, : len(history)] = since
+        alone = (torch.tensor([each], dtype=torch.int64) for each in (actions, gaps(since)))
+        with torch.no_grad():
+            events = torch.from_numpy(items[slots]).reshape(1, -1, items.shape[1])
+            expected.append(model.adapter.states(events, *alone)[0, -1].numpy())
+    found = user_encoder.run(batch)["STATE"]
+    np.testing.assert_allclose(found, np.stack(expected), rtol=1e-3, atol=1e-4)
 
 
-def test_a_text_among_no_neighbours_stands_for_itself(model: Recommender) -> None:
-    model = dataclasses.replace(model, met=np.zeros(ITEMS, bool))
-    with torch.no_grad():
-        graph = AdapterGraph(model)
-        new = graph.from_text(vector(model))
-        nothing = row([])
-        _, logit = graph(vector(model), nothing, nothing, nothing, row([-1, -2]))
-        start = model.adapter.states(torch.zeros(1, 0, graph.item_vectors.shape[1]), *[nothing] * 2)
-    torch.testing.assert_close(new.vectors, model.adapter.from_text(vector(model)))
-    torch.testing.assert_close(logit[0], new.vectors @ start[0, -1])
+def test_actions_and_ages_are_seen(model: Recommender, user_encoder: OnnxEngine) -> None:
+    items = model.item_vectors()[0].numpy()
+
+    def state(actions: list[int], since: list[int]) -> NDArray[np.float32]:
+        return user_encoder.run(
+            {
+                "EVENT": items[[[1, 2]]],
+                "EVENT_ACTION": np.array([actions], np.int32),
+                "EVENT_AGE": np.array([since], np.int64),
+                "EVENT_COUNT": np.array([[2]], np.int32),
+            }
+        )["STATE"][0]
+
+    plain = state([0, 0], [NO_AGE, NO_AGE])
+    for other in (state([1, 0], [NO_AGE, NO_AGE]), state([0, 0], [60, 0])):
+        assert np.abs(other - plain).max() > 0.01
+    # The age of an event beside one whose age is not known says nothing.
+    np.testing.assert_allclose(state([0, 0], [60, NO_AGE]), plain, rtol=1e-5, atol=1e-6)

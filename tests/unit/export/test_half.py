@@ -8,11 +8,16 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from builder.errors import ExportError
+from builder.export.grids import encoder_inputs, user_encoder_inputs
 from builder.export.half import MASK, convert_to_half
-from model_repository.core.contract import ENCODER, RETRIEVER, STEPS, ModelSpec
+from builder.export.layout import Layout
+from builder.export.onnx import NAME_SCOPES
+from builder.export.parity import HALF
+from builder.model.recommender import Recommender
+from model_repository.core.contract import ENCODER, USER_ENCODER, ModelSpec
 from model_repository.engines.onnx import OnnxEngine
 
-GRAPHS = [spec for spec in STEPS if spec.name in {"encoder", "adapter", "retriever"}]
+GRAPHS = [ENCODER, USER_ENCODER]
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16}
 PATH = "['', 'network', 'add']"
 
@@ -64,20 +69,35 @@ def test_the_client_sees_fp32_and_the_networks_compute_in_fp16(
             assert {known[name] for name in (*node.input, *node.output)} == {TensorProto.FLOAT}
 
 
-def test_scores_are_fp32(halves: dict[ModelSpec, onnx.ModelProto]) -> None:
-    graph = halves[RETRIEVER].graph
-    known = types(halves[RETRIEVER])
-    for node in graph.node:
-        if node.op_type in {"TopK", "Sigmoid", "ScatterElements"}:
-            floats = {known[name] for name in (*node.input, *node.output)} & FLOATS
-            assert floats == {TensorProto.FLOAT}, node.name
+@pytest.mark.parametrize("spec", GRAPHS, ids=lambda spec: spec.name)
+def test_both_precisions_give_the_same_answers(
+    onnx_files: dict[ModelSpec, Path],
+    halves: dict[ModelSpec, onnx.ModelProto],
+    model: Recommender,
+    layout: Layout,
+    spec: ModelSpec,
+    tmp_path: Path,
+) -> None:
+    onnx.save(halves[spec], tmp_path / "half.onnx")
+    whole, half = OnnxEngine(onnx_files[spec], 1), OnnxEngine(tmp_path / "half.onnx", 1)
+    (output,) = (tensor.name for tensor in spec.outputs)
+    grid = encoder_inputs if spec is ENCODER else user_encoder_inputs
+    for inputs in grid(model, layout):
+        expected, found = whole.run(inputs)[output], half.run(inputs)[output]
+        difference = np.abs(found - expected).max() / expected.std()
+        assert 1e-6 < difference < HALF  # FP16 it is
 
 
-def test_masks_are_finite_and_no_guard_is_left(halves: dict[ModelSpec, onnx.ModelProto]) -> None:
-    graph = halves[ENCODER].graph
+@pytest.mark.parametrize("spec", GRAPHS, ids=lambda spec: spec.name)
+def test_masks_are_finite_and_no_guard_is_left(
+    halves: dict[ModelSpec, onnx.ModelProto], spec: ModelSpec
+) -> None:
+    graph = halves[spec].graph
     constants = [numpy_helper.to_array(tensor) for tensor in graph.initializer]
     assert all(np.isfinite(values).all() for values in constants)
-    assert any(values.dtype == np.float16 and (values == MASK).any() for values in constants)
+    # The user encoder makes its mask outside of any submodule.
+    kind = np.float16 if spec is ENCODER else np.float32
+    assert any(values.dtype == kind and (values == MASK).any() for values in constants)
     assert "IsNaN" not in {node.op_type for node in graph.node}
 
 
@@ -88,7 +108,7 @@ def write(
 ) -> Path:
     """A graph X FP32 [n] → Y FP32 [n] whose nodes stem from a submodule."""
     for node in nodes:
-        node.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=PATH)
+        node.metadata_props.add(key=NAME_SCOPES, value=PATH)
     tensor = helper.make_tensor_value_info
     inner = {name for node in nodes for name in node.output} - {"Y"}
     graph = helper.make_graph(
@@ -102,6 +122,26 @@ def write(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     onnx.save(model, path)
     return path
+
+
+def test_what_stems_from_no_submodule_stays_fp32(tmp_path: Path) -> None:
+    """Such as the probabilities of a classifier."""
+    source = write(
+        tmp_path / "in.onnx",
+        [
+            helper.make_node("Mul", ["X", "two"], ["logit"], name="network"),
+            helper.make_node("Sigmoid", ["logit"], ["Y"], name="own"),
+        ],
+        {"two": np.array([2.0], np.float32)},
+    )
+    model = onnx.load(source)
+    model.graph.node[1].metadata_props[0].value = "['', 'sigmoid']"
+    onnx.save(model, source)
+    precision = convert_to_half(source, tmp_path / "out.onnx")
+    assert (precision.half, precision.single) == (1, ("own",))
+    known = types(onnx.load(tmp_path / "out.onnx"))
+    assert known["logit"] == TensorProto.FLOAT16
+    assert known["logit_single"] == known["Y"] == TensorProto.FLOAT
 
 
 def test_a_node_whose_constant_fp16_would_lose_stays_fp32(tmp_path: Path) -> None:

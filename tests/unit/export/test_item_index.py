@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,75 +14,67 @@ import numpy as np
 import pytest
 
 from builder.errors import ConfigError, ExportError, GateError
-from builder.export import item_index
+from builder.export import index_gate
 from builder.export.commands import _told
-from builder.export.item_index import AUTO_FROM, RECALL_AT, takes_index, write_index
-from builder.export.pipeline import export, target_named
+from builder.export.index_gate import AUTO_FROM, RECALL_AT, takes_index, write_index
+from builder.export.pipeline import target_named
 from builder.export.targets import TargetOptions
-from builder.model.checkpoint import save_checkpoint
-from builder.model.recommender import Recommender
+from builder.export.targets.tensorrt import TensorRT
 from builder.repository import read_manifest
-from model_repository.interest import History, InterestModel, Slots
-from model_repository.item_index import INDEX_FILE, on_sphere, queries
-from model_repository.core.items import NO_NEW_ITEMS
-from model_repository.slots import EXCLUDED_LOGIT
+from model_repository.core.arrays import Indices
+from model_repository.core.catalogue import Candidates
+from model_repository.core.scoring import Scorer
+from model_repository.core.terms import Users
+from model_repository.core.users import NO_AGE, History
+from model_repository.engines.item_index import on_sphere, queries
+from model_repository.steps.catalogue_files import CATALOGUE_FILE
+from model_repository.steps.user_models import INDEX_FILE, load_scorer, load_user_encoder
 from perf.synthetic import write_repository
-from tests.unit.export.test_fused import LIMITS, VALIDATION
+from tests.unit.export.checkpoints import embedded, export
+from tests.unit.export.in_process import Server
+from tests.unit.model_repository.conftest import user
 
 ITEMS = 30_000
-NONE: Slots = np.zeros(0, np.int32)
+NONE: Indices = np.zeros(0, np.int32)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(
-    model: Recommender, backbone: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    directory = tmp_path_factory.mktemp("indexed") / "checkpoint"
-    directory.mkdir()
-    save_checkpoint(directory, model, VALIDATION, config={}, metrics={})
-    shutil.copyfile(backbone / "tokenizer.json", directory / "encoder/tokenizer.json")
-    return directory
+def history(*items: int) -> History:
+    slots = np.array(items, np.int32)
+    return History(slots, np.zeros_like(slots), np.full(len(slots), NO_AGE, np.int64))
 
 
-@pytest.fixture(scope="module")
-def exported(checkpoint: Path) -> Path:
-    repository = checkpoint.parent / "models"
-    export(checkpoint, repository, target_named("embedded"), LIMITS)
-    return repository
+def scorer(directory: Path, *, exact: bool = False) -> Scorer:
+    return load_scorer(directory, load_user_encoder(directory), exact=exact)
 
 
 @pytest.fixture(scope="module")
 def histories() -> list[History]:
     random = np.random.default_rng(0)
-    found = []
-    for length in random.integers(0, 7, 40):
-        blank = np.zeros(length, np.int32)
-        found.append(History(random.integers(0, ITEMS, length).astype(np.int32), blank, blank))
-    return found
-
-
-def states_of(model: InterestModel, histories: list[History]) -> np.ndarray:
-    return model.user_states(histories, NO_NEW_ITEMS)
+    return [history(*random.integers(0, ITEMS, length)) for length in random.integers(0, 7, 40)]
 
 
 @pytest.fixture(scope="module")
-def large(exported: Path, histories: list[History]) -> Path:
-    """What `InterestModel` reads, of a large catalogue, with an index."""
-    repository = exported.parent / "large"
-    write_repository(exported, repository, ITEMS, seed=0)
+def large(
+    repositories: dict[str, Path],
+    histories: list[History],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """What a scorer is made of, of a large catalogue, with an index."""
+    repository = tmp_path_factory.mktemp("indexed") / "large"
+    write_repository(repositories["fused"], repository, ITEMS, seed=0)
     directory = repository / "recommend/1"
-    write_index(directory, states_of(InterestModel(directory), histories))
+    write_index(directory, scorer(directory).users(histories).states)
     return directory
 
 
 @pytest.fixture(scope="module")
-def served(large: Path) -> InterestModel:
-    return InterestModel(large)
+def served(large: Path) -> Scorer:
+    return scorer(large)
 
 
 @pytest.fixture(scope="module")
-def exact(large: Path) -> InterestModel:
-    return InterestModel(large, exact=True)
+def exact(large: Path) -> Scorer:
+    return scorer(large, exact=True)
 
 
 @pytest.fixture
@@ -104,14 +96,13 @@ def changed(large: Path, tmp_path: Path) -> Callable[..., Path]:
 
 
 def best(
-    model: InterestModel, users: list[History], excluded: list[Slots], wanted: int
-) -> list[tuple[Slots, np.ndarray]]:
-    found = model.best(states_of(model, users), users, excluded, [wanted] * len(users))
-    return [(index, scores.logit) for index, scores in found]
+    model: Scorer, users: Sequence[History], masked: Sequence[Indices], wanted: int
+) -> list[Candidates]:
+    return model.best(model.users(users), masked, [wanted] * len(users))
 
 
-def seen(histories: list[History]) -> list[Slots]:
-    return [np.unique(history.slots) for history in histories]
+def seen(histories: list[History]) -> list[Indices]:
+    return [np.unique(each.slots) for each in histories]
 
 
 def test_the_nearest_points_have_the_largest_inner_products() -> None:
@@ -128,47 +119,47 @@ def test_the_nearest_points_have_the_largest_inner_products() -> None:
 
 
 def test_it_finds_nearly_all_of_the_best_and_reads_a_part(
-    large: Path, histories: list[History], served: InterestModel, exact: InterestModel
+    large: Path, histories: list[History], served: Scorer, exact: Scorer
 ) -> None:
     index = faiss.read_index(str(large / INDEX_FILE))
     assert 1 <= index.nprobe <= index.nlist // 4
     found = best(served, histories, seen(histories), RECALL_AT)
     expected = best(exact, histories, seen(histories), RECALL_AT)
     pairs = list(zip(found, expected, strict=True))
-    assert np.mean([np.isin(b[0], a[0]).mean() for a, b in pairs]) >= 0.99
-    for (items, logit), (all_items, all_logit) in pairs:
-        assert items.dtype == np.int32
-        assert len(set(items)) == RECALL_AT
-        assert np.all(np.diff(logit) <= 0)
-        known = dict(zip(all_items.tolist(), all_logit, strict=True))
-        both = np.isin(items, all_items)
+    assert np.mean([np.isin(b.index, a.index).mean() for a, b in pairs]) >= 0.99
+    for few, every in pairs:
+        assert few.index.dtype == np.int32
+        assert len(set(few.index)) == RECALL_AT
+        assert np.all(np.diff(few.logit) <= 0)
+        known = dict(zip(every.index.tolist(), every.logit, strict=True))
+        both = np.isin(few.index, every.index)
         np.testing.assert_allclose(
-            logit[both], [known[item] for item in items[both].tolist()], rtol=1e-5, atol=1e-5
+            few.logit[both],
+            [known[item] for item in few.index[both].tolist()],
+            rtol=1e-5,
+            atol=1e-5,
         )
 
 
 def test_an_answer_does_not_depend_on_who_else_asks(
-    served: InterestModel, histories: list[History]
+    served: Scorer, histories: list[History]
 ) -> None:
     together = best(served, histories, seen(histories), 10)
-    for user, history in enumerate(histories):
-        (alone,) = best(served, [history], seen([history]), 10)
-        np.testing.assert_array_equal(alone[0], together[user][0])
+    for each, found in zip(histories, together, strict=True):
+        (alone,) = best(served, [each], seen([each]), 10)
+        np.testing.assert_array_equal(alone.index, found.index)
 
 
 def test_the_index_is_what_answers(
-    served: InterestModel, exact: InterestModel, changed: Callable[..., Path],
-    histories: list[History],
-) -> None:  # fmt: skip
+    served: Scorer, exact: Scorer, changed: Callable[..., Path], histories: list[History]
+) -> None:
     """With one list read instead of some, answers get worse: nothing falls back in silence."""
-    poor = InterestModel(changed(probes=1))
+    poor = scorer(changed(probes=1))
     expected = best(exact, histories, seen(histories), 10)
 
-    def recall(model: InterestModel) -> float:
-        found = best(model, histories, seen(histories), 10)
-        return float(
-            np.mean([np.isin(b, a).mean() for (a, _), (b, _) in zip(found, expected, strict=True)])
-        )
+    def recall(model: Scorer) -> float:
+        pairs = zip(best(model, histories, seen(histories), 10), expected, strict=True)
+        return float(np.mean([np.isin(b.index, a.index).mean() for a, b in pairs]))
 
     assert recall(poor) < recall(served)
 
@@ -180,21 +171,19 @@ def test_cold_items_come_at_their_place_as_if_all_were_read(
     random = np.random.default_rng(1)
     cold = np.sort(random.choice(ITEMS, 900, replace=False)).astype(np.int32)
     directory = changed(probes=ITEMS, cold=cold)  # so nothing else is missed
-    settings = json.loads((directory / "settings.json").read_text())
-    (directory / "settings.json").write_text(json.dumps({**settings, "cold_place": 7}))
-    models = [InterestModel(directory, exact=exact) for exact in (False, True)]
+    settings = json.loads((directory / CATALOGUE_FILE).read_text())
+    (directory / CATALOGUE_FILE).write_text(json.dumps({**settings, "cold_place": 7}))
+    models = [scorer(directory, exact=exact) for exact in (False, True)]
     # What is left out has cold items in it.
     excluded = [np.union1d(seen([each])[0], cold[:20]).astype(np.int32) for each in histories]
     found, expected = (best(model, histories, excluded, wanted) for model in models)
     places = []
-    for (items, logit), (all_items, all_logit), left_out in zip(
-        found, expected, excluded, strict=True
-    ):
-        assert len(set(items)) == len(items) == wanted
-        assert not set(items) & set(left_out)
-        places += np.flatnonzero(np.isin(all_items, cold))[:1].tolist()
-        np.testing.assert_array_equal(items, all_items)
-        np.testing.assert_allclose(logit, all_logit, rtol=1e-5, atol=1e-5)
+    for few, every, left_out in zip(found, expected, excluded, strict=True):
+        assert len(set(few.index)) == len(few) == wanted
+        assert not set(few.index) & set(left_out)
+        places += np.flatnonzero(np.isin(every.index, cold))[:1].tolist()
+        np.testing.assert_array_equal(few.index, every.index)
+        np.testing.assert_allclose(few.logit, every.logit, rtol=1e-5, atol=1e-5)
     # At their place, but where they are further forward by themselves.
     if wanted > 6:
         assert len(places) == len(histories)
@@ -206,63 +195,70 @@ def test_what_the_history_speaks_for_is_never_missed(
 ) -> None:
     value = np.load(large / "linear_value.npy")
     directory = changed(probes=1, linear_value=np.full_like(value, 100.0))
-    history = History(np.array([5, 9], np.int32), np.zeros(2, np.int32), np.zeros(2, np.int32))
     spoken_for = np.unique(np.load(large / "linear_index.npy")[[5, 9]])
-    ((items, _),) = best(InterestModel(directory), [history], [NONE], len(spoken_for))
-    assert set(items) == set(spoken_for)
+    (found,) = best(scorer(directory), [history(5, 9)], [NONE], len(spoken_for))
+    assert set(found.index) == set(spoken_for)
 
 
 @pytest.mark.parametrize("wanted", [1, 10, 500, ITEMS])
 @pytest.mark.parametrize("left", [0, 5, 3_000, ITEMS])
-def test_as_many_come_back_as_are_wanted_and_those_that_are_left_first(
-    served: InterestModel, exact: InterestModel, histories: list[History], wanted: int, left: int
+def test_as_many_come_back_as_are_wanted_or_left(
+    served: Scorer, exact: Scorer, histories: list[History], wanted: int, left: int
 ) -> None:
-    """``left`` are not excluded."""
+    """``left`` are not masked."""
     random = np.random.default_rng(left)
-    excluded = random.permutation(ITEMS)[left:].astype(np.int32)
-    user = histories[:1]
-    ((items, logit),) = best(served, user, [excluded], wanted)
-    ((_, expected),) = best(exact, user, [excluded], wanted)
-    assert len(set(items)) == wanted
-    assert (logit > EXCLUDED_LOGIT / 2).sum() == min(wanted, left)
-    np.testing.assert_array_equal(logit > EXCLUDED_LOGIT / 2, expected > EXCLUDED_LOGIT / 2)
+    masked = random.permutation(ITEMS)[left:].astype(np.int32)
+    asking = histories[:1]
+    (found,) = best(served, asking, [masked], wanted)
+    (expected,) = best(exact, asking, [masked], wanted)
+    assert len(set(found.index)) == len(found) == len(expected) == min(wanted, left)
+    assert not set(found.index) & set(masked)
+    assert np.isfinite(found.logit).all()
     if left <= 5:  # too many to leave out for the index: everything is read
-        np.testing.assert_allclose(logit, expected)
+        np.testing.assert_array_equal(found.index, expected.index)
+        np.testing.assert_allclose(found.logit, expected.logit)
 
 
 def test_where_the_best_are_spoken_against_everything_is_read(
-    large: Path, exact: InterestModel, changed: Callable[..., Path]
+    large: Path, exact: Scorer, changed: Callable[..., Path]
 ) -> None:
-    empty = History(NONE, NONE, NONE)
-    state = states_of(exact, [empty])
-    ((order, _),) = best(exact, [empty], [NONE], 40)
+    (order,) = best(exact, [history()], [NONE], 40)
     index, value = (np.load(large / f"linear_{name}.npy") for name in ("index", "value"))
     against = np.zeros((ITEMS, 40), np.int32), np.zeros((ITEMS, 40), np.float32)
-    against[0][7], against[1][7] = order, -50.0
+    against[0][7], against[1][7] = order.index, -50.0
     assert index.shape == value.shape
     directory = changed(linear_index=against[0], linear_value=against[1])
-    zero = np.zeros(1, np.int32)
-    history = History(np.array([7], np.int32), zero, zero)
-    answers = [
-        model.best(state, [history], [NONE], [10])[0]
-        for model in (InterestModel(directory), InterestModel(directory, exact=True))
-    ]
-    np.testing.assert_array_equal(answers[0][0], answers[1][0])
-    assert not set(answers[0][0]) & set(order)
+    asking = Users(exact.users([history()]).states, [history(7)])
+    found, expected = (
+        scorer(directory, exact=exact).best(asking, [NONE], [10])[0] for exact in (False, True)
+    )
+    np.testing.assert_array_equal(found.index, expected.index)
+    assert not set(found.index) & set(order.index)
 
 
-def test_no_number_is_not_an_answer(served: InterestModel, histories: list[History]) -> None:
+def test_no_number_is_not_an_answer(served: Scorer, histories: list[History]) -> None:
     states = np.full((1, 8), np.nan, np.float32)
-    ((_, scores),) = served.best(states, histories[:1], [NONE], [10])
-    assert np.isnan(scores.logit).any()
+    with pytest.raises(FloatingPointError, match="there is a NaN among the logits"):
+        served.best(Users(states, histories[:1]), [NONE], [10])
+
+
+def test_the_lists_stay_in_the_file_that_processes_share(served: Scorer, large: Path) -> None:
+    best(served, [history(1)], [NONE], 10)
+    maps = Path("/proc/self/maps").read_text("utf-8").splitlines()
+    mapped = [line.split() for line in maps if line.endswith(str(large / INDEX_FILE))]
+    assert mapped
+    for addresses, access, *_ in mapped:
+        assert access.startswith("r-")
+        start, end = (int(part, 16) for part in addresses.split("-"))
+        assert end - start >= (large / INDEX_FILE).stat().st_size
 
 
 def test_an_index_that_finds_too_little_is_not_published(
     large: Path, histories: list[History], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    states = states_of(InterestModel(large), histories)
+    states = scorer(large).users(histories).states
     shutil.copytree(large, tmp_path / "large")
-    monkeypatch.setattr(item_index, "_LARGEST_SHARE", ITEMS)  # one list
+    monkeypatch.setattr(index_gate, "_LARGEST_SHARE", ITEMS)  # one list
     with pytest.raises(
         GateError, match=r"it finds 0\.\d+ of the best 100 items, on 40 .* 0\.99 is"
     ):
@@ -274,48 +270,58 @@ def test_a_catalogue_too_small_for_an_index_is_not_published_with_one(
 ) -> None:
     target = target_named("embedded", TargetOptions(index="approximate"))
     with pytest.raises(GateError, match=r"of the best 12 items.*Export with --index exact"):
-        export(checkpoint, tmp_path / "models", target, LIMITS)
+        export(checkpoint, tmp_path / "models", target)
     assert not (tmp_path / "models").exists()
 
 
-def test_the_manifest_has_the_figures_and_the_hash(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+def test_either_layout_has_an_index_and_the_manifest_its_figures(
+    checkpoint: Path, tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(item_index, "_LARGEST_SHARE", 1)  # so few items: all lists
-    target = target_named("embedded", TargetOptions(index="approximate"))
-    done = export(checkpoint, tmp_path / "models", target, LIMITS)
-    details = read_manifest(tmp_path / "models").versions[1].details
-    assert done.index is not None
-    assert details["index"] == done.index.to_dict()
+    monkeypatch.setattr(index_gate, "_LARGEST_SHARE", 1)  # so few items: all lists
+    repository = tmp_path / "models"
+    done = export(checkpoint, repository, embedded(index="approximate", layout=layout))
+    details = read_manifest(repository).versions[1].details
+    assert done.figures.index is not None
+    assert details["index"] == done.figures.index.to_dict()
     assert details["index"]["recall"] >= details["index"]["bound"] == 0.99
-    assert details["fused"]["index"] == "approximate"
+    assert details["options"]["index"] == "approximate"
     assert f"recommend/{INDEX_FILE}" in details["sha256"]
-    assert f"rank/{INDEX_FILE}" not in details["sha256"]
+    assert "faiss-cpu" in details["libraries"]
     assert "of the best 100 items" in _told(done)
+    # One file, which all models of users map.
+    one = repository / "recommend/1" / INDEX_FILE
+    assert one.samefile(repository / "rank/1" / INDEX_FILE)
+    answer = Server(repository).tensors("recommend", user(["i1"], parameters={"top_k": 3}))
+    assert answer["ITEM"].shape == (1, 3)
 
 
-def test_small_catalogues_have_none_unless_it_is_asked_for(exported: Path) -> None:
-    assert not (exported / "recommend/1" / INDEX_FILE).exists()
-    assert read_manifest(exported).versions[1].details["index"] is None
+def test_small_catalogues_have_none_unless_it_is_asked_for(
+    repositories: dict[str, Path],
+) -> None:
+    for repository in repositories.values():
+        assert not list(repository.rglob(INDEX_FILE))
+        details = read_manifest(repository).versions[1].details
+        assert details["index"] is None
+        assert "faiss-cpu" not in details["libraries"]
     assert not takes_index("auto", AUTO_FROM - 1)
     assert takes_index("auto", AUTO_FROM)
     assert takes_index("approximate", 1)
     assert not takes_index("exact", 10**7)
 
 
-@pytest.mark.parametrize(
-    ("target", "options", "message"),
-    [
-        ("embedded", {"layout": "ensemble", "index": "exact"}, "--index is for --layout fused"),
-        ("onnxruntime", {"index": "approximate"}, "--index: --target onnxruntime has no such"),
-        ("embedded", {"index": "hnsw"}, "--index hnsw: choose one of auto, exact, approximate"),
-    ],
-)
-def test_other_layouts_and_words_are_refused(
-    target: str, options: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message):
-        target_named(target, TargetOptions(**options))
+def test_every_target_may_have_an_index() -> None:
+    options = TargetOptions(index="approximate")
+    ensemble = TargetOptions(index="approximate", layout="ensemble")
+    for target in (
+        target_named("embedded", ensemble),
+        target_named("onnxruntime", options),
+        TensorRT(options),
+    ):
+        assert "index" in target.options
+        assert target.index == target.chosen()["index"] == "approximate"
+    with pytest.raises(ConfigError, match="--index hnsw: choose one of auto, exact, approximate"):
+        TargetOptions(index="hnsw")  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -335,12 +341,12 @@ def test_what_is_missing_is_named(large: Path) -> None:
     with pytest.raises(ExportError, match=r"pip install 'tritonrec\[index\]'.*--index exact"):
         write_index(large, np.zeros((1, 8), np.float32))
     with pytest.raises(RuntimeError, match=r"pip install 'tritonrec\[index\]'"):
-        InterestModel(large)
-    InterestModel(large, exact=True)
+        scorer(large)
+    scorer(large, exact=True)
 
 
 def test_every_figure_is_json(large: Path, histories: list[History], tmp_path: Path) -> None:
     shutil.copytree(large, tmp_path / "copy")
-    figure = write_index(tmp_path / "copy", states_of(InterestModel(large), histories))
+    figure = write_index(tmp_path / "copy", scorer(large).users(histories).states)
     assert json.loads(json.dumps(figure.to_dict())) == figure.to_dict()
     assert (figure.lists, figure.users) == (round(4 * ITEMS**0.5), 40)

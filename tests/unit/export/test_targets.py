@@ -1,23 +1,30 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from builder.errors import ConfigError, ExportError
-from builder.export.layout import Layout
+from builder.export.layout import Layout, Limits
 from builder.export.pipeline import check_named, target_named
 from builder.export.targets import CHECKS, TARGETS, Target, TargetOptions
 from builder.export.targets.onnxruntime import OnnxRuntime
 from builder.export.targets.options import DEVICES
 from builder.export.targets.tensorrt import TensorRT
 from builder.repository import check_graph, ensemble_config, from_text, step_config, to_text
-from model_repository.core import contract
-from model_repository.core.contract import ADAPTER, ENCODER, RETRIEVER
+from model_repository.core.contract import (
+    ADAPTER,
+    ENCODE_STEPS,
+    ENCODER,
+    RANK,
+    RANK_TEXTS_STEPS,
+    RECOMMEND,
+    TOKENIZER,
+    USER_ENCODER,
+)
 
-GRAPHS = [ENCODER, ADAPTER, RETRIEVER]
+GRAPHS = [ENCODER, USER_ENCODER]
 MADE: dict[str, Target] = {
     "tensorrt": TensorRT(),
     **{f"onnxruntime {each}": OnnxRuntime(TargetOptions(each)) for each in DEVICES},
@@ -27,14 +34,14 @@ MADE: dict[str, Target] = {
 @pytest.mark.parametrize("name", MADE)
 def test_the_models_of_a_target_fit_the_rest_of_the_repository(name: str, layout: Layout) -> None:
     configs = [MADE[name].config(spec, layout, 1) for spec in GRAPHS]
-    sizes, rows = layout.sizes, layout.max_rows
-    for spec in (contract.TOKENIZER, contract.POLICY):
-        batch = rows if spec.batched else 0
+    sizes = layout.sizes
+    for spec in (RANK, RECOMMEND, TOKENIZER, ADAPTER):
+        batch = layout.most(spec)
         configs.append(
             step_config(spec, backend="python", version=1, sizes=sizes, max_batch_size=batch)
         )
-    for ensemble in contract.ENSEMBLES:
-        batch = rows if ensemble.model.batched else 0
+    for ensemble in (ENCODE_STEPS, RANK_TEXTS_STEPS):
+        batch = layout.most(ensemble.model)
         configs.append(ensemble_config(ensemble, version=1, sizes=sizes, max_batch_size=batch))
     check_graph(configs)
     for config in configs:
@@ -44,40 +51,45 @@ def test_the_models_of_a_target_fit_the_rest_of_the_repository(name: str, layout
             assert not any(tensor.allow_ragged_batch for tensor in config.input)
 
 
-@pytest.fixture
-def encoder(layout: Layout) -> ModelConfig:
-    layout = dataclasses.replace(layout, length_buckets=(8, 16), max_rows=6)
-    return TensorRT().config(ENCODER, layout, 3)
+@pytest.fixture(params=GRAPHS, ids=lambda spec: spec.name)
+def network(request: pytest.FixtureRequest, layout: Layout) -> ModelConfig:
+    """Of two lengths, and at most 6 rows."""
+    layout = dataclasses.replace(
+        layout,
+        token_lengths=(8, 16),
+        event_lengths=(8, 16),
+        limits=Limits(max_rows=6, max_users=6),
+    )
+    return TensorRT().config(request.param, layout, 3)
 
 
-def test_a_tensorrt_model_loads_all_of_its_profiles(encoder: ModelConfig) -> None:
-    assert (encoder.backend, encoder.platform) == ("tensorrt", "tensorrt_plan")
-    (group,) = encoder.instance_group
+def test_a_tensorrt_model_loads_all_of_its_profiles(network: ModelConfig) -> None:
+    assert (network.backend, network.platform) == ("tensorrt", "tensorrt_plan")
+    (group,) = network.instance_group
     assert (group.kind, list(group.profile)) == (ModelInstanceGroup.KIND_GPU, ["0", "1"])
 
 
-def test_cuda_graphs_cover_every_batch_of_every_length(encoder: ModelConfig) -> None:
+def test_cuda_graphs_cover_every_batch_of_every_length(network: ModelConfig) -> None:
+    long = "EVENT_AGE" if network.name == USER_ENCODER.name else "INPUT_IDS"
     covered = {
         (rows, length)
-        for graph in encoder.optimization.cuda.graph_spec
-        for length in graph.input["INPUT_IDS"].dim
+        for graph in network.optimization.cuda.graph_spec
+        for length in graph.input[long].dim
         for rows in range(graph.graph_lower_bound.batch_size, graph.batch_size + 1)
     }
     assert covered == {(rows, length) for rows in range(1, 7) for length in (8, 16)}
-    for graph in encoder.optimization.cuda.graph_spec:
-        assert graph.graph_lower_bound.input["INPUT_IDS"] == graph.input["INPUT_IDS"]
-    batching = encoder.dynamic_batching
-    graphs = {graph.batch_size for graph in encoder.optimization.cuda.graph_spec}
+    for graph in network.optimization.cuda.graph_spec:
+        assert graph.input.keys() == {tensor.name for tensor in network.input}
+        for tensor in network.input:
+            dims = list(graph.input[tensor.name].dim)
+            assert list(graph.graph_lower_bound.input[tensor.name].dim) == dims
+            # As the model declares them, without the batch dimension.
+            assert len(dims) == len(tensor.dims)
+            assert all(axis in (-1, length) for axis, length in zip(tensor.dims, dims, strict=True))
+    batching = network.dynamic_batching
+    graphs = {graph.batch_size for graph in network.optimization.cuda.graph_spec}
     assert set(batching.preferred_batch_size) == graphs == {1, 2, 4, 6}
     assert batching.default_queue_policy.max_queue_size > 0
-
-
-def test_a_model_of_free_shapes_has_neither_graphs_nor_batching(layout: Layout) -> None:
-    for spec in (ADAPTER, RETRIEVER):
-        config = TensorRT().config(spec, layout, 3)
-        assert not config.HasField("optimization")
-        assert not config.HasField("dynamic_batching")
-        assert list(config.instance_group[0].profile) == ["0"]
 
 
 def test_onnxruntime_runs_on_the_chosen_device(layout: Layout) -> None:
@@ -93,8 +105,13 @@ def test_onnxruntime_runs_on_the_chosen_device(layout: Layout) -> None:
         "cuda+tensorrt"
     ].optimization.execution_accelerators.gpu_execution_accelerator
     assert accelerator.name == "tensorrt"
-    longest = f"{layout.max_rows}x{layout.length_buckets[-1]}"
+    longest = f"{layout.limits.max_rows}x{layout.token_lengths[-1]}"
     assert accelerator.parameters["trt_profile_max_shapes"] == f"INPUT_IDS:{longest}"
+    config = OnnxRuntime(TargetOptions("cuda+tensorrt")).config(USER_ENCODER, layout, 1)
+    (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
+    assert accelerator.parameters["trt_profile_max_shapes"] == (
+        "EVENT:2x6x8,EVENT_ACTION:2x6,EVENT_AGE:2x6,EVENT_COUNT:2x1"
+    )
 
 
 def test_every_target_says_what_it_is_and_what_it_lacks() -> None:
@@ -124,9 +141,3 @@ def test_tensorrt_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ExportError, match=r"lacks an NVIDIA GPU.*tensorrt-rtx shows"):
         target_named("tensorrt")
-
-
-def test_more_items_than_tensorrt_ranks_are_refused(layout: Layout, tmp_path: Path) -> None:
-    layout = dataclasses.replace(layout, retrieved=3841)
-    with pytest.raises(ConfigError, match=r"--max-top-k 3841: TensorRT ranks at most 3840"):
-        TensorRT().build(tmp_path / "none.onnx", RETRIEVER, layout, tmp_path)

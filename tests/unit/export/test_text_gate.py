@@ -9,7 +9,7 @@ import torch
 from builder.errors import GateError
 from builder.export.text_gate import check_texts
 from builder.model.recommender import Recommender, with_text_vectors
-from tests.unit.export.test_fused import VALIDATION
+from tests.unit.export.checkpoints import VALIDATION
 from tests.unit.model.tiny import ITEMS, sequences
 
 
