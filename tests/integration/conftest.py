@@ -1,0 +1,44 @@
+"""A small training run and what it is exported to; made once, and not to be changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from builder.export.targets import TargetOptions
+from builder.model.checkpoint import load_checkpoint
+from builder.model.recommender import Recommender
+from builder.training.run import train
+from tests.integration.small_run import export_run, reduce_movielens, small_config
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory, movielens: Path, minilm: Path) -> Path:
+    root = tmp_path_factory.mktemp("run")
+    data = reduce_movielens(movielens, root / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        # One epoch may not be enough to be better; the fine-tuned one is what is served here.
+        patch.setattr("builder.training.learning.better", lambda _, tuned: tuned)
+        train(small_config(data, minilm), root / "checkpoint")
+    return root / "checkpoint"
+
+
+@pytest.fixture(scope="session")
+def model(run: Path) -> Recommender:
+    return load_checkpoint(run)
+
+
+@pytest.fixture(scope="session")
+def repository(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("served") / "models"
+    export_run(run, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def ensemble_repository(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same checkpoint, each network a model of its own."""
+    path = tmp_path_factory.mktemp("ensemble") / "models"
+    export_run(run, path, options=TargetOptions(layout="ensemble"))
+    return path
