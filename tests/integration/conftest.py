@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from builder.export.targets import TargetOptions
+from builder.export.targets.options import ModelLayout
 from builder.model.checkpoint import load_checkpoint
 from builder.model.recommender import Recommender
 from builder.training.run import train
@@ -30,15 +33,24 @@ def model(run: Path) -> Recommender:
 
 
 @pytest.fixture(scope="session")
-def repository(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("served") / "models"
-    export_run(run, path)
-    return path
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[ModelLayout], Path]:
+    """Where the run lies as a repository of either layout, exported when it is first asked for."""
+
+    @cache
+    def export(layout: ModelLayout) -> Path:
+        path = tmp_path_factory.mktemp(layout) / "models"
+        export_run(run, path, options=TargetOptions(layout=layout))
+        return path
+
+    return export
 
 
 @pytest.fixture(scope="session")
-def ensemble_repository(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def repository(exported: Callable[[ModelLayout], Path]) -> Path:
+    return exported("fused")
+
+
+@pytest.fixture(scope="session")
+def ensemble_repository(exported: Callable[[ModelLayout], Path]) -> Path:
     """The same checkpoint, each network a model of its own."""
-    path = tmp_path_factory.mktemp("ensemble") / "models"
-    export_run(run, path, options=TargetOptions(layout="ensemble"))
-    return path
+    return exported("ensemble")

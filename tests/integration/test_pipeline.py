@@ -351,7 +351,7 @@ def test_an_interrupted_export_publishes_nothing(
         with pytest.raises(KeyboardInterrupt):
             export_run(run, served, progress=interrupt)
         assert snapshot(served) == before
-    assert len(reached) == 5
+    assert len(reached) == 4
     assert filecmp.cmp(served / "manifest.json", repository / "manifest.json", shallow=False)
 
 
