@@ -73,15 +73,22 @@ class TritonPythonModel:
         self._pool.shutdown()
 
     def _finish(self, waiting: Sequence[tuple[Later, Any, Sequence[str]]]) -> None:
-        outcomes: Sequence[Outcome]
-        try:
-            outcomes = self._handler.finish([later for later, _, _ in waiting])
-        except Exception as error:  # noqa: BLE001  (nobody else would answer)
-            outcomes = [error] * len(waiting)
-        for (_, sender, wanted), outcome in zip(waiting, outcomes, strict=True):
+        # Who has gone meanwhile needs no texts encoded. To ask takes 60 us, a text more.
+        gone = [sender.is_cancelled() for _, sender, _ in waiting]
+        outcomes = iter(
+            self._finished([each[0] for each, left in zip(waiting, gone, strict=True) if not left])
+        )
+        for (_, sender, wanted), left in zip(waiting, gone, strict=True):
             sender.send(
-                self._response(wanted, outcome), pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+                _cancelled() if left else self._response(wanted, next(outcomes)),
+                pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL,
             )
+
+    def _finished(self, waiting: Sequence[Later]) -> Sequence[Outcome]:
+        try:
+            return self._handler.finish(waiting)
+        except Exception as error:  # noqa: BLE001  (nobody else would answer)
+            return [error] * len(waiting)
 
     def _response(self, wanted: Sequence[str], outcome: Outcome) -> Any:
         # An exception out of `execute` would fail every request of the batch.
@@ -99,6 +106,11 @@ class TritonPythonModel:
             f"{self._name} failed ({type(error).__name__}); the server's log has the traceback",
             pb_utils.TritonError.INTERNAL,
         )
+
+
+def _cancelled() -> Any:
+    error = pb_utils.TritonError("nobody waits for the answer", pb_utils.TritonError.CANCELLED)
+    return pb_utils.InferenceResponse(error=error)
 
 
 def _read(request: Any) -> Request:

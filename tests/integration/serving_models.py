@@ -9,13 +9,24 @@ from builder.repository import DynamicBatching, Staging, ensemble_config, stage,
 from model_repository.core import contract
 
 WIDTH = 4
-RETRIEVED = 3
-SIZES = {"h": WIDTH, "M": RETRIEVED}
+RECOMMENDED = 3
+SIZES = {"h": WIDTH, "d": WIDTH}
 MAX_ROWS = 16
+STEPS = (
+    contract.TOKENIZER,
+    contract.ENCODER,
+    contract.USER_ENCODER,
+    contract.ADAPTER,
+    contract.RANK,
+    contract.RECOMMEND,
+)
+ENSEMBLES = (contract.ENCODE_STEPS, contract.RANK_TEXTS_STEPS)
 
-# One file for every step of the contract: it does no work, but shows what reaches it. VECTOR
-# carries the parameter `top_k` as the encoder saw it and INTEREST hands it on; LOGIT carries the
-# one that the last step saw. A TEXT or CANDIDATE "refuse" is an error of that request alone.
+# One file for every model of the contract: it does no work, but shows what reaches it. TRUNCATED
+# is the number of rows, plus a thousand times the parameter `top_k` as the tokenizer saw it. VECTOR
+# carries the one that the encoder saw, and INTEREST hands it on; LOGIT carries the one that the
+# last step saw, of `recommend` it is the number of events. A TEXT, CANDIDATE or CANDIDATE_TEXT
+# "refuse" is an error of that request alone.
 STEPS_MODEL = """
 import json
 
@@ -34,69 +45,75 @@ def respond(**tensors):
     return pb_utils.InferenceResponse([pb_utils.Tensor(k, v) for k, v in tensors.items()])
 
 
+def refuse(given):
+    if given is not None and b"refuse" in given:
+        raise ValueError("unknown candidate 'refuse'")
+
+
 class TritonPythonModel:
     def initialize(self, args):
         self.step = getattr(self, args["model_name"])
 
     def execute(self, requests):
-        return [self.answer(request, len(requests)) for request in requests]
+        return [self.answer(request) for request in requests]
 
-    def answer(self, request, together):
+    def answer(self, request):
         top_k = json.loads(request.parameters() or "{{}}").get("top_k", 0)
         try:
-            return self.step(request, top_k, together)
+            return self.step(request, top_k)
         except ValueError as error:
             fault = pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
             return pb_utils.InferenceResponse(error=fault)
 
-    def tokenizer(self, request, top_k, together):
-        history, candidate = read(request, "HISTORY"), read(request, "CANDIDATE")
-        exclude, text = read(request, "EXCLUDE"), read(request, "TEXT")
-        for given in (candidate, text):
-            if given is not None and b"refuse" in given:
-                raise ValueError("unknown candidate 'refuse'")
-        texts = read(request, "CANDIDATE_TEXT")
-        rows = len(text) if text is not None else max(1, texts.size if texts is not None else 1)
-        length = lambda ids: 0 if ids is None else ids.shape[1]
-        H, N, E = length(history), length(candidate), length(exclude)
+    def tokenizer(self, request, top_k):
+        text, candidate = read(request, "TEXT"), read(request, "CANDIDATE_TEXT")
+        refuse(text)
+        refuse(candidate)
+        rows = len(text) if text is not None else max(1, candidate.size)
         tensors = dict(
             INPUT_IDS=np.ones((rows, 8), np.int32),
-            HISTORY_SLOT=np.zeros((1, H), np.int32),
-            HISTORY_ACTION_ID=np.zeros((1, H), np.int32),
-            HISTORY_GAP=np.zeros((1, H), np.int32),
-            CANDIDATE_SLOT=np.zeros((1, N), np.int32),
-            EXCLUDE_SLOT=np.zeros((1, E), np.int32),
-            SKIPPED=np.full((1, 1), top_k, np.int32),
-            TRUNCATED=np.full((1 if text is None else rows, 1), rows, np.int32),
+            TRUNCATED=np.full((1 if text is None else rows, 1), rows + 1000 * top_k, np.int32),
         )
+        if text is None:
+            history = read(request, "HISTORY_TEXT")
+            tensors["HISTORY_ROW"] = np.zeros(history.shape, np.int32)
+            tensors["CANDIDATE_ROW"] = np.zeros(candidate.shape, np.int32)
         return respond(**{{k: tensors[k] for k in request.requested_output_names()}})
 
-    def encoder(self, request, top_k, together):
+    def encoder(self, request, top_k):
         rows = len(read(request, "INPUT_IDS"))
         return respond(VECTOR=np.full((rows, {width}), SCALE * top_k, np.float32))
 
-    def adapter(self, request, top_k, together):
-        vector, slots = read(request, "VECTOR"), read(request, "CANDIDATE_SLOT")
+    def user_encoder(self, request, top_k):
+        return respond(STATE=np.zeros((len(read(request, "EVENT")), {width}), np.float32))
+
+    def adapter(self, request, top_k):
+        vector, rows = read(request, "VECTOR"), read(request, "CANDIDATE_ROW")
         assert len(vector) >= 1
         return respond(
-            INTEREST=np.full(slots.shape, vector[0, 0], np.float32),
-            LOGIT=np.full(slots.shape, top_k, np.float32),
+            INTEREST=np.full(rows.shape, vector[0, 0], np.float32),
+            LOGIT=np.full(rows.shape, top_k, np.float32),
         )
 
-    def retriever(self, request, top_k, together):
-        vector, slots = read(request, "VECTOR"), read(request, "HISTORY_SLOT")
+    def rank(self, request, top_k):
+        candidate = read(request, "CANDIDATE")
+        refuse(candidate)
         return respond(
-            INDEX=np.arange({retrieved}, dtype=np.int32)[None],
-            INDEX_INTEREST=np.full((1, {retrieved}), vector[0, 0], np.float32),
-            INDEX_LOGIT=np.full((1, {retrieved}), slots.shape[1], np.float32),
+            INTEREST=np.full(candidate.shape, SCALE * top_k, np.float32),
+            LOGIT=np.full(candidate.shape, top_k, np.float32),
+            SKIPPED=np.zeros((1, 1), np.int32),
+            TRUNCATED=np.zeros((1, 1), np.int32),
         )
 
-    def policy(self, request, top_k, together):
-        index = read(request, "INDEX")[0, :top_k]
+    def recommend(self, request, top_k):
+        items = [str(item).encode() for item in range(min(top_k, {recommended}))]
+        events = read(request, "HISTORY").shape[1]
         return respond(
-            ITEM=np.array([[str(i).encode() for i in index]], np.object_).reshape(1, -1),
-            INTEREST=read(request, "INDEX_INTEREST")[:, : len(index)],
-            LOGIT=read(request, "INDEX_LOGIT")[:, : len(index)],
+            ITEM=np.array([items], np.object_).reshape(1, -1),
+            INTEREST=np.full((1, len(items)), top_k, np.float32),
+            LOGIT=np.full((1, len(items)), events, np.float32),
+            SKIPPED=np.zeros((1, 1), np.int32),
+            TRUNCATED=np.zeros((1, 1), np.int32),
         )
 """
 
@@ -120,10 +137,11 @@ class TritonPythonModel:
 
 
 def write_contract_models(staging: Staging, *, scale: int = 1) -> None:
-    """Fill a version with every step and ensemble; VECTOR is ``scale`` times ``top_k``."""
-    source = STEPS_MODEL.format(width=WIDTH, retrieved=RETRIEVED, scale=scale)
-    for step in contract.STEPS:
-        batching = DynamicBatching(500, ragged=step is contract.TOKENIZER)
+    """Fill a version with every model; VECTOR is ``scale`` times ``top_k``."""
+    source = STEPS_MODEL.format(width=WIDTH, recommended=RECOMMENDED, scale=scale)
+    for step in STEPS:
+        networks = (contract.ENCODER, contract.USER_ENCODER)
+        batching = DynamicBatching(500, ragged=step not in networks)
         staging.write_config(
             step_config(
                 step,
@@ -135,7 +153,7 @@ def write_contract_models(staging: Staging, *, scale: int = 1) -> None:
             )
         )
         (staging.model_dir(step.name) / "model.py").write_text(source)
-    for ensemble in contract.ENSEMBLES:
+    for ensemble in ENSEMBLES:
         staging.write_config(
             ensemble_config(
                 ensemble,

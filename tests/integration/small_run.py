@@ -7,9 +7,15 @@ from pathlib import Path
 import pandas as pd
 
 from builder.data import DataConfig
+from builder.export.layout import Limits
+from builder.export.pipeline import Exported, publish, target_named
+from builder.export.recommender import recommender
+from builder.export.targets import Target, TargetOptions
+from builder.progress import Progress, silent
 from builder.training.config import TrainingConfig
 
 FILMS = 200
+LIMITS = Limits(max_top_k=50, max_rows=16)
 
 
 def reduce_movielens(movielens: Path, directory: Path) -> Path:
@@ -36,3 +42,18 @@ def small_config(data: Path, backbone: Path, seed: int = 0) -> TrainingConfig:
         max_history=30,
         seed=seed,
     )
+
+
+def export_run(
+    run: Path,
+    repository: Path,
+    limits: Limits = LIMITS,
+    *,
+    target: Target | None = None,
+    options: TargetOptions | None = None,
+    progress: Progress = silent,
+) -> Exported:
+    """Publish a run; to the embedded target with its ``options``, unless another is given."""
+    chosen = target or target_named("embedded", options)
+    exportable = recommender(run, chosen, limits, progress=progress)
+    return publish(exportable, repository, chosen, progress=progress)

@@ -15,9 +15,10 @@ import tritonclient.grpc as grpc
 from grpc import RpcError, StatusCode
 
 from builder.classifier.checkpoint import Classifier, load_classifier
-from builder.classifier.gates import reference
-from builder.classifier.pipeline import export_classifier
-from builder.export.pipeline import Limits, target_named
+from builder.export.classifier import classifier as classifier_export
+from builder.export.classifier_gates import reference
+from builder.export.layout import Limits
+from builder.export.pipeline import publish, target_named
 from builder.repository import from_text, to_text
 from builder.serving import TritonServer
 from client import RecommenderClient
@@ -32,6 +33,11 @@ TIMEOUT = 60
 LABELS = ("no", "perhaps", "yes")
 
 
+def export(source: str, repository: Path) -> None:
+    exportable = classifier_export(source, Limits(max_rows=BATCH))
+    publish(exportable, repository, target_named("embedded"))
+
+
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     directory = tmp_path_factory.mktemp("classifier")
@@ -41,7 +47,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
 @pytest.fixture(scope="module")
 def repository(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("served") / "models"
-    export_classifier(classifier.source, path, target_named("embedded"), Limits(max_rows=BATCH))
+    export(classifier.source, path)
     return path
 
 
@@ -110,7 +116,7 @@ def test_an_export_with_other_labels_is_read_with_them(repository: Path, tmp_pat
         address = server.grpc_address
         lasting = RecommenderClient(address, timeout=TIMEOUT)
         assert lasting.classify(["Toy Story"]).labels == LABELS
-    export_classifier(str(other), models, target_named("embedded"), Limits(max_rows=BATCH))
+    export(str(other), models)
     with TritonServer(models, grpc_port=int(address.rpartition(":")[2])), lasting:
         found = lasting.classify(["Toy Story", "GoldenEye"])
         assert found.labels == ("news", "sport")
@@ -128,7 +134,7 @@ def triton(
 ) -> Iterator[grpc.InferenceServerClient]:
     """A server whose tokenizer waits until its batch is full."""
     path = tmp_path_factory.mktemp("waiting") / "models"
-    export_classifier(classifier.source, path, target_named("embedded"), Limits(max_rows=BATCH))
+    export(classifier.source, path)
     file = path / "pair_tokenizer" / "config.pbtxt"
     config = from_text(file.read_text("utf-8"), "pair_tokenizer")
     config.dynamic_batching.max_queue_delay_microseconds = DELAY_MICROSECONDS

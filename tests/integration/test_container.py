@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ import yaml
 from builder.doctor.images import IMAGES, SERVER_PACKAGES
 from builder.serving import TritonServer
 from client import RecommenderClient
-from tests.integration.tiny_repository import write_tiny_repository
+from tests.integration.tiny_repository import Layout, write_tiny_repository
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
@@ -183,38 +184,58 @@ def test_compose_builds_the_stages_and_mounts_what_there_is() -> None:
 
 
 def test_the_server_stage_installs_what_the_python_models_import(tmp_path: Path) -> None:
-    """Each model that an export publishes does its work there."""
+    """Each model that an export publishes does its work there, with the code beside it."""
     python, _ = install(STAGES["server"], tmp_path)
-    write_tiny_repository(tmp_path / "models")
+    layouts: tuple[Layout, ...] = ("ensemble", "fused")
+    for layout in layouts:
+        write_tiny_repository(tmp_path / layout, layout=layout)
     loaded = subprocess.run(
-        [python, "-c", _LOAD, tmp_path / "models"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        [python, "-c", _LOAD, *(tmp_path / layout for layout in layouts)],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert loaded.returncode == 0, loaded.stderr
     answer = json.loads(loaded.stdout)
     assert answer["numpy"].startswith("1.")
     assert answer["present"] == []
-    assert answer["vector"] == [[14.0]]  # [CLS] toy story [SEP]: 2 + 4 + 5 + 3
+    assert answer["differences"] == []
+    assert answer["vectors"] == [[[14.0]], [[14.0]]]  # [CLS] toy story [SEP]: 2 + 4 + 5 + 3
+    assert answer["logits"] == [[7.0, 2.0]]
     assert set(SERVER_PACKAGES) <= set(re.findall(r"\w+", STAGES["server"].runs[0]))
 
 
 _LOAD = """
-import importlib.util, json, sys
+import importlib.util, json, sys, types
+from importlib import import_module
 from pathlib import Path
 import numpy as np
-from model_repository.graph import Graph
-from model_repository.core.batch import Request
-from model_repository.policy import Policy
-from model_repository.request_tokenizer import RequestTokenizer
-root = Path(sys.argv[1])
-tokenize = RequestTokenizer(root / "tokenizer/1")
-Policy(root / "policy/1")
-encode = Graph(root / "encoder/1", batched=True)
-(tokens,) = tokenize([Request({"TEXT": np.array([[b"toy story"]], object)}, {})])
-(answer,) = encode([Request({"INPUT_IDS": tokens["INPUT_IDS"]}, {})])
+ensemble, fused = map(Path, sys.argv[1:])
+sys.path.insert(0, str(fused / "rank/1"))
+sys.modules["triton_python_backend_utils"] = types.ModuleType("stand_in")
+from serving.core.batch import Request
+from serving.steps import shell
+from serving.steps.encode import Encode
+from serving.steps.libraries import check_libraries
+handlers, differences = {}, []
+for directory in (file.parent for root in (ensemble, fused) for file in root.glob("*/1/model.py")):
+    differences += check_libraries(directory)
+    module, function = shell.LOADERS[name := directory.parent.name]
+    if name == "encode":  # otherwise with counters, which Triton provides
+        handlers[name] = Encode(directory)
+    else:  # rank and recommend of the fused layout replace those that ask other models
+        load = getattr(import_module("serving.steps." + module), function)
+        handlers[name] = load(directory, name)
+def strings(*values):
+    return np.array([[value.encode() for value in values]], object)
+def ask(name, **tensors):
+    (answer,) = handlers[name]([Request(tensors)])
+    return answer
+tokens = ask("tokenizer", TEXT=strings("toy story"))["INPUT_IDS"]
+vectors = [ask("encoder", INPUT_IDS=tokens), ask("encode", TEXT=strings("toy story"))]
+logits = ask("rank", HISTORY=strings("i1"), CANDIDATE=strings("i7", "i2"))
 unwanted = ("torch", "transformers", "pandas", "pytriton")
 present = [name for name in unwanted if importlib.util.find_spec(name)]
-print(json.dumps({"numpy": np.__version__, "vector": answer["VECTOR"].tolist(),
+print(json.dumps({"numpy": np.__version__, "vectors": [each["VECTOR"].tolist() for each in vectors],
+                  "logits": logits["LOGIT"].tolist(), "differences": differences,
                   "present": present}))
 """
 
@@ -279,13 +300,22 @@ def test_the_dashboard_shows_what_the_server_exports(tmp_path: Path) -> None:
     with TritonServer(tmp_path, grpc_port=0, metrics_port=0) as server:
         with RecommenderClient(server.grpc_address) as client:
             client.encode(["toy story"])
-        with urllib.request.urlopen(f"http://{server.metrics_address}/metrics") as answer:
-            metrics = answer.read().decode()
+        # Triton counts a request after its answer has left.
+        counted = re.compile(r'nv_inference_request_success\{model="encode",version="1"\} 1')
+        end = time.monotonic() + 60
+        while not counted.search(metrics := read_metrics(server)) and time.monotonic() < end:
+            time.sleep(0.1)
     exported = set(re.findall(r"^# TYPE (nv_\w+)", metrics, re.MULTILINE))
     shown = names(queries())
     assert {name for name in shown if not ELSEWHERE.match(name)} <= exported
-    assert re.search(r'nv_inference_request_success\{model="encode",version="1"\} 1', metrics)
+    assert counted.search(metrics)
     assert re.search(r"nv_inference_request_failure\{.*reason=\"REJECTED\"", metrics)
+
+
+def read_metrics(server: TritonServer) -> str:
+    with urllib.request.urlopen(f"http://{server.metrics_address}/metrics") as answer:
+        text: str = answer.read().decode()
+    return text
 
 
 def test_figures_that_are_not_exported_here_are_those_of_tritons_manual() -> None:

@@ -46,7 +46,7 @@ def test_what_should_load_loads(repository: Path) -> None:
         lambda r: edit(r / "encoder/config.pbtxt", 'backend: "python"', 'backend: "tensorrt"'),
         lambda r: edit(r / "encoder/config.pbtxt", "TYPE_FP32", "TYPE_INT64"),
         lambda r: edit(r / "encoder/config.pbtxt", "versions: 1", "versions: 2"),
-        lambda r: edit(r / "policy/1/model.py", "import json", "import no_such_package_at_all"),
+        lambda r: edit(r / "recommend/1/model.py", "import json", "import no_such_package_at_all"),
         lambda r: edit(r / "encoder/config.pbtxt", 'name: "encoder"', 'name: "coder"'),
     ],
     ids=["no backend", "wrong type", "wrong version", "no package", "wrong name"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import filecmp
 import json
 import shutil
@@ -19,18 +20,20 @@ from builder.data import Catalogue
 from builder.errors import ConfigError, ExportError, GateError, RepositoryError
 from builder.evaluation.ranking import best_items
 from builder.export.add_items import add_items
-from builder.export.parity import Bound
-from builder.export.pipeline import Limits, export, target_named
+from builder.export.layout import Limits
+from builder.export.pipeline import target_named
 from builder.export.targets import TargetOptions
 from builder.export.targets.embedded import Embedded
-from builder.model.checkpoint import load_checkpoint, load_validation
+from builder.export.targets.options import ModelLayout
+from builder.model.checkpoint import load_validation
 from builder.model.new_items import with_new_items
 from builder.model.recommender import Recommender, encode_texts
 from builder.repository import activate, read_manifest
 from builder.repository.manifest import Manifest, VersionRecord, manifest_text
 from builder.serving import TritonServer
-from builder.training.run import train
 from client import Event, InvalidInput, Item, RecommenderClient
+from model_repository.core.catalogue import Catalogue as ItemArrays
+from model_repository.steps.catalogue_files import save_catalogue
 from perf.__main__ import main as measure
 from perf.engines import measure_engines
 from perf.goals import (
@@ -41,35 +44,11 @@ from perf.goals import (
     SERVED,
     SERVED_APPROXIMATE,
 )
-from tests.integration.small_run import FILMS, reduce_movielens, small_config
+from tests.integration.small_run import FILMS, export_run
 from tests.new_text import logit_of_text
 from tests.unit.model.tiny import sequences
 
-LIMITS = Limits(max_top_k=50, max_rows=16)
 NEW_TEXT = "The Matrix (1999) Action Sci-Fi Thriller"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, movielens: Path, minilm: Path) -> Path:
-    root = tmp_path_factory.mktemp("run")
-    data = reduce_movielens(movielens, root / "data")
-    with pytest.MonkeyPatch.context() as patch:
-        # One epoch may not be enough to be better; the fine-tuned one is what is served here.
-        patch.setattr("builder.training.learning.better", lambda _, tuned: tuned)
-        train(small_config(data, minilm), root / "checkpoint")
-    return root / "checkpoint"
-
-
-@pytest.fixture(scope="module")
-def model(run: Path) -> Recommender:
-    return load_checkpoint(run)
-
-
-@pytest.fixture(scope="module")
-def repository(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("served") / "models"
-    export(run, path, target_named("embedded"), LIMITS)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -79,14 +58,6 @@ def client(repository: Path) -> Iterator[RecommenderClient]:
         RecommenderClient(server.grpc_address, timeout=30) as client,
     ):
         yield client
-
-
-@pytest.fixture(scope="module")
-def ensemble_repository(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same checkpoint, each step a model of its own."""
-    path = tmp_path_factory.mktemp("ensemble") / "models"
-    export(run, path, target_named("embedded", TargetOptions(layout="ensemble")), LIMITS)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +178,7 @@ def test_the_benchmark_of_engines_runs_every_model(
     with pytest.raises(RepositoryError, match="--layout ensemble"):
         next(iter(measure_engines(repository, seconds=0.0)))
     found = list(measure_engines(ensemble_repository, seconds=0.0))
-    assert {each.model for each in found} == {"encoder", "adapter", "retriever"}
+    assert {each.model for each in found} == {"encoder", "user_encoder"}
     assert {each.size for each in found} == {"smallest", "usual", "largest"}
     assert all(0 < each.p50 <= each.p99 and each.per_second > 0 for each in found)
 
@@ -279,7 +250,7 @@ def test_a_second_export_is_the_next_version_and_the_first_can_come_back(
 ) -> None:
     second = tmp_path / "models"
     shutil.copytree(repository, second)
-    export(run, second, target_named("embedded"), Limits(max_top_k=20, max_rows=16))
+    export_run(run, second, Limits(max_top_k=20, max_rows=16))
     manifest = read_manifest(second)
     assert (manifest.active, sorted(manifest.versions)) == (2, [1, 2])
     assert manifest.versions[2].details["ranking"]["relative_loss"] <= 0.001
@@ -348,7 +319,7 @@ def snapshot(directory: Path) -> dict[str, bytes]:
 class Strict(Embedded):
     """Holds FP32 engines to a bound that no reordered sum meets."""
 
-    parity = Bound(difference=1e-12)
+    parity = 1e-12
 
 
 def test_a_failed_gate_publishes_nothing(run: Path, repository: Path, tmp_path: Path) -> None:
@@ -356,7 +327,7 @@ def test_a_failed_gate_publishes_nothing(run: Path, repository: Path, tmp_path: 
     shutil.copytree(repository, served)
     before = snapshot(served)
     with pytest.raises(GateError, match=r"encoder\.VECTOR .* 1e-12 is allowed"):
-        export(run, served, Strict(), LIMITS)
+        export_run(run, served, target=Strict())
     assert snapshot(served) == before
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["models"]
 
@@ -378,31 +349,24 @@ def test_an_interrupted_export_publishes_nothing(
     for stop_at in ("export graphs", "ranking gate"):  # noqa: B007 - read by `interrupt`
         reached.clear()
         with pytest.raises(KeyboardInterrupt):
-            export(run, served, target_named("embedded"), LIMITS, progress=interrupt)
+            export_run(run, served, progress=interrupt)
         assert snapshot(served) == before
-    assert len(reached) == 5
+    assert len(reached) == 4
     assert filecmp.cmp(served / "manifest.json", repository / "manifest.json", shallow=False)
 
 
-def test_an_engine_that_ranks_worse_is_not_published(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+def test_files_that_rank_worse_are_not_published(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: ModelLayout
 ) -> None:
-    class Backwards:
-        """An engine that agrees in every logit and mixes the items up."""
+    """The engines are right, and the items mixed up."""
 
-        def __init__(self, engine: object) -> None:
-            self._engine = engine
+    def backwards(directory: Path, catalogue: ItemArrays) -> None:
+        save_catalogue(directory, dataclasses.replace(catalogue, vectors=catalogue.vectors[::-1]))
 
-        def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-            outputs: dict[str, np.ndarray] = self._engine.run(inputs)  # type: ignore[attr-defined]
-            if "INDEX" in outputs:
-                outputs["INDEX"] = outputs["INDEX"][:, ::-1]
-            return outputs
-
-    load = Embedded.load
-    monkeypatch.setattr(Embedded, "load", lambda *args: Backwards(load(*args)))
+    monkeypatch.setattr("builder.export.recommender.save_catalogue", backwards)
     with pytest.raises(GateError, match=r"NDCG@10 on .* validation users"):
-        export(run, tmp_path / "models", Embedded(TargetOptions(layout="ensemble")), LIMITS)
+        export_run(run, tmp_path / "models", options=TargetOptions(layout=layout))
     assert not (tmp_path / "models").exists()
 
 
@@ -410,7 +374,7 @@ def test_a_recommender_does_not_replace_a_classifier(run: Path, tmp_path: Path) 
     record = VersionRecord(created="", target="embedded", checkpoint="", models=("classify",))
     (tmp_path / "manifest.json").write_text(manifest_text(Manifest(1, {1: record})))
     with pytest.raises(RepositoryError, match="holds a classifier"):
-        export(run, tmp_path, target_named("embedded"), LIMITS)
+        export_run(run, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
 
 

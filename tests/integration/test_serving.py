@@ -31,8 +31,10 @@ from builder.serving import installation as installing
 from builder.serving.output import parse_line
 from builder.serving.ports import claim_ports
 from tests.integration.serving_models import (
+    ENSEMBLES,
     MAX_ROWS,
-    RETRIEVED,
+    RECOMMENDED,
+    STEPS,
     WIDTH,
     publish_contract_models,
     publish_one_model,
@@ -107,25 +109,25 @@ def until(condition: Callable[[], bool], seconds: float = 30) -> bool:
     return condition()
 
 
-# The ensembles of the contract
+# The ensembles of the contract, and the models that are asked directly
 
 
 def test_every_model_is_ready_in_the_newest_version(server: TritonServer) -> None:
     assert {(model.name, model.version, model.state) for model in server.models()} == {
-        (name, 2, "READY")
-        for name in (
-            "tokenizer", "encoder", "adapter", "retriever", "policy", "rank", "recommend", "encode",
-        )
-    }  # fmt: skip
+        (model.name, 2, "READY") for model in (*STEPS, *(each.model for each in ENSEMBLES))
+    }
 
 
-def test_rank_hands_parameters_to_every_step(client: triton.InferenceServerClient) -> None:
+def texts_only(history: list[str], candidates: list[str]) -> list[Any]:
+    """The inputs of `rank_texts`."""
+    return [texts("HISTORY_TEXT", history), texts("CANDIDATE_TEXT", candidates)]
+
+
+def test_an_ensemble_hands_parameters_to_every_step(client: triton.InferenceServerClient) -> None:
     answer = client.infer(
-        "rank",
-        [texts("HISTORY", ["a", "b"]), texts("CANDIDATE", ["x", "y", "z"])],
-        parameters={"top_k": 5},
+        "rank_texts", texts_only(["a", "b"], ["x", "y", "z"]), parameters={"top_k": 5}
     )
-    assert answer.as_numpy("SKIPPED").tolist() == [[5]]  # as the tokenizer saw it
+    assert answer.as_numpy("TRUNCATED").tolist() == [[5 * 1000 + 3]]  # as the tokenizer saw it
     assert answer.as_numpy("INTEREST").tolist() == [[5 * SCALE] * 3]  # as the encoder saw it
     assert answer.as_numpy("LOGIT").tolist() == [[5] * 3]  # as the adapter saw it
 
@@ -134,26 +136,21 @@ def test_rank_hands_parameters_to_every_step(client: triton.InferenceServerClien
 def test_a_batch_of_one_may_need_any_number_of_rows(
     client: triton.InferenceServerClient, texts_to_encode: int
 ) -> None:
-    ids = ["x"] * max(1, texts_to_encode)
-    inputs = [texts("HISTORY", []), texts("CANDIDATE", ids)]
-    if texts_to_encode:
-        inputs.append(texts("CANDIDATE_TEXT", ids))
-    answer = client.infer("rank", inputs)
+    answer = client.infer("rank_texts", texts_only([], ["x"] * texts_to_encode))
     assert answer.as_numpy("TRUNCATED").tolist() == [[max(1, texts_to_encode)]]
-    assert answer.as_numpy("INTEREST").shape == (1, len(ids))
+    assert answer.as_numpy("INTEREST").shape == (1, texts_to_encode)
 
 
 def test_more_rows_than_the_encoder_takes(client: triton.InferenceServerClient) -> None:
-    ids = ["x"] * (MAX_ROWS + 1)
     with pytest.raises(InferenceServerException, match="must be <= 16 for 'encoder'") as caught:
-        client.infer(
-            "rank", [texts("HISTORY", []), texts("CANDIDATE", ids), texts("CANDIDATE_TEXT", ids)]
-        )
+        client.infer("rank_texts", texts_only([], ["x"] * (MAX_ROWS + 1)))
     assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
 
 
 def test_empty_history_and_empty_candidates(client: triton.InferenceServerClient) -> None:
     answer = client.infer("rank", [texts("HISTORY", []), texts("CANDIDATE", [])])
+    assert answer.as_numpy("INTEREST").shape == (1, 0)
+    answer = client.infer("rank_texts", texts_only([], []))
     assert answer.as_numpy("INTEREST").shape == (1, 0)
 
 
@@ -167,7 +164,7 @@ def test_recommend_with_and_without_its_optional_inputs(
         assert answer.as_numpy("ITEM").tolist() == [[b"0", b"1"]]
         assert answer.as_numpy("LOGIT").tolist() == [[2, 2]]  # events of the history
     everything = client.infer("recommend", [texts("HISTORY", [])], parameters={"top_k": 100})
-    assert everything.as_numpy("ITEM").shape == (1, RETRIEVED)
+    assert everything.as_numpy("ITEM").shape == (1, RECOMMENDED)
 
 
 def test_encode_answers_each_row(client: triton.InferenceServerClient) -> None:
@@ -181,6 +178,7 @@ def test_an_error_of_a_step_reaches_the_caller_as_what_it_is(
 ) -> None:
     for model, inputs in (
         ("rank", [texts("HISTORY", ["a"]), texts("CANDIDATE", ["refuse"])]),
+        ("rank_texts", texts_only(["a"], ["refuse"])),
         ("encode", [texts("TEXT", ["refuse"])]),
     ):
         with pytest.raises(InferenceServerException, match="unknown candidate 'refuse'") as caught:
@@ -188,33 +186,46 @@ def test_an_error_of_a_step_reaches_the_caller_as_what_it_is(
         assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
 
 
+@pytest.mark.parametrize(
+    ("model", "first", "history", "candidates", "optional"),
+    [
+        ("rank", "rank", "HISTORY", "CANDIDATE", "CANDIDATE_TEXT"),
+        ("rank_texts", "tokenizer", "HISTORY_TEXT", "CANDIDATE_TEXT", "HISTORY_ACTION"),
+    ],
+    ids=["rank", "rank_texts"],
+)
 def test_requests_of_many_shapes_and_refused_ones_share_batches(
     client: triton.InferenceServerClient,
+    model: str,
+    first: str,
+    history: str,
+    candidates: str,
+    optional: str,
 ) -> None:
     def ask(number: int) -> bool:
-        refused, candidates = number % 4 == 0, 1 + number % 7
-        ids = ["refuse" if refused else "x"] * candidates
-        inputs = [texts("HISTORY", ["h"] * (number % 5)), texts("CANDIDATE", ids)]
+        refused, count = number % 4 == 0, 1 + number % 7
+        ids = ["refuse" if refused else "x"] * count
+        inputs = [texts(history, ["h"] * (number % 5)), texts(candidates, ids)]
         if number % 3:
-            inputs.append(texts("CANDIDATE_TEXT", ids))
+            inputs.append(texts(optional, ids))
         try:
-            answer = client.infer("rank", inputs, parameters={"top_k": number})
+            answer = client.infer(model, inputs, parameters={"top_k": number})
         except InferenceServerException as error:
             return refused and error.status() == "StatusCode.INVALID_ARGUMENT"
         return (
             not refused
-            and answer.as_numpy("INTEREST").tolist() == [[SCALE * number] * candidates]
-            and answer.as_numpy("LOGIT").tolist() == [[number] * candidates]
+            and answer.as_numpy("INTEREST").tolist() == [[SCALE * number] * count]
+            and answer.as_numpy("LOGIT").tolist() == [[number] * count]
         )
 
-    before = _executions(client)
+    before = _executions(client, first)
     with ThreadPoolExecutor(16) as pool:
         assert all(pool.map(ask, range(128)))
-    assert _executions(client) - before < 128  # some did share a batch
+    assert _executions(client, first) - before < 128  # some did share a batch
 
 
-def _executions(client: triton.InferenceServerClient) -> int:
-    statistics = client.get_inference_statistics("tokenizer", as_json=True)
+def _executions(client: triton.InferenceServerClient, model: str) -> int:
+    statistics = client.get_inference_statistics(model, as_json=True)
     return int(statistics["model_stats"][0].get("execution_count", 0))
 
 

@@ -1,10 +1,11 @@
-"""The steps inside the real server, each request of a batch standing for itself."""
+"""The models inside the real server, each request of a batch standing for itself."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +15,39 @@ import tritonclient.grpc as grpc
 from numpy.typing import NDArray
 
 from builder.serving import TritonServer
-from tests.integration.tiny_repository import BATCH, CATALOGUE, write_tiny_repository
+from tests.integration.tiny_repository import BATCH, CATALOGUE, Layout, write_tiny_repository
 
 # A batch leaves as soon as it is full, and every test fills it, so the delay is never waited for.
 DELAY_MICROSECONDS = 20_000_000
 TIMEOUT = 60
 
 
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("repository")
-    write_tiny_repository(root, delay_microseconds=DELAY_MICROSECONDS)
-    return root
-
-
-@pytest.fixture(scope="module")
-def triton(repository: Path) -> Iterator[grpc.InferenceServerClient]:
+@contextmanager
+def served(root: Path, layout: Layout) -> Iterator[grpc.InferenceServerClient]:
+    write_tiny_repository(root, layout=layout, delay_microseconds=DELAY_MICROSECONDS)
     with (
-        TritonServer(repository, grpc_port=0) as server,
+        TritonServer(root, grpc_port=0) as server,
         grpc.InferenceServerClient(server.grpc_address) as client,
     ):
         yield client
+
+
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.InferenceServerClient]:
+    with served(tmp_path_factory.mktemp("ensemble"), "ensemble") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def fused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.InferenceServerClient]:
+    with served(tmp_path_factory.mktemp("fused"), "fused") as client:
+        yield client
+
+
+@pytest.fixture(params=["ensemble", "fused"])
+def triton(request: pytest.FixtureRequest) -> grpc.InferenceServerClient:
+    """A server of either layout."""
+    return request.getfixturevalue(request.param)
 
 
 Answer = dict[str, NDArray[Any]]
@@ -79,7 +92,7 @@ RANK = {
     "CANDIDATE_TEXT": strings("", "toy story", ""),
     "PROFILE": strings(""),
 }
-HISTORY_SUM = 2 + 1 + 2  # actions buy and view, a gap of one second
+HISTORY_SUM = 2 + 1 + 2 + 1  # actions buy and view, ages of one second and none, each plus 1
 RANK_LOGIT = [[7 + HISTORY_SUM, 2 + 4 + 5 + 3 + HISTORY_SUM, 2 + HISTORY_SUM]]
 RECOMMEND = {
     "HISTORY": strings("i29", "x"),
@@ -108,10 +121,19 @@ def check_good(model: str, answer: Answer) -> None:
         assert answer["SKIPPED"].tolist() == [[1]]
 
 
-def full_batches(triton: grpc.InferenceServerClient) -> int:
-    """Count the times that the tokenizer was handed BATCH requests at once."""
-    statistics = triton.get_inference_statistics("tokenizer").model_stats[0].batch_stats
+def full_batches(triton: grpc.InferenceServerClient, model: str) -> int:
+    """Count the times that a model was handed BATCH requests at once."""
+    statistics = triton.get_inference_statistics(model).model_stats[0].batch_stats
     return sum(one.compute_infer.count for one in statistics if one.batch_size == BATCH)
+
+
+def within(seconds: float, condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def among_good_ones(
@@ -120,22 +142,19 @@ def among_good_ones(
     tensors: Mapping[str, NDArray[Any]],
     parameters: Mapping[str, object],
     *,
-    reaches_the_tokenizer: bool = True,
+    reaches_the_model: bool = True,
 ) -> Answer:
     """Send a request in one batch with good ones, whose answers must be as always."""
-    before = full_batches(triton)
+    before = full_batches(triton, model)
     good_tensors, good_parameters = GOOD[model]
-    before_it, in_all = 2, BATCH - int(reaches_the_tokenizer)
+    before_it, in_all = 2, BATCH - int(reaches_the_model)
     good = [send(triton, model, good_tensors, good_parameters) for _ in range(before_it)]
     answer = send(triton, model, {**good_tensors, **tensors}, parameters)
     good += [send(triton, model, good_tensors, good_parameters) for _ in range(before_it, in_all)]
     for each in good:
         check_good(model, each.result(TIMEOUT))
     # Triton counts a batch after its answers have left.
-    give_up = time.monotonic() + TIMEOUT
-    while full_batches(triton) == before and time.monotonic() < give_up:
-        time.sleep(0.01)
-    assert full_batches(triton) == before + 1
+    assert within(TIMEOUT, lambda: full_batches(triton, model) == before + 1)
     return answer.result(TIMEOUT)
 
 
@@ -225,7 +244,7 @@ def test_a_bad_request_is_refused_alone(
     ("tensors", "message"),
     [
         ({"HISTORY": np.ones((1, 2), np.float32)}, "data-type is 'FP32', but .* expects 'BYTES'"),
-        ({"CANDIDATE": strings("i1", "i2").T}, r"shape for input 'CANDIDATE'.*Expected \[1,-1\]"),
+        ({"CANDIDATE": strings("i1", "i2").T}, "'CANDIDATE' batch size does not match"),
     ],
     ids=["wrong dtype", "wrong shape"],
 )
@@ -233,12 +252,12 @@ def test_what_triton_itself_refuses(
     triton: grpc.InferenceServerClient, tensors: dict[str, NDArray[Any]], message: str
 ) -> None:
     with pytest.raises(grpc.InferenceServerException, match=message) as refusal:
-        among_good_ones(triton, "rank", tensors, {}, reaches_the_tokenizer=False)
+        among_good_ones(triton, "rank", tensors, {}, reaches_the_model=False)
     assert refusal.value.status() == "StatusCode.INVALID_ARGUMENT"
 
 
 def test_a_fault_of_ours_is_internal_and_alone(triton: grpc.InferenceServerClient) -> None:
-    with pytest.raises(grpc.InferenceServerException, match="encoder failed") as failure:
+    with pytest.raises(grpc.InferenceServerException, match="rank failed") as failure:
         among_good_ones(triton, "rank", {"CANDIDATE_TEXT": strings("", "toy bomb", "")}, {})
     assert failure.value.status() == "StatusCode.INTERNAL"
 
@@ -290,7 +309,8 @@ class TestDefinedResults:
         no_text = {"HISTORY_TEXT": strings("", "")}
         answer = among_good_ones(triton, "rank", no_text, {})
         assert answer["SKIPPED"].tolist() == [[1]]
-        assert answer["LOGIT"].tolist() == [[9, 16, 4]]
+        buy = 2 + 0 + 1
+        assert answer["LOGIT"].tolist() == [[7 + buy, 14 + buy, 2 + buy]]
 
     def test_seen_items_on_request(self, triton: grpc.InferenceServerClient) -> None:
         options = {"top_k": 2, "include_seen": True}
@@ -317,6 +337,19 @@ class TestEncode:
             answer.result(TIMEOUT)
         for each in check:
             check_good("rank", each.result(TIMEOUT))
+
+    def test_invalid_utf8_is_refused_among_texts(
+        self, ensemble: grpc.InferenceServerClient
+    ) -> None:
+        """Their texts share a batch of the tokenizer."""
+        before = full_batches(ensemble, "tokenizer")
+        good = [send(ensemble, "encode", {"TEXT": strings("toy")}, {}) for _ in range(BATCH - 1)]
+        bad = send(ensemble, "encode", {"TEXT": strings(b"\xff")}, {})
+        with pytest.raises(grpc.InferenceServerException, match=r"TEXT\[0\] is not UTF-8"):
+            bad.result(TIMEOUT)
+        for each in good:
+            assert each.result(TIMEOUT)["VECTOR"].tolist() == [[9]]
+        assert within(TIMEOUT, lambda: full_batches(ensemble, "tokenizer") == before + 1)
 
     def test_more_than_a_batch_is_refused(self, triton: grpc.InferenceServerClient) -> None:
         answer = send(triton, "encode", {"TEXT": strings(*"abcde").T}, {})

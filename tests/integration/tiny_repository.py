@@ -1,29 +1,38 @@
-"""A small model repository with the steps that exports serve, quick to load and easy to predict."""
+"""A small model repository with the code that exports serve, quick to load and easy to predict."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Final, Literal
 
+import numpy as np
 import onnx
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
+from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelQueuePolicy
 
+from builder.export.serving_code import install, write_json
+from builder.repository import DynamicBatching, ensemble_config, step_config, to_text
 from model_repository.core import contract
-from model_repository.core.contract import EnsembleSpec, ModelSpec, TensorSpec
-from model_repository.steps import install_step
+from model_repository.core.catalogue import Catalogue
+from model_repository.core.contract import ModelSpec
+from model_repository.core.identifiers import Identifiers
+from model_repository.core.items import Neighbourhood
+from model_repository.steps.catalogue_files import save_catalogue
 
 CATALOGUE = 30
 MAX_TOP_K = 20
 BATCH = 4
-"""Texts that one request may hold, and requests that the tokenizer takes at once."""
+"""Texts that one request may hold, and requests that a model takes at once."""
 
 LABELS = ("short", "long")
 """Of the model ``classify``."""
+
+Layout = Literal["ensemble", "fused"]
 
 VOCABULARY = {
     word: index
@@ -40,50 +49,23 @@ encoder (int32[R, L] INPUT_IDS) => (float[R, h] VECTOR)
     VECTOR = ReduceSum <keepdims = 1> (values, last)
 }}"""
 
-CATALOGUE_VALUES = f"""float[{CATALOGUE}] catalogue = {{{", ".join(map(str, range(CATALOGUE)))}}}"""
-
-STATE = """float[R, h] VECTOR, int32[one, H] HISTORY_SLOT, int32[one, H] HISTORY_ACTION_ID,
-           int32[one, H] HISTORY_GAP"""
-
-# The history adds the sum of its actions and gaps to every logit: new users get plain values.
-HISTORY = """
-    events = Add (HISTORY_ACTION_ID, HISTORY_GAP)
-    event_values = Cast <to = 1> (events)
-    history = ReduceSum <keepdims = 0> (event_values)
-"""
-
-ADAPTER = f"""<ir_version: 10, opset_import: ["": 20]>
-adapter ({STATE}, int32[one, N] CANDIDATE_SLOT) => (float[one, N] INTEREST, float[one, N] LOGIT)
-<{CATALOGUE_VALUES}, int32 zero = {{0}}, int32 last = {{{CATALOGUE - 1}}},
- int32 no_item = {{-2147483648}}, float nothing = {{0}}, int64 first = {{0}}> {{{HISTORY}
-    texts = Gather <axis = 1> (VECTOR, first)
-    table = Concat <axis = 0> (catalogue, texts)
-    known = GreaterOrEqual (CANDIDATE_SLOT, zero)
-    row = Sub (last, CANDIDATE_SLOT)
-    position = Where (known, CANDIDATE_SLOT, row)
-    missing = Equal (CANDIDATE_SLOT, no_item)
-    safe = Where (missing, zero, position)
-    value = Gather <axis = 0> (table, safe)
-    sum = Add (value, history)
-    nan = Div (nothing, nothing)
-    LOGIT = Where (missing, nan, sum)
-    INTEREST = Sigmoid (LOGIT)
-}}"""
-
-RETRIEVER = f"""<ir_version: 10, opset_import: ["": 20]>
-retriever ({STATE}, int32[one, E] EXCLUDE_SLOT)
-=> (int32[one, M] INDEX, float[one, M] INDEX_INTEREST, float[one, M] INDEX_LOGIT)
-<{CATALOGUE_VALUES}, int64[1] length = {{{MAX_TOP_K}}}, float excluded = {{-10000}},
- int64[1] row = {{0}}> {{{HISTORY}
-    values = Add (catalogue, history)
-    logits = Unsqueeze (values, row)
-    shape = Shape (EXCLUDE_SLOT)
-    updates = Expand (excluded, shape)
-    masked = ScatterElements <axis = 1> (logits, EXCLUDE_SLOT, updates)
-    INDEX_LOGIT, best = TopK <axis = 1> (masked, length)
-    INDEX = Cast <to = 6> (best)
-    INDEX_INTEREST = Sigmoid (INDEX_LOGIT)
-}}"""
+# The vector of an item is (its value, 1), the state of a user (1, sum over the history): every
+# logit is a value plus that sum. An event adds its action, and its age plus 1 where it is known,
+# so that new users get plain values, and padding counts for nothing.
+USER_ENCODER = """<ir_version: 10, opset_import: ["": 20]>
+user_encoder (float[U, H, d] EVENT, int32[U, H] EVENT_ACTION, int64[U, H] EVENT_AGE,
+              int32[U, c] EVENT_COUNT) => (float[U, d] STATE)
+<int64 next = {1}, int64[1] last = {1}> {
+    actions = Cast <to = 7> (EVENT_ACTION)
+    ages = Add (EVENT_AGE, next)
+    events = Add (actions, ages)
+    total = ReduceSum <keepdims = 1> (events, last)
+    sum = Cast <to = 1> (total)
+    nothing = Sub (sum, sum)
+    unit = Exp (nothing)
+    STATE = Concat <axis = 1> (unit, sum)
+}"""
+SIZES: Final = {"h": 1, "d": 2}
 
 CLASSIFIER = """
 import numpy as np
@@ -109,63 +91,21 @@ class TritonPythonModel:
 """
 
 
-def tensors_config(kind: str, specs: Sequence[TensorSpec], *, batched: bool, ragged: bool) -> str:
-    def one(spec: TensorSpec) -> str:
-        axes = spec.dims[1:] if batched else spec.dims
-        dims = ", ".join(str(axis) if isinstance(axis, int) else "-1" for axis in axes)
-        dtype = "STRING" if spec.dtype == "BYTES" else spec.dtype
-        flags = "optional: true " * spec.optional + "allow_ragged_batch: true " * ragged
-        return f'{{ name: "{spec.name}" data_type: TYPE_{dtype} dims: [{dims}] {flags}}}'
-
-    return f"{kind} [ {', '.join(map(one, specs))} ]\n"
-
-
-def step_config(step: ModelSpec, batch: int, delay_microseconds: int) -> str:
-    tokenizer = step is contract.TOKENIZER
-    delay = delay_microseconds if tokenizer else 0
-    # Without a longer default, Triton pays no heed to the timeout that a request brings along.
-    queue = (
-        "default_queue_policy { timeout_action: REJECT allow_timeout_override: true "
-        "default_timeout_microseconds: 3600000000 }"
+def catalogue() -> Catalogue:
+    values = np.arange(CATALOGUE, dtype=np.float32)
+    return Catalogue(
+        np.stack([values, np.ones_like(values)], 1),
+        np.zeros_like(values),
+        ids=Identifiers.of([f"i{index}" for index in range(CATALOGUE)]),
+        # Nothing may be a neighbour: a new item is what the network makes of its text.
+        neighbourhood=Neighbourhood(
+            np.zeros(1, np.float32),
+            np.array([[1, 0]], np.float32),
+            np.array([0, 1], np.float32),
+            np.zeros(0, np.int32),
+            np.zeros((0, 3), np.float32),
+        ),
     )
-    return (
-        f'name: "{step.name}"\nbackend: "python"\n'
-        f"max_batch_size: {batch if step.batched else 0}\n"
-        + tensors_config("input", step.inputs, batched=step.batched, ragged=tokenizer)
-        + tensors_config("output", step.outputs, batched=step.batched, ragged=False)
-        + f"dynamic_batching {{ max_queue_delay_microseconds: {delay} {queue} }}\n" * step.batched
-        + "instance_group [ { kind: KIND_CPU } ]\n"
-    )
-
-
-def ensemble_config(ensemble: EnsembleSpec, batch: int) -> str:
-    model = ensemble.model
-    available = {spec.name for spec in model.inputs}
-    steps = []
-    for step in ensemble.steps:
-        maps = [("input", spec.name) for spec in step.inputs if spec.name in available]
-        maps += [("output", spec.name) for spec in step.outputs if used(ensemble, step, spec)]
-        available |= {spec.name for spec in step.outputs}
-        lines = (f'{kind}_map {{ key: "{name}" value: "{name}" }}' for kind, name in maps)
-        steps.append(f'{{ model_name: "{step.name}" model_version: -1 {" ".join(lines)} }}')
-    return (
-        f'name: "{model.name}"\nplatform: "ensemble"\n'
-        f"max_batch_size: {batch if model.batched else 0}\n"
-        + tensors_config("input", model.inputs, batched=model.batched, ragged=False)
-        + tensors_config("output", model.outputs, batched=model.batched, ragged=False)
-        + f"ensemble_scheduling {{ step [ {', '.join(steps)} ] }}\n"
-    )
-
-
-def string_parameter(key: str, value: str) -> str:
-    written = f"string_value: {json.dumps(value)}"
-    return f"parameters {{ key: {json.dumps(key)} value {{ {written} }} }}\n"
-
-
-def used(ensemble: EnsembleSpec, step: ModelSpec, tensor: TensorSpec) -> bool:
-    later = ensemble.steps[ensemble.steps.index(step) + 1 :]
-    readers = [ensemble.model.outputs, *(other.inputs for other in later)]
-    return any(tensor.name == spec.name for specs in readers for spec in specs)
 
 
 def save_tokenizer(path: Path) -> None:
@@ -179,47 +119,120 @@ def save_tokenizer(path: Path) -> None:
 
 
 def write_tiny_repository(
-    root: Path, *, batch: int = BATCH, delay_microseconds: int = 0, classifier: bool = False
+    root: Path,
+    *,
+    layout: Layout = "ensemble",
+    batch: int = BATCH,
+    delay_microseconds: int = 0,
+    classifier: bool = False,
 ) -> None:
-    """Write every step and ensemble to ``root``.
+    """Write every model of a layout to ``root``.
 
-    ``delay_microseconds`` is how long the tokenizer waits for a full batch; ``classifier`` adds
-    the model ``classify``, in which the probability of label 1 grows with the text.
+    ``delay_microseconds`` is how long ``rank`` and ``recommend`` wait for a full batch, and with
+    them the tokenizer of the ensembles; ``classifier`` adds the model ``classify``, in which the
+    probability of label 1 grows with the text.
     """
-    settings: dict[str, dict[str, object]] = {
-        "tokenizer": {
-            "max_rows": batch,
-            "length_buckets": [8, 16],
+    tiny = _Tiny(root, batch, delay_microseconds)
+    if layout == "fused":
+        tiny.write_fused()
+    else:
+        tiny.write_ensembles()
+    if classifier:
+        tiny.write_classifier()
+
+
+class _Tiny:
+    def __init__(self, root: Path, batch: int, delay_microseconds: int) -> None:
+        self._root = root
+        self._batch = batch
+        self._delay = delay_microseconds
+
+    def write_ensembles(self) -> None:
+        texts = {"lengths": [8, 16], "pad_id": 0}
+        for spec in (contract.RANK, contract.RECOMMEND, contract.ADAPTER):
+            directory = self._python(spec, ragged=True)
+            self._write_user_model(directory, {"lengths": [8, 50], "texts": texts})
+            save_tokenizer(directory / "tokenizer.json")
+        tokenizer = self._python(contract.TOKENIZER, ragged=True)
+        settings = {"max_rows": self._batch, "length_buckets": [8, 16], "pad_id": 0}
+        write_json(tokenizer / "settings.json", settings)
+        save_tokenizer(tokenizer / "tokenizer.json")
+        for spec, graph in ((contract.ENCODER, ENCODER), (contract.USER_ENCODER, USER_ENCODER)):
+            directory = self._python(spec)
+            write_json(directory / "settings.json", {"threads": 1})
+            onnx.save(onnx.parser.parse_model(graph), directory / "model.onnx")
+        for ensemble in (contract.ENCODE_STEPS, contract.RANK_TEXTS_STEPS):
+            most = self._batch if ensemble.model.batched else 0
+            self._configure(ensemble_config(ensemble, version=1, sizes=SIZES, max_batch_size=most))
+
+    def write_fused(self) -> None:
+        for spec in (contract.RANK, contract.RECOMMEND):
+            directory = self._python(spec, ragged=True)
+            self._write_user_model(directory, {})
+            onnx.save(onnx.parser.parse_model(USER_ENCODER), directory / "user_encoder.onnx")
+        encode = self._python(contract.ENCODE)
+        settings = {
+            "engine": "onnxruntime",
+            "precision": "fp32",
+            "threads": 1,
+            "lone_threads": 1,
+            "packed": False,
             "pad_id": 0,
+            "max_length": 16,
+            "cached_texts": 100,
+        }
+        write_json(encode / "settings.json", settings)
+        save_tokenizer(encode / "tokenizer.json")
+        onnx.save(onnx.parser.parse_model(ENCODER), encode / "model.onnx")
+
+    def write_classifier(self) -> None:
+        parameters = {contract.LABELS: json.dumps(LABELS), contract.ACTIVATION: "softmax"}
+        directory = self._python(contract.CLASSIFY, ragged=True, parameters=parameters)
+        (directory / "model.py").write_text(CLASSIFIER)
+
+    def _write_user_model(self, directory: Path, settings: dict[str, Any]) -> None:
+        reader = {
+            "max_rows": self._batch,
             "max_history": 50,
             "actions": ["view", "buy"],
             "max_top_k": MAX_TOP_K,
-        },
-        "policy": {"max_top_k": MAX_TOP_K},
-    }
-    for step in contract.STEPS:
-        version = root / step.name / "1"
-        install_step(step.name, version)
-        config = step_config(step, batch, delay_microseconds)
-        (root / step.name / "config.pbtxt").write_text(config)
-        (version / "settings.json").write_text(json.dumps(settings.get(step.name, {"threads": 1})))
-    for name, graph in (("encoder", ENCODER), ("adapter", ADAPTER), ("retriever", RETRIEVER)):
-        onnx.save(onnx.parser.parse_model(graph), root / name / "1" / "model.onnx")
-    save_tokenizer(root / "tokenizer" / "1" / "tokenizer.json")
-    for name in ("tokenizer", "policy"):
-        items = json.dumps([f"i{index}" for index in range(CATALOGUE)])
-        (root / name / "1" / "items.json").write_text(items)
-    for ensemble in contract.ENSEMBLES:
-        (root / ensemble.model.name / "1").mkdir(parents=True)
-        (root / ensemble.model.name / "config.pbtxt").write_text(ensemble_config(ensemble, batch))
-    if classifier:
-        (root / "classify" / "1").mkdir(parents=True)
-        (root / "classify" / "1" / "model.py").write_text(CLASSIFIER)
-        (root / "classify" / "config.pbtxt").write_text(
-            f'name: "classify"\nbackend: "python"\nmax_batch_size: {batch}\n'
-            + tensors_config("input", contract.CLASSIFY.inputs, batched=True, ragged=True)
-            + tensors_config("output", contract.CLASSIFY.outputs, batched=True, ragged=False)
-            + "instance_group [ { kind: KIND_CPU } ]\n"
-            + string_parameter(contract.LABELS, json.dumps(LABELS))
-            + string_parameter(contract.ACTIVATION, "softmax")
+        }
+        write_json(directory / "settings.json", {"reader": reader, **settings})
+        save_catalogue(directory, catalogue())
+
+    def _python(
+        self,
+        spec: ModelSpec,
+        *,
+        ragged: bool = False,
+        parameters: dict[str, str] | None = None,
+    ) -> Path:
+        """Configure a Python model and return the directory of its version, with the code."""
+        config = step_config(
+            spec,
+            backend="python",
+            version=1,
+            sizes=SIZES,
+            max_batch_size=self._batch if spec.batched else 0,
+            batching=DynamicBatching(self._delay_of(spec), ragged=ragged) if spec.batched else None,
+            parameters=parameters,
         )
+        if spec.batched:
+            queue = config.dynamic_batching.default_queue_policy
+            # Without a longer default, Triton pays no heed to the timeout that a request brings.
+            queue.timeout_action = ModelQueuePolicy.REJECT
+            queue.allow_timeout_override = True
+            queue.default_timeout_microseconds = 3_600_000_000
+        directory = self._configure(config)
+        install(directory, ["tokenizers", "onnxruntime"])
+        return directory
+
+    def _delay_of(self, spec: ModelSpec) -> int:
+        # What asks a model from within would wait there as well.
+        return self._delay if spec in (contract.RANK, contract.RECOMMEND, contract.TOKENIZER) else 0
+
+    def _configure(self, config: ModelConfig) -> Path:
+        directory = self._root / config.name / "1"
+        directory.mkdir(parents=True)
+        (directory.parent / "config.pbtxt").write_text(to_text(config))
+        return directory

@@ -1,0 +1,56 @@
+"""A small training run and what it is exported to; made once, and not to be changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from builder.export.targets import TargetOptions
+from builder.export.targets.options import ModelLayout
+from builder.model.checkpoint import load_checkpoint
+from builder.model.recommender import Recommender
+from builder.training.run import train
+from tests.integration.small_run import export_run, reduce_movielens, small_config
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory, movielens: Path, minilm: Path) -> Path:
+    root = tmp_path_factory.mktemp("run")
+    data = reduce_movielens(movielens, root / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        # One epoch may not be enough to be better; the fine-tuned one is what is served here.
+        patch.setattr("builder.training.learning.better", lambda _, tuned: tuned)
+        train(small_config(data, minilm), root / "checkpoint")
+    return root / "checkpoint"
+
+
+@pytest.fixture(scope="session")
+def model(run: Path) -> Recommender:
+    return load_checkpoint(run)
+
+
+@pytest.fixture(scope="session")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[ModelLayout], Path]:
+    """Where the run lies as a repository of either layout, exported when it is first asked for."""
+
+    @cache
+    def export(layout: ModelLayout) -> Path:
+        path = tmp_path_factory.mktemp(layout) / "models"
+        export_run(run, path, options=TargetOptions(layout=layout))
+        return path
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def repository(exported: Callable[[ModelLayout], Path]) -> Path:
+    return exported("fused")
+
+
+@pytest.fixture(scope="session")
+def ensemble_repository(exported: Callable[[ModelLayout], Path]) -> Path:
+    """The same checkpoint, each network a model of its own."""
+    return exported("ensemble")
