@@ -13,7 +13,9 @@ import pytest
 
 from builder.data import Holdout
 from builder.data.request_time import Clock
-from builder.export.pipeline import Limits, export
+from builder.export.layout import Limits
+from builder.export.pipeline import publish
+from builder.export.recommender import recommender as recommender_of
 from builder.export.targets import TargetOptions
 from builder.export.targets.embedded import Embedded
 from builder.model.checkpoint import save_checkpoint
@@ -30,6 +32,7 @@ BATCH = 4
 DELAY_MICROSECONDS = 20_000_000
 """Longer than any test waits: a batch leaves when it is full."""
 HISTORY = ["i1", "i2"]
+LIMITS = Limits(max_top_k=ITEMS, max_users=BATCH)
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +56,8 @@ def server(
     request: pytest.FixtureRequest, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TritonServer]:
     repository = tmp_path_factory.mktemp(request.param) / "models"
-    options = TargetOptions(layout=request.param)
-    export(checkpoint, repository, Embedded(options), Limits(max_top_k=ITEMS, max_users=BATCH))
+    target = Embedded(TargetOptions(layout=request.param))
+    publish(recommender_of(checkpoint, target, LIMITS), repository, target)
     with TritonServer(repository, grpc_port=0) as running:
         yield running
 
@@ -110,7 +113,8 @@ def test_what_the_model_does_not_know_is_refused_by_name(client: RecommenderClie
 def test_a_bad_profile_harms_no_other_request_of_its_batch(
     checkpoint: Path, model: Recommender, tmp_path: Path
 ) -> None:
-    export(checkpoint, tmp_path / "models", Embedded(), Limits(max_top_k=ITEMS, max_users=BATCH))
+    target = Embedded()
+    publish(recommender_of(checkpoint, target, LIMITS), tmp_path / "models", target)
     config = tmp_path / "models/recommend/config.pbtxt"
     text = config.read_text()
     assert "dynamic_batching {" in text

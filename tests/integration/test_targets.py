@@ -19,19 +19,17 @@ from builder.data import DataConfig, read
 from builder.errors import ExportError, GateError
 from builder.export.graphs import EncoderGraph
 from builder.export.half import convert_to_half
+from builder.export.layout import Limits
 from builder.export.onnx import export_onnx
-from builder.export.parity import Bound
-from builder.export.pipeline import Limits, check_named, export, target_named
-from builder.export.proof import REPORT, prove
+from builder.export.pipeline import REPORT, check_named, prove, publish, target_named
+from builder.export.recommender import recommender
 from builder.export.targets import TargetOptions
 from builder.export.targets.tensorrt import GRAPH, TensorRTRTX
 from builder.model.text_encoder import TextEncoder
 from builder.repository import from_text, read_manifest
-from builder.training.run import train
 from model_repository.core.contract import ENCODER
 from model_repository.engines.onnx import OnnxEngine
 from model_repository.engines.tokenizer import TextTokenizer
-from tests.integration.small_run import reduce_movielens, small_config
 
 Array = NDArray[np.float32]
 LIMITS = Limits(max_top_k=50, max_rows=16)
@@ -133,14 +131,6 @@ def test_no_value_inside_comes_near_the_end_of_fp16(
     assert 0 < peak < LARGEST / 16
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, movielens: Path, minilm: Path) -> Path:
-    root = tmp_path_factory.mktemp("run")
-    data = reduce_movielens(movielens, root / "data")
-    train(small_config(data, minilm), root / "checkpoint")
-    return root / "checkpoint"
-
-
 def test_tensorrt_rtx_proves_the_graphs_and_publishes_nothing(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
     where, repository = tmp_path / "proof", tmp_path / "models"
@@ -150,31 +140,34 @@ def test_tensorrt_rtx_proves_the_graphs_and_publishes_nothing(run: Path, tmp_pat
          "--repository", str(repository), "--max-rows", "16", "--max-top-k", "50"],
     )  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert "Built 3 FP16 engines with tensorrt-rtx" in done.stdout
+    assert "Built 2 FP16 engines with tensorrt-rtx" in done.stdout
     assert "This is a proof and no repository" in done.stdout
     assert "nothing was published" in done.stdout
     assert not repository.exists()
     report = json.loads((where / REPORT).read_text())
     assert (report["published"], report["executed"]) == (False, False)
-    for name in ("encoder", "adapter", "retriever"):
+    for name in ("encoder", "user_encoder"):
         assert (where / name / "model.engine").stat().st_size == report["graphs"][name]["bytes"]
         assert (where / name / GRAPH).is_file()
     assert report["fp16_graphs_in_onnxruntime"]["ranking"]["relative_loss"] <= 0.005
 
     # Again is fine; over something else is not.
     (where / REPORT).unlink()
+    check = check_named("tensorrt-rtx")
+    exportable = recommender(run, check, LIMITS)
     with pytest.raises(ExportError, match="files that no check has made"):
-        prove(run, where, check_named("tensorrt-rtx"), LIMITS)
+        prove(exportable, where, check)
 
 
 def test_a_graph_that_loses_too_much_in_fp16_fails_the_proof(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
 
     class Strict(TensorRTRTX):
-        parity = Bound(1e-9)
+        parity = 1e-9
 
+    exportable = recommender(run, Strict(), LIMITS)
     with pytest.raises(GateError, match=r"encoder\.VECTOR .* 1e-09 is allowed"):
-        prove(run, tmp_path / "proof", Strict(), LIMITS)
+        prove(exportable, tmp_path / "proof", Strict())
     assert json.loads((tmp_path / "proof" / REPORT).read_text()) == {"finished": False}
 
 
@@ -183,16 +176,12 @@ def test_onnxruntime_publishes_what_it_has_held_against_the_gates(
     run: Path, tmp_path: Path, device: str, precision: str
 ) -> None:
     options = TargetOptions(device=device)  # type: ignore[arg-type]
-    export(run, tmp_path / "models", target_named("onnxruntime", options), LIMITS)
+    target = target_named("onnxruntime", options)
+    publish(recommender(run, target, LIMITS), tmp_path / "models", target)
     record = read_manifest(tmp_path / "models").versions[1]
     assert record.details["engine"]["precision"] == precision
-    assert record.details["layout"]["min_slots"] == 1
-    for name in ("encoder", "adapter", "retriever"):
+    for name in ("encoder", "user_encoder"):
         file = tmp_path / "models" / name / "1" / "model.onnx"
         assert record.details["engine"]["graphs"][name]["bytes"] == file.stat().st_size
         text = (tmp_path / "models" / name / "config.pbtxt").read_text()
         assert from_text(text, name).backend == "onnxruntime"
-    settings = json.loads((tmp_path / "models/tokenizer/1/settings.json").read_text())
-    assert (settings["min_slots"], settings["max_candidates"]) == (1, 10_000)
-    told = from_text((tmp_path / "models/rank/config.pbtxt").read_text(), "rank").parameters
-    assert told["max_candidates"].string_value == "10000"

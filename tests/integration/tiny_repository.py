@@ -232,7 +232,7 @@ class _Tiny:
         return self._delay if spec in (contract.RANK, contract.RECOMMEND, contract.TOKENIZER) else 0
 
     def _configure(self, config: ModelConfig) -> Path:
-        directory = self._root / config.name / "1"
+        directory: Path = self._root / config.name / "1"
         directory.mkdir(parents=True)
         (directory.parent / "config.pbtxt").write_text(to_text(config))
         return directory
