@@ -201,29 +201,33 @@ def test_all_is_what_is_there():
 def test_importing_pulls_in_neither_torch_nor_the_rest_of_us():
     script = """
 import sys, client
-heavy = {"torch", "transformers", "onnxruntime", "pandas", "builder", "model_repository"}
+heavy = {"torch", "transformers", "onnxruntime", "tokenizers", "pandas", "builder"}
 print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
+print(sorted(name for name in sys.modules if name.startswith("model_repository")))
 """
     root = Path(package.__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "[]"
+    contract = ["model_repository", "model_repository.core", "model_repository.core.contract"]
+    assert done.stdout.splitlines() == ["[]", str(contract)]
 
 
-def test_the_package_imports_itself_numpy_and_grpc_only():
+def test_the_package_imports_itself_the_contract_numpy_and_grpc_only():
     allowed = {"client", "numpy", "grpc", "google", "tritonclient"} | sys.stdlib_module_names
     for path in Path(package.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = (
                 [alias.name for alias in node.names]
                 if isinstance(node, ast.Import)
-                else [node.module or ""]
+                else [f"{node.module or ''}.{alias.name}" for alias in node.names]
                 if isinstance(node, ast.ImportFrom)
                 else []
             )
             extra = {"opentelemetry"} if path.name == "otel.py" else set()
-            assert {name.partition(".")[0] for name in names} <= allowed | extra, path
+            contract = re.compile(r"model_repository\.core\.contract\b")
+            others = [name for name in names if not contract.match(name)]
+            assert {name.partition(".")[0] for name in others} <= allowed | extra, path
 
 
 def test_tritonclient_is_known_to_the_modules_of_its_messages():
@@ -266,6 +270,19 @@ def test_both_clients_take_the_same_arguments(method):
     assert str(asyncio.return_annotation).replace("AsyncIterator", "Iterator") == str(
         blocking.return_annotation
     )
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "close"])
+def test_a_method_is_documented_and_returns_what_its_signature_says(method):
+    blocking, awaited = getattr(RecommenderClient, method), getattr(AsyncRecommenderClient, method)
+    assert blocking.__name__ == awaited.__name__ == method
+    assert blocking.__doc__ == awaited.__doc__ != ""
+    for each in (blocking, awaited):
+        shown = str(inspect.signature(each))
+        assert shown.startswith(("(self, ", "(self) "))
+        assert "Plan" not in shown
+        assert "Many" not in shown
+    assert inspect.iscoroutinefunction(awaited) is not method.endswith("_many")
 
 
 def test_it_is_typed():

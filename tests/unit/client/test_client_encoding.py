@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
 from client._bytes import decode_strings, encode_bytes, encode_ids, encode_strings
-from model_repository.core.contract import TensorSpec
 from client._decoding import decode_response, response_parameters
 from client._encoding import Tensor, encode_addition, encode_request
+from model_repository.core.contract import TensorSpec
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 IDS = TEXT.filter(bool)
