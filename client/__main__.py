@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from client import (
     Unsupported,
 )
 from client._targets import DEFAULT_TARGET
+from model_repository.core.contract import OPTIONS, OptionSpec
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,9 +54,8 @@ def _parser() -> argparse.ArgumentParser:
 
     recommend = commands.add_parser("recommend", parents=[common], help="find the best items")
     _add_history(recommend)
-    recommend.add_argument("--top-k", type=int, default=10)
     recommend.add_argument("--exclude", type=_ids, default=[], metavar="ID,ID")
-    recommend.add_argument("--include-seen", action="store_true")
+    _add_options(recommend, RecommenderClient.recommend)
     recommend.set_defaults(run=_recommend)
 
     rank = commands.add_parser("rank", parents=[common], help="score items for a user")
@@ -64,7 +65,11 @@ def _parser() -> argparse.ArgumentParser:
         "--new", action="append", type=_new, default=[], metavar="ID=TEXT",
         help="a candidate that the catalogue does not know; may be repeated",
     )  # fmt: skip
-    rank.add_argument("--skip-unknown", action="store_true", help="score unknown candidates NaN")
+    _add_options(rank, RecommenderClient.rank)
+    rank.add_argument(
+        "--skip-unknown", dest="on_unknown", action="store_const", const="skip",
+        help="the same as --on-unknown skip",
+    )  # fmt: skip
     rank.set_defaults(run=_rank)
 
     classify = commands.add_parser("classify", parents=[common], help="label texts")
@@ -84,6 +89,30 @@ def _add_history(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile", type=_profile, metavar="NAME=VALUE,NAME=VALUE", help="such as age=24,gender=F"
     )
+
+
+def _options_of(method: Callable[..., object]) -> list[OptionSpec]:
+    """Return the declared options of a request that a method of the client takes."""
+    taken = inspect.signature(method).parameters
+    return [option for option in OPTIONS if option.name in taken]
+
+
+def _add_options(parser: argparse.ArgumentParser, method: Callable[..., object]) -> None:
+    for option in _options_of(method):
+        flag = f"--{option.name.replace('_', '-')}"
+        told: dict[str, Any] = {
+            "default": option.default,
+            "help": f"{option.meaning} (default %(default)s)",
+        }
+        if isinstance(option.default, bool):
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, **told)
+        else:
+            kind = type(option.default)
+            parser.add_argument(flag, type=kind, choices=option.choices or None, **told)
+
+
+def _chosen(options: argparse.Namespace, method: Callable[..., object]) -> dict[str, Any]:
+    return {option.name: getattr(options, option.name) for option in _options_of(method)}
 
 
 def _ids(text: str) -> list[str]:
@@ -118,10 +147,9 @@ def _connect(options: argparse.Namespace) -> RecommenderClient:
 def _recommend(client: RecommenderClient, options: argparse.Namespace) -> tuple[Any, str]:
     found = client.recommend(
         options.history,
-        top_k=options.top_k,
         exclude=options.exclude,
-        include_seen=options.include_seen,
         profile=options.profile,
+        **_chosen(options, RecommenderClient.recommend),
     )
     return _show(list(found), found.skipped)
 
@@ -130,8 +158,8 @@ def _rank(client: RecommenderClient, options: argparse.Namespace) -> tuple[Any, 
     ranking = client.rank(
         options.history,
         [*options.candidates, *options.new],
-        on_unknown="skip" if options.skip_unknown else "error",
         profile=options.profile,
+        **_chosen(options, RecommenderClient.rank),
     )
     return _show(ranking.sorted(), ranking.skipped)
 

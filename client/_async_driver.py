@@ -3,57 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 import grpc
 from grpc import StatusCode
 
-from client._connections import Connection, Connections
-from client._core import Ask, Attempt, Outcome, Pause, Plan, Start, Wait
+from client._core import Ask, Attempt, Await, Command, Outcome, Pause, Plan, Start, Together, Wait
+from client._driver import Driver
 from client.errors import RecommenderError
 
 _Result = TypeVar("_Result")
-_Connection = Connection[Any]
+_Started = dict[asyncio.Task[Outcome], None]
 
 
-class AsyncDriver:
-    """Runs plans; ``closed`` makes the error of a client that was closed, None while it is open.
-
-    Cancelling the task that runs a plan cancels what is under way, on the server too.
-    """
-
-    def __init__(
-        self, connections: Connections[Any], closed: Callable[[], RecommenderError | None]
-    ) -> None:
-        self._connections = connections
-        self._closed = closed
+class AsyncDriver(Driver):
+    """Runs plans. To cancel the task that runs one cancels what is under way, on the server too."""
 
     async def run(self, plan: Plan[_Result]) -> _Result:
         """Run ``plan`` to its result."""
-        started: dict[asyncio.Task[Outcome], None] = {}
+        started: _Started = {}
         try:
             command = next(plan)
             while True:
-                outcome: Outcome | None = None
                 if type(command) is Ask:
-                    outcome = await self._ask(command.attempt)
-                elif type(command) is Pause:
-                    await asyncio.sleep(command.seconds)
-                elif type(command) is Start:
-                    started[asyncio.ensure_future(self._ask(command.attempt))] = None
+                    answer: Any = await self._ask(command.attempt)
                 else:
-                    done, _ = await asyncio.wait(
-                        started,
-                        timeout=cast("Wait", command).seconds,
-                        return_when=asyncio.FIRST_COMPLETED,
-                    )
-                    for task in started:  # the one started first, of several
-                        if task in done:
-                            del started[task]
-                            outcome = task.result()
-                            break
-                command = plan.send(outcome)
+                    answer = await self._carry_out(command, started)
+                command = plan.send(answer)
         except StopIteration as finished:
             return cast("_Result", finished.value)
         finally:
@@ -61,40 +39,62 @@ class AsyncDriver:
                 task.cancel()
             plan.close()
 
+    async def _carry_out(self, command: Command, started: _Started) -> Any:
+        match command:
+            case Pause(seconds):
+                await asyncio.sleep(seconds)
+            case Start(attempt):
+                started[asyncio.ensure_future(self._ask(attempt))] = None
+            case Together(plans):
+                return await self._together(plans)
+            case Await(future, seconds):
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(asyncio.wrap_future(future), seconds)
+            case Wait(seconds):
+                return await self._first_done(started, seconds)
+        return None
+
+    async def _first_done(self, started: _Started, seconds: float | None) -> Outcome | None:
+        done, _ = await asyncio.wait(started, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in started:  # the one started first, of several
+            if task in done:
+                del started[task]
+                return task.result()
+        return None
+
+    async def _together(self, plans: Sequence[Plan[_Result]]) -> list[_Result] | RecommenderError:
+        places = asyncio.Semaphore(self.max_parallel)
+
+        async def run(plan: Plan[_Result]) -> _Result:
+            async with places:
+                return await self.run(plan)
+
+        tasks = [asyncio.ensure_future(run(plan)) for plan in plans]
+        try:
+            return await asyncio.gather(*tasks)
+        except RecommenderError as error:
+            return error
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
     async def _ask(self, attempt: Attempt) -> Outcome:
-        closed = self._closed()
-        if closed is not None:
-            raise closed
-        connection = self._connections.lease(attempt.endpoint)
+        connection = self.lease(attempt)
         try:
             answer = await connection.method(attempt.procedure)(
                 attempt.body, timeout=attempt.timeout, metadata=attempt.metadata
             )
         except grpc.aio.AioRpcError as error:
-            return self._failure(attempt, error)
+            return self.failure(attempt, error, error)
         except (asyncio.CancelledError, grpc.aio.UsageError) as error:
-            closed = self._closed()
             # A channel that is closed cancels its calls, and what waits for them.
-            if closed is not None and not _is_cancelling():
-                raise closed from error
+            if not _is_cancelling():
+                self.check_open(error)
             raise
         finally:
-            self._connections.release(connection)
+            self.connections.release(connection)
         return Outcome(attempt, StatusCode.OK, answer)
-
-    def _failure(self, attempt: Attempt, error: grpc.aio.AioRpcError) -> Outcome:
-        code = error.code()
-        if code is StatusCode.CANCELLED:
-            closed = self._closed()
-            if closed is not None:
-                raise closed from error
-        return Outcome(
-            attempt,
-            code,
-            details=error.details() or "",
-            trailing=tuple(cast("Any", error.trailing_metadata()) or ()),
-            cause=error,
-        )
 
 
 def _is_cancelling() -> bool:

@@ -15,7 +15,8 @@ from client import _inputs
 from client._configuration import FEW_CANDIDATES, Limits
 from client._core import Job
 from client._decoding import InferResponse
-from client._inputs import HistoryColumns, ItemColumns, OnUnknown
+from client._encoding import Parameter
+from client._inputs import HistoryColumns, ItemColumns
 from client._requests import (
     StableInputs,
     classify_message,
@@ -69,18 +70,17 @@ class Call(Generic[_Result]):
 def rank_call(
     history: Iterable[str | Item | Event],
     candidates: Iterable[str | Item],
-    on_unknown: OnUnknown,
     profile: Profile | None,
+    options: Mapping[str, Parameter],
     stable: StableInputs,
 ) -> Call[Ranking]:
     items = _inputs.read_items(candidates, "candidates")
     past = _inputs.read_history(history)
-    option = _inputs.read_on_unknown(on_unknown)
     user = user_tensors(past, _inputs.read_profile(profile), stable)
     known_of_user = set(filter(None, past.items.texts or ()))
 
     def part(start: int, columns: ItemColumns) -> Part[Ranking]:
-        message = rank_message(user, columns, option, stable)
+        message = rank_message(user, columns, options, stable)
         parse = partial(parse_rank_response, candidates=columns.ids)
         return Job(
             message, parse, partial(_locate, partial(_rank_columns, past, profile, items), start)
@@ -102,28 +102,20 @@ def rank_call(
 
 def recommend_call(
     history: Iterable[str | Item | Event],
-    top_k: int,
     exclude: Iterable[str | Item],
     profile: Profile | None,
+    options: Mapping[str, Parameter],
     stable: StableInputs,
-    *,
-    include_seen: bool,
 ) -> Call[Recommendations]:
-    count = _inputs.read_top_k(top_k)
     past = _inputs.read_history(history)
     left_out = _inputs.read_items(exclude, "exclude")
-    message = recommend_message(
-        user_tensors(past, _inputs.read_profile(profile), stable),
-        count,
-        left_out,
-        stable,
-        include_seen=_inputs.read_flag(include_seen, "include_seen"),
-    )
+    user = user_tensors(past, _inputs.read_profile(profile), stable)
+    message = recommend_message(user, left_out, options, stable)
 
     def columns() -> _Columns:
         return {**_user_columns(past, profile), "EXCLUDE": ("exclude[{}]", left_out.ids)}
 
-    parse = partial(parse_recommend_response, top_k=count)
+    parse = partial(parse_recommend_response, top_k=int(options[contract.TOP_K.name]))
     return _single(Job(message, parse, partial(_locate, columns, 0)))
 
 

@@ -28,24 +28,21 @@ _OPTIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ChannelFactory:
-    """Opens channels, which connect when they are first used."""
+    """Opens channels, which connect when they are first used.
 
+    ``library`` is ``grpc``, or ``grpc.aio`` for channels bound to the running event loop.
+    """
+
+    library: Any
     connection: Connection
     tls: Tls | None
 
-    def open(self, address: str, authority: str | None) -> grpc.Channel:
-        """Open a channel for blocking calls; InvalidInput names a TLS file that is unreadable."""
+    def open(self, address: str, authority: str | None) -> Any:
+        """Open a channel; InvalidInput names a TLS file that is unreadable."""
         options = self._options(authority)
         if self.tls is None:
-            return grpc.insecure_channel(address, options=options)
-        return grpc.secure_channel(address, _credentials(self.tls), options=options)
-
-    def open_async(self, address: str, authority: str | None) -> Any:
-        """Open a channel of ``grpc.aio``, bound to the running event loop."""
-        options = self._options(authority)
-        if self.tls is None:
-            return grpc.aio.insecure_channel(address, options=options)
-        return grpc.aio.secure_channel(address, _credentials(self.tls), options=options)
+            return self.library.insecure_channel(address, options=options)
+        return self.library.secure_channel(address, _credentials(self.tls), options=options)
 
     def version(self) -> object:
         """Return something that changes when a TLS file does."""

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
-from client._balancing import Endpoint
+from client._balancing import Balancer, Endpoint
 from client._channel import ChannelFactory
 from client._protocol import Procedure
-
-Channel = TypeVar("Channel", bound=Any)
 
 _CHECK_FILES_EVERY: Final = 1.0  # seconds
 
 
 @dataclass(slots=True, eq=False)
-class Connection(Generic[Channel]):
+class Connection:
     """A channel and its procedures, each bound once: binding costs more than many a call."""
 
-    channel: Channel
+    channel: Any
     generation: int
     version: object
     expires: float
@@ -36,15 +34,17 @@ class Connection(Generic[Channel]):
         return method
 
 
-class Connections(Generic[Channel]):
+class Connections:
     """Lends the connection to a server; a retired one is closed when its last call has ended.
 
     Parameters
     ----------
     factory
-        Says which version of the TLS files is in use.
-    open_channel, close_channel
-        Of the channels held, blocking or asyncio's.
+        Opens channels, and says which version of the TLS files is in use.
+    balancer
+        Knows the servers; connections to those that are gone are retired.
+    close_channel
+        Blocking or asyncio's.
     clock
         Seconds.
     """
@@ -52,16 +52,17 @@ class Connections(Generic[Channel]):
     def __init__(
         self,
         factory: ChannelFactory,
-        open_channel: Callable[[str, str | None], Channel],
-        close_channel: Callable[[Channel], None],
+        balancer: Balancer,
+        close_channel: Callable[[Any], None],
         clock: Callable[[], float],
     ) -> None:
         self._factory = factory
-        self._open = open_channel
+        self._balancer = balancer
+        self._servers: Sequence[Endpoint] = ()
         self._close = close_channel
         self._clock = clock
-        self._held: dict[Endpoint, Connection[Channel]] = {}
-        self._retired: set[Connection[Channel]] = set()
+        self._held: dict[Endpoint, Connection] = {}
+        self._retired: set[Connection] = set()
         self._version: object = factory.version()
         self._check_files_at = clock() + _CHECK_FILES_EVERY
         self._lock = threading.Lock()
@@ -70,10 +71,14 @@ class Connections(Generic[Channel]):
     def __bool__(self) -> bool:
         return bool(self._held or self._retired)
 
-    def lease(self, endpoint: Endpoint) -> Connection[Channel]:
+    def lease(self, endpoint: Endpoint) -> Connection:
         """Return a connection to use; InvalidInput where its TLS files cannot be read."""
         with self._lock:
             now = self._clock()
+            if self._servers is not self._balancer.endpoints:
+                self._servers = self._balancer.endpoints
+                for gone in self._held.keys() - set(self._servers):
+                    self._retire(self._held.pop(gone))
             if self._factory.tls is not None and now >= self._check_files_at:
                 self._check_files_at = now + _CHECK_FILES_EVERY
                 # None: the files cannot be read just now.
@@ -92,20 +97,14 @@ class Connections(Generic[Channel]):
             held.leases += 1
             return held
 
-    def release(self, connection: Connection[Channel]) -> None:
+    def release(self, connection: Connection) -> None:
         with self._lock:
             connection.leases -= 1
             if connection.retired and not connection.leases:
                 self._retired.discard(connection)
                 self._close(connection.channel)
 
-    def keep(self, endpoints: Collection[Endpoint]) -> None:
-        """Retire the connections to all other servers."""
-        with self._lock:
-            for endpoint in self._held.keys() - set(endpoints):
-                self._retire(self._held.pop(endpoint))
-
-    def drain(self) -> list[Channel]:
+    def drain(self) -> list[Any]:
         """Forget every connection, and return the channels for the caller to close."""
         with self._lock:
             channels = [each.channel for each in (*self._held.values(), *self._retired)]
@@ -113,17 +112,17 @@ class Connections(Generic[Channel]):
             self._retired.clear()
             return channels
 
-    def _connect(self, endpoint: Endpoint, now: float) -> Connection[Channel]:
+    def _connect(self, endpoint: Endpoint, now: float) -> Connection:
         age = self._factory.connection.max_age
         return Connection(
-            channel=self._open(endpoint.address, endpoint.authority),
+            channel=self._factory.open(endpoint.address, endpoint.authority),
             generation=endpoint.generation,
             version=self._version,
             # Spread out, so that the clients of a fleet do not all reconnect at once.
             expires=float("inf") if age is None else now + age * self._rng.uniform(0.9, 1.1),
         )
 
-    def _retire(self, connection: Connection[Channel]) -> None:
+    def _retire(self, connection: Connection) -> None:
         connection.retired = True
         if connection.leases:
             self._retired.add(connection)

@@ -1,7 +1,13 @@
 """One request from its first attempt to its answer: retries, hedges, servers. No I/O.
 
-:func:`exchange` is a generator. It yields what is to be done, a :data:`Command`, and is sent what
-came of it. A shell that carries out four commands, blocking or not, has everything else from here.
+A plan is a generator. It yields what is to be done, a :data:`Command`, and is sent what came of
+it. A shell that carries out six commands, blocking or not, has everything else from here.
+
+gRPC has retries and round robin of its own; they are not used. gRPC repeats the bytes of the first
+attempt, but the time left, which Triton reads in the request, changes with each attempt. A retry of
+gRPC's does not avoid the server that failed. Its budget counts answers, not calls. It balances over
+the addresses of one name only. Its C core, which Python uses, has no hedging and no least
+outstanding.
 """
 
 from __future__ import annotations
@@ -11,9 +17,10 @@ import logging
 import random
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 from grpc import StatusCode
 
@@ -91,8 +98,36 @@ class Pause:
     seconds: float
 
 
-Command = Ask | Start | Wait | Pause
-Plan = Generator[Command, Outcome | None, _Result]
+@dataclass(slots=True)
+class Await:
+    """Wait for what another thread does, ``seconds`` at most; there is no answer."""
+
+    future: Future[None]
+    seconds: float | None
+
+
+@dataclass(slots=True)
+class Together:
+    """Run the plans side by side; the answer is the list of their results, or the first error.
+
+    An error gives the other plans up.
+    """
+
+    plans: Sequence[Plan[Any]]
+
+
+Command = Ask | Start | Wait | Pause | Await | Together
+Plan = Generator[Command, Any, _Result]
+
+
+def together(plans: Sequence[Plan[_Result]]) -> Plan[list[_Result]]:
+    """Run ``plans`` side by side; the first error gives the others up."""
+    if len(plans) == 1:
+        return [(yield from plans[0])]
+    results = (yield Together(plans)) if plans else []
+    if isinstance(results, RecommenderError):
+        raise results
+    return cast("list[_Result]", results)
 
 
 @dataclass(slots=True, eq=False)

@@ -1,14 +1,17 @@
-"""Which servers there are: keeps what the names of the targets stand for up to date. No I/O."""
+"""Which servers there are: keeps what the names of the targets stand for up to date."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 
 from grpc import StatusCode
 
 from client._balancing import Balancer
+from client._core import Await, Plan
+from client._deadlines import Deadline
 from client._targets import Found, Name
 from client.errors import DeadlineExceeded, RecommenderError, Unavailable
 
@@ -20,8 +23,8 @@ _AGAIN_AFTER_FAILURE = 1.0  # seconds
 class Discovery:
     """Hands the balancer the servers given by address, and those found behind names.
 
-    A shell asks :meth:`due`, looks every one of ``names`` up, hands each answer to :meth:`learn`
-    and calls :meth:`done`. A name that cannot be looked up keeps the servers it had.
+    Names are looked up in a thread: the system's resolver has no time limit of its own. A name
+    that cannot be looked up keeps the servers it had.
     """
 
     def __init__(
@@ -31,54 +34,67 @@ class Discovery:
         every: float,
         clock: Callable[[], float],
     ) -> None:
-        self.names = [target for target in targets if isinstance(target, Name)]
+        self._names = [target for target in targets if isinstance(target, Name)]
         self._targets = targets
         self._balancer = balancer
         self._every = every
         self._clock = clock
         self._found: dict[Name, Found] = {}
-        self._failed = False
         self._next = clock()
-        self._under_way = False
+        self._look_up: Future[None] = Future()
+        self._look_up.set_result(None)
         self._lock = threading.Lock()
-        if not self.names:
+        if not self._names:
             self._hand_over()
 
-    def due(self) -> bool:
-        """Whether the names are to be looked up now, by whoever asks: only one is told so."""
-        if not self.names or self._under_way or self._clock() < self._next:
-            return False
+    def ensure(self, deadline: Deadline) -> Plan[None]:
+        """Look the names up when it is time to; only a call that knows no server yet waits."""
+        if not self._names:
+            return
+        self._look_up_if_due()
+        if not self._balancer.endpoints:
+            look_up = self._look_up
+            yield Await(look_up, deadline.left())
+            if not self._balancer.endpoints:
+                raise self._nobody(waited=not look_up.done())
+
+    def _look_up_if_due(self) -> None:
         with self._lock:
-            if self._under_way:
-                return False
-            self._under_way = True
-            return True
+            if not self._look_up.done() or self._clock() < self._next:
+                return
+            self._look_up = Future()
+            # A task that is given up cancels what it waits for; others may wait for it too.
+            self._look_up.set_running_or_notify_cancel()
+        threading.Thread(
+            target=self._look_names_up, args=(self._look_up,), name="client-dns", daemon=True
+        ).start()
 
-    def learn(self, name: Name, answer: Found | OSError) -> None:
-        if isinstance(answer, OSError):
-            self._failed = True
-            _logger.warning("the name %s cannot be looked up: %s", name.host, answer)
-        else:
-            self._found[name] = answer
+    def _look_names_up(self, look_up: Future[None]) -> None:
+        pause = min(self._every, _AGAIN_AFTER_FAILURE)
+        try:
+            found = [self._look_up_name(name) for name in self._names]
+            if all(found):
+                pause = self._every
+            self._hand_over()
+        finally:
+            self._next = self._clock() + pause
+            look_up.set_result(None)
 
-    def done(self) -> None:
-        """Hand over what was learnt, and settle when to look again."""
-        self._hand_over()
-        pause = min(self._every, _AGAIN_AFTER_FAILURE) if self._failed else self._every
-        self._failed = False
-        self._next = self._clock() + pause
-        self._under_way = False
+    def _look_up_name(self, name: Name) -> bool:
+        """Return whether it could be."""
+        try:
+            self._found[name] = name.look_up()
+        except (OSError, UnicodeError) as error:
+            _logger.warning("the name %s cannot be looked up: %s", name.host, error)
+            return False
+        return True
 
-    @property
-    def has_servers(self) -> bool:
-        return bool(self._balancer.endpoints)
-
-    def nobody(self, *, waited: bool) -> RecommenderError:
+    def _nobody(self, *, waited: bool) -> RecommenderError:
         """Return the error of a call for which no server is known.
 
         ``waited`` says that the look-up was not finished when the call's time was over.
         """
-        names = ", ".join(name.host for name in self.names)
+        names = ", ".join(name.host for name in self._names)
         if waited:
             return DeadlineExceeded(
                 f"DEADLINE_EXCEEDED: looking up {names} took longer than the call's timeout "

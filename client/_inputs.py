@@ -14,19 +14,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from numbers import Real
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 from client._bytes import encode_ids, encode_strings
+from client._encoding import Parameter
 from client.errors import InvalidInput
 from client.items import Event, Item, Profile
+from model_repository.core.contract import OPTIONS, OptionSpec
 
 OnUnknown = Literal["error", "skip"]
-_ON_UNKNOWN: Final = get_args(OnUnknown)  # looking them up anew takes longer than the check
+
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SECOND: Final = timedelta(seconds=1)
 _INT64: Final = 2**63
-_MAX_TOP_K: Final = 2**31 - 1  # indices are INT32, so no catalogue is larger
+_MOST: Final = 2**31 - 1  # indices are INT32, so no catalogue is larger
+_OPTIONS: Final = {option.name: option for option in OPTIONS}
 
 _METADATA_KEY: Final = re.compile(r"[a-z0-9_.-]+")
 _METADATA_VALUE: Final = re.compile(r"[ -~]*").fullmatch
@@ -162,23 +165,34 @@ def read_pairs(pairs: Iterable[str] | None, texts: Sequence[str]) -> list[str] |
     return entries
 
 
-def read_top_k(top_k: int) -> int:
-    number = _integer(top_k)
-    if number is None or not 1 <= number <= _MAX_TOP_K:
-        raise InvalidInput.at("top_k", top_k, "pass a positive int, the number of items wanted")
-    return number
+def read_options(**values: Parameter) -> dict[str, Parameter]:
+    """Check request options against their declarations in the contract."""
+    return {name: _option(_OPTIONS[name], value) for name, value in values.items()}
+
+
+def _option(option: OptionSpec, value: Parameter) -> Parameter:
+    match option.default:
+        case bool():  # before int, which it is a kind of
+            if isinstance(value, bool):
+                return value
+            due = "True or False"
+        case int():
+            least = -_MOST if option.minimum is None else option.minimum
+            number = _integer(value)
+            if number is not None and least <= number <= _MOST:
+                return number
+            due = "a positive int" if least == 1 else f"an int of at least {least}"
+        case str():
+            if isinstance(value, str) and (not option.choices or value in option.choices):
+                return value
+            due = " or ".join(map(repr, option.choices)) or "a str"
+    raise InvalidInput.at(option.name, value, f"pass {due}, {option.meaning}")
 
 
 def read_flag(flag: bool, field: str) -> bool:  # noqa: FBT001 - it is the value to check
     if not isinstance(flag, bool):
         raise InvalidInput.at(field, flag, "pass True or False")
     return flag
-
-
-def read_on_unknown(on_unknown: OnUnknown) -> OnUnknown:
-    if on_unknown not in _ON_UNKNOWN:
-        raise InvalidInput.at("on_unknown", on_unknown, "pass 'error' or 'skip'")
-    return on_unknown
 
 
 def read_timeout(timeout: float | None) -> float | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from client._decoding import InferResponse
-from client._encoding import Tensor
-from client._inputs import HistoryColumns, ItemColumns, OnUnknown
+from client._encoding import Parameter, Tensor
+from client._inputs import HistoryColumns, ItemColumns
 from client._protocol import Message, infer_message
 from client._tensors import empty_strings, integers, strings
 from model_repository.core import contract
@@ -56,33 +56,30 @@ def user_tensors(
 
 
 def rank_message(
-    user: Sequence[Tensor], candidates: ItemColumns, on_unknown: OnUnknown, stable: StableInputs
+    user: Sequence[Tensor],
+    candidates: ItemColumns,
+    options: Mapping[str, Parameter],
+    stable: StableInputs,
 ) -> Message[InferResponse]:
     """Ask for the interest in each candidate; see ``RANK`` in the contract."""
     count = len(candidates.ids)
     tensors = [*user, Tensor(contract.CANDIDATE, (1, count), candidates.framed)]
     stable.add(tensors, contract.CANDIDATE_TEXT, candidates.texts, "candidates", count)
-    return infer_message(contract.RANK.name, tensors, {contract.ON_UNKNOWN.name: on_unknown})
+    return infer_message(contract.RANK.name, tensors, options)
 
 
 def recommend_message(
     user: Sequence[Tensor],
-    top_k: int,
     exclude: ItemColumns,
+    options: Mapping[str, Parameter],
     stable: StableInputs,
-    *,
-    include_seen: bool,
 ) -> Message[InferResponse]:
     """Ask for the best items of the catalogue; see ``RECOMMEND`` in the contract."""
     tensors = list(user)
     if exclude.ids or contract.EXCLUDE.name in stable.sent:
         stable.sent.add(contract.EXCLUDE.name)
         tensors.append(Tensor(contract.EXCLUDE, (1, len(exclude.ids)), exclude.framed))
-    return infer_message(
-        contract.RECOMMEND.name,
-        tensors,
-        {contract.TOP_K.name: top_k, contract.INCLUDE_SEEN.name: include_seen},
-    )
+    return infer_message(contract.RECOMMEND.name, tensors, options)
 
 
 def encode_message(texts: Sequence[str]) -> Message[InferResponse]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
 import grpc
 from grpc import StatusCode
 
-from client._connections import Connection, Connections
-from client._core import Ask, Attempt, Outcome, Pause, Plan, Start, Wait
+from client._connections import Connection
+from client._core import Ask, Attempt, Await, Command, Outcome, Pause, Plan, Start, Together, Wait
+from client._driver import Driver
 from client.errors import Cancelled, RecommenderError
 
 _Result = TypeVar("_Result")
-_Connection = Connection[grpc.Channel]
 
 
 class _Cancellable(Protocol):
@@ -51,130 +53,118 @@ class Scope:
             self._running.discard(future)
 
 
-class Driver:
-    """Runs plans; ``closed`` makes the error of a client that was closed, None while it is open."""
+@dataclass(eq=False)
+class SyncDriver(Driver):
+    """Runs plans, each in the thread that calls."""
 
-    def __init__(
-        self,
-        connections: Connections[grpc.Channel],
-        closed: Callable[[], RecommenderError | None],
-    ) -> None:
-        self._connections = connections
-        self._closed = closed
+    def __post_init__(self) -> None:
+        self._pool = ThreadPoolExecutor(self.max_parallel, thread_name_prefix="client-parts")
 
     def run(self, plan: Plan[_Result], scope: Scope | None = None) -> _Result:
         """Run ``plan`` to its result; within ``scope`` it can be given up."""
-        started: _Started | None = None
+        running: _Running | None = None
         try:
             command = next(plan)
             while True:
-                outcome: Outcome | None = None
-                if type(command) is Ask:
-                    outcome = self._ask(command.attempt, scope)
-                elif type(command) is Pause:
-                    _pause(command.seconds, scope)
+                if scope is None and type(command) is Ask:  # the usual case
+                    answer: Any = self._ask(command.attempt)
                 else:
-                    started = started or _Started(self, scope)
-                    if type(command) is Start:
-                        started.start(command.attempt)
-                    else:
-                        outcome = started.wait(cast("Wait", command).seconds)
-                command = plan.send(outcome)
+                    running = running or _Running(self, scope)
+                    answer = self._carry_out(command, running, scope)
+                command = plan.send(answer)
         except StopIteration as done:
             return cast("_Result", done.value)
         finally:
-            if started is not None:
-                started.cancel()
+            if running is not None:
+                running.cancel()
             plan.close()
 
-    def connect(self, attempt: Attempt) -> _Connection:
-        closed = self._closed()
-        if closed is not None:
-            raise closed
-        return self._connections.lease(attempt.endpoint)
+    def close(self) -> None:
+        """Wait for the threads of calls that were split; what they do fails by now."""
+        self._pool.shutdown()
 
-    def release(self, connection: _Connection) -> None:
-        self._connections.release(connection)
-
-    def call(self, connection: _Connection, attempt: Attempt) -> grpc.Future[Any]:
+    def start(self, attempt: Attempt) -> tuple[Any, Connection]:
+        """Send a request; returns the future of its answer, and the connection to release."""
+        connection = self.lease(attempt)
         try:
-            return cast(
-                "grpc.Future[Any]",
-                connection.method(attempt.procedure).future(
-                    attempt.body, timeout=attempt.timeout, metadata=attempt.metadata
-                ),
-            )
-        except ValueError as error:  # how a channel answers that was closed meanwhile
-            raise self._closed() or error from error
+            method = connection.method(attempt.procedure)
+            future = method.future(attempt.body, timeout=attempt.timeout, metadata=attempt.metadata)
+        except BaseException as error:
+            self.connections.release(connection)
+            if isinstance(error, ValueError):  # how a channel answers that was closed meanwhile
+                self.check_open(error)
+            raise
+        return future, connection
 
-    def read(self, future: Any, attempt: Attempt) -> Outcome:
-        """Return how a call that is done ended."""
-        code = future.code()
-        if code is StatusCode.OK:
-            return Outcome(attempt, code, future.result())
-        return self._failure(attempt, future, future.exception())
-
-    def _ask(self, attempt: Attempt, scope: Scope | None) -> Outcome:
-        connection = self.connect(attempt)
-        try:
-            if scope is None:
-                return self._ask_blocking(connection, attempt)
-            future = self.call(connection, attempt)
-            scope.add(future)
-            try:
-                future.exception()  # waits
-            except grpc.FutureCancelledError as error:
-                _raise_cancelled(error)
-            finally:
-                future.cancel()  # does nothing to one that is done
-                scope.discard(future)
-            return self.read(future, attempt)
-        finally:
-            self._connections.release(connection)
-
-    def _ask_blocking(self, connection: _Connection, attempt: Attempt) -> Outcome:
+    def _ask(self, attempt: Attempt) -> Outcome:
+        # Not by a future: its answer comes through a thread of gRPC's, which takes longer.
+        connection = self.lease(attempt)
         try:
             answer = connection.method(attempt.procedure)(
                 attempt.body, timeout=attempt.timeout, metadata=attempt.metadata
             )
         except grpc.RpcError as error:
-            return self._failure(attempt, error, error)
-        except ValueError as error:  # how a channel answers that was closed meanwhile
-            raise self._closed() or error from error
+            return self.failure(attempt, error, error)
+        except ValueError as error:
+            self.check_open(error)
+            raise
+        finally:
+            self.connections.release(connection)
         return Outcome(attempt, StatusCode.OK, answer)
 
-    def _failure(self, attempt: Attempt, call: Any, cause: BaseException) -> Outcome:
-        code = call.code()
-        if code is StatusCode.CANCELLED:
-            closed = self._closed()
-            if closed is not None:
-                raise closed from cause
-        return Outcome(
-            attempt,
-            code,
-            details=call.details() or "",
-            trailing=call.trailing_metadata() or (),
-            cause=cause,
-        )
+    def _carry_out(self, command: Command, running: _Running, scope: Scope | None) -> Any:
+        match command:
+            case Ask(attempt):
+                running.start(attempt)
+                return running.wait(None)
+            case Pause(seconds):
+                _pause(seconds, scope)
+            case Start(attempt):
+                running.start(attempt)
+            case Wait(seconds):
+                return running.wait(seconds)
+            case Together(plans):
+                return self._together(plans, scope)
+            case Await(future, seconds):
+                wait([future], seconds)
+        return None
+
+    def _together(
+        self, plans: Sequence[Plan[_Result]], scope: Scope | None
+    ) -> list[_Result] | RecommenderError:
+        inner = Scope()
+        if scope is not None:
+            scope.add(inner)
+        futures: list[Future[_Result]] = []
+        try:
+            futures.extend(self._pool.submit(self.run, plan, inner) for plan in plans)
+            wait(futures, return_when=FIRST_EXCEPTION)
+            failed = [each for each in futures if each.done() and each.exception() is not None]
+            return [each.result() for each in failed[:1] or futures]
+        except RecommenderError as error:
+            return error
+        except RuntimeError as error:  # how a pool answers that was closed meanwhile
+            self.check_open(error)
+            raise
+        finally:
+            for each in futures:
+                each.cancel()
+            inner.cancel()
+            if scope is not None:
+                scope.discard(inner)
 
 
-class _Started:
-    """Attempts under way side by side."""
+class _Running:
+    """The attempts of one plan that run beside it."""
 
-    def __init__(self, driver: Driver, scope: Scope | None) -> None:
+    def __init__(self, driver: SyncDriver, scope: Scope | None) -> None:
         self._driver = driver
         self._scope = scope
-        self._running: dict[Attempt, tuple[grpc.Future[Any], _Connection]] = {}
+        self._started: dict[Attempt, tuple[Any, Connection]] = {}
         self._done: queue.SimpleQueue[Attempt] = queue.SimpleQueue()
 
     def start(self, attempt: Attempt) -> None:
-        connection = self._driver.connect(attempt)
-        try:
-            future = self._driver.call(connection, attempt)
-        except BaseException:
-            self._driver.release(connection)
-            raise
-        self._running[attempt] = future, connection
+        future, _ = self._started[attempt] = self._driver.start(attempt)
         if self._scope is not None:
             self._scope.add(future)
         future.add_done_callback(lambda _: self._done.put(attempt))
@@ -186,20 +176,21 @@ class _Started:
             return None
         future = self._finish(attempt)
         if future.cancelled():
-            _raise_cancelled(None)
-        return self._driver.read(future, attempt)
+            _raise_cancelled()
+        if future.code() is StatusCode.OK:
+            return Outcome(attempt, StatusCode.OK, future.result())
+        return self._driver.failure(attempt, future, future.exception())
 
     def cancel(self) -> None:
-        for attempt in list(self._running):
-            self._finish(attempt).cancel()
+        for attempt in list(self._started):
+            self._finish(attempt)
 
-    def _finish(self, attempt: Attempt) -> grpc.Future[Any]:
-        future, connection = self._running.pop(attempt)
+    def _finish(self, attempt: Attempt) -> Any:
+        future, connection = self._started.pop(attempt)
         if self._scope is not None:
             self._scope.discard(future)
-        if not future.done():
-            future.cancel()
-        self._driver.release(connection)
+        future.cancel()  # does nothing to one that is done
+        self._driver.connections.release(connection)
         return future
 
 
@@ -207,11 +198,11 @@ def _pause(seconds: float, scope: Scope | None) -> None:
     if scope is None:
         time.sleep(seconds)
     elif scope.cancelled.wait(seconds):
-        _raise_cancelled(None)
+        _raise_cancelled()
 
 
-def _raise_cancelled(cause: BaseException | None) -> None:
+def _raise_cancelled() -> None:
     raise Cancelled(
         "CANCELLED: the call was given up (call again if the result is still wanted)",
         code=StatusCode.CANCELLED,
-    ) from cause
+    )

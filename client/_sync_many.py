@@ -6,77 +6,68 @@ import queue
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from itertools import zip_longest
+from typing import cast
 
-from client._many import (
-    NO_PROFILE,
-    ManyOptions,
-    are_no_profiles,
-    check_no_profile_left,
-    check_profile,
-)
+from client._core import Plan
+from client._many import END, Many, check_pair
 from client._sync_driver import Scope
 from client.errors import RecommenderError
 from client.items import Profile
 from client.results import Answer, Result, User
 
 
-def paired(
-    users: Iterable[User], profiles: Iterable[Profile | None]
-) -> Iterator[tuple[User, Profile | None]]:
-    """Yield each user with the profile at the same position; with None if there are none."""
-    if are_no_profiles(profiles):
-        yield from ((user, None) for user in users)
-        return
-    given, position = iter(profiles), 0
-    for position, user in enumerate(users, 1):
-        profile: Any = next(given, NO_PROFILE)
-        check_profile(profile, position - 1)
-        yield user, profile
-    check_no_profile_left(next(given, NO_PROFILE), position)
-
-
 def answers(
-    ask: Callable[[User, Profile | None, Scope], Result],
-    users: Iterable[tuple[User, Profile | None]],
-    options: ManyOptions,
+    run: Callable[[Plan[Result], Scope], Result], many: Many[User, Result]
 ) -> Iterator[Answer[User, Result]]:
-    """Yield what ``ask`` gives for each of ``users``, who come with their profiles.
+    """Yield what ``run`` makes of each user's plan.
 
     Closing the iterator, or an error that ends it, cancels what is under way.
     """
 
     def answer(position: int, pair: tuple[User, Profile | None]) -> Answer[User, Result]:
-        user, profile = pair
+        user = pair[0]
         try:
-            return Answer(position, user, ask(user, profile, scope))
+            return Answer(position, user, run(many.plan(*pair), scope))
         except RecommenderError as error:
-            if options.fail:
+            if many.fail:
                 raise
             return Answer(position, user, None, error)
 
     scope = Scope()
-    pool = ThreadPoolExecutor(options.concurrency, thread_name_prefix="client-many")
+    pool = ThreadPoolExecutor(many.concurrency, thread_name_prefix="client-many")
     done: queue.SimpleQueue[Future[Answer[User, Result]]] = queue.SimpleQueue()
-    source = enumerate(users)
+    source = enumerate(_pairs(many))
     ahead: dict[Future[Answer[User, Result]], None] = {}
     yielded = 0
     try:
         while True:
-            while len(ahead) < options.ahead and (taken := next(source, None)) is not None:
+            while len(ahead) < many.ahead and (taken := next(source, None)) is not None:
                 future = pool.submit(partial(answer, *taken))
                 ahead[future] = None
-                if not options.ordered:
+                if not many.ordered:
                     future.add_done_callback(done.put)
             if not ahead:
                 return
-            future = next(iter(ahead)) if options.ordered else done.get()
+            future = next(iter(ahead)) if many.ordered else done.get()
             result = future.result()
             del ahead[future]
             yielded += 1
-            if options.progress is not None:
-                options.progress(yielded)
+            if many.progress is not None:
+                many.progress(yielded)
             yield result
     finally:
         scope.cancel()
         pool.shutdown(cancel_futures=True)
+
+
+def _pairs(many: Many[User, Result]) -> Iterator[tuple[User, Profile | None]]:
+    """Yield each user with the profile at the same position; with None if there are none."""
+    users = cast("Iterable[User]", many.users)
+    if not many.has_profiles:
+        yield from ((user, None) for user in users)
+        return
+    profiles = cast("Iterable[Profile | None]", many.profiles)
+    for position, (user, profile) in enumerate(zip_longest(users, profiles, fillvalue=END)):
+        check_pair(user, profile, position)
+        yield user, profile

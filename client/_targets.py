@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from client.errors import InvalidInput
 
@@ -28,28 +27,14 @@ class Name:
     def __str__(self) -> str:
         return f"{_DNS}{self.host}:{self.port}"
 
-    def found(self, answers: Iterable[tuple[Any, ...]]) -> Found:
-        """Turn what ``getaddrinfo`` returned into addresses, in a stable order."""
-        hosts = sorted({answer[4][0] for answer in answers})
+    def look_up(self) -> Found:
+        """Resolve the name to addresses, in a stable order. Raises OSError or UnicodeError."""
+        answers = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        hosts = sorted({str(answer[4][0]) for answer in answers})
         return [
             (f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}", self.host)
             for host in hosts
         ]
-
-    def look_up(self) -> Found | OSError:
-        """Resolve the name; what keeps that from succeeding is returned."""
-        try:
-            return self.found(socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            return error
-
-    async def look_up_async(self) -> Found | OSError:
-        """Resolve the name as ``look_up`` does, off the event loop's thread."""
-        loop = asyncio.get_running_loop()
-        try:
-            return self.found(await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            return error
 
 
 def read_targets(targets: str | Iterable[str]) -> tuple[str | Name, ...]:

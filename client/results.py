@@ -44,8 +44,10 @@ class _ScoredItems(Sequence[ScoredItem]):
 
     Attributes
     ----------
-    items
+    ids
         Item ids [n].
+    items
+        Deprecated, the earlier name of ``ids``. To get the items themselves, iterate.
     interests
         FP32 [n], read-only. Probabilities, 0 to 1.
     logits
@@ -63,6 +65,10 @@ class _ScoredItems(Sequence[ScoredItem]):
     logits: NDArray[np.float32]
     skipped: int
     truncated: int
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return self.items
 
     def __len__(self) -> int:
         return len(self.items)

@@ -325,9 +325,9 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
         self._check_profile(request)
         history = request.inputs[contract.HISTORY.name]
         left_out = set(request.inputs.get(contract.EXCLUDE.name, ()))
-        if not request.options.get(contract.INCLUDE_SEEN.name, False):
+        if not _option(request, contract.INCLUDE_SEEN):
             left_out |= set(history)
-        top_k = int(request.options.get(contract.TOP_K.name, 10))
+        top_k = int(_option(request, contract.TOP_K))
         if top_k < 1:
             raise ValueError(f"parameter top_k is {top_k}; it must be at least 1")
         scored = [
@@ -357,6 +357,10 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
             contract.PROBABILITY.name: np.stack([1 - ones, ones], axis=1),
             contract.TRUNCATED.name: np.zeros((len(texts), 1), np.int32),
         }
+
+
+def _option(request: Request, option: contract.OptionSpec) -> Any:
+    return request.options.get(option.name, option.default)
 
 
 _NO_COUNTS: Final = {

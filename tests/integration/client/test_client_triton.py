@@ -164,7 +164,7 @@ def test_the_queue_drops_what_nobody_waits_for(waiting: TritonServer) -> None:
     before = metric(waiting, "nv_inference_request_failure", model="rank", reason="REJECTED")
     columns = _inputs.read_items(["i1"], "candidates")
     user = user_tensors(_inputs.read_history(["i1"]), None, StableInputs())
-    message = rank_message(user, columns, "error", StableInputs())
+    message = rank_message(user, columns, {"on_unknown": "error"}, StableInputs())
     with grpc.insecure_channel(waiting.grpc_address) as channel:
         infer = channel.unary_unary(message.procedure.path)
         with pytest.raises(grpc.RpcError) as dropped:

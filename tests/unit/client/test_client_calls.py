@@ -272,5 +272,18 @@ def test_both_clients_take_the_same_arguments(method):
     )
 
 
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "close"])
+def test_a_method_is_documented_and_returns_what_its_signature_says(method):
+    blocking, awaited = getattr(RecommenderClient, method), getattr(AsyncRecommenderClient, method)
+    assert blocking.__name__ == awaited.__name__ == method
+    assert blocking.__doc__ == awaited.__doc__ != ""
+    for each in (blocking, awaited):
+        shown = str(inspect.signature(each))
+        assert shown.startswith(("(self, ", "(self) "))
+        assert "Plan" not in shown
+        assert "Many" not in shown
+    assert inspect.iscoroutinefunction(awaited) is not method.endswith("_many")
+
+
 def test_it_is_typed():
     assert (Path(package.__file__).parent / "py.typed").exists()

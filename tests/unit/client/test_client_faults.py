@@ -299,6 +299,8 @@ class TestNames:
                 assert second.add_insecure_port(f"127.0.0.2:{port}") == int(port)
                 second.start()
                 until(lambda: [each.id for each in client.recommend([])] == ["z"])
+                held = [each.address for each in client._connections._held]
+                assert held == [f"127.0.0.2:{port}"]
                 second.stop(grace=None).wait()
         finally:
             first.stop()
@@ -315,17 +317,20 @@ class TestNames:
             client.recommend([])
 
     def test_a_resolver_that_hangs_keeps_the_deadline(self, connect, monkeypatch):
-        released = threading.Event()
+        released, looked_up = threading.Event(), []
 
-        def resolve(*_, **__):
+        def resolve(host, *_, **__):
+            looked_up.append(host)
             released.wait(PATIENT)
             raise socket.gaierror(-3, "Try again")
 
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
         with connect("dns:///slow.example", timeout=0.05) as client:
-            with pytest.raises(DeadlineExceeded, match=r"looking up slow\.example"):
-                client.recommend([])
+            for _ in range(2):
+                with pytest.raises(DeadlineExceeded, match=r"looking up slow\.example"):
+                    client.recommend([])
             released.set()
+        assert looked_up == ["slow.example"]
 
 
 class Proxy(threading.Thread):

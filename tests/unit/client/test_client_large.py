@@ -101,6 +101,17 @@ class TestSplitting:
         client.encode(["a", "b", "c"])
         assert len(triton.requests) == 2
 
+    def test_limits_are_asked_again_after_a_refusal_of_one_part(self, client, triton):
+        triton.limit = 4
+        client.encode(["a"] * 10)
+        triton.limit = 2
+        triton.abort = (grpc.StatusCode.INVALID_ARGUMENT, "batch-size must be <= 2")
+        with pytest.raises(InvalidInput):
+            client.encode(["a"] * 10)
+        triton.abort = None
+        client.encode(["a"] * 10, request_id="again")
+        assert sum(request.id.startswith("again.") for request in triton.requests) == 5
+
     def test_texts_cut_count_fully_where_the_history_has_none(self, client, triton):
         triton.limit = 2
         ranking = client.rank([], [item(number, f"text {number}") for number in range(6)])
@@ -119,6 +130,7 @@ class TestSplitting:
             assert len(encoding.truncated) == 10
         sizes = sorted(request.inputs[0].shape[0] for request in triton.requests)
         assert sizes == [2, 2, 4, 4, 4, 4]
+        assert len(triton.config_requests) == 1
 
     def test_a_refusal_names_what_the_caller_passed(self, client, triton):
         triton.limit = 2

@@ -283,7 +283,7 @@ class TestCommandLine:
     def test_an_error_is_one_line(self, capsys, server):
         code, out, err = self.run(capsys, server, "recommend", "--top-k", "0")
         assert (code, out) == (1, "")
-        assert err == "error: top_k is 0: pass a positive int, the number of items wanted\n"
+        assert err == "error: top_k is 0: pass a positive int, how many items to recommend\n"
 
     def test_a_token_comes_from_a_file(self, capsys, server, tmp_path):
         (tmp_path / "token").write_text("abc\n")

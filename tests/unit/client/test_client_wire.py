@@ -192,6 +192,7 @@ def test_recommendations_are_a_sequence(client):
     assert isinstance(recommendations, Recommendations)
     assert len(recommendations) == 2
     assert [item.id for item in recommendations] == ["item-0", "item-1"]
+    assert recommendations.ids == recommendations.items == ("item-0", "item-1")
     assert recommendations[0].interest == 0.5
     assert (recommendations.skipped, recommendations.truncated) == (1, 2)
 

@@ -1,0 +1,285 @@
+"""The methods of both clients, each written once, as the plan of its call. No I/O.
+
+The names, keywords and docstrings here are the public ones: :func:`published` gives them to the
+methods that carry the plans out, blocking or awaited.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, ParamSpec, TypeVar, cast
+
+from client import _inputs
+from client._calls import classify_call, encode_call, rank_call, recommend_call
+from client._core import Plan
+from client._deadlines import NOT_GIVEN, Timeout
+from client._inputs import OnUnknown
+from client._many import Many, OnError, Source, read_many
+from client._service import Service
+from client._status import (
+    RECOMMENDER_MODELS,
+    all_that_came,
+    any_says_yes,
+    live_plan,
+    metadata_plan,
+    ready_plan,
+    statistics_plan,
+)
+from client.items import Event, Item, Profile
+from client.results import (
+    Classification,
+    Encoding,
+    ModelStatistics,
+    Ranking,
+    Recommendations,
+    ServerMetadata,
+)
+
+_Parameters = ParamSpec("_Parameters")
+_Returned = TypeVar("_Returned")
+
+History = Iterable[str | Item | Event]
+Candidates = Iterable[str | Item]
+
+
+def published(
+    method: Callable[_Parameters, _Returned], plan: Callable[..., object], returns: str = "{}"
+) -> Callable[_Parameters, _Returned]:
+    """Give ``method`` the name, the docstring and the signature that ``plan`` declares.
+
+    ``returns`` says what is returned where the plan gives ``{}``.
+    """
+    functools.update_wrapper(method, plan)
+    declared = inspect.signature(plan)
+    of_client = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    _, *arguments = declared.parameters.values()
+    result = declared.return_annotation.partition("[")[2][:-1]  # of Plan[...] or Many[...]
+    cast("Any", method).__signature__ = inspect.Signature(
+        [of_client, *arguments], return_annotation=returns.format(result)
+    )
+    return method
+
+
+def rank(
+    service: Service,
+    history: History,
+    candidates: Candidates,
+    *,
+    on_unknown: OnUnknown = "error",
+    profile: Profile | None = None,
+    timeout: Timeout = NOT_GIVEN,
+    request_id: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Plan[Ranking]:
+    """Score each candidate for the user with this history.
+
+    Parameters
+    ----------
+    history
+        Oldest first; empty for a new user. An item that the catalogue does not know is read
+        by its text, and left out (see ``Ranking.skipped``) if it has none.
+    candidates
+        What to score, as many as wanted. With more texts than one request may hold, the call
+        is split into several that run side by side. None at all are answered without asking a
+        server, and ``Ranking.skipped`` is 0 then.
+    on_unknown
+        What to do with a candidate that is neither in the catalogue nor has a text: refuse
+        the request, or ``"skip"`` it, which scores it NaN.
+    profile
+        What is known of the user beside the history, such as ``{"age": 24}``, by columns of
+        the training's user file. Those that the model does not know are refused; a value that
+        it does not know, or a column left out, counts as not known.
+    timeout
+        Seconds; None for no deadline.
+    request_id
+        For the server's log; made up if None.
+    metadata
+        Sent along with this call.
+    """
+    options = _inputs.read_options(on_unknown=on_unknown)
+    call = rank_call(history, candidates, profile, options, service.stable)
+    return service.infer(call, service.context(timeout, request_id, metadata))
+
+
+def recommend(
+    service: Service,
+    history: History,
+    *,
+    top_k: int = 10,
+    exclude: Candidates = (),
+    include_seen: bool = False,
+    profile: Profile | None = None,
+    timeout: Timeout = NOT_GIVEN,
+    request_id: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Plan[Recommendations]:
+    """Find the items of the catalogue that interest the user with this history most.
+
+    Parameters
+    ----------
+    history
+        As for :meth:`rank`.
+    top_k
+        How many items; fewer come back only where no more exist.
+    exclude
+        Items that must not come back; those that the catalogue does not know are ignored.
+    include_seen
+        Whether items of the history may come back.
+    profile, timeout, request_id, metadata
+        As for :meth:`rank`.
+    """
+    options = _inputs.read_options(top_k=top_k, include_seen=include_seen)
+    call = recommend_call(history, exclude, profile, options, service.stable)
+    return service.infer(call, service.context(timeout, request_id, metadata))
+
+
+def encode(
+    service: Service,
+    texts: Iterable[str],
+    *,
+    timeout: Timeout = NOT_GIVEN,
+    request_id: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Plan[Encoding]:
+    """Turn texts, at least one, into the vectors that the recommender compares items by."""
+    return service.infer(encode_call(texts), service.context(timeout, request_id, metadata))
+
+
+def classify(
+    service: Service,
+    texts: Iterable[str],
+    pairs: Iterable[str] | None = None,
+    *,
+    timeout: Timeout = NOT_GIVEN,
+    request_id: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Plan[Classification]:
+    """Label texts, or pairs of a text and the one of ``pairs`` at the same position.
+
+    For a server that holds an exported classifier.
+    """
+    call = classify_call(texts, pairs, service.stable)
+    return service.classify(call, service.context(timeout, request_id, metadata))
+
+
+def rank_many(
+    service: Service,
+    users: Source[tuple[History, Candidates]],
+    *,
+    profiles: Source[Profile | None] = (),
+    on_unknown: OnUnknown = "error",
+    concurrency: int = 16,
+    ordered: bool = True,
+    on_error: OnError = "raise",
+    progress: Callable[[int], object] | None = None,
+    timeout: Timeout = NOT_GIVEN,
+    metadata: Mapping[str, str] | None = None,
+) -> Many[tuple[History, Candidates], Ranking]:
+    """Rank for a stream of users, each a history and candidates.
+
+    Parameters
+    ----------
+    users
+        Read as the answers are consumed, at most ``2 * concurrency`` ahead. An iterable; with
+        ``AsyncRecommenderClient`` it may be an asynchronous one.
+    profiles
+        One for each user, in their order, see :meth:`rank`; or none at all.
+    on_unknown
+        As for :meth:`rank`.
+    concurrency
+        Most calls at a time.
+    ordered
+        Whether the answers come in the order of the users, or as they are completed.
+    on_error
+        End with the first error, or ``"return"`` it in its :class:`Answer` and go on.
+    progress
+        Called before each answer with the number of answers so far.
+    timeout
+        Seconds of each user's call.
+    metadata
+        Sent along with each call.
+    """
+
+    def plan(user: tuple[History, Candidates], profile: Profile | None) -> Plan[Ranking]:
+        return rank(
+            service,
+            *user,
+            on_unknown=on_unknown,
+            profile=profile,
+            timeout=timeout,
+            metadata=metadata,
+        )
+
+    return read_many(
+        plan, users, profiles, concurrency, ordered, on_error, progress, timeout, metadata
+    )
+
+
+def recommend_many(
+    service: Service,
+    histories: Source[History],
+    *,
+    profiles: Source[Profile | None] = (),
+    top_k: int = 10,
+    include_seen: bool = False,
+    concurrency: int = 16,
+    ordered: bool = True,
+    on_error: OnError = "raise",
+    progress: Callable[[int], object] | None = None,
+    timeout: Timeout = NOT_GIVEN,
+    metadata: Mapping[str, str] | None = None,
+) -> Many[History, Recommendations]:
+    """Recommend to a stream of users, each a history; as :meth:`rank_many` otherwise."""
+
+    def plan(history: History, profile: Profile | None) -> Plan[Recommendations]:
+        return recommend(
+            service,
+            history,
+            top_k=top_k,
+            include_seen=include_seen,
+            profile=profile,
+            timeout=timeout,
+            metadata=metadata,
+        )
+
+    return read_many(
+        plan, histories, profiles, concurrency, ordered, on_error, progress, timeout, metadata
+    )
+
+
+def ready(
+    service: Service, *, models: Iterable[str] = RECOMMENDER_MODELS, timeout: Timeout = NOT_GIVEN
+) -> Plan[bool]:
+    """Say whether any server answers all of ``models``.
+
+    A server that cannot be reached, or does not say so in time, is not ready.
+    """
+    plan = partial(ready_plan, service.core, _inputs.read_models(models))
+    return any_says_yes((yield from service.ask_all(plan, service.context(timeout))))
+
+
+def live(service: Service, *, timeout: Timeout = NOT_GIVEN) -> Plan[bool]:
+    """Say whether any server runs at all, whatever models it holds."""
+    plan = partial(live_plan, service.core)
+    return any_says_yes((yield from service.ask_all(plan, service.context(timeout))))
+
+
+def metadata(
+    service: Service, *, models: Iterable[str] = (), timeout: Timeout = NOT_GIVEN
+) -> Plan[ServerMetadata]:
+    """Return what a server is, its version, and the tensors of the models asked for."""
+    names = _inputs.read_models(models)
+    context = service.context(timeout)
+    yield from service.discovery.ensure(context.deadline)
+    return (yield from metadata_plan(service.core, names, context))
+
+
+def statistics(
+    service: Service, *, model: str | None = None, timeout: Timeout = NOT_GIVEN
+) -> Plan[list[ModelStatistics]]:
+    """Return what the servers counted for one model or all: requests, queue, computation."""
+    plan = partial(statistics_plan, service.core, model)
+    return all_that_came((yield from service.ask_all(plan, service.context(timeout))))
