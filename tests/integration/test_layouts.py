@@ -262,7 +262,7 @@ def raw(ensemble: TritonServer) -> Iterator[grpc.InferenceServerClient]:
 class TestRankTexts:
     """The chain of tokenizer, encoder and adapter, as one model."""
 
-    HISTORY = ("Star Wars (1977) Sci-Fi", "Fargo (1996) Crime Drama", "Star Wars (1977) Sci-Fi")
+    HISTORY = ("Star Wars (1977) Sci-Fi", "Star Wars (1977) Sci-Fi", "Fargo (1996) Crime Drama")
     CANDIDATES = ("Alien (1979) Horror Sci-Fi", "Heat (1995) Crime", "Fargo (1996) Crime Drama")
 
     def ask(self, raw: grpc.InferenceServerClient, **tensors: NDArray[Any]) -> Answer:

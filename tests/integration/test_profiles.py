@@ -10,29 +10,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.unit.steps.conftest import parts
 
 from builder.data import Holdout
 from builder.data.request_time import Clock
 from builder.export.layout import Limits
-from builder.export.pipeline import publish
-from builder.export.recommender import recommender as recommender_of
 from builder.export.targets import TargetOptions
-from builder.export.targets.embedded import Embedded
 from builder.model.checkpoint import save_checkpoint
 from builder.model.recommender import Recommender
 from builder.serving import TritonServer
 from client import InvalidInput, Profile, RecommenderClient
+from tests.integration.small_run import export_run
 from tests.unit.model.conftest import backbone
 from tests.unit.model.tiny import ITEMS, PROFILE, recommender, sequences
-from tests.unit.model_repository.conftest import parts
 
 __all__ = ["backbone", "parts"]
 
 BATCH = 4
 DELAY_MICROSECONDS = 20_000_000
 """Longer than any test waits: a batch leaves when it is full."""
-HISTORY = ["i1", "i2"]
 LIMITS = Limits(max_top_k=ITEMS, max_users=BATCH)
+HISTORY = ["i1", "i2"]
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +54,7 @@ def server(
     request: pytest.FixtureRequest, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TritonServer]:
     repository = tmp_path_factory.mktemp(request.param) / "models"
-    target = Embedded(TargetOptions(layout=request.param))
-    publish(recommender_of(checkpoint, target, LIMITS), repository, target)
+    export_run(checkpoint, repository, LIMITS, options=TargetOptions(layout=request.param))
     with TritonServer(repository, grpc_port=0) as running:
         yield running
 
@@ -113,8 +110,7 @@ def test_what_the_model_does_not_know_is_refused_by_name(client: RecommenderClie
 def test_a_bad_profile_harms_no_other_request_of_its_batch(
     checkpoint: Path, model: Recommender, tmp_path: Path
 ) -> None:
-    target = Embedded()
-    publish(recommender_of(checkpoint, target, LIMITS), tmp_path / "models", target)
+    export_run(checkpoint, tmp_path / "models", LIMITS)
     config = tmp_path / "models/recommend/config.pbtxt"
     text = config.read_text()
     assert "dynamic_batching {" in text

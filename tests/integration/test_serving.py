@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import os
 import shutil
@@ -40,6 +41,7 @@ from tests.integration.serving_models import (
     publish_one_model,
     write_contract_models,
 )
+from tests.integration.tiny_repository import write_tiny_repository
 
 ROOT = Path(__file__).parents[2]
 SCALE = 10
@@ -286,6 +288,22 @@ def test_a_model_that_does_not_load_says_why(tmp_path: Path) -> None:
     assert "No module named 'nosuchthing'" in message
     assert "CUDA" not in message
     assert message.count("nosuchthing") == 1
+    assert traces(server.identity) == []
+
+
+def test_a_missing_library_is_named_with_the_command_that_installs_it(tmp_path: Path) -> None:
+    write_tiny_repository(tmp_path, layout="fused")
+    file = tmp_path / "encode/1/libraries.json"
+    libraries = json.loads(file.read_text())
+    assert "tokenizers" in libraries
+    file.write_text(json.dumps({**libraries, "no-such-library": "1.2", "nor-this": "3"}))
+    server = TritonServer(tmp_path)
+    with pytest.raises(ServingError) as caught:
+        server.start()
+    message = str(caught.value)
+    assert "failed to load 'encode' version 1" in message
+    assert "pip install no-such-library==1.2 nor-this==3" in message
+    assert "failed to load 'rank'" not in message
     assert traces(server.identity) == []
 
 
