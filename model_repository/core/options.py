@@ -78,6 +78,13 @@ class OptionsReader:
         return options
 
 
+def refuse_options(parameters: str) -> None:
+    """Raise `InvalidRequest` for any option: for models of a family that has none."""
+    for name, value in json.loads(parameters or "{}").items():
+        if not _is_header(name, value):
+            raise InvalidRequest(f"there is no option {name!r:.80}; classify has none")
+
+
 def _is_header(name: str, value: object) -> bool:
     """Whether a parameter is no option: Triton can hand headers of a request on among them.
 

@@ -30,7 +30,7 @@ from ..core.contract import (
 )
 from ..core.errors import InvalidRequest
 from ..core.length_batches import padded_lengths
-from ..core.options import NO_OPTIONS
+from ..core.options import NO_OPTIONS, refuse_options
 from ..core.tensors import check_length, row_of_texts, texts
 from ..engines.tokenizer import TextTokenizer, TokenRow
 
@@ -67,7 +67,7 @@ class _Plan:
 def load(directory: Path, model: str) -> RequestTokenizer:
     settings = TokenizerSettings(**json.loads((directory / "settings.json").read_text("utf-8")))
     tokenizer = TextTokenizer(directory / "tokenizer.json", settings.length_buckets[-1])
-    check = NO_OPTIONS.read if model == TOKENIZER.name else _refuse_options
+    check = NO_OPTIONS.read if model == TOKENIZER.name else refuse_options
     return RequestTokenizer(settings, tokenizer, check)
 
 
@@ -131,12 +131,6 @@ class RequestTokenizer(Prompt):
             **plan.rows,
         }
         return found | ({TOKEN_TYPE_IDS.name: types} if self._settings.token_types else {})
-
-
-def _refuse_options(parameters: str) -> None:
-    """The options of the contract are those of the other family, so here each is a mistake."""
-    if options := json.loads(parameters or "{}"):
-        raise InvalidRequest(f"there is no option {next(iter(options))!r:.80}; classify has none")
 
 
 def _of_texts(tensors: Tensors) -> _Plan:

@@ -238,6 +238,22 @@ def test_http_and_metrics_are_served(server: TritonServer) -> None:
         assert b"nv_inference_request_success" in answer.read()
 
 
+@pytest.mark.parametrize("host", ["::1", "::", "localhost"])
+def test_every_kind_of_host_is_listened_on_and_no_proxy_stands_between(
+    repository: Path, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nobody is there
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with TritonServer(repository, http_port=0, metrics_port=0, host=host) as server:
+        assert all(model.state == "READY" for model in server.models())
+        for address in (
+            f"{server.http_address}/v2/health/ready",
+            f"{server.metrics_address}/metrics",
+        ):
+            with direct.open(f"http://{address}") as answer:
+                assert answer.status == 200
+
+
 # A repository that is being served
 
 

@@ -48,6 +48,13 @@ def test_where_the_largest_logits_are_not_certain_the_ceiling_says_so() -> None:
     assert fit_calibration(simulated(1.0, 0.5)).ceiling > 0.99
 
 
+def test_logits_that_tell_the_wrong_way_round_keep_their_order() -> None:
+    logits = np.linspace(-2, 2, 40)
+    found = fit_calibration(LabelledLogits(logits, logits < 0, np.ones(40)))
+    assert found.scale > 0
+    assert (np.diff(found.interest(logits.astype(np.float32))) > 0).all()
+
+
 def test_weights_count_as_copies() -> None:
     pairs = simulated(0.7, 0.2, 500)
     copies = np.where(pairs.met, 3, 1)

@@ -8,7 +8,7 @@ import pytest
 
 from model_repository.core.contract import OPTIONS
 from model_repository.core.errors import InvalidRequest
-from model_repository.core.options import NO_OPTIONS, Options, OptionsReader
+from model_repository.core.options import NO_OPTIONS, Options, OptionsReader, refuse_options
 
 
 def options(*, max_top_k: int = 50, catalogue_size: int = 100, **parameters: object) -> Options:
@@ -94,6 +94,35 @@ def test_what_was_asked_before_does_not_let_another_type_through() -> None:
         assert reader.read('{"top_k": 1}')["top_k"] == 1
         with pytest.raises(InvalidRequest, match="top_k is True, a bool"):
             reader.read('{"top_k": true}')
+
+
+@pytest.mark.parametrize(
+    "name", ["traceparent", "tracestate", "x-request-id", "user-agent", "authorization", "baggage"]
+)
+def test_headers_that_triton_hands_on_are_no_options(name: str) -> None:
+    assert options(**{name: "00-ab", "top_k": 3}) == options(top_k=3)  # type: ignore[arg-type]
+    NO_OPTIONS.read(json.dumps({name: "00-ab"}))
+    refuse_options(json.dumps({name: "00-ab"}))
+
+
+@pytest.mark.parametrize("name", ["topk", "include-seen", "on-unknown", "onunknown", "top-k"])
+def test_a_mistyped_option_is_no_header(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="did you mean"):
+        options(**{name: "5"})  # type: ignore[arg-type]
+
+
+def test_a_family_without_options_refuses_those_of_the_other() -> None:
+    with pytest.raises(InvalidRequest, match="no option 'top_k'; classify has none"):
+        refuse_options('{"top_k": 1}')
+    refuse_options("")
+
+
+def test_headers_take_no_room_among_what_is_remembered() -> None:
+    reader = OptionsReader(50, 100)
+    before = size_of(reader)
+    for number in range(300):
+        reader.read(json.dumps({"traceparent": f"{number}", "top_k": 3}))
+    assert size_of(reader) == before
 
 
 def size_of(reader: OptionsReader) -> int:
