@@ -37,10 +37,7 @@ def test_a_fault_of_ours_goes_to_a_file_that_the_message_names(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["builder", "export", "--checkpoint", "a b"])
-    try:
-        raise KeyError("boom")
-    except KeyError as error:
-        message = last_resort.message(error)
+    message = last_resort.message(KeyError("boom"))
     (report,) = tmp_path.iterdir()
     assert str(report) in message
     assert "python -m builder export --checkpoint 'a b'" in message
