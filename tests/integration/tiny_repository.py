@@ -174,8 +174,7 @@ class _Tiny:
         settings = {
             "engine": "onnxruntime",
             "precision": "fp32",
-            "threads": 1,
-            "lone_threads": 1,
+            "lone_parallel": False,
             "packed": False,
             "pad_id": 0,
             "max_length": 16,
