@@ -45,10 +45,10 @@ def engine(repository: str) -> Callable[[list[str]], Any]:
     """What ``encode`` runs, from the files that the repository serves it from."""
     root = Path(repository)
     if list(root.glob("encode/*/model.py")):  # the fused layout: one step
-        encode = _step(root / "encode")
+        encode = _step(root / "encode", "encode", "Encode")
         return lambda texts: encode({"TEXT": _column(texts)})["VECTOR"]
-    tokenizer = _step(root / "tokenizer")
-    encoder = _step(root / "encoder")
+    tokenizer = _step(root / "tokenizer", "tokenizer", "load", "tokenizer")
+    encoder = _step(root / "encoder", "graph", "load", "encoder")
 
     def encode_in_steps(texts: list[str]) -> Any:
         tokens = tokenizer({"TEXT": _column(texts)})
@@ -63,17 +63,16 @@ def _column(texts: list[str]) -> Any:
     return np.array([[text.encode()] for text in texts], np.object_)
 
 
-def _step(model: Path) -> Callable[[dict[str, Any]], Any]:
-    """Load a step as Triton's Python backend does, its version directory being a package."""
+def _step(model: Path, module: str, function: str, *name: str) -> Callable[[dict[str, Any]], Any]:
+    """Load a model's code as Triton's Python backend does, its version being a package."""
     version = max(int(each.name) for each in model.iterdir() if each.name.isdigit())
     directory = model / str(version)
     package = types.ModuleType(f"step_{model.name}")
     package.__path__ = [str(directory)]
     sys.modules[package.__name__] = package
-    sys.modules.setdefault("triton_python_backend_utils", types.ModuleType("stand_in"))
-    step = importlib.import_module(f"{package.__name__}.model").TritonPythonModel()
-    handler = step.make_handler(directory, batched=True)
-    request = importlib.import_module(f"{package.__name__}.batch").Request
+    steps = importlib.import_module(f"{package.__name__}.serving.steps.{module}")
+    handler = getattr(steps, function)(directory, *name)
+    request = importlib.import_module(f"{package.__name__}.serving.core.batch").Request
 
     def call(tensors: dict[str, Any]) -> Any:
         (outcome,) = handler([request(tensors)])

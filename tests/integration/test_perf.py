@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pandas as pd
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from builder.model.checkpoint import FORMATS
 from builder.serving import TritonServer
+from model_repository.core.identifiers import Identifiers
 from perf.__main__ import main
 from perf.analyzer import Analyzer, Load, find_analyzer, is_batched, write_data
 from perf.benchmark import Run, Systems, recommend_16_clients
@@ -137,8 +139,11 @@ def test_repositories_of_another_checkpoint_are_refused(
 ) -> None:
     other = tmp_path / "other"
     write_tiny_repository(other, batch=128)
-    for items in other.glob("*/1/items.json"):
-        items.write_text(json.dumps([f"other{number}" for number in range(CATALOGUE)]))
+    ids = Identifiers.of([f"other{number}" for number in range(CATALOGUE)])
+    for directory in (file.parent for file in other.glob("*/1/id_table.npy")):
+        np.save(directory / "id_content.npy", ids.strings.content)
+        np.save(directory / "id_offsets.npy", ids.strings.offsets)
+        np.save(directory / "id_table.npy", ids.table)
     options = ["--quick", "--peers", "none", "--cases", "none", "--output", str(tmp_path)]
     assert main(["run", *served, "--other", f"other={other}", *options]) == 1
     assert "other recommends 0% of the items that we do" in capsys.readouterr().err
