@@ -32,6 +32,7 @@ class Tensor:
 class TritonError:
     INVALID_ARG = 1
     INTERNAL = 2
+    CANCELLED = 3
 
     def __init__(self, message: str, code: int = INTERNAL) -> None:
         self._message = message
@@ -59,6 +60,10 @@ class Sender:
 
     def __init__(self) -> None:
         self.sent: list[tuple[InferenceResponse, object]] = []
+        self.cancelled = False
+
+    def is_cancelled(self) -> bool:
+        return self.cancelled
 
     def send(self, response: InferenceResponse, flags: object) -> None:
         self.sent.append((response, flags))

@@ -156,6 +156,17 @@ def test_nobody_waits_for_those_that_are_answered_later(model: Any, numbers: Num
     assert requests[1].sender.sent == []
 
 
+def test_nothing_is_computed_for_callers_that_have_gone(model: Any, numbers: Numbers) -> None:
+    requests = asked("later 5", "later 7")
+    requests[0].sender.cancelled = True
+    numbers.may_finish.set()
+    model.execute(requests)
+    model.finalize()
+    ((gone, _),), ((left, _),) = (request.sender.sent for request in requests)
+    assert "nobody waits" in gone.error().message()
+    assert number(left) == 7
+
+
 def test_a_fault_of_the_handler_still_answers_all_that_wait(
     model: Any, numbers: Numbers, backend: Backend
 ) -> None:
