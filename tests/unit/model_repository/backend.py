@@ -32,6 +32,7 @@ class Tensor:
 class TritonError:
     INVALID_ARG = 1
     INTERNAL = 2
+    CANCELLED = 3
 
     def __init__(self, message: str, code: int = INTERNAL) -> None:
         self._message = message
@@ -55,10 +56,14 @@ class InferenceResponse:
 
 
 class Sender:
-    """Where the answer to a request goes that is given later."""
+    """Where the answer to a request goes that is given later; its caller may have ``gone``."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[InferenceResponse, object]] = []
+        self.gone = False
+
+    def is_cancelled(self) -> bool:
+        return self.gone
 
     def send(self, response: InferenceResponse, flags: object) -> None:
         self.sent.append((response, flags))
