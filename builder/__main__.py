@@ -53,7 +53,7 @@ def main() -> None:
     except BuilderError as error:
         console.show_error(str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, nobody wants to read it as such
-        console.show_error(last_resort.message(error))
+        console.show_error(last_resort.message(error), though_silent=True)
     sys.exit(2)
 
 

@@ -102,10 +102,14 @@ def show(*tables: Table) -> None:
         Console(soft_wrap=False).print(table, "")
 
 
-def show_error(message: str) -> None:
-    """Print what went wrong, to stderr."""
+def show_error(message: str, *, though_silent: bool = False) -> None:
+    """Print what went wrong, to stderr.
+
+    Where another process speaks for this one only ``though_silent``: what it cannot know of.
+    """
     text = Text.assemble(("error: ", "bold red"), message)
-    _STDERR.print(text, soft_wrap=True, highlight=False)
+    stderr = Console(stderr=True) if though_silent else _STDERR
+    stderr.print(text, soft_wrap=True, highlight=False)
 
 
 def show_note(message: str) -> None:

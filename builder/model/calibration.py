@@ -83,8 +83,8 @@ def fit_calibration(pairs: LabelledLogits) -> Calibration:
     """
     if pairs.met.all() or not pairs.met.any():
         return Calibration()
-    spread = max(float(pairs.logits.std()), 1e-6)
-    logits = pairs.logits / spread
+    mean, spread = float(pairs.logits.mean()), max(float(pairs.logits.std()), 1e-6)
+    logits = (pairs.logits - mean) / spread
     met, weights = pairs.met, pairs.weights / pairs.weights.sum()
 
     def loss(parameters: Array) -> tuple[float, Array]:
@@ -107,7 +107,8 @@ def fit_calibration(pairs: LabelledLogits) -> Calibration:
         method="L-BFGS-B",
         bounds=[(_LEAST_SCALE, None), (None, None), (_LOWEST_CEILING, 1.0)],
     ).x
-    return Calibration(float(found[0] / spread), float(found[1]), float(found[2]))
+    scale = float(found[0] / spread)
+    return Calibration(scale, float(found[1]) - scale * mean, float(found[2]))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.unit.steps.conftest import parts
 
 from builder.data import Holdout
 from builder.data.request_time import Clock
@@ -23,6 +22,7 @@ from client import InvalidInput, Profile, RecommenderClient
 from tests.integration.small_run import export_run
 from tests.unit.model.conftest import backbone
 from tests.unit.model.tiny import ITEMS, PROFILE, recommender, sequences
+from tests.unit.model_repository.conftest import parts
 
 __all__ = ["backbone", "parts"]
 

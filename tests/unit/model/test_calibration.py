@@ -97,6 +97,13 @@ def test_interest_never_turns_the_order_of_logits_round(pairs: list[tuple[float,
     assert (np.diff(found.interest(np.sort(logits))) >= 0).all()
 
 
+def test_logits_that_are_all_alike_leave_the_share_of_those_that_were_met() -> None:
+    pairs = LabelledLogits(np.full(4, -7.0), np.array([True, False, False, False]), np.ones(4))
+    found = fit_calibration(pairs)
+    np.testing.assert_allclose(found.interest(pairs.logits), 0.25, rtol=1e-3)
+    assert found.scale > 0
+
+
 def test_negatives_are_neither_seen_nor_the_target_and_weigh_as_much() -> None:
     holdout = Holdout(sequences([0, 1], [], [2, 3, 1]), np.array([2, 4, 0], np.int32))
     logits = np.arange(15, dtype=np.float32).reshape(3, 5)  # each tells its user and item

@@ -56,14 +56,14 @@ class InferenceResponse:
 
 
 class Sender:
-    """Where the answer to a request goes that is given later."""
+    """Where the answer to a request goes that is given later; its caller may have ``gone``."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[InferenceResponse, object]] = []
-        self.cancelled = False
+        self.gone = False
 
     def is_cancelled(self) -> bool:
-        return self.cancelled
+        return self.gone
 
     def send(self, response: InferenceResponse, flags: object) -> None:
         self.sent.append((response, flags))

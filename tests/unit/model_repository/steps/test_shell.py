@@ -20,7 +20,7 @@ from model_repository.steps.libraries import LIBRARIES_FILE
 from tests.unit.model_repository.backend import Backend, IncomingRequest
 from tests.unit.model_repository.conftest import Parts, plain
 
-INVALID_ARG, INTERNAL = 1, 2
+INVALID_ARG, INTERNAL, CANCELLED = 1, 2, 3
 OUTPUTS = ["NUMBER", "OTHER"]
 
 
@@ -30,6 +30,7 @@ class Numbers:
     def __init__(self) -> None:
         self.may_finish = threading.Event()
         self.broken = False
+        self.finished: list[str] = []
 
     def __call__(self, requests: Sequence[Request]) -> list[Outcome | Later]:
         return [self._answer(request) for request in requests]
@@ -38,6 +39,7 @@ class Numbers:
         assert self.may_finish.wait(10)
         if self.broken:
             raise RuntimeError("the engine's secrets")
+        self.finished += [each.request for each in waiting]
         return [_number(each.request) for each in waiting]
 
     def _answer(self, request: Request) -> Outcome | Later:
@@ -156,17 +158,6 @@ def test_nobody_waits_for_those_that_are_answered_later(model: Any, numbers: Num
     assert requests[1].sender.sent == []
 
 
-def test_nothing_is_computed_for_callers_that_have_gone(model: Any, numbers: Numbers) -> None:
-    requests = asked("later 5", "later 7")
-    requests[0].sender.cancelled = True
-    numbers.may_finish.set()
-    model.execute(requests)
-    model.finalize()
-    ((gone, _),), ((left, _),) = (request.sender.sent for request in requests)
-    assert "nobody waits" in gone.error().message()
-    assert number(left) == 7
-
-
 def test_a_fault_of_the_handler_still_answers_all_that_wait(
     model: Any, numbers: Numbers, backend: Backend
 ) -> None:
@@ -180,6 +171,19 @@ def test_a_fault_of_the_handler_still_answers_all_that_wait(
         assert (response.error().code, flags) == (INTERNAL, "final")
         assert "secrets" not in response.error().message()
     assert len(backend.errors) == 2
+
+
+def test_texts_of_callers_that_have_gone_are_not_encoded(model: Any, numbers: Numbers) -> None:
+    requests = asked("later 5", "later 6", "later 7")
+    requests[1].sender.gone = True
+    model.execute(requests)
+    numbers.may_finish.set()
+    model.finalize()
+    assert numbers.finished == ["5", "7"]
+    (first,), (gone,), (last,) = (each.sender.sent for each in requests)
+    assert (number(first[0]), number(last[0])) == (5, 7)
+    assert gone[0].error().code == CANCELLED
+    assert gone[1] == "final"
 
 
 @pytest.fixture
