@@ -16,6 +16,7 @@ from builder.export.layout import Layout
 from builder.export.onnx import export_onnx
 from builder.export.packing import packed_graph
 from builder.model.recommender import Recommender
+from model_repository.core import contract
 from model_repository.core.contract import ENCODER, PACKED_ENCODER, USER_ENCODER, ModelSpec
 from model_repository.core.users import NO_AGE
 from model_repository.engines.onnx import OnnxEngine
@@ -104,22 +105,22 @@ def test_a_user_has_one_state_whoever_is_beside(
     shape = (len(histories), length)
     random = np.random.default_rng(noise)
     batch = {
-        "EVENT": random.normal(size=(*shape, items.shape[1])).astype(np.float32) * 100,
-        "EVENT_ACTION": random.integers(0, 3, shape, np.int32),
-        "EVENT_AGE": random.integers(-1, 2**40, shape, np.int64),
-        "EVENT_COUNT": np.array([[len(history)] for history in histories], np.int32),
+        contract.EVENT.name: random.normal(size=(*shape, items.shape[1])).astype(np.float32) * 100,
+        contract.EVENT_ACTION.name: random.integers(0, 3, shape, np.int32),
+        contract.EVENT_AGE.name: random.integers(-1, 2**40, shape, np.int64),
+        contract.EVENT_COUNT.name: np.array([[len(history)] for history in histories], np.int32),
     }
     expected = []
     for row, history in enumerate(histories):
         slots, actions, since = ([event[part] for event in history] for part in range(3))
-        batch["EVENT"][row, : len(history)] = items[slots]
-        batch["EVENT_ACTION"][row, : len(history)] = actions
-        batch["EVENT_AGE"][row, : len(history)] = since
+        batch[contract.EVENT.name][row, : len(history)] = items[slots]
+        batch[contract.EVENT_ACTION.name][row, : len(history)] = actions
+        batch[contract.EVENT_AGE.name][row, : len(history)] = since
         alone = (torch.tensor([each], dtype=torch.int64) for each in (actions, gaps(since)))
         with torch.no_grad():
             events = torch.from_numpy(items[slots]).reshape(1, -1, items.shape[1])
             expected.append(model.adapter.states(events, *alone)[0, -1].numpy())
-    found = user_encoder.run(batch)["STATE"]
+    found = user_encoder.run(batch)[contract.STATE.name]
     np.testing.assert_allclose(found, np.stack(expected), rtol=1e-3, atol=1e-4)
 
 
@@ -129,12 +130,12 @@ def test_actions_and_ages_are_seen(model: Recommender, user_encoder: OnnxEngine)
     def state(actions: list[int], since: list[int]) -> NDArray[np.float32]:
         return user_encoder.run(
             {
-                "EVENT": items[[[1, 2]]],
-                "EVENT_ACTION": np.array([actions], np.int32),
-                "EVENT_AGE": np.array([since], np.int64),
-                "EVENT_COUNT": np.array([[2]], np.int32),
+                contract.EVENT.name: items[[[1, 2]]],
+                contract.EVENT_ACTION.name: np.array([actions], np.int32),
+                contract.EVENT_AGE.name: np.array([since], np.int64),
+                contract.EVENT_COUNT.name: np.array([[2]], np.int32),
             }
-        )["STATE"][0]
+        )[contract.STATE.name][0]
 
     plain = state([0, 0], [NO_AGE, NO_AGE])
     for other in (state([1, 0], [NO_AGE, NO_AGE]), state([0, 0], [60, 0])):

@@ -33,6 +33,7 @@ from builder.export.targets.embedded import Embedded
 from builder.model.scoring import TorchUserEncoder
 from builder.progress import Progress, silent
 from builder.repository import from_text, read_manifest
+from model_repository.core import contract
 from model_repository.core.contract import ModelSpec
 from model_repository.core.terms import Users
 from model_repository.core.users import History
@@ -112,7 +113,7 @@ def test_the_manifest_tells_what_was_published(
     assert [(each["model"], each["output"]) for each in details["parity"]] == [
         ("encoder", "VECTOR"),
         ("encoder", "VECTOR batched"),
-        ("user_encoder", "STATE"),
+        ("user_encoder", contract.STATE.name),
         ("user_encoder", "STATE batched"),
     ]
     assert all(each["difference"] <= each["bound"] == FLOAT for each in details["parity"])

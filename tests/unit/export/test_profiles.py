@@ -9,6 +9,7 @@ from builder.export.grids import Inputs, encoder_inputs, user_encoder_inputs
 from builder.export.layout import Layout, Limits
 from builder.export.profiles import profiles, whole_range
 from builder.model.recommender import Recommender
+from model_repository.core import contract
 from model_repository.core.contract import ENCODER, USER_ENCODER, ModelSpec
 
 GRIDS: dict[ModelSpec, Callable[[Recommender, Layout], Iterator[Inputs]]] = {
@@ -73,13 +74,13 @@ def test_histories_have_a_profile_for_each_length(layout: Layout) -> None:
         layout, event_lengths=(8, 32), limits=Limits(max_rows=128, max_users=64)
     )
     found = profiles(USER_ENCODER, layout)
-    events = [profile["EVENT"] for profile in found]
+    events = [profile[contract.EVENT.name] for profile in found]
     assert [(each.smallest, each.usual, each.largest) for each in events] == [
         ((1, length, 8), (16, length, 8), (64, length, 8)) for length in (8, 32)
     ]
-    counts = [profile["EVENT_COUNT"] for profile in found]
+    counts = [profile[contract.EVENT_COUNT.name] for profile in found]
     assert {(each.smallest, each.usual, each.largest) for each in counts} == {
         ((1, 1), (16, 1), (64, 1))
     }
-    whole = whole_range(USER_ENCODER, layout)["EVENT_AGE"]
+    whole = whole_range(USER_ENCODER, layout)[contract.EVENT_AGE.name]
     assert (whole.smallest, whole.largest) == ((1, 8), (64, 32))

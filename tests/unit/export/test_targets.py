@@ -13,6 +13,7 @@ from builder.export.targets.onnxruntime import OnnxRuntime
 from builder.export.targets.options import DEVICES
 from builder.export.targets.tensorrt import TensorRT
 from builder.repository import check_graph, ensemble_config, from_text, step_config, to_text
+from model_repository.core import contract
 from model_repository.core.contract import (
     ADAPTER,
     ENCODE_STEPS,
@@ -70,7 +71,7 @@ def test_a_tensorrt_model_loads_all_of_its_profiles(network: ModelConfig) -> Non
 
 
 def test_cuda_graphs_cover_every_batch_of_every_length(network: ModelConfig) -> None:
-    long = "EVENT_AGE" if network.name == USER_ENCODER.name else "INPUT_IDS"
+    long = contract.EVENT_AGE.name if network.name == USER_ENCODER.name else "INPUT_IDS"
     covered = {
         (rows, length)
         for graph in network.optimization.cuda.graph_spec

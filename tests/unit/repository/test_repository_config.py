@@ -58,11 +58,11 @@ def test_the_whole_contract_fits_together_and_survives_its_text() -> None:
 def test_a_batched_step_leaves_the_first_axis_out() -> None:
     assert dims(step(contract.ENCODER)) == {"INPUT_IDS": [-1], "VECTOR": [384]}
     assert dims(step(contract.USER_ENCODER)) == {
-        "EVENT": [-1, 64],
-        "EVENT_ACTION": [-1],
-        "EVENT_AGE": [-1],
-        "EVENT_COUNT": [1],
-        "STATE": [64],
+        contract.EVENT.name: [-1, 64],
+        contract.EVENT_ACTION.name: [-1],
+        contract.EVENT_AGE.name: [-1],
+        contract.EVENT_COUNT.name: [1],
+        contract.STATE.name: [64],
     }
     assert dims(step(contract.TOKENIZER))["TEXT"] == [1]
 
@@ -70,8 +70,8 @@ def test_a_batched_step_leaves_the_first_axis_out() -> None:
 def test_an_unbatched_step_keeps_every_axis_and_fixes_the_known_ones() -> None:
     assert dims(step(contract.ADAPTER)) == {
         "VECTOR": [-1, 384],
-        "HISTORY_ROW": [1, -1],
-        "CANDIDATE_ROW": [1, -1],
+        contract.HISTORY_ROW.name: [1, -1],
+        contract.CANDIDATE_ROW.name: [1, -1],
         "HISTORY_ACTION": [1, -1],
         "HISTORY_TIME": [1, -1],
         "PROFILE": [1, 1],
@@ -84,10 +84,16 @@ def test_ensemble_maps_follow_from_the_names() -> None:
     config = ensemble(contract.RANK_TEXTS_STEPS)
     tokenizer, encoder, adapter = config.ensemble_scheduling.step
     assert set(tokenizer.input_map) == {"HISTORY_TEXT", "CANDIDATE_TEXT"}
-    assert set(tokenizer.output_map) == {"INPUT_IDS", "HISTORY_ROW", "CANDIDATE_ROW", "TRUNCATED"}
+    assert set(tokenizer.output_map) == {
+        "INPUT_IDS",
+        contract.HISTORY_ROW.name,
+        contract.CANDIDATE_ROW.name,
+        "TRUNCATED",
+    }
     assert dict(encoder.input_map) == {"INPUT_IDS": "INPUT_IDS"}
     assert set(adapter.input_map) == {
-        "VECTOR", "HISTORY_ROW", "CANDIDATE_ROW", "HISTORY_ACTION", "HISTORY_TIME", "PROFILE",
+        "VECTOR", contract.HISTORY_ROW.name, contract.CANDIDATE_ROW.name,
+        "HISTORY_ACTION", "HISTORY_TIME", "PROFILE",
     }  # fmt: skip
     assert set(adapter.output_map) == {"INTEREST", "LOGIT"}
     assert {part.model_version for part in config.ensemble_scheduling.step} == {3}

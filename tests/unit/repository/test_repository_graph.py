@@ -7,6 +7,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelEnsembling
 
 from builder.errors import RepositoryError
 from builder.repository import check_graph, ensemble_config, step_config
+from model_repository.core import contract
 from tests.unit.repository.repositories import ENSEMBLES, STEPS
 
 Configs = dict[str, ModelConfig]
@@ -60,7 +61,7 @@ def unknown_output(configs: Configs) -> None:
 
 
 def unmapped_input(configs: Configs) -> None:
-    del rank_step(configs, "adapter").input_map["HISTORY_ROW"]
+    del rank_step(configs, "adapter").input_map[contract.HISTORY_ROW.name]
 
 
 def wrong_type(configs: Configs) -> None:
@@ -76,7 +77,7 @@ def wrong_rank(configs: Configs) -> None:
 
 
 def second_producer(configs: Configs) -> None:
-    rank_step(configs, "tokenizer").output_map["CANDIDATE_ROW"] = "VECTOR"
+    rank_step(configs, "tokenizer").output_map[contract.CANDIDATE_ROW.name] = "VECTOR"
 
 
 def output_nobody_makes(configs: Configs) -> None:

@@ -178,7 +178,10 @@ class TestRowsOfVectors:
         )  # fmt: skip
         rows = {
             name: np.array([[texts.index(text) for text in each]], np.int32).reshape(1, -1)
-            for name, each in (("HISTORY_ROW", history), ("CANDIDATE_ROW", candidates))
+            for name, each in (
+                (contract.HISTORY_ROW.name, history),
+                (contract.CANDIDATE_ROW.name, candidates),
+            )
         }
         given = {**user([], **columns).tensors, **rows}
         del given["HISTORY"]
@@ -188,8 +191,8 @@ class TestRowsOfVectors:
 
     def test_what_is_wrong_is_refused(self, handlers: Handlers) -> None:
         tensors = {
-            "HISTORY_ROW": np.zeros((1, 1), np.int32),
-            "CANDIDATE_ROW": np.zeros((1, 1), np.int32),
+            contract.HISTORY_ROW.name: np.zeros((1, 1), np.int32),
+            contract.CANDIDATE_ROW.name: np.zeros((1, 1), np.int32),
             "HISTORY_ACTION": strings(["a", "b"]),
         }
         with pytest.raises(InvalidRequest, match="HISTORY_ACTION has 2 values"):

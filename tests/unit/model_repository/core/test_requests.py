@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_repository.core import contract
 from model_repository.core.batch import Request
 from model_repository.core.errors import InvalidRequest
 from model_repository.core.identifiers import Identifiers
@@ -237,7 +238,7 @@ class TestRowsOfVectors:
 
     @staticmethod
     def request(history: Sequence[int], candidates: Sequence[int], **columns: object) -> Request:
-        rows = {"HISTORY_ROW": history, "CANDIDATE_ROW": candidates}
+        rows = {contract.HISTORY_ROW.name: history, contract.CANDIDATE_ROW.name: candidates}
         tensors = {name: np.array([each], np.int32).reshape(1, -1) for name, each in rows.items()}
         return Request(tensors | columns)  # type: ignore[arg-type]
 

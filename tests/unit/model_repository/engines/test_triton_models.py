@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from model_repository.core import contract
 from model_repository.core.contract import ENCODER
 from model_repository.core.users import EventBatch
 from model_repository.engines.tokenizer import TextTokenizer
@@ -49,7 +50,9 @@ def test_what_a_model_fails_with_is_handed_on(engines: Any, backend: Backend) ->
 def test_users_are_encoded_in_as_many_calls_as_there_are_batches(
     engines: Any, backend: Backend, batches: int
 ) -> None:
-    backend.models["user_encoder"] = lambda inputs: {"STATE": inputs["EVENT"].sum(1)}
+    backend.models["user_encoder"] = lambda inputs: {
+        contract.STATE.name: inputs[contract.EVENT.name].sum(1)
+    }
     encode = engines.TritonUserEncoder(3, [4, 8])
     assert encode.lengths == [4, 8]
     made = [
@@ -64,7 +67,12 @@ def test_users_are_encoded_in_as_many_calls_as_there_are_batches(
     states = encode(made)
     assert [each.tolist() for each in states] == [[[4.0 * n] * 3] * 2 for n in range(batches)]
     assert len(backend.asked) == batches
-    assert backend.asked[0][2].keys() == {"EVENT", "EVENT_ACTION", "EVENT_AGE", "EVENT_COUNT"}
+    assert backend.asked[0][2].keys() == {
+        contract.EVENT.name,
+        contract.EVENT_ACTION.name,
+        contract.EVENT_AGE.name,
+        contract.EVENT_COUNT.name,
+    }
 
 
 def test_texts_go_to_encode_in_requests_that_it_takes(engines: Any, backend: Backend) -> None:

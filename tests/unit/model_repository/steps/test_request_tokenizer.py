@@ -85,14 +85,14 @@ class TestUsers:
 
     def test_a_text_that_occurs_twice_is_one_row(self, answer: Answer) -> None:
         tensors = answer(of_user(["toy", "story", "toy"], ["story", "cats"]))
-        assert tensors["HISTORY_ROW"].tolist() == [[0, 1, 0]]
-        assert tensors["CANDIDATE_ROW"].tolist() == [[1, 2]]
+        assert tensors[contract.HISTORY_ROW.name].tolist() == [[0, 1, 0]]
+        assert tensors[contract.CANDIDATE_ROW.name].tolist() == [[1, 2]]
         assert tensors["INPUT_IDS"][:, 1].tolist() == [4, 5, 11]
 
     def test_a_new_user_has_no_rows(self, answer: Answer) -> None:
         tensors = answer(of_user([], ["toy"]))
-        assert tensors["HISTORY_ROW"].shape == (1, 0)
-        assert tensors["CANDIDATE_ROW"].tolist() == [[0]]
+        assert tensors[contract.HISTORY_ROW.name].shape == (1, 0)
+        assert tensors[contract.CANDIDATE_ROW.name].tolist() == [[0]]
 
     def test_a_user_learns_how_many_texts_were_cut(self, answer: Answer) -> None:
         tensors = answer(of_user([LONG, "toy"], ["film " * 99, LONG]))
@@ -174,7 +174,7 @@ def test_every_text_is_in_the_row_that_names_it(
     parts: Parts, answer: Answer, batch: Sequence[str]
 ) -> None:
     tensors = answer(of_user([], batch))
-    for text, place in zip(batch, tensors["CANDIDATE_ROW"][0], strict=True):
+    for text, place in zip(batch, tensors[contract.CANDIDATE_ROW.name][0], strict=True):
         tokens = parts.tokenizer.encode(text).ids
         if len(tokens) > MAX_LENGTH:
             tokens = [*tokens[: MAX_LENGTH - 1], tokens[-1]]
