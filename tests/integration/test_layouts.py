@@ -21,8 +21,7 @@ from builder.reports.trained import load_run
 from builder.repository import from_text, to_text
 from builder.serving import TritonServer
 from client import Event, Item, RecommenderClient
-from perf.cross_check import infer_request
-from perf.load import closed_loop, triton_infer
+from perf.load import closed_loop, infer_request, triton_infer
 from tests.integration.small_run import LIMITS
 from tests.integration.test_steps import TIMEOUT, Answer, send, strings
 

@@ -19,9 +19,8 @@ from builder.data import DataConfig, read
 from builder.errors import ExportError, GateError
 from builder.export.graphs import EncoderGraph
 from builder.export.half import convert_to_half
-from builder.export.layout import Limits
 from builder.export.onnx import export_onnx
-from builder.export.pipeline import REPORT, check_named, prove, publish, target_named
+from builder.export.pipeline import REPORT, check_named, prove, target_named
 from builder.export.recommender import recommender
 from builder.export.targets import TargetOptions
 from builder.export.targets.tensorrt import GRAPH, TensorRTRTX
@@ -30,9 +29,9 @@ from builder.repository import from_text, read_manifest
 from model_repository.core.contract import ENCODER
 from model_repository.engines.onnx import OnnxEngine
 from model_repository.engines.tokenizer import TextTokenizer
+from tests.integration.small_run import LIMITS, export_run
 
 Array = NDArray[np.float32]
-LIMITS = Limits(max_top_k=50, max_rows=16)
 LONGEST = 512
 LENGTHS = [*range(1, 17), 31, 32, 33, 64, 100, 128, 200, 256, 300, 384, 511, LONGEST]
 LARGEST = float(np.finfo(np.float16).max)
@@ -176,8 +175,7 @@ def test_onnxruntime_publishes_what_it_has_held_against_the_gates(
     run: Path, tmp_path: Path, device: str, precision: str
 ) -> None:
     options = TargetOptions(device=device)  # type: ignore[arg-type]
-    target = target_named("onnxruntime", options)
-    publish(recommender(run, target, LIMITS), tmp_path / "models", target)
+    export_run(run, tmp_path / "models", target=target_named("onnxruntime", options))
     record = read_manifest(tmp_path / "models").versions[1]
     assert record.details["engine"]["precision"] == precision
     for name in ("encoder", "user_encoder"):
