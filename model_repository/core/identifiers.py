@@ -81,6 +81,8 @@ class Identifiers:
         """Where each item is in the catalogue; None if it has none of that id."""
         known = self._known
         found = [known.get(each) for each in identifiers]
+        if None not in found:
+            return found
         return [
             self._search(each) if index is None else index
             for each, index in zip(identifiers, found, strict=True)

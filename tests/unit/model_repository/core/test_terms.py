@@ -74,6 +74,15 @@ def test_the_linear_term_of_some_items_is_that_of_the_whole_catalogue(
         assert not LINEAR._row().any()
 
 
+@given(histories)
+def test_the_row_of_a_large_catalogue_is_emptied_too(of: list[list[int]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(terms, "_SMALL_CATALOGUE", 0)
+        for user in range(len(of)):
+            LINEAR.of(users(of), user, np.arange(ITEMS, dtype=np.int32))
+            assert not LINEAR._row().any()
+
+
 @given(histories, st.integers(1, 40))
 def test_users_who_take_turns_get_what_they_get_together(of: list[list[int]], most: int) -> None:
     together = whole(LINEAR, users(of))
