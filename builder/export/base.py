@@ -13,13 +13,14 @@ from torch import nn
 from builder.export.index_gate import IndexFigure
 from builder.export.layout import Layout
 from builder.export.onnx import export_onnx
-from builder.export.parity import Engine, ParityFigure
+from builder.export.parity import ParityFigure
 from builder.export.ranking_gate import RankingFigure
 from builder.export.targets import Built, Compiler, Target
 from builder.progress import Progress, silent
 from builder.repository.family import Family
 from builder.repository.publish import Staging
 from model_repository.core.contract import ModelSpec
+from model_repository.engines.engine import Engine
 
 DirectoryOf = Callable[[str], Path]
 """The directory of a model's version, by the model's name."""

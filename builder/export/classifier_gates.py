@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from builder.classifier.checkpoint import Classifier, Pair
 from builder.errors import GateError
 from builder.export.graphs import activate
-from builder.export.parity import Engine, ParityFigure, in_values, judged
+from builder.export.parity import ParityFigure, in_values, judged
 from builder.progress import Progress, silent
 from model_repository.core.batch import Request
 from model_repository.core.contract import PROBABILITY, TEXT, TEXT_PAIR, TRUNCATED
+from model_repository.engines.engine import Engine
 from model_repository.steps.tokenizer import RequestTokenizer
 
 _SENTENCE: Final = "The Matrix (1999): a hacker learns that the world is a simulation."

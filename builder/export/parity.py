@@ -6,9 +6,9 @@ gives what its rows give one at a time. A gate that fails is an error: nothing i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -17,21 +17,15 @@ from torch import nn
 
 from builder.errors import GateError
 from builder.progress import Progress, silent
+from model_repository.core.batch import Tensors
 from model_repository.core.contract import ModelSpec
+from model_repository.engines.engine import Engine
 
 _FEW_ROWS: Final = 8
 """Largest batch that is also run one row at a time."""
 
-Tensors = Mapping[str, NDArray[Any]]
-
 Measure = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
 """Found and expected values [m] → how far they are apart."""
-
-
-class Engine(Protocol):
-    """A compiled graph, loaded from where it was published."""
-
-    def run(self, inputs: Tensors) -> Tensors: ...
 
 
 FLOAT: Final = 1e-3

@@ -34,7 +34,7 @@ from builder.export.index_gate import IndexFigure, takes_index, write_index
 from builder.export.layout import Layout, Limits
 from builder.export.onnx import export_onnx
 from builder.export.packing import packed_graph
-from builder.export.parity import Engine, check_parity, in_deviations
+from builder.export.parity import check_parity, in_deviations
 from builder.export.ranking_gate import check_ranking
 from builder.export.serving_code import install, write_json
 from builder.export.targets import Built, Compiler, FusedOptions, Target
@@ -59,6 +59,7 @@ from model_repository.core.contract import (
     ModelSpec,
 )
 from model_repository.core.scoring import Scorer
+from model_repository.engines.engine import Engine
 from model_repository.engines.onnx import OnnxEngine
 from model_repository.engines.user_encoder import EngineUserEncoder
 from model_repository.steps.catalogue_files import save_catalogue

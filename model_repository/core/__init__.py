@@ -10,7 +10,6 @@
 ``users``              histories, and the states that a network makes of them
 ``terms``              what a score is the sum of
 ``scoring``            scores candidates; ``cold_items``, ``calibration``, ``top_k``
-``sources``            finds candidates: ``item_index``
 ``policy``             what may be recommended, and in which order
 ``handler``            a batch of requests → their answers
 ====================== ===========================================================

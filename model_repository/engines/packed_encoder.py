@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.arrays import Floats
+from ..core.batch import Tensors
 from ..core.contract import FIRST_TOKEN, INPUT_IDS, TOKEN_TEXT, VECTOR
 from ..core.length_batches import length_batches
 from .cores import available_cores
-from .onnx import OnnxEngine
+from .engine import Engine
 from .token_packs import token_packs
 from .tokenizer import Rows, pad
-
-_Tensors = Mapping[str, NDArray[Any]]
 
 
 class PackedEncoder:
@@ -67,7 +66,7 @@ class PackedEncoder:
             vectors[place] = part
         return vectors
 
-    def _run(self, runs: Sequence[_Tensors]) -> list[NDArray[Any]]:
+    def _run(self, runs: Sequence[Tensors]) -> list[NDArray[Any]]:
         if len(runs) == 1:
             return [self._alone.run(runs[0])[VECTOR.name]]
         return [found[VECTOR.name] for found in self._pool.map(self._beside.run, runs)]
@@ -83,16 +82,12 @@ def pack(rows: Rows) -> dict[str, NDArray[Any]]:
     }
 
 
-class _Engine(Protocol):
-    """May be asked from several threads at once."""
-
-    def run(self, inputs: _Tensors) -> dict[str, NDArray[Any]]: ...
-
-
-def _engine(name: str, precision: str, graph: Path, threads: int, at_once: int) -> _Engine:
+def _engine(name: str, precision: str, graph: Path, threads: int, at_once: int) -> Engine:
+    # Large imports. A server needs only the package of the engine that was chosen.
     if name == "openvino":
-        # A large import, and an optional package.
         from .openvino import OpenVinoEngine
 
         return OpenVinoEngine(graph, precision, threads=threads, at_once=at_once)
+    from .onnx import OnnxEngine
+
     return OnnxEngine(graph, threads)

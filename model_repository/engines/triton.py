@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from ..core.arrays import Floats
+from ..core.batch import Tensors
 from ..core.contract import (
     ENCODE,
     ENCODER,
@@ -34,8 +35,6 @@ _AT_ONCE: Final = 4
 
 _CALL_COST: Final = 190
 """A call of ``user_encoder`` costs 330 us for the way there and 50 for the run, an event 2."""
-
-Tensors = Mapping[str, NDArray[Any]]
 
 
 class TritonModel:

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Sequence
+from typing import Any, Final
 
 from numpy.typing import NDArray
 
 from ..core.arrays import Floats
 from ..core.contract import EVENT, EVENT_ACTION, EVENT_AGE, EVENT_COUNT, STATE
 from ..core.users import EventBatch
+from .engine import Engine
 
 _RUN_COST: Final = 25
 """A run in process costs 50 us beside its events, and an event 2."""
-
-Tensors = Mapping[str, NDArray[Any]]
-
-
-class Engine(Protocol):
-    """Runs one graph."""
-
-    def run(self, inputs: Tensors) -> Tensors:
-        """Return the outputs by name."""
-        ...
 
 
 class EngineUserEncoder:

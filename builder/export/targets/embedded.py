@@ -10,13 +10,14 @@ from typing import Any, Final
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from builder.export.layout import Layout
-from builder.export.parity import FLOAT, Engine
+from builder.export.parity import FLOAT
 from builder.export.serving_code import install, write_json
 from builder.export.targets.base import Built
 from builder.export.targets.options import FusedOptions, TargetOptions
 from builder.progress import Progress, silent
 from builder.repository import step_config
 from model_repository.core.contract import USER_ENCODER, ModelSpec
+from model_repository.engines.engine import Engine
 
 GRAPH: Final = "model.onnx"
 

@@ -16,7 +16,6 @@ from builder.export.grids import encoder_inputs, user_encoder_inputs
 from builder.export.layout import Layout
 from builder.export.parity import (
     FLOAT,
-    Engine,
     ParityFigure,
     check_parity,
     in_deviations,
@@ -25,6 +24,7 @@ from builder.export.parity import (
 from builder.model.recommender import Recommender
 from builder.model.scoring import UserEncoderGraph
 from model_repository.core.contract import ENCODER, USER_ENCODER, ModelSpec
+from model_repository.engines.engine import Engine
 from model_repository.engines.onnx import OnnxEngine
 
 

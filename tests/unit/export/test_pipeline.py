@@ -23,7 +23,7 @@ from builder.export import serving_code
 from builder.export.half import convert_to_half
 from builder.export.layout import Layout
 from builder.export.onnx import NAME_SCOPES
-from builder.export.parity import FLOAT, HALF, Engine
+from builder.export.parity import FLOAT, HALF
 from builder.export.pipeline import REPORT, SCHEMA, Exported, prove
 from builder.export.profiles import Profile, profiles
 from builder.export.recommender import recommender as exportable_of
@@ -37,6 +37,7 @@ from model_repository.core import contract
 from model_repository.core.contract import ModelSpec
 from model_repository.core.terms import Users
 from model_repository.core.users import History
+from model_repository.engines.engine import Engine
 from model_repository.engines.onnx import OnnxEngine
 from model_repository.steps.libraries import LIBRARIES_FILE, check_libraries
 from model_repository.steps.user_models import load_scorer
