@@ -86,3 +86,15 @@ def attempt_together(
         return [together]
     # One of them is at fault: alone, each gets its own answer.
     return [each for one in arguments for each in attempt_together(function, [one])]
+
+
+def read_and_answer(
+    read: Callable[[Request], _Argument],
+    answer_all: Callable[[Sequence[_Argument]], Sequence[Tensors]],
+    requests: Sequence[Request],
+) -> list[Outcome]:
+    """Read each request, and answer those that were found in order together."""
+    found = [attempt(read, request) for request in requests]
+    sound = [each for each in found if not isinstance(each, Exception)]
+    answers = iter(attempt_together(answer_all, sound))
+    return [each if isinstance(each, Exception) else next(answers) for each in found]

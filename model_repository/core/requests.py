@@ -30,7 +30,7 @@ from .errors import InvalidRequest
 from .identifiers import Identifiers
 from .options import Options, OptionsReader
 from .profile import ProfileColumn, ProfileReader
-from .tensors import check_length, decode, numbers, seconds, show, strings
+from .tensors import check_length, check_texts, decode, numbers, seconds, show, strings
 from .users import NO_AGE, NO_ITEM, History, ages
 
 
@@ -147,11 +147,7 @@ class RequestReader:
             self._candidates(tensors, candidates or (), rows, options),
             self._profile.ids(_profile(tensors)),
         )
-        if len(found.texts) > self._settings.max_rows:
-            raise InvalidRequest(
-                f"the request has {len(found.texts)} texts to encode, and at most "
-                f"{self._settings.max_rows} fit in one; split it into several requests"
-            )
+        check_texts(len(found.texts), self._settings.max_rows)
         return found
 
     def read_rows(self, request: Request) -> UserRequest:

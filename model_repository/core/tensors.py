@@ -57,6 +57,15 @@ def check_length(name: str, length: int, beside: str, expected: int) -> None:
         )
 
 
+def check_texts(number: int, most: int) -> None:
+    """Raise ``InvalidRequest`` if a request has more texts to encode than fit in one."""
+    if number > most:
+        raise InvalidRequest(
+            f"the request has {number} texts to encode, and at most {most} fit in one; split it "
+            "into several requests"
+        )
+
+
 def decode(value: bytes, name: str, position: int) -> str:
     """Return ``value``, which stands at ``position`` of tensor ``name``, as UTF-8 text."""
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.batch import Handler, Outcome, Prompt, Request, Tensors, attempt, attempt_together
+from ..core.batch import Handler, Outcome, Prompt, Request, Tensors, read_and_answer
 from ..core.contract import TEXT, TEXT_TRUNCATED, TEXT_VECTOR
 from ..core.options import NO_OPTIONS
 from ..core.tensors import texts
@@ -57,13 +57,7 @@ class Encode(Prompt):
 
     def __call__(self, requests: Sequence[Request]) -> list[Outcome]:
         """Return the vectors of each request, or why there are none."""
-        found = [attempt(_read, request) for request in requests]
-        answers = iter(
-            attempt_together(
-                self._encode_all, [each for each in found if not isinstance(each, Exception)]
-            )
-        )
-        return [each if isinstance(each, Exception) else next(answers) for each in found]
+        return read_and_answer(_read, self._encode_all, requests)
 
     def _encode_all(self, requests: Sequence[list[str]]) -> list[Tensors]:
         known = {

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.batch import Outcome, Prompt, Request, Tensors, attempt
+from ..core.batch import Outcome, Prompt, Request, Tensors, read_and_answer
 from ..core.contract import (
     CANDIDATE_ROW,
     CANDIDATE_TEXT,
@@ -31,7 +31,7 @@ from ..core.contract import (
 from ..core.errors import InvalidRequest
 from ..core.length_batches import padded_lengths
 from ..core.options import NO_OPTIONS, refuse_options
-from ..core.tensors import check_length, row_of_texts, texts
+from ..core.tensors import check_length, check_texts, row_of_texts, texts
 from ..engines.tokenizer import TextTokenizer, TokenRow
 
 
@@ -89,30 +89,22 @@ class RequestTokenizer(Prompt):
 
     def __call__(self, requests: Sequence[Request]) -> list[Outcome]:
         """Return INPUT_IDS and the other outputs of each request, or its refusal."""
-        plans = [attempt(self._plan, request) for request in requests]
-        sound = [plan for plan in plans if isinstance(plan, _Plan)]
+        return read_and_answer(self._plan, self._tokenize_all, requests)
+
+    def _tokenize_all(self, plans: Sequence[_Plan]) -> list[Tensors]:
         rows = iter(
             self._tokenize(
-                [text for plan in sound for text in plan.texts],
-                [pair for plan in sound for pair in plan.pairs],
+                [text for plan in plans for text in plan.texts],
+                [pair for plan in plans for pair in plan.pairs],
             )
         )
-        return [
-            plan
-            if isinstance(plan, Exception)
-            else self._finish(plan, list(islice(rows, len(plan.texts))))
-            for plan in plans
-        ]
+        return [self._finish(plan, list(islice(rows, len(plan.texts)))) for plan in plans]
 
     def _plan(self, request: Request) -> _Plan:
         self._check_options(request.parameters)
         tensors = request.tensors
         plan = _of_texts(tensors) if TEXT.name in tensors else _of_user(tensors)
-        if len(plan.texts) > self._settings.max_rows:
-            raise InvalidRequest(
-                f"the request has {len(plan.texts)} texts to encode, and at most "
-                f"{self._settings.max_rows} fit in one; split it into several requests"
-            )
+        check_texts(len(plan.texts), self._settings.max_rows)
         return plan
 
     def _finish(self, plan: _Plan, rows: Sequence[TokenRow]) -> Tensors:

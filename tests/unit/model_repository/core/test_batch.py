@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from model_repository.core.batch import (
@@ -11,9 +12,11 @@ from model_repository.core.batch import (
     Outcome,
     Prompt,
     Request,
+    Tensors,
     answer,
     attempt,
     attempt_together,
+    read_and_answer,
 )
 
 
@@ -44,6 +47,25 @@ def test_together_where_that_goes_and_else_one_by_one() -> None:
     assert isinstance(alone, ZeroDivisionError)
     assert attempt_together(counted, []) == []
     assert calls == [[0]]
+
+
+def test_only_what_was_found_in_order_is_answered_together() -> None:
+    together: list[Sequence[int]] = []
+
+    def answer_all(numbers: Sequence[int]) -> list[Tensors]:
+        together.append(numbers)
+        return [{"OUT": np.array([each])} for each in reciprocals(numbers)]
+
+    requests = [Request({}, parameters) for parameters in ("2", "no number", "0", "4")]
+    half, unread, failed, quarter = read_and_answer(
+        lambda request: int(request.parameters), answer_all, requests
+    )
+    assert half == {"OUT": [0.5]}
+    assert isinstance(unread, ValueError)
+    assert isinstance(failed, ZeroDivisionError)
+    assert quarter == {"OUT": [0.25]}
+    assert together[0] == [2, 0, 4]
+    assert read_and_answer(lambda _request: 1, answer_all, []) == []
 
 
 def test_answers_that_come_later_find_their_place() -> None:
