@@ -16,6 +16,7 @@ from builder.doctor.contents import Contents, read_contents
 from builder.doctor.findings import Finding
 from builder.doctor.server import Server
 from builder.doctor.tensorrt import check_tensorrt
+from model_repository.engines.settings import read_settings
 from model_repository.steps.libraries import LIBRARIES_FILE
 from model_repository.steps.user_models import INDEX_FILE
 
@@ -134,7 +135,7 @@ def _needed_packages(directory: Path) -> set[str]:
 def _engine(directory: Path) -> object:
     """What runs BERT, by the settings of ``encode``; None for other models."""
     try:
-        settings = json.loads((directory / "settings.json").read_text("utf-8"))
+        settings = read_settings(directory)
     except (OSError, ValueError):  # other models have none; a damaged one its hash tells
         return None
     return settings.get("engine") if isinstance(settings, dict) else None

@@ -19,6 +19,7 @@ from builder.export.targets import Compiler, Target
 from builder.progress import Progress, silent
 from builder.repository import Staging, ensemble_config, step_config
 from model_repository.core.contract import ACTIVATION, LABELS, classify_steps
+from model_repository.engines.settings import SETTINGS
 from model_repository.steps.tokenizer import RequestTokenizer, load
 
 _EXAMPLES: Final = 100
@@ -121,7 +122,7 @@ class ClassifierExport(Exportable):
             "max_rows": self.layout.limits.max_rows,
             "token_types": self._classifier.token_types,
         }
-        write_json(directory / "settings.json", settings)
+        write_json(directory / SETTINGS, settings)
 
 
 def _origin(source: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -15,9 +14,11 @@ from numpy.typing import NDArray
 
 from builder.errors import ExportError
 from builder.export.quantise import quantise
+from builder.export.serving_code import write_json
 from builder.export.targets.options import ENGINES, FusedOptions, Precision
 from model_repository.core.contract import INPUT_IDS, VECTOR
 from model_repository.engines.packed_encoder import PackedEncoder, pack
+from model_repository.engines.settings import SETTINGS, read_settings
 from model_repository.engines.tokenizer import Rows, pad
 
 GRAPH: Final = "model.onnx"
@@ -100,8 +101,7 @@ def write_encoder(
             "precision": wanted.precision,
             "lone_parallel": lone_parallel,
         }
-        text = json.dumps({**settings, **chosen}, indent=2)
-        (directory / "settings.json").write_text(text, "utf-8")
+        write_json(directory / SETTINGS, {**settings, **chosen})
 
     speeds: dict[str, float] = {}
     if len(candidates) > 1:
@@ -124,7 +124,7 @@ class PaddedEncoder:
     """The encoder of the contract, INPUT_IDS [R, L] → VECTOR [R, h], by rows without padding."""
 
     def __init__(self, directory: Path) -> None:
-        settings = json.loads((directory / "settings.json").read_text("utf-8"))
+        settings = read_settings(directory)
         self._pad_id: int = settings["pad_id"]
         self._encode = PackedEncoder(directory)
 

@@ -8,7 +8,6 @@ models costs more than the work itself. The code around the networks is the same
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -61,10 +60,10 @@ from model_repository.core.contract import (
 from model_repository.core.scoring import Scorer
 from model_repository.engines.engine import Engine
 from model_repository.engines.onnx import OnnxEngine
+from model_repository.engines.settings import SETTINGS, read_settings
 from model_repository.engines.user_encoder import EngineUserEncoder
 from model_repository.steps.catalogue_files import save_catalogue
 from model_repository.steps.user_models import (
-    SETTINGS,
     USER_ENCODER_FILE,
     load_scorer,
     load_user_encoder,
@@ -339,7 +338,7 @@ class FusedExport(RecommenderExport):
 
     def write(self, target: Target, staging: Staging, *, progress: Progress = silent) -> None:
         encode = staging.model_dir(ENCODE.name)
-        engine = json.loads((encode / SETTINGS).read_text("utf-8"))["engine"]
+        engine = read_settings(encode)["engine"]
         install(encode, ["tokenizers", engine])
         self._copy_tokenizer(encode)
         self._configure(staging, ENCODE, ragged=False)

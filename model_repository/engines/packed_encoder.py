@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +16,7 @@ from ..core.contract import FIRST_TOKEN, INPUT_IDS, TOKEN_TEXT, VECTOR
 from ..core.length_batches import length_batches
 from .cores import available_cores
 from .engine import Engine
+from .settings import read_settings
 from .token_packs import token_packs
 from .tokenizer import Rows, pad
 
@@ -37,7 +37,7 @@ class PackedEncoder:
     """
 
     def __init__(self, directory: Path) -> None:
-        settings = json.loads((directory / "settings.json").read_text("utf-8"))
+        settings = read_settings(directory)
         self._pad_id: int = settings["pad_id"]
         self._packed: bool = settings["packed"]
         self._cores = available_cores()

@@ -7,7 +7,6 @@ remembered.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ..core.contract import TEXT, TEXT_TRUNCATED, TEXT_VECTOR
 from ..core.options import NO_OPTIONS
 from ..core.tensors import texts
 from ..engines.packed_encoder import PackedEncoder
+from ..engines.settings import read_settings
 from ..engines.text_cache import EncodedText, TextCache
 from ..engines.tokenizer import TextTokenizer
 
@@ -49,7 +49,7 @@ class Encode(Prompt):
     """
 
     def __init__(self, directory: Path, count: Count = lambda _encoded, _known: None) -> None:
-        settings = json.loads((directory / "settings.json").read_text("utf-8"))
+        settings = read_settings(directory)
         self._tokenize = TextTokenizer(directory / "tokenizer.json", settings["max_length"])
         self._encode = PackedEncoder(directory)
         self._cache = TextCache(settings["cached_texts"])

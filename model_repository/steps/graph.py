@@ -6,7 +6,6 @@ A version holds ``model.onnx``, whose inputs and outputs are named as on the wir
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,11 @@ from numpy.typing import NDArray
 
 from ..core.batch import Handler, Outcome, Prompt, Request, Tensors, attempt_together
 from ..engines.onnx import OnnxEngine
+from ..engines.settings import read_settings
 
 
 def load(directory: Path, model: str) -> Handler:  # noqa: ARG001
-    settings = json.loads((directory / "settings.json").read_text("utf-8"))
+    settings = read_settings(directory)
     return Graph(OnnxEngine(directory / "model.onnx", settings["threads"]))
 
 

@@ -6,7 +6,6 @@ A version holds ``tokenizer.json`` of the ``tokenizers`` library, whose template
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -32,6 +31,7 @@ from ..core.errors import InvalidRequest
 from ..core.length_batches import padded_lengths
 from ..core.options import NO_OPTIONS, refuse_options
 from ..core.tensors import check_length, check_texts, row_of_texts, texts
+from ..engines.settings import read_settings
 from ..engines.tokenizer import TextTokenizer, TokenRow
 
 
@@ -65,7 +65,7 @@ class _Plan:
 
 
 def load(directory: Path, model: str) -> RequestTokenizer:
-    settings = TokenizerSettings(**json.loads((directory / "settings.json").read_text("utf-8")))
+    settings = TokenizerSettings(**read_settings(directory))
     tokenizer = TextTokenizer(directory / "tokenizer.json", settings.length_buckets[-1])
     check = NO_OPTIONS.read if model == TOKENIZER.name else refuse_options
     return RequestTokenizer(settings, tokenizer, check)

@@ -16,7 +16,6 @@ Beside it lie the files of the catalogue, and ``index.faiss`` if it is searched 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -27,11 +26,11 @@ from ..core.handler import EncodeTexts, Rank, Recommend, UserHandler
 from ..core.requests import ReaderSettings, RequestReader
 from ..core.scoring import CandidateSource, Scorer
 from ..core.users import UserEncoder
+from ..engines.settings import read_settings
 from .catalogue_files import load_catalogue
 
 USER_ENCODER_FILE: Final = "user_encoder.onnx"
 INDEX_FILE: Final = "index.faiss"
-SETTINGS: Final = "settings.json"
 
 _HANDLERS: Final[dict[str, type[UserHandler]]] = {RANK.name: Rank, RECOMMEND.name: Recommend}
 
@@ -51,7 +50,7 @@ def load_handler(
 ) -> UserHandler:
     """Make a handler of the files in a directory and of engines from elsewhere."""
     scorer = load_scorer(directory, encode_users)
-    settings = ReaderSettings(**_settings(directory)["reader"])
+    settings = ReaderSettings(**read_settings(directory)["reader"])
     reader = RequestReader(settings, scorer.catalogue.ids)
     return _HANDLERS[model](reader, scorer, encode_texts)
 
@@ -68,7 +67,7 @@ def load_scorer(directory: Path, encode_users: UserEncoder, *, exact: bool = Fal
 
 def load_user_encoder(directory: Path) -> UserEncoder:
     """The network over events, in this process or as a model of the server."""
-    lengths = _settings(directory).get("lengths")
+    lengths = read_settings(directory).get("lengths")
     if lengths is not None:
         from ..engines.triton import TritonUserEncoder
 
@@ -83,7 +82,7 @@ def load_user_encoder(directory: Path) -> UserEncoder:
 def _text_encoder(directory: Path) -> EncodeTexts:
     from ..engines.triton import EncodeModel, EncoderModel
 
-    settings = _settings(directory)
+    settings = read_settings(directory)
     version, max_rows = int(directory.name), settings["reader"]["max_rows"]
     texts = settings.get("texts")
     if texts is None:
@@ -96,11 +95,6 @@ def _text_encoder(directory: Path) -> EncodeTexts:
 
 def _no_texts(texts: Sequence[str]) -> Any:
     raise AssertionError(f"the adapter is given vectors, and was to encode {len(texts)} texts")
-
-
-def _settings(directory: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((directory / SETTINGS).read_text("utf-8"))
-    return found
 
 
 class _Adapter(Prompt):

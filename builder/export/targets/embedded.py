@@ -18,6 +18,7 @@ from builder.progress import Progress, silent
 from builder.repository import step_config
 from model_repository.core.contract import USER_ENCODER, ModelSpec
 from model_repository.engines.engine import Engine
+from model_repository.engines.settings import SETTINGS
 
 GRAPH: Final = "model.onnx"
 
@@ -54,7 +55,7 @@ class Embedded:
     ) -> Built:
         install(directory, ["onnxruntime"])
         shutil.copyfile(onnx_file, directory / GRAPH)
-        write_json(directory / "settings.json", {"threads": _threads(spec)})
+        write_json(directory / SETTINGS, {"threads": _threads(spec)})
         return Built(directory / GRAPH)
 
     def load(self, spec: ModelSpec, directory: Path) -> Engine:
