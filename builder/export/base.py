@@ -15,12 +15,16 @@ from builder.export.layout import Layout
 from builder.export.onnx import export_onnx
 from builder.export.parity import ParityFigure
 from builder.export.ranking_gate import RankingFigure
+from builder.export.serving_code import write_json
 from builder.export.targets import Built, Compiler, Target
 from builder.progress import Progress, silent
+from builder.repository import ensemble_config, step_config
 from builder.repository.family import Family
 from builder.repository.publish import Staging
-from model_repository.core.contract import ModelSpec
+from model_repository.core.contract import EnsembleSpec, ModelSpec
 from model_repository.engines.engine import Engine
+from model_repository.engines.settings import SETTINGS
+from model_repository.steps.tokenizer import TokenizerSettings
 
 DirectoryOf = Callable[[str], Path]
 """The directory of a model's version, by the model's name."""
@@ -95,6 +99,44 @@ class Exportable:
     def write(self, target: Target, staging: Staging, *, progress: Progress = silent) -> None:
         """Write the models that are no networks, and every configuration."""
         raise NotImplementedError
+
+    def configure(self, staging: Staging, spec: ModelSpec, *, ragged: bool = False) -> None:
+        """Configure a model of Triton's Python backend; ``ragged`` as in `DynamicBatching`."""
+        staging.write_config(
+            step_config(
+                spec,
+                backend="python",
+                version=staging.version,
+                sizes=self.layout.sizes,
+                max_batch_size=self.layout.most(spec),
+                batching=self.layout.batching(ragged=ragged) if spec.batched else None,
+                instances=self.layout.limits.instances,
+            )
+        )
+
+    def configure_ensemble(
+        self, staging: Staging, ensemble: EnsembleSpec, parameters: Mapping[str, str] | None = None
+    ) -> None:
+        """Configure a model that is nothing but steps of others."""
+        staging.model_dir(ensemble.model.name)
+        staging.write_config(
+            ensemble_config(
+                ensemble,
+                version=staging.version,
+                sizes=self.layout.sizes,
+                max_batch_size=self.layout.most(ensemble.model),
+                parameters=parameters,
+            )
+        )
+
+    def write_tokenizer_settings(
+        self, directory: Path, pad_id: int, *, token_types: bool = False
+    ) -> None:
+        """Write what a model that tokenizes is told; see `TokenizerSettings`."""
+        settings = TokenizerSettings(
+            list(self.layout.token_lengths), pad_id, self.layout.limits.max_rows, token_types
+        )
+        write_json(directory / SETTINGS, asdict(settings))
 
     def engine_of(self, target: Target, directory_of: DirectoryOf) -> EngineOf:
         """The engines that `compile` wrote, loaded from where Triton will read them."""

@@ -14,12 +14,11 @@ from builder.export.graphs import ClassifierGraph
 from builder.export.grids import classifier_inputs
 from builder.export.layout import Layout, Limits
 from builder.export.parity import check_parity, in_values
-from builder.export.serving_code import install, write_json
+from builder.export.serving_code import install
 from builder.export.targets import Compiler, Target
 from builder.progress import Progress, silent
-from builder.repository import Staging, ensemble_config, step_config
+from builder.repository import Staging
 from model_repository.core.contract import ACTIVATION, LABELS, classify_steps
-from model_repository.engines.settings import SETTINGS
 from model_repository.steps.tokenizer import RequestTokenizer, load
 
 _EXAMPLES: Final = 100
@@ -59,29 +58,15 @@ class ClassifierExport(Exportable):
         directory = staging.model_dir(self._tokenizer.name)
         install(directory, ["tokenizers"])
         self._write_tokenizer(directory)
-        staging.write_config(
-            step_config(
-                self._tokenizer,
-                backend="python",
-                version=staging.version,
-                sizes=self.layout.sizes,
-                max_batch_size=self.layout.most(self._tokenizer),
-                batching=self.layout.batching(),
-                instances=self.layout.limits.instances,
-            )
-        )
+        self.configure(staging, self._tokenizer)
         staging.write_config(target.config(self._network, self.layout, staging.version))
-        staging.write_config(
-            ensemble_config(
-                self._steps,
-                version=staging.version,
-                sizes=self.layout.sizes,
-                max_batch_size=self.layout.most(self._steps.model),
-                parameters={
-                    LABELS: json.dumps(self._classifier.labels, ensure_ascii=False),
-                    ACTIVATION: self._classifier.activation,
-                },
-            )
+        self.configure_ensemble(
+            staging,
+            self._steps,
+            {
+                LABELS: json.dumps(self._classifier.labels, ensure_ascii=False),
+                ACTIVATION: self._classifier.activation,
+            },
         )
 
     def hold(
@@ -116,13 +101,9 @@ class ClassifierExport(Exportable):
 
     def _write_tokenizer(self, directory: Path) -> None:
         self._classifier.tokenizer.backend_tokenizer.save(str(directory / "tokenizer.json"))
-        settings = {
-            "length_buckets": self.layout.token_lengths,
-            "pad_id": self._classifier.pad_id,
-            "max_rows": self.layout.limits.max_rows,
-            "token_types": self._classifier.token_types,
-        }
-        write_json(directory / SETTINGS, settings)
+        self.write_tokenizer_settings(
+            directory, self._classifier.pad_id, token_types=self._classifier.token_types
+        )
 
 
 def _origin(source: str) -> str:

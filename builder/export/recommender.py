@@ -43,7 +43,7 @@ from builder.model.new_items import with_new_items
 from builder.model.recommender import Recommender, with_text_vectors
 from builder.model.scoring import UserEncoderGraph, catalogue_of, histories_of
 from builder.progress import Progress, silent
-from builder.repository import Staging, ensemble_config, link_file, step_config
+from builder.repository import Staging, link_file
 from model_repository.core.contract import (
     ADAPTER,
     ENCODE,
@@ -144,28 +144,13 @@ class RecommenderExport(Exportable):
         )
         tokenizer = staging.model_dir(TOKENIZER.name)
         install(tokenizer, ["tokenizers"])
-        write_json(
-            tokenizer / SETTINGS,
-            {
-                "length_buckets": self.layout.token_lengths,
-                "pad_id": self._model.encoder.pad_id,
-                "max_rows": self.layout.limits.max_rows,
-            },
-        )
+        self.write_tokenizer_settings(tokenizer, self._model.encoder.pad_id)
         self._copy_tokenizer(tokenizer)
-        self._configure(staging, TOKENIZER, ragged=True)
+        self.configure(staging, TOKENIZER, ragged=True)
         for spec in self.graphs:
             staging.write_config(target.config(spec, self.layout, staging.version))
         for ensemble in (ENCODE_STEPS, RANK_TEXTS_STEPS):
-            staging.model_dir(ensemble.model.name)
-            staging.write_config(
-                ensemble_config(
-                    ensemble,
-                    version=staging.version,
-                    sizes=self.layout.sizes,
-                    max_batch_size=self.layout.most(ensemble.model),
-                )
-            )
+            self.configure_ensemble(staging, ensemble)
 
     def hold(
         self,
@@ -256,20 +241,7 @@ class RecommenderExport(Exportable):
                 link_file(file, directory / file.name)
         for spec in specs:
             install(staging.model_dir(spec.name), libraries)
-            self._configure(staging, spec, ragged=True)  # histories differ in length
-
-    def _configure(self, staging: Staging, spec: ModelSpec, *, ragged: bool) -> None:
-        staging.write_config(
-            step_config(
-                spec,
-                backend="python",
-                version=staging.version,
-                sizes=self.layout.sizes,
-                max_batch_size=self.layout.most(spec),
-                batching=self.layout.batching(ragged=ragged) if spec.batched else None,
-                instances=self.layout.limits.instances,
-            )
-        )
+            self.configure(staging, spec, ragged=True)  # histories differ in length
 
     def _copy_tokenizer(self, directory: Path) -> None:
         source = self._checkpoint / "encoder" / _TOKENIZER_FILE
@@ -341,7 +313,7 @@ class FusedExport(RecommenderExport):
         engine = read_settings(encode)["engine"]
         install(encode, ["tokenizers", engine])
         self._copy_tokenizer(encode)
-        self._configure(staging, ENCODE, ragged=False)
+        self.configure(staging, ENCODE)
         settings = self._user_settings()
         self._write_user_models(
             target, staging, (RECOMMEND, RANK), settings, ["onnxruntime"], progress
