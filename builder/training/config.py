@@ -224,9 +224,6 @@ class TrainingConfig:
             f"adversarial_steps {self.adversarial_steps}: of what length? give adversarial too": (
                 self.adversarial_steps > 1 and self.adversarial == 0
             ),
-            "label_smoothing: is of the softmax; leave it out, or the loss bce": (
-                self.label_smoothing > 0 and self.loss == "bce"
-            ),
         }
         return [problem for problem, found in wrong.items() if found]
 
@@ -243,6 +240,8 @@ class TrainingConfig:
             Unknown keys, no data or backbone, or values that make no sense.
         """
         values = {name: values[name] for name in values if name not in _FORMERLY}
+        if values.get("loss") == "bce":  # of an earlier version
+            del values["loss"]
         problems = [
             f"there is no {name}"
             for name in sorted(set(values) - {field.name for field in fields(cls)})

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from builder.model.interest import InterestAdapter
 from builder.model.recommender import item_vectors
-from builder.training.losses import binary, contrastive, softmax
+from builder.training.losses import contrastive, softmax
 from builder.training.tasks import TaskWeights
 from builder.training.text_vectors import TextVectors
 
@@ -44,7 +44,7 @@ class Loss:
     kind
         One of `builder.training.losses.LOSSES`.
     smoothing
-        Share of each target that all candidates have; of the softmax alone.
+        Share of each target that all candidates have.
     contrastive
         Weight of the contrastive loss between the texts and the items of the targets of a step.
     text_pull
@@ -242,10 +242,7 @@ class NextItemObjective(nn.Module):
         competing = slice(len(chance))
         logits = torch.cat(found_states) @ found.used[competing].T + found.bias[competing]
         target = place[torch.cat(found_targets)]
-        if self.loss.kind == "bce":
-            mean = binary(logits, target, chance)
-        else:
-            mean = softmax(logits, target, chance, smoothing=self.loss.smoothing)
+        mean = softmax(logits, target, chance, smoothing=self.loss.smoothing)
         counted: Tensor = self.tasks(NEXT, mean)
         return counted
 

@@ -223,7 +223,7 @@ LossKind = Annotated[
         "--loss",
         metavar="KIND",
         help="softmax over the catalogue, above 8,192 items over a sample of it; sampled: always "
-        "over a sample; bce: each next item against all others together, as SASRec has it.",
+        "over a sample.",
         rich_help_panel=_BOTH,
     ),
 ]
@@ -232,7 +232,7 @@ LabelSmoothing = Annotated[
     typer.Option(
         metavar="SHARE",
         help="Of each next item that is given to all items alike, against overconfidence; 0.1 is "
-        "usual. Of the softmax.",
+        "usual.",
         rich_help_panel=_BOTH,
     ),
 ]

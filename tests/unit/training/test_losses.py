@@ -11,7 +11,7 @@ from transformers import TrainingArguments
 
 from builder.model.text_encoder import NoLowerLayers
 from builder.training.adversarial import START, learn_from_worse, perturbed
-from builder.training.losses import TEMPERATURE, binary, contrastive, softmax
+from builder.training.losses import TEMPERATURE, contrastive, softmax
 from builder.training.objective import Loss, NextItemObjective, TuningObjective
 from builder.training.text_vectors import TunedTextVectors
 from builder.training.trainer import NextItemTrainer
@@ -36,25 +36,6 @@ def test_smoothing_gives_every_candidate_its_share() -> None:
     expected = -(0.9 * likelihood.gather(1, TARGET.unsqueeze(1)).squeeze(1)).mean()
     expected -= (0.1 / 3 * likelihood).sum(1).mean()
     torch.testing.assert_close(softmax(LOGITS, TARGET, CERTAIN, smoothing=0.1), expected)
-
-
-def test_binary_is_the_mean_over_one_random_negative() -> None:
-    found = binary(LOGITS, TARGET, CERTAIN)
-    each = []
-    for row, target in zip(LOGITS, TARGET.tolist(), strict=True):
-        others = [place for place in range(3) if place != target]
-        each += [
-            -functional.logsigmoid(row[target]) - functional.logsigmoid(-row[other])
-            for other in others
-        ]
-    torch.testing.assert_close(found, torch.stack(each).mean())
-
-
-def test_a_candidate_stands_for_those_that_were_not_drawn() -> None:
-    chance = torch.log(torch.tensor([1.0, 0.25, 1.0]))
-    found = binary(LOGITS[:1], TARGET[:1], chance)
-    others = (4 * functional.softplus(LOGITS[0, 1]) + functional.softplus(LOGITS[0, 2])) / 5
-    torch.testing.assert_close(found, functional.softplus(-LOGITS[0, 0]) + others)
 
 
 def test_contrast_by_hand() -> None:
@@ -83,7 +64,6 @@ def test_the_objective_minimises_what_it_is_told_to() -> None:
     for loss, expected in (
         (Loss(), plain),
         (Loss(smoothing=0.2), softmax(logits, targets, certain, smoothing=0.2)),
-        (Loss("bce"), binary(logits, targets, certain)),
     ):
         torch.testing.assert_close(with_loss(loss)(**BATCH)["loss"], expected)
     met = torch.unique(targets)

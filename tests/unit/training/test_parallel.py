@@ -162,7 +162,7 @@ def test_a_run_in_pieces_is_the_run_in_one(
     assert_same(run, tmp_path / "run")
 
 
-@pytest.mark.parametrize("loss", [Loss(), Loss("bce"), Loss("sampled", 0.1, contrastive=0.2)])
+@pytest.mark.parametrize("loss", [Loss(), Loss("sampled", 0.1, contrastive=0.2)])
 @pytest.mark.parametrize("pieces", [2, 3])
 def test_pieces_count_by_their_targets(loss: Loss, pieces: int) -> None:
     """Of two histories one has 4 targets and the other 2; the third piece is empty."""

@@ -157,8 +157,10 @@ def test_a_weight_comes_to_rest_where_its_task_counts_1() -> None:
 
 def test_what_a_run_is_told_is_what_is_minimised(config: TrainingConfig) -> None:
     assert _loss(config) == Loss()
-    asked = replace(config, loss="bce", contrastive=0.2, text_pull=0.3, task_weights="uncertainty")
-    assert _loss(asked) == Loss("bce", 0.0, 0.2, 0.3, "uncertainty")
+    asked = replace(
+        config, loss="sampled", contrastive=0.2, text_pull=0.3, task_weights="uncertainty"
+    )
+    assert _loss(asked) == Loss("sampled", 0.0, 0.2, 0.3, "uncertainty")
 
 
 def test_weights_go_on_where_they_were_interrupted(config: TrainingConfig, tmp_path: Path) -> None:

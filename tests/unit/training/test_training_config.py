@@ -37,7 +37,7 @@ def test_every_problem_is_in_one_message() -> None:
         "tune_learning_rate nan: must be a finite", "warmup_epochs inf: must be a finite number",
         f"seed {2**32}: must be below", "layer_decay 1.1: must be at most 1",
         "freeze '0': must be all, embeddings, none, N or -N", "lora_rank -1: must be at least 0",
-        "loss 'hinge': must be one of softmax, sampled, bce", "contrastive -1: must be at least 0",
+        "loss 'hinge': must be one of softmax, sampled", "contrastive -1: must be at least 0",
         "adversarial: nothing learns from it where the embeddings do not; give freeze none",
         "adversarial_steps 0: must be at least 1", "text_pull -0.1: must be at least 0",
         "task_weights 'learnt': must be one of fixed, uncertainty",
@@ -60,11 +60,6 @@ def test_what_learns_of_six_layers(freeze: str, learning: int) -> None:
     assert learning_layers(config(freeze=freeze).freeze, 6) == learning
 
 
-def test_smoothing_is_of_the_softmax() -> None:
-    with pytest.raises(ConfigError, match="label_smoothing: is of the softmax"):
-        config(loss="bce", label_smoothing=0.1)
-
-
 def test_several_adversarial_steps_need_a_length() -> None:
     with pytest.raises(ConfigError, match="adversarial_steps 3: of what length"):
         config(adversarial_steps=3, freeze="none")
@@ -78,6 +73,7 @@ def test_low_rank_updates_leave_the_embeddings() -> None:
 
 def test_a_run_of_an_earlier_version_can_be_read() -> None:
     assert TrainingConfig.from_dict({**config().to_dict(), "tune_layers": 3}) == config()
+    assert TrainingConfig.from_dict({**config().to_dict(), "loss": "bce"}) == config()
 
 
 def test_a_dictionary_that_is_not_ours() -> None:
