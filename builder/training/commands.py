@@ -132,7 +132,6 @@ def train(
     layer_decay: options.LayerDecay = _DEFAULT.layer_decay,
     lora_rank: options.LoraRank = _DEFAULT.lora_rank,
     adversarial: options.Adversarial = _DEFAULT.adversarial,
-    adversarial_steps: options.AdversarialSteps = _DEFAULT.adversarial_steps,
     text_pull: options.TextPull = _DEFAULT.text_pull,
     loss: options.LossKind = _DEFAULT.loss,
     label_smoothing: options.LabelSmoothing = _DEFAULT.label_smoothing,

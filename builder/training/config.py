@@ -34,7 +34,6 @@ _AT_LEAST: Final[Mapping[str, float]] = {
     "contrastive": 0,
     "text_pull": 0,
     "adversarial": 0,
-    "adversarial_steps": 1,
     "linear_entries": 1,
     "seed": 0,
 }
@@ -44,7 +43,7 @@ OPTIMISERS: Final = ("adamw", "sgd")
 SCHEDULES: Final = ("auto", "constant", "linear", "cosine")
 REFITS: Final = ("auto", "none", "all")
 _FREEZE: Final = ("all", "embeddings", "none")
-_FORMERLY: Final = frozenset({"tune_layers"})
+_FORMERLY: Final = frozenset({"tune_layers", "adversarial_steps"})
 """Options of earlier versions; their runs can be read without them."""
 _SHARES: Final = (
     "dropout", "id_dropout", "feature_dropout", "hold_out_items", "label_smoothing", "cold_cost",
@@ -87,8 +86,6 @@ class TrainingConfig:
     adversarial
         Length of the step by which word embeddings are made worse, for the second stage to learn
         from them too; 0 for none.
-    adversarial_steps
-        In how many steps they are made worse, within that length; it learns from each.
     patience
         Validations without a better figure after which a stage ends.
     optimiser
@@ -140,7 +137,6 @@ class TrainingConfig:
     layer_decay: float = 1.0
     lora_rank: int = 0
     adversarial: float = 0.0
-    adversarial_steps: int = 1
     loss: str = "softmax"
     label_smoothing: float = 0.0
     contrastive: float = 0.0
@@ -220,9 +216,6 @@ class TrainingConfig:
             ),
             "adversarial: nothing learns from it where the embeddings do not; give freeze none": (
                 self.adversarial > 0 and self.freeze != "none"
-            ),
-            f"adversarial_steps {self.adversarial_steps}: of what length? give adversarial too": (
-                self.adversarial_steps > 1 and self.adversarial == 0
             ),
         }
         return [problem for problem, found in wrong.items() if found]

@@ -198,16 +198,6 @@ Adversarial = Annotated[
         rich_help_panel=_SECOND,
     ),
 ]
-AdversarialSteps = Annotated[
-    int,
-    typer.Option(
-        metavar="N",
-        help="With --adversarial, go to what hurts most in N steps, each along the gradient where "
-        "the last one led and none farther than LENGTH, and learn from the mean of all (FreeLB); "
-        "2 or 3 are usual. 1 is a single step (FGM). Takes 1 + N times the time.",
-        rich_help_panel=_SECOND,
-    ),
-]
 TextPull = Annotated[
     float,
     typer.Option(

@@ -38,7 +38,7 @@ from builder.model.scoring import network_scores
 from builder.progress import Progress, silent
 from builder.training import tasks
 from builder.training.adapt import Plan
-from builder.training.adversarial import START, learn_from_worse
+from builder.training.adversarial import START, perturbed
 from builder.training.config import PARTIAL, TrainingConfig
 from builder.training.objective import NextItemObjective
 from builder.training.parallel import is_main, of_main, wait, world
@@ -69,7 +69,6 @@ class NextItemTrainer(Trainer):
         layer_decay: float,
         depth: Mapping[nn.Parameter, int],
         adversarial: float = 0.0,
-        adversarial_steps: int = 1,
         pieces: int = 1,
         optimiser: str = "adamw",
         view: View | None = None,
@@ -83,7 +82,6 @@ class NextItemTrainer(Trainer):
         self._layer_decay = layer_decay
         self._depth = depth
         self._adversarial = adversarial
-        self._adversarial_steps = adversarial_steps
         super().__init__(
             model=objective,
             args=args,
@@ -173,13 +171,8 @@ class NextItemTrainer(Trainer):
         with torch.random.fork_rng():  # so that the same texts are drawn again
             loss = step(*arguments, **options)
         latest = text.latest.clone()
-        learn_from_worse(
-            partial(step, *arguments, **options),
-            words,
-            list(objective.parameters()),
-            self._adversarial,
-            self._adversarial_steps,
-        )
+        with perturbed(words, self._adversarial):
+            step(*arguments, **options)
         text.latest.copy_(latest)
         return loss
 
@@ -339,7 +332,6 @@ def run_stage(
         layer_decay=config.layer_decay,
         depth=depth or {},
         adversarial=config.adversarial if tuning else 0.0,
-        adversarial_steps=config.adversarial_steps,
         pieces=config.accumulate,
         optimiser=config.optimiser,
         view=view,

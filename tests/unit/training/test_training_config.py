@@ -26,8 +26,7 @@ def test_every_problem_is_in_one_message() -> None:
             width=63, heads=2, layers=0, dropout=1.0, learning_rate=0.0, pooling="max",
             weight_decay=-1.0, tune_learning_rate=float("nan"), warmup_epochs=float("inf"),
             seed=2**32, layer_decay=1.1, freeze="0", lora_rank=-1, loss="hinge", contrastive=-1,
-            adversarial=1, adversarial_steps=0, label_smoothing=1, text_pull=-0.1,
-            task_weights="learnt",
+            adversarial=1, label_smoothing=1, text_pull=-0.1, task_weights="learnt",
         )  # fmt: skip
     message = str(caught.value)
     for problem in (
@@ -39,12 +38,12 @@ def test_every_problem_is_in_one_message() -> None:
         "freeze '0': must be all, embeddings, none, N or -N", "lora_rank -1: must be at least 0",
         "loss 'hinge': must be one of softmax, sampled", "contrastive -1: must be at least 0",
         "adversarial: nothing learns from it where the embeddings do not; give freeze none",
-        "adversarial_steps 0: must be at least 1", "text_pull -0.1: must be at least 0",
+        "text_pull -0.1: must be at least 0",
         "task_weights 'learnt': must be one of fixed, uncertainty",
         "label_smoothing 1: must be from 0 up to, not including, 1",
     ):  # fmt: skip
         assert problem in message
-    assert len(message.splitlines()) == 20
+    assert len(message.splitlines()) == 19
 
 
 def test_round_trip_through_json() -> None:
@@ -60,20 +59,14 @@ def test_what_learns_of_six_layers(freeze: str, learning: int) -> None:
     assert learning_layers(config(freeze=freeze).freeze, 6) == learning
 
 
-def test_several_adversarial_steps_need_a_length() -> None:
-    with pytest.raises(ConfigError, match="adversarial_steps 3: of what length"):
-        config(adversarial_steps=3, freeze="none")
-    assert config(adversarial_steps=3, adversarial=0.5, freeze="none").adversarial_steps == 3
-
-
 def test_low_rank_updates_leave_the_embeddings() -> None:
     with pytest.raises(ConfigError, match="lora_rank: leaves the embeddings"):
         config(lora_rank=4, freeze="none")
 
 
 def test_a_run_of_an_earlier_version_can_be_read() -> None:
-    assert TrainingConfig.from_dict({**config().to_dict(), "tune_layers": 3}) == config()
-    assert TrainingConfig.from_dict({**config().to_dict(), "loss": "bce"}) == config()
+    earlier = {**config().to_dict(), "tune_layers": 3, "adversarial_steps": 2, "loss": "bce"}
+    assert TrainingConfig.from_dict(earlier) == config()
 
 
 def test_a_dictionary_that_is_not_ours() -> None:

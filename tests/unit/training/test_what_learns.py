@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 from transformers import AutoModel, AutoTokenizer, TrainingArguments
 
 from builder.errors import ConfigError
@@ -19,7 +21,7 @@ from builder.model.checkpoint import load_backbone, load_checkpoint
 from builder.model.recommender import encode_texts
 from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder
 from builder.training import lora, masked
-from builder.training.adversarial import learn_from_worse
+from builder.training.adversarial import perturbed
 from builder.training.config import TrainingConfig
 from builder.training.objective import TuningObjective
 from builder.training.run import train
@@ -78,19 +80,18 @@ def test_what_is_not_frozen_learns(
     torch.testing.assert_close(vectors, model.text_vectors, rtol=1e-5, atol=1e-5)
 
 
-def test_a_run_takes_the_adversarial_steps_that_it_is_told_to(
+def test_a_run_learns_from_adversarial_examples_of_the_length_that_it_is_told(
     changed: Callable[..., Weights], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    met = []
+    met = set()
 
-    def seen(*arguments: Any) -> None:
-        met.append(arguments[3:])
-        learn_from_worse(*arguments)
+    def seen(weight: nn.Parameter, length: float) -> AbstractContextManager[None]:
+        met.add(length)
+        return perturbed(weight, length)
 
-    monkeypatch.setattr("builder.training.trainer.learn_from_worse", seen)
-    changed(freeze="none", adversarial=0.25, adversarial_steps=2, refit="none")
-    assert met
-    assert set(met) == {(0.25, 2)}
+    monkeypatch.setattr("builder.training.trainer.perturbed", seen)
+    changed(freeze="none", adversarial=0.25, refit="none")
+    assert met == {0.25}
 
 
 def test_with_everything_frozen_there_is_no_second_stage(
