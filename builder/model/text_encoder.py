@@ -118,10 +118,6 @@ class LowerLayers:
         """The layers that stay, lowest first."""
         return self._layers[self._cut :]
 
-    def depth(self) -> dict[nn.Parameter, int]:
-        """How many layers lie above each parameter of a layer that stays; 0 for the last."""
-        return _depth(self.learning)
-
     def rejoin(self) -> None:
         """Put the whole backbone together again."""
         setattr(self._owner, self._name, self._layers)
@@ -149,30 +145,11 @@ class NoLowerLayers:
 
     def rejoin(self) -> None: ...
 
-    def depth(self) -> dict[nn.Parameter, int]:
-        """How many layers lie above each parameter; the embeddings lie below them all."""
-        layers = _depth(self.learning)
-        embeddings = [
-            parameter
-            for name, module in self._encoder.backbone.named_children()
-            if name.startswith("embeddings")
-            for parameter in module.parameters()
-        ]
-        return layers | dict.fromkeys(embeddings, len(self.learning))
-
     def upper(self, input_ids: Tensor, mask: Tensor) -> Tensor:
         """Ids INT [R, L] and mask BOOL [R, L] → text vectors FP [R, h]."""
         # RoBERTa and its kin count positions by what is padding.
         vectors: Tensor = self._encoder(input_ids.masked_fill(~mask, self._encoder.pad_id))
         return vectors
-
-
-def _depth(layers: nn.ModuleList) -> dict[nn.Parameter, int]:
-    return {
-        parameter: above
-        for above, layer in enumerate(reversed(layers))
-        for parameter in layer.parameters()
-    }
 
 
 class _Passthrough(nn.Module):

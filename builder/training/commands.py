@@ -129,7 +129,6 @@ def train(
     tune_epochs: options.TuneEpochs = _DEFAULT.tune_epochs,
     tune_learning_rate: options.TuneLearningRate = _DEFAULT.tune_learning_rate,
     tune_texts: options.TuneTexts = _DEFAULT.tune_texts,
-    layer_decay: options.LayerDecay = _DEFAULT.layer_decay,
     lora_rank: options.LoraRank = _DEFAULT.lora_rank,
     adversarial: options.Adversarial = _DEFAULT.adversarial,
     text_pull: options.TextPull = _DEFAULT.text_pull,

@@ -37,13 +37,13 @@ _AT_LEAST: Final[Mapping[str, float]] = {
     "linear_entries": 1,
     "seed": 0,
 }
-_POSITIVE: Final = ("learning_rate", "tune_learning_rate", "layer_decay")
+_POSITIVE: Final = ("learning_rate", "tune_learning_rate")
 PRECISIONS: Final = ("fp32", "bf16")
 OPTIMISERS: Final = ("adamw", "sgd")
 SCHEDULES: Final = ("auto", "constant", "linear", "cosine")
 REFITS: Final = ("auto", "none", "all")
 _FREEZE: Final = ("all", "embeddings", "none")
-_FORMERLY: Final = frozenset({"tune_layers", "adversarial_steps"})
+_FORMERLY: Final = frozenset({"tune_layers", "layer_decay", "adversarial_steps"})
 """Options of earlier versions; their runs can be read without them."""
 _SHARES: Final = (
     "dropout", "id_dropout", "feature_dropout", "hold_out_items", "label_smoothing", "cold_cost",
@@ -77,8 +77,6 @@ class TrainingConfig:
     freeze, tune_epochs, tune_learning_rate, tune_texts
         Second stage: what of BERT does not learn along, see `learning_layers`, and on how many
         texts a step. 0 epochs leaves it out.
-    layer_decay
-        Each layer of BERT learns at this share of the rate of the one above it.
     lora_rank
         Rank of the updates by which its layers learn; 0 for all of their weights.
     loss, label_smoothing, contrastive, text_pull, task_weights
@@ -134,7 +132,6 @@ class TrainingConfig:
     tune_epochs: int | None = None
     tune_learning_rate: float = 2e-4
     tune_texts: int | None = None
-    layer_decay: float = 1.0
     lora_rank: int = 0
     adversarial: float = 0.0
     loss: str = "softmax"
@@ -209,7 +206,6 @@ class TrainingConfig:
             f"width {self.width}: must be a multiple of heads, {self.heads}": (
                 self.heads > 0 and self.width % self.heads != 0
             ),
-            f"layer_decay {self.layer_decay}: must be at most 1": self.layer_decay > 1,
             f"freeze {self.freeze!r}: must be {', '.join(_FREEZE)}, N or -N": layers,
             "lora_rank: leaves the embeddings as they are; give freeze embeddings": (
                 self.lora_rank > 0 and self.freeze == "none"

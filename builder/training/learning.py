@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +14,6 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from builder.data import Sequences
 from builder.data.profiles import item_ids
@@ -252,8 +251,7 @@ class _Course:
                 loss=_loss(config),
                 bf16=config.precision == "bf16",
             )
-            depth = lower.depth()
-            steps = self._stage("tuning", objective, tuning=True, depth=depth)
+            steps = self._stage("tuning", objective, tuning=True)
         return encoder, adapter, steps
 
     def assembled(
@@ -345,14 +343,7 @@ class _Course:
             self.progress("cache the lower layers", done, len(rows))
         return states
 
-    def _stage(
-        self,
-        name: str,
-        objective: NextItemObjective,
-        *,
-        tuning: bool,
-        depth: Mapping[nn.Parameter, int] | None = None,
-    ) -> int:
+    def _stage(self, name: str, objective: NextItemObjective, *, tuning: bool) -> int:
         return run_stage(
             name if self.chosen is None else f"{name}{AGAIN}",
             objective,
@@ -363,7 +354,6 @@ class _Course:
             self.directory,
             tuning=tuning,
             steps=None if self.chosen is None else self.chosen.steps[tuning],
-            depth=depth,
             on_round=self.on_round,
             track=self.track,
             progress=self.progress,

@@ -170,15 +170,6 @@ TuneTexts = Annotated[
         rich_help_panel=_SECOND,
     ),
 ]
-LayerDecay = Annotated[
-    float,
-    typer.Option(
-        metavar="SHARE",
-        help="Each layer of BERT learns at this share of the rate of the one above it, the "
-        "embeddings at that of the lowest; 0.9 where many layers learn.",
-        rich_help_panel=_SECOND,
-    ),
-]
 LoraRank = Annotated[
     int,
     typer.Option(

@@ -66,8 +66,6 @@ class NextItemTrainer(Trainer):
         validation: Holdout,
         *,
         encoder_learning_rate: float | None,
-        layer_decay: float,
-        depth: Mapping[nn.Parameter, int],
         adversarial: float = 0.0,
         pieces: int = 1,
         optimiser: str = "adamw",
@@ -79,8 +77,6 @@ class NextItemTrainer(Trainer):
         self._pieces = pieces
         self._validation = validation
         self._encoder_learning_rate = encoder_learning_rate
-        self._layer_decay = layer_decay
-        self._depth = depth
         self._adversarial = adversarial
         super().__init__(
             model=objective,
@@ -185,18 +181,13 @@ class NextItemTrainer(Trainer):
         return step_in_pieces(objective, batch, self._pieces)
 
     def create_optimizer(self, *_: Any, **__: Any) -> torch.optim.Optimizer:
-        """No decay for biases, norms and weights of tasks; these and the encoder have own rates.
-
-        The lower a layer, the more general what it knows and the slower it learns (Howard & Ruder
-        2018).
-        """
+        """No decay for biases, norms and weights of tasks; these and the encoder have own rates."""
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():  # type: ignore[union-attr]
             if parameter.requires_grad:
                 rate = self.args.learning_rate
                 if name.startswith("text.") and self._encoder_learning_rate:
                     rate = self._encoder_learning_rate
-                    rate *= self._layer_decay ** self._depth.get(parameter, 0)
                 elif name.startswith("tasks."):
                     rate = tasks.LEARNING_RATE
                 groups.setdefault((rate, parameter.dim() > 1), []).append(parameter)
@@ -266,7 +257,6 @@ def run_stage(
     *,
     tuning: bool,
     steps: int | None = None,
-    depth: Mapping[nn.Parameter, int] | None = None,
     on_round: Round = nobody,
     track: Sequence[str] = (),
     view: View | None = None,
@@ -276,8 +266,7 @@ def run_stage(
 
     Returns how many steps that epoch took. Where so many ``steps`` are asked for, the stage has
     these and `validation` is not looked at. ``view`` is what the network is shown of the histories
-    there. ``depth`` says how many layers of the encoder lie above
-    a parameter, for `config.layer_decay`.
+    there.
 
     Continues from the stage's last checkpoint where there is one, and does not train again what
     has been trained to its end.
@@ -329,8 +318,6 @@ def run_stage(
         windows,
         validation,
         encoder_learning_rate=config.tune_learning_rate if tuning else None,
-        layer_decay=config.layer_decay,
-        depth=depth or {},
         adversarial=config.adversarial if tuning else 0.0,
         pieces=config.accumulate,
         optimiser=config.optimiser,

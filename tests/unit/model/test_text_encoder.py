@@ -38,21 +38,6 @@ def test_where_nothing_is_frozen_texts_start_from_their_ids(name: str) -> None:
     states = [row[row != PAD] for row in whole.hidden(ROWS)]
     tuned = TunedTextVectors(model, whole, states, model(ROWS), learning=2, batch=2).eval()
     torch.testing.assert_close(tuned(torch.tensor([2, 0, 1])), model(ROWS)[[2, 0, 1]])
-    depth = whole.depth()
-    for parameter, above in depth.items():
-        names = [name for name, each in model.named_parameters() if each is parameter]
-        assert (f".{2 - above}." in names[0]) if above < 3 else ("embeddings" in names[0])
-    assert set(depth.values()) == {0, 1, 2, 3}
-
-
-def test_depth_of_the_layers_that_stay() -> None:
-    model = encoder("bert")
-    lower = LowerLayers(model, 2)
-    lower.take_off()
-    depth = lower.depth()
-    for name, parameter in model.backbone.named_parameters():
-        expected = {"0": 1, "1": 0}.get(name.removeprefix("encoder.layer.")[0])
-        assert depth.get(parameter) == expected, name  # the pooler is in no layer
 
 
 def test_only_the_upper_layers_can_learn_while_the_lower_ones_are_off() -> None:

@@ -131,8 +131,6 @@ def stepping(objective: TuningObjective, directory: Path, **options: int) -> Ste
         Windows(sequences([0, 1, 2]), 4),
         None,  # type: ignore[arg-type] # nothing is validated here
         encoder_learning_rate=None,
-        layer_decay=1.0,
-        depth={},
         adversarial=0.5,
         **options,
     )

@@ -192,8 +192,6 @@ def test_weights_learn_at_their_own_rate_without_decay_and_are_kept(tmp_path: Pa
         Windows(sequences([0, 1, 2]), 4),
         None,  # type: ignore[arg-type] # nothing is validated here
         encoder_learning_rate=0.01,
-        layer_decay=1.0,
-        depth={},
     )  # fmt: skip
     groups = trainer.create_optimizer().param_groups
     of = {

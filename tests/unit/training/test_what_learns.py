@@ -19,7 +19,7 @@ from transformers import AutoModel, AutoTokenizer, TrainingArguments
 from builder.errors import ConfigError
 from builder.model.checkpoint import load_backbone, load_checkpoint
 from builder.model.recommender import encode_texts
-from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder
+from builder.model.text_encoder import LowerLayers
 from builder.training import lora, masked
 from builder.training.adversarial import perturbed
 from builder.training.config import TrainingConfig
@@ -144,66 +144,43 @@ def test_without_peft_the_extra_is_named_before_any_work(
         train(replace(config, lora_rank=2), tmp_path / "run")
 
 
-def tuning(backbone: Path, lower: type[Any], *arguments: int) -> tuple[TuningObjective, Any]:
-    encoder: TextEncoder = recommender(backbone).encoder
-    part = lower(encoder, *arguments)
+def trainer_of(backbone: Path, directory: Path, optimiser: str = "adamw") -> NextItemTrainer:
+    encoder = recommender(backbone).encoder
+    lower = LowerLayers(encoder, 2)
+    lower.take_off()
     text_vectors = torch.zeros(ITEMS, encoder.width)
-    text = TunedTextVectors(encoder, part, [torch.tensor([2])], text_vectors, learning=2)
+    text = TunedTextVectors(encoder, lower, [torch.tensor([2])], text_vectors, learning=2)
     popularity = torch.ones(ITEMS, dtype=torch.long)
-    return TuningObjective(
-        adapter(), text, popularity, text_vectors, id_dropout=0.5, feature_dropout=0.0
-    ), part
-
-
-def trainer_of(
-    objective: TuningObjective,
-    depth: dict[Any, int],
-    directory: Path,
-    decay: float,
-    optimiser: str = "adamw",
-) -> NextItemTrainer:
     return NextItemTrainer(
-        objective,
-        TrainingArguments(output_dir=str(directory), learning_rate=0.5, report_to=[]),
+        TuningObjective(
+            adapter(), text, popularity, text_vectors, id_dropout=0.5, feature_dropout=0.0
+        ),
+        TrainingArguments(
+            output_dir=str(directory), learning_rate=0.5, weight_decay=0.1, report_to=[]
+        ),
         Windows(sequences([0, 1, 2]), 4),
         None,  # type: ignore[arg-type] # nothing is validated here
         encoder_learning_rate=0.01,
-        layer_decay=decay,
-        depth=depth,
         optimiser=optimiser,
     )
 
 
-def rates(
-    objective: TuningObjective, depth: dict[Any, int], directory: Path, decay: float
-) -> dict[str, float]:
-    """Learning rate of each parameter, by its name."""
-    trainer = trainer_of(objective, depth, directory, decay)
+def test_bert_has_its_own_rate_and_vectors_have_no_decay(backbone: Path, tmp_path: Path) -> None:
+    trainer = trainer_of(backbone, tmp_path)
     of = {
-        parameter: group["lr"]
+        parameter: (group["lr"], group["weight_decay"])
         for group in trainer.create_optimizer().param_groups
         for parameter in group["params"]
     }
-    return {name: of[parameter] for name, parameter in objective.named_parameters()}
-
-
-def test_lower_layers_learn_more_slowly(backbone: Path, tmp_path: Path) -> None:
-    objective, whole = tuning(backbone, NoLowerLayers)
-    found = rates(objective, whole.depth(), tmp_path, 0.5)
-    assert found["adapter.project.weight"] == found["whole"] == 0.5
-    bert = "text.encoder.backbone."
-    assert found[f"{bert}embeddings.word_embeddings.weight"] == pytest.approx(0.01 / 8)
-    for layer, share in enumerate((1 / 4, 1 / 2, 1)):
-        for kind in ("weight", "bias"):
-            name = f"{bert}encoder.layer.{layer}.output.dense.{kind}"
-            assert found[name] == pytest.approx(0.01 * share)
+    for name, parameter in trainer.model.named_parameters():  # type: ignore[union-attr]
+        rate = 0.01 if name.startswith("text.") else 0.5
+        assert of[parameter] == (rate, 0.1 if parameter.dim() > 1 else 0.0), name
 
 
 def test_the_optimiser_that_is_asked_for_has_the_same_rates(backbone: Path, tmp_path: Path) -> None:
-    objective, whole = tuning(backbone, NoLowerLayers)
     groups = []
     for name, kind in (("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)):
-        trainer = trainer_of(objective, whole.depth(), tmp_path, 0.5, optimiser=name)
+        trainer = trainer_of(backbone, tmp_path, name)
         optimiser = trainer.create_optimizer()
         assert type(optimiser) is kind
         groups.append([(each["lr"], each["weight_decay"]) for each in optimiser.param_groups])
@@ -233,13 +210,6 @@ def test_the_learning_rate_falls_as_is_asked_for(config: TrainingConfig, tmp_pat
             share = shares[usual if schedule == "auto" else schedule]
             found = learning_rates(tmp_path / schedule, stage)
             np.testing.assert_allclose(found, config.learning_rate * height * share, rtol=1e-4)
-
-
-def test_without_decay_all_layers_learn_alike(backbone: Path, tmp_path: Path) -> None:
-    objective, lower = tuning(backbone, LowerLayers, 2)
-    lower.take_off()
-    found = rates(objective, lower.depth(), tmp_path, 1.0)
-    assert {rate for name, rate in found.items() if name.startswith("text.")} == {0.01}
 
 
 @pytest.fixture
