@@ -142,7 +142,6 @@ def train(
     batch_size: options.BatchSize = _DEFAULT.batch_size,
     accumulate: options.Accumulate = _DEFAULT.accumulate,
     precision: options.Precision = _DEFAULT.precision,
-    optimiser: options.Optimiser = _DEFAULT.optimiser,
     schedule: options.Schedule = _DEFAULT.schedule,
     weight_decay: options.WeightDecay = _DEFAULT.weight_decay,
     warmup_epochs: options.WarmupEpochs = _DEFAULT.warmup_epochs,

@@ -39,11 +39,10 @@ _AT_LEAST: Final[Mapping[str, float]] = {
 }
 _POSITIVE: Final = ("learning_rate", "tune_learning_rate")
 PRECISIONS: Final = ("fp32", "bf16")
-OPTIMISERS: Final = ("adamw", "sgd")
 SCHEDULES: Final = ("auto", "constant", "linear", "cosine")
 REFITS: Final = ("auto", "none", "all")
 _FREEZE: Final = ("all", "embeddings", "none")
-_FORMERLY: Final = frozenset({"tune_layers", "layer_decay", "adversarial_steps"})
+_FORMERLY: Final = frozenset({"tune_layers", "layer_decay", "adversarial_steps", "optimiser"})
 """Options of earlier versions; their runs can be read without them."""
 _SHARES: Final = (
     "dropout", "id_dropout", "feature_dropout", "hold_out_items", "label_smoothing", "cold_cost",
@@ -86,8 +85,6 @@ class TrainingConfig:
         from them too; 0 for none.
     patience
         Validations without a better figure after which a stage ends.
-    optimiser
-        One of `OPTIMISERS`; SGD has a Nesterov momentum of 0.9.
     schedule
         What becomes of the learning rate after the warm-up: it stays, or falls to 0 by the last
         epoch, along a line or a cosine. ``auto`` is constant in the first stage, which ends by
@@ -143,7 +140,6 @@ class TrainingConfig:
     batch_size: int | None = None
     accumulate: int = 1
     precision: str = "fp32"
-    optimiser: str = "adamw"
     schedule: str = "auto"
     weight_decay: float = 0.01
     warmup_epochs: float = 2.0
@@ -187,7 +183,6 @@ class TrainingConfig:
             ("task_weights", self.task_weights, TASK_WEIGHTS),
             ("precision", self.precision, PRECISIONS),
             ("refit", self.refit, REFITS),
-            ("optimiser", self.optimiser, OPTIMISERS),
             ("schedule", self.schedule, SCHEDULES),
         ):
             if value not in known:

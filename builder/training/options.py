@@ -288,14 +288,6 @@ Precision = Annotated[
         rich_help_panel=_BOTH,
     ),
 ]
-Optimiser = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="adamw; or sgd, with a Nesterov momentum of 0.9, which wants higher learning rates.",
-        rich_help_panel=_BOTH,
-    ),
-]
 Schedule = Annotated[
     str,
     typer.Option(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,10 +67,8 @@ class NextItemTrainer(Trainer):
         encoder_learning_rate: float | None,
         adversarial: float = 0.0,
         pieces: int = 1,
-        optimiser: str = "adamw",
         view: View | None = None,
     ) -> None:
-        self._optimiser = optimiser
         self._view = view
         self._windows = windows
         self._pieces = pieces
@@ -191,7 +188,7 @@ class NextItemTrainer(Trainer):
                 elif name.startswith("tasks."):
                     rate = tasks.LEARNING_RATE
                 groups.setdefault((rate, parameter.dim() > 1), []).append(parameter)
-        self.optimizer = _OPTIMISERS[self._optimiser](
+        self.optimizer = torch.optim.AdamW(
             [
                 {
                     "params": parameters,
@@ -204,10 +201,6 @@ class NextItemTrainer(Trainer):
         return self.optimizer
 
 
-_OPTIMISERS: Final[Mapping[str, Callable[[list[dict[str, Any]]], torch.optim.Optimizer]]] = {
-    "adamw": torch.optim.AdamW,
-    "sgd": partial(torch.optim.SGD, lr=0.0, momentum=0.9, nesterov=True),  # the groups have rates
-}
 _SCHEDULES: Final = {
     "constant": SchedulerType.CONSTANT_WITH_WARMUP,
     "linear": SchedulerType.LINEAR,
@@ -320,7 +313,6 @@ def run_stage(
         encoder_learning_rate=config.tune_learning_rate if tuning else None,
         adversarial=config.adversarial if tuning else 0.0,
         pieces=config.accumulate,
-        optimiser=config.optimiser,
         view=view,
     )
     patience = _Patience(plan.patience * schedule.steps)

@@ -144,48 +144,33 @@ def test_without_peft_the_extra_is_named_before_any_work(
         train(replace(config, lora_rank=2), tmp_path / "run")
 
 
-def trainer_of(backbone: Path, directory: Path, optimiser: str = "adamw") -> NextItemTrainer:
+def test_bert_has_its_own_rate_and_vectors_have_no_decay(backbone: Path, tmp_path: Path) -> None:
     encoder = recommender(backbone).encoder
     lower = LowerLayers(encoder, 2)
     lower.take_off()
     text_vectors = torch.zeros(ITEMS, encoder.width)
     text = TunedTextVectors(encoder, lower, [torch.tensor([2])], text_vectors, learning=2)
     popularity = torch.ones(ITEMS, dtype=torch.long)
-    return NextItemTrainer(
-        TuningObjective(
-            adapter(), text, popularity, text_vectors, id_dropout=0.5, feature_dropout=0.0
-        ),
+    objective = TuningObjective(
+        adapter(), text, popularity, text_vectors, id_dropout=0.5, feature_dropout=0.0
+    )
+    trainer = NextItemTrainer(
+        objective,
         TrainingArguments(
-            output_dir=str(directory), learning_rate=0.5, weight_decay=0.1, report_to=[]
+            output_dir=str(tmp_path), learning_rate=0.5, weight_decay=0.1, report_to=[]
         ),
         Windows(sequences([0, 1, 2]), 4),
         None,  # type: ignore[arg-type] # nothing is validated here
         encoder_learning_rate=0.01,
-        optimiser=optimiser,
     )
-
-
-def test_bert_has_its_own_rate_and_vectors_have_no_decay(backbone: Path, tmp_path: Path) -> None:
-    trainer = trainer_of(backbone, tmp_path)
     of = {
         parameter: (group["lr"], group["weight_decay"])
         for group in trainer.create_optimizer().param_groups
         for parameter in group["params"]
     }
-    for name, parameter in trainer.model.named_parameters():  # type: ignore[union-attr]
+    for name, parameter in objective.named_parameters():
         rate = 0.01 if name.startswith("text.") else 0.5
         assert of[parameter] == (rate, 0.1 if parameter.dim() > 1 else 0.0), name
-
-
-def test_the_optimiser_that_is_asked_for_has_the_same_rates(backbone: Path, tmp_path: Path) -> None:
-    groups = []
-    for name, kind in (("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)):
-        trainer = trainer_of(backbone, tmp_path, name)
-        optimiser = trainer.create_optimizer()
-        assert type(optimiser) is kind
-        groups.append([(each["lr"], each["weight_decay"]) for each in optimiser.param_groups])
-    assert groups[0] == groups[1]
-    assert all(group["momentum"] == 0.9 for group in optimiser.param_groups)
 
 
 def learning_rates(run: Path, stage: str) -> list[float]:
@@ -196,10 +181,7 @@ def learning_rates(run: Path, stage: str) -> list[float]:
 
 
 def test_the_learning_rate_falls_as_is_asked_for(config: TrainingConfig, tmp_path: Path) -> None:
-    asked = replace(
-        config, epochs=4, tune_epochs=4, patience=4, warmup_epochs=0.0, optimiser="sgd",
-        refit="none",
-    )  # fmt: skip
+    asked = replace(config, epochs=4, tune_epochs=4, patience=4, warmup_epochs=0.0, refit="none")
     done = np.arange(1, 8, 2) / 8  # two steps an epoch; that of the second is what is told
     shares = {
         "constant": np.ones(4), "linear": 1 - done, "cosine": (1 + np.cos(np.pi * done)) / 2,
