@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from client._async import AsyncRecommenderClient
 from client._deadlines import DEFAULT_TIMEOUT, NOT_GIVEN, NotGiven, Timeout
-from client._inputs import OnUnknown
 from client._sync import RecommenderClient
 from client.errors import (
     Cancelled,
@@ -47,6 +46,7 @@ from client.results import (
     TensorMetadata,
     Times,
 )
+from model_repository.core.contract import OnUnknown
 
 __all__ = [
     "DEFAULT_TIMEOUT",

@@ -14,22 +14,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from numbers import Real
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from client._bytes import encode_ids, encode_strings
 from client._encoding import Parameter
 from client.errors import InvalidInput
 from client.items import Event, Item, Profile
-from model_repository.core.contract import OPTIONS, OptionSpec
-
-OnUnknown = Literal["error", "skip"]
-
+from model_repository.core.contract import OptionSpec
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SECOND: Final = timedelta(seconds=1)
 _INT64: Final = 2**63
 _MOST: Final = 2**31 - 1  # indices are INT32, so no catalogue is larger
-_OPTIONS: Final = {option.name: option for option in OPTIONS}
 
 _METADATA_KEY: Final = re.compile(r"[a-z0-9_.-]+")
 _METADATA_VALUE: Final = re.compile(r"[ -~]*").fullmatch
@@ -165,12 +161,26 @@ def read_pairs(pairs: Iterable[str] | None, texts: Sequence[str]) -> list[str] |
     return entries
 
 
-def read_options(**values: Parameter) -> dict[str, Parameter]:
-    """Check request options against their declarations in the contract."""
-    return {name: _option(_OPTIONS[name], value) for name, value in values.items()}
+def read_options(
+    declared: Sequence[OptionSpec], given: Mapping[str, object]
+) -> dict[str, Parameter]:
+    """Check request options against their declarations; those left out have their defaults.
+
+    Raises
+    ------
+    TypeError
+        One that is not declared, as Python says it of a keyword.
+    InvalidInput
+        A value of another type, or out of range.
+    """
+    if undeclared := given.keys() - {option.name for option in declared}:
+        raise TypeError(f"got an unexpected keyword argument {min(undeclared)!r}")
+    return {
+        option.name: _option(option, given.get(option.name, option.default)) for option in declared
+    }
 
 
-def _option(option: OptionSpec, value: Parameter) -> Parameter:
+def _option(option: OptionSpec, value: object) -> Parameter:
     match option.default:
         case bool():  # before int, which it is a kind of
             if isinstance(value, bool):

@@ -10,13 +10,12 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from client import _inputs
 from client._calls import classify_call, encode_call, rank_call, recommend_call
 from client._core import Plan
 from client._deadlines import NOT_GIVEN, Timeout
-from client._inputs import OnUnknown
 from client._many import Many, OnError, Source, read_many
 from client._service import Service
 from client._status import (
@@ -37,7 +36,22 @@ from client.results import (
     Recommendations,
     ServerMetadata,
 )
+from model_repository.core.contract import (
+    OptionSpec,
+    RankOptions,
+    RecommendOptions,
+    options_of,
+)
 
+if TYPE_CHECKING:
+    from typing import Unpack  # of Python 3.11; type checkers know it
+
+_OF_RANK: Final = options_of(RankOptions)
+_OF_RECOMMEND: Final = options_of(RecommendOptions)
+_DECLARED: Final[Mapping[str, tuple[OptionSpec, ...]]] = {
+    "Unpack[RankOptions]": _OF_RANK,
+    "Unpack[RecommendOptions]": _OF_RECOMMEND,
+}
 _Parameters = ParamSpec("_Parameters")
 _Returned = TypeVar("_Returned")
 
@@ -50,12 +64,20 @@ def published(
 ) -> Callable[_Parameters, _Returned]:
     """Give ``method`` the name, the docstring and the signature that ``plan`` declares.
 
-    ``returns`` says what is returned where the plan gives ``{}``.
+    Its ``options`` become keywords, and what they mean follows the docstring. ``returns`` says what
+    is returned where the plan gives ``{}``.
     """
     functools.update_wrapper(method, plan)
     declared = inspect.signature(plan)
     of_client = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     _, *arguments = declared.parameters.values()
+    if arguments[-1].kind is inspect.Parameter.VAR_KEYWORD:
+        options = _DECLARED[arguments.pop().annotation]
+        arguments += [_keyword(option) for option in options]
+        if method.__doc__ is not None:  # as it is with python -OO
+            method.__doc__ = method.__doc__.rstrip() + "".join(
+                f"\n    {option.name}\n        {option.meaning}." for option in options
+            )
     result = declared.return_annotation.partition("[")[2][:-1]  # of Plan[...] or Many[...]
     cast("Any", method).__signature__ = inspect.Signature(
         [of_client, *arguments], return_annotation=returns.format(result)
@@ -63,16 +85,23 @@ def published(
     return method
 
 
+def _keyword(option: OptionSpec) -> inspect.Parameter:
+    kind = type(option.default).__name__
+    return inspect.Parameter(
+        option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=kind
+    )
+
+
 def rank(
     service: Service,
     history: History,
     candidates: Candidates,
     *,
-    on_unknown: OnUnknown = "error",
     profile: Profile | None = None,
     timeout: Timeout = NOT_GIVEN,
     request_id: str | None = None,
     metadata: Mapping[str, str] | None = None,
+    **options: Unpack[RankOptions],
 ) -> Plan[Ranking]:
     """Score each candidate for the user with this history.
 
@@ -85,9 +114,6 @@ def rank(
         What to score, as many as wanted. With more texts than one request may hold, the call
         is split into several that run side by side. None at all are answered without asking a
         server, and ``Ranking.skipped`` is 0 then.
-    on_unknown
-        What to do with a candidate that is neither in the catalogue nor has a text: refuse
-        the request, or ``"skip"`` it, which scores it NaN.
     profile
         What is known of the user beside the history, such as ``{"age": 24}``, by columns of
         the training's user file. Those that the model does not know are refused; a value that
@@ -99,8 +125,8 @@ def rank(
     metadata
         Sent along with this call.
     """
-    options = _inputs.read_options(on_unknown=on_unknown)
-    call = rank_call(history, candidates, profile, options, service.stable)
+    chosen = _inputs.read_options(_OF_RANK, options)
+    call = rank_call(history, candidates, profile, chosen, service.stable)
     return service.infer(call, service.context(timeout, request_id, metadata))
 
 
@@ -108,13 +134,12 @@ def recommend(
     service: Service,
     history: History,
     *,
-    top_k: int = 10,
     exclude: Candidates = (),
-    include_seen: bool = False,
     profile: Profile | None = None,
     timeout: Timeout = NOT_GIVEN,
     request_id: str | None = None,
     metadata: Mapping[str, str] | None = None,
+    **options: Unpack[RecommendOptions],
 ) -> Plan[Recommendations]:
     """Find the items of the catalogue that interest the user with this history most.
 
@@ -122,17 +147,13 @@ def recommend(
     ----------
     history
         As for :meth:`rank`.
-    top_k
-        How many items; fewer come back only where no more exist.
     exclude
         Items that must not come back; those that the catalogue does not know are ignored.
-    include_seen
-        Whether items of the history may come back.
     profile, timeout, request_id, metadata
         As for :meth:`rank`.
     """
-    options = _inputs.read_options(top_k=top_k, include_seen=include_seen)
-    call = recommend_call(history, exclude, profile, options, service.stable)
+    chosen = _inputs.read_options(_OF_RECOMMEND, options)
+    call = recommend_call(history, exclude, profile, chosen, service.stable)
     return service.infer(call, service.context(timeout, request_id, metadata))
 
 
@@ -170,13 +191,13 @@ def rank_many(
     users: Source[tuple[History, Candidates]],
     *,
     profiles: Source[Profile | None] = (),
-    on_unknown: OnUnknown = "error",
     concurrency: int = 16,
     ordered: bool = True,
     on_error: OnError = "raise",
     progress: Callable[[int], object] | None = None,
     timeout: Timeout = NOT_GIVEN,
     metadata: Mapping[str, str] | None = None,
+    **options: Unpack[RankOptions],
 ) -> Many[tuple[History, Candidates], Ranking]:
     """Rank for a stream of users, each a history and candidates.
 
@@ -187,8 +208,6 @@ def rank_many(
         ``AsyncRecommenderClient`` it may be an asynchronous one.
     profiles
         One for each user, in their order, see :meth:`rank`; or none at all.
-    on_unknown
-        As for :meth:`rank`.
     concurrency
         Most calls at a time.
     ordered
@@ -207,10 +226,10 @@ def rank_many(
         return rank(
             service,
             *user,
-            on_unknown=on_unknown,
             profile=profile,
             timeout=timeout,
             metadata=metadata,
+            **options,
         )
 
     return read_many(
@@ -223,26 +242,30 @@ def recommend_many(
     histories: Source[History],
     *,
     profiles: Source[Profile | None] = (),
-    top_k: int = 10,
-    include_seen: bool = False,
     concurrency: int = 16,
     ordered: bool = True,
     on_error: OnError = "raise",
     progress: Callable[[int], object] | None = None,
     timeout: Timeout = NOT_GIVEN,
     metadata: Mapping[str, str] | None = None,
+    **options: Unpack[RecommendOptions],
 ) -> Many[History, Recommendations]:
-    """Recommend to a stream of users, each a history; as :meth:`rank_many` otherwise."""
+    """Recommend to a stream of users, each a history; as :meth:`rank_many` otherwise.
+
+    Parameters
+    ----------
+    histories
+        Of one user each, see :meth:`rank`.
+    """
 
     def plan(history: History, profile: Profile | None) -> Plan[Recommendations]:
         return recommend(
             service,
             history,
-            top_k=top_k,
-            include_seen=include_seen,
             profile=profile,
             timeout=timeout,
             metadata=metadata,
+            **options,
         )
 
     return read_many(

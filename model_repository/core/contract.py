@@ -27,7 +27,7 @@ labels classes of a classifier (fixed by the checkpoint)
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Annotated, Final, Literal, TypedDict, get_args, get_type_hints
 
 Axis = int | str
 Dtype = Literal["BYTES", "FP32", "INT32", "INT64"]
@@ -240,4 +240,26 @@ INCLUDE_SEEN: Final = OptionSpec(
     default=False,
     meaning="whether items of the history may be recommended again",
 )
-OPTIONS: Final = (TOP_K, ON_UNKNOWN, INCLUDE_SEEN)
+OnUnknown = Literal["error", "skip"]
+
+
+class RankOptions(TypedDict, total=False):
+    """The options of ``rank``: a line here is a keyword of the SDK and a flag of its command."""
+
+    on_unknown: Annotated[OnUnknown, ON_UNKNOWN]
+
+
+class RecommendOptions(TypedDict, total=False):
+    """The options of ``recommend``, likewise."""
+
+    top_k: Annotated[int, TOP_K]
+    include_seen: Annotated[bool, INCLUDE_SEEN]
+
+
+def options_of(declared: type) -> tuple[OptionSpec, ...]:
+    """The options that `RankOptions` or `RecommendOptions` declares."""
+    hints = get_type_hints(declared, include_extras=True)
+    return tuple(get_args(hint)[1] for hint in hints.values())
+
+
+OPTIONS: Final = (*options_of(RecommendOptions), *options_of(RankOptions))

@@ -9,10 +9,10 @@ from typing import get_args
 
 import pytest
 
-from client import InvalidInput, OnUnknown, RecommenderClient, _inputs
+from client import InvalidInput, RecommenderClient, _inputs
 from client.__main__ import main
 from client.testing import FakeServer
-from model_repository.core.contract import ON_UNKNOWN, OPTIONS, OptionSpec
+from model_repository.core.contract import ON_UNKNOWN, OPTIONS, OnUnknown, OptionSpec
 
 DOCS = Path(__file__).parents[3] / "docs" / "client.md"
 CALLS = {
@@ -114,6 +114,16 @@ def test_the_type_of_a_keyword_names_the_choices():
     assert get_args(OnUnknown) == ON_UNKNOWN.choices
 
 
+@pytest.mark.parametrize("method", CALLS)
+def test_a_keyword_that_is_not_declared_is_refused_as_python_does(server, method):
+    with (
+        RecommenderClient(server.address) as client,
+        pytest.raises(TypeError, match="unexpected keyword argument 'topk'"),
+    ):
+        CALLS[method](client, topk=3)
+    assert not server.requests
+
+
 @pytest.mark.parametrize(
     ("option", "wrong", "says"),
     [
@@ -125,9 +135,8 @@ def test_the_type_of_a_keyword_names_the_choices():
         (OptionSpec("x", default=True, meaning="if so"), 1, "pass True or False, if so"),
     ],
 )
-def test_the_check_follows_from_the_declaration(monkeypatch, option, wrong, says):
-    monkeypatch.setitem(_inputs._OPTIONS, "x", option)
-    assert _inputs.read_options(x=option.default) == {"x": option.default}
+def test_the_check_follows_from_the_declaration(option, wrong, says):
+    assert _inputs.read_options((option,), {}) == {"x": option.default}
     with pytest.raises(InvalidInput, match=re.escape(says)) as caught:
-        _inputs.read_options(x=wrong)
+        _inputs.read_options((option,), {"x": wrong})
     assert (caught.value.field, caught.value.value) == ("x", wrong)

@@ -65,7 +65,7 @@ def test_top_k_beyond_the_export_names_the_limit_and_the_remedy() -> None:
         (
             "zzz",
             5,
-            "there is no option 'zzz'; the options are top_k, on_unknown, include_seen",
+            "there is no option 'zzz'; the options are top_k, include_seen, on_unknown",
         ),
     ],
 )
