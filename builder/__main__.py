@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import typer
 
@@ -17,19 +18,20 @@ from builder.reports.commands import baselines, compare, evaluate
 from builder.repository.commands import activate, versions
 from builder.serving.commands import serve
 from builder.training.commands import train
-from builder.training.tune_commands import SETTINGS, tune
+from builder.training.tune_commands import tune
 
 app = typer.Typer(
-    name="python -m builder",
     help="Turn a log of what users did into a live recommender on Triton.",
+    epilog="`tritonrec-builder` is the same, and completes: tritonrec-builder --install-completion",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=Path(sys.argv[0]).name != "__main__.py",  # a shell completes no `python -m`
     pretty_exceptions_enable=False,
 )
 app.add_typer(data)
-for command in (
+for each in (
     train,
     train_classifier,
+    tune,
     evaluate,
     compare,
     baselines,
@@ -41,8 +43,7 @@ for command in (
     activate,
     demo,
 ):
-    app.command()(command)
-app.command(context_settings=SETTINGS)(tune)
+    app.command()(each)
 
 
 def main() -> None:

@@ -78,10 +78,18 @@ PrintConfig = Annotated[
 ]
 
 
-def config_text(context: typer.Context, changed: Mapping[str, object] | None = None) -> str:
-    """The options of this call, but for those `changed`, as the YAML that `--config` reads."""
+def config_text(
+    context: typer.Context,
+    changed: Mapping[str, object] | None = None,
+    *,
+    without: frozenset[str] = frozenset(),
+) -> str:
+    """The options of this call as the YAML that `--config` reads.
+
+    But for those `changed`, and those that stand in `without`.
+    """
     given = {**context.params, **(changed or {})}
-    values = {key: given.get(name) for key, name in _options(context).items()}
+    values = {key: given.get(name) for key, name in _options(context).items() if key not in without}
     plain = {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
     text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     return text

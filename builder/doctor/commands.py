@@ -12,11 +12,13 @@ import typer
 from builder.doctor.diagnosis import Report, diagnose
 from builder.doctor.images import image_named
 from builder.doctor.server import image_server, local_server
+from builder.options import command
 from builder.repository import DEFAULT_REPOSITORY
 
 _COLOURS: Final = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
+@command
 def doctor(
     repository: Annotated[
         Path, typer.Option(help="Directory made by `python -m builder export`.")
@@ -31,6 +33,8 @@ def doctor(
     """Say what of a model repository will not load, and why, before Triton tries.
 
     Exits with 1 if anything will not load.
+
+    Example: python -m builder doctor --repository repository --triton-image 26.08
     """
     server = image_server(image_named(triton_image)) if triton_image else local_server()
     report = diagnose(repository, server)

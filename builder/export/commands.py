@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from builder.errors import ConfigError
+from builder.export.layout import Limits
+from builder.export.options import TargetOptions
+from builder.options import Given, command
 from builder.repository import DEFAULT_REPOSITORY
 
 if TYPE_CHECKING:
     from builder.export.base import Exportable, Figures
-    from builder.export.layout import Limits
     from builder.export.pipeline import Exported, Proof
     from builder.export.targets import Compiler
     from builder.progress import Progress
@@ -22,6 +24,7 @@ _MIB = 1 << 20
 _CONTAINER = "\n(in Triton's container: the server that comes with pip has only the Python backend)"
 
 
+@command
 def export(
     checkpoint: Annotated[
         Path | None, typer.Option(help="A finished run of `python -m builder train`.")
@@ -41,64 +44,6 @@ def export(
         str, typer.Option(help="How the networks run in Triton; see --list-targets.")
     ] = "embedded",
     *,
-    max_top_k: Annotated[
-        int, typer.Option(help="Most items that one request may ask to be recommended.")
-    ] = 500,
-    max_rows: Annotated[
-        int, typer.Option(help="Largest batch of texts, and most unknown texts of a request.")
-    ] = 128,
-    max_users: Annotated[
-        int, typer.Option(help="Most user requests that are worked on as one batch.")
-    ] = 64,
-    instances: Annotated[
-        int,
-        typer.Option(
-            help="Copies of each model. More of them use more cores at a time, for the same memory "
-            "of the catalogue."
-        ),
-    ] = 1,
-    queue_delay: Annotated[
-        int,
-        typer.Option(
-            metavar="MICROSECONDS",
-            help="Longest that a request waits for others to be worked on with.",
-        ),
-    ] = 0,
-    cached_texts: Annotated[
-        int,
-        typer.Option(
-            help="embedded, fused: texts whose vectors are remembered, some 2 KB each; 0: none."
-        ),
-    ] = 10_000,
-    layout: Annotated[
-        str,
-        typer.Option(
-            help="embedded: fused (each of rank, recommend and encode in one process: several "
-            "times faster) or ensemble (a model for each step, as in the container)."
-        ),
-    ] = "fused",
-    engine: Annotated[
-        str,
-        typer.Option(
-            help="embedded, fused: what runs BERT: onnxruntime, openvino, or auto, the faster of "
-            "the two on this machine. The server needs it, too."
-        ),
-    ] = "onnxruntime",
-    precision: Annotated[
-        str,
-        typer.Option(
-            help="embedded, fused: what BERT computes in: fp32, bf16 (OpenVINO, on processors with "
-            "instructions for it) or int8 (ONNX Runtime)."
-        ),
-    ] = "fp32",
-    index: Annotated[
-        str,
-        typer.Option(
-            help="How recommend searches the catalogue: exact, approximate (an "
-            "index of FAISS, `pip install 'tritonrec[index]'`, published only if it finds .99 of "
-            "the best 100 items), or auto: exact below 50,000 items. The server needs FAISS, too."
-        ),
-    ] = "auto",
     attributes: Annotated[
         str,
         typer.Option(
@@ -106,30 +51,8 @@ def export(
             help="Columns of the item file that the policy stages of the server may read.",
         ),
     ] = "",
-    device: Annotated[str, typer.Option(help="onnxruntime: cpu, cuda, or cuda+tensorrt.")] = "cpu",
-    optimization_level: Annotated[
-        int, typer.Option(help="tensorrt: 0 (builds fast) to 5 (tries most kernels).")
-    ] = 3,
-    workspace_mib: Annotated[
-        int, typer.Option(help="tensorrt: most GPU memory for intermediate results.")
-    ] = 4096,
-    timing_cache: Annotated[
-        Path, typer.Option(help="tensorrt: file of measured kernel times, kept between builds.")
-    ] = Path("build/tensorrt.timing"),
-    version_compatible: Annotated[
-        bool,
-        typer.Option(
-            "--version-compatible",
-            help="tensorrt: later versions of TensorRT load the engine too.",
-        ),
-    ] = False,
-    hardware_compatibility: Annotated[
-        str,
-        typer.Option(
-            help="tensorrt: GPUs that the engine runs on: none (the kind it was built on), "
-            "same_compute_capability, or ampere_plus."
-        ),
-    ] = "none",
+    target_options: Given[TargetOptions],
+    limits: Given[Limits],
     proof: Annotated[
         Path | None,
         typer.Option(
@@ -148,6 +71,8 @@ def export(
     The compiled engines are held against PyTorch over a grid of shapes, and must recommend as well
     as the checkpoint on the validation users. If they do not, nothing is published. A classifier
     is held against transformers, on texts and over a grid of shapes.
+
+    Example: python -m builder export --checkpoint runs/monday --repository repository
     """
     if list_targets:
         _list_targets(as_json=as_json)
@@ -158,37 +83,25 @@ def export(
             "--classifier, a Hugging Face sequence classifier"
         )
     from builder import console
-    from builder.export.layout import Limits
     from builder.export.pipeline import check_named, prove, publish, target_named
-    from builder.export.targets import CHECKS, TargetOptions
+    from builder.export.targets import CHECKS
 
-    options = TargetOptions(
-        layout=layout,  # type: ignore[arg-type] # checked there
-        engine=engine,  # type: ignore[arg-type]
-        precision=precision,  # type: ignore[arg-type]
-        index=index,  # type: ignore[arg-type]
-        device=device,  # type: ignore[arg-type] # checked there
-        optimization_level=optimization_level,
-        workspace_mib=workspace_mib,
-        timing_cache=timing_cache,
-        version_compatible=version_compatible,
-        hardware_compatibility=hardware_compatibility,  # type: ignore[arg-type]
-    )
-    limits = Limits(max_top_k, max_rows, max_users, cached_texts, instances, queue_delay)
+    options = target_options.make()
     columns = tuple(name for name in attributes.split(",") if name)
     with console.progress_bars(shown=not as_json) as progress:
         done: Exported | Proof
         if target in CHECKS:
             check = check_named(target, options)
-            found = _exportable(checkpoint, classifier, check, limits, columns, progress)
+            found = _exportable(checkpoint, classifier, check, limits.make(), columns, progress)
             done = prove(found, proof or Path("build") / target, check, progress=progress)
         else:
             chosen = target_named(target, options)
-            found = _exportable(checkpoint, classifier, chosen, limits, columns, progress)
+            found = _exportable(checkpoint, classifier, chosen, limits.make(), columns, progress)
             done = publish(found, repository, chosen, progress=progress)
     typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else _told(done))
 
 
+@command
 def add_items(
     items: Annotated[
         Path,
@@ -212,6 +125,8 @@ def add_items(
     """Publish a version that can recommend new items, by their text, without training.
 
     The file must hold all items that are newer than the training, those of earlier calls included.
+
+    Example: python -m builder add-items --items new.csv
     """
     from builder import console
     from builder.export.add_items import add_items as add

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder.errors import ExportError
+from builder.export.options import ENGINES, FusedOptions, Precision
 from builder.export.quantise import quantise
 from builder.export.serving_code import write_json
-from builder.export.targets.options import ENGINES, FusedOptions, Precision
 from model_repository.core.contract import INPUT_IDS, VECTOR
 from model_repository.engines.packed_encoder import PackedEncoder, pack
 from model_repository.engines.settings import SETTINGS, read_settings

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from builder.errors import ExportError, GateError
-from builder.export.targets.options import IndexName
+from builder.export.options import IndexName
 from builder.progress import Progress, silent
 from model_repository.engines.item_index import ItemIndex, on_sphere, queries
 from model_repository.steps.user_models import INDEX_FILE

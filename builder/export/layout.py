@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from builder.errors import ConfigError
-from builder.model.recommender import Recommender
+from builder.options import check, option
 from builder.repository import DynamicBatching, QueuePolicy
 from model_repository.core.contract import ModelSpec
+
+if TYPE_CHECKING:
+    from builder.model.recommender import Recommender
 
 _TOKENS: Final = (8, 16, 32, 64, 128, 256, 512)
 _EVENTS: Final = (8, 32, 128)
@@ -19,47 +21,35 @@ requests meet in a batch, and near enough for little to be padded."""
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may ask for, and how requests are worked on together.
+    """What a request may ask for, and how requests are worked on together."""
 
-    Attributes
-    ----------
-    max_top_k
-        Items that one request may ask to be recommended.
-    max_rows
-        Texts of the largest batch, and so the most unknown texts of a request.
-    max_users
-        User requests that are worked on as one batch.
-    cached_texts
-        Texts whose vectors ``encode`` remembers in the fused layout.
-    instances
-        Copies of each model.
-    queue_delay
-        Microseconds that a request waits for company, at most.
-    """
-
-    max_top_k: int = 500
-    max_rows: int = 128
-    max_users: int = 64
-    cached_texts: int = 10_000
-    instances: int = 1
-    queue_delay: int = 0
+    max_top_k: int = option(
+        500, "Most items that one request may ask to be recommended.", at_least=1
+    )
+    max_rows: int = option(
+        128, "Largest batch of texts, and most unknown texts of a request.", at_least=1
+    )
+    max_users: int = option(64, "Most user requests that are worked on as one batch.", at_least=1)
+    cached_texts: int = option(
+        10_000,
+        "embedded, fused: texts whose vectors are remembered, some 2 KB each; 0: none.",
+        at_least=0,
+    )
+    instances: int = option(
+        1,
+        "Copies of each model. More of them use more cores at a time, for the same memory of the "
+        "catalogue.",
+        at_least=1,
+    )
+    queue_delay: int = option(
+        0,
+        "Longest that a request waits for others to be worked on with.",
+        metavar="MICROSECONDS",
+        at_least=0,
+    )
 
     def __post_init__(self) -> None:
-        least = {
-            "max_top_k": 1,
-            "max_rows": 1,
-            "max_users": 1,
-            "cached_texts": 0,
-            "instances": 1,
-            "queue_delay": 0,
-        }
-        problems = [
-            f"--{name.replace('_', '-')} {value}: must be at least {bound}"
-            for name, bound in least.items()
-            if (value := getattr(self, name)) < bound
-        ]
-        if problems:
-            raise ConfigError("; ".join(problems))
+        check(self, "limits")
 
 
 @dataclass(frozen=True)

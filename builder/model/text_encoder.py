@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-Pooling = Literal["mean", "cls", "attention"]
-POOLINGS: Final = get_args(Pooling)
+from builder.model.pooling import Pooling
 
 
 class TextEncoder(nn.Module):

@@ -9,21 +9,10 @@ from typing import Annotated
 import typer
 
 from builder import console
-from builder.data.options import (
-    ColumnMap,
-    Context,
-    DataFormat,
-    InteractionsFile,
-    ItemsFile,
-    MinEvents,
-    MinRating,
-    TargetActions,
-    TextTemplate,
-    UsersFile,
-    data_config,
-)
+from builder.data.config import DataConfig
+from builder.data.splits import Method
 from builder.errors import ConfigError
-from builder.training import options
+from builder.options import Given, command
 from builder.training.config import TrainingConfig
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write the figures as JSON, and no progress.")]
@@ -42,6 +31,7 @@ Data = Annotated[
 ]
 
 
+@command
 def evaluate(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="Checkpoint made by `python -m builder train`.")
@@ -59,6 +49,8 @@ def evaluate(
     With 95 % bootstrap intervals over users, by length of history and popularity of the item, and
     with what was recommended: how much of the catalogue, how novel, how diverse, how popular. A
     run trained with --hold-out-items has figures for the items that it never saw.
+
+    Example: python -m builder evaluate runs/monday --html monday.html
     """
     # Imported here: it takes seconds, and --help needs none of it.
     from builder.reports.figures import run_figures
@@ -77,6 +69,7 @@ def evaluate(
     console.show(*run_tables(figures))
 
 
+@command
 def compare(
     first: Annotated[Path, typer.Argument(metavar="RUN_A", help="A checkpoint.")],
     second: Annotated[
@@ -92,6 +85,8 @@ def compare(
     Both rank for the same test users. The difference has a 95 % paired bootstrap interval and the
     p-value of a paired randomisation test. Decide on NDCG@10: of many metrics, one will look
     significant by chance.
+
+    Example: python -m builder compare runs/monday runs/tuesday
     """
     from builder.reports.figures import compared_figures
     from builder.reports.page import comparison_page, write_page
@@ -108,6 +103,7 @@ def compare(
     console.show(*comparison_tables(figures))
 
 
+@command
 def baselines(
     *,
     data: Annotated[
@@ -133,24 +129,17 @@ def baselines(
         bool, typer.Option("--sasrec/--no-sasrec", help="SASRec takes minutes to train.")
     ] = True,
     as_json: AsJson = False,
-    data_format: DataFormat = "auto",
-    interactions: InteractionsFile = None,
-    items: ItemsFile = None,
-    users: UsersFile = None,
-    column: ColumnMap = None,
-    text: TextTemplate = None,
-    min_rating: MinRating = None,
-    target_actions: TargetActions = None,
-    context: Context = "keep",
-    min_events: MinEvents = 1,
-    split: options.SplitMethod = TrainingConfig.split,
-    seed: options.Seed = TrainingConfig.seed,
+    data_options: Given[DataConfig],
+    split: Annotated[Method, typer.Option(help="As `train` has it.")] = TrainingConfig.split,
+    seed: Annotated[int, typer.Option(help="As `train` has it.")] = TrainingConfig.seed,
 ) -> None:
     """Train and test what a model has to beat, under the protocol of `evaluate`.
 
     Popularity, ItemKNN, EASE with and without weights for recency, ALS where the package implicit
     is installed, and SASRec: the network of the model without text. Their parameters are chosen on
     validation.
+
+    Example: python -m builder baselines --against runs/monday
     """
     recorded = dict(_name_and_file(each) for each in scores or ())
     if against is None and data is None:
@@ -164,19 +153,7 @@ def baselines(
     if against is not None:
         contest = Contest.against(load_run(against, data))
     elif data is not None:
-        config = data_config(
-            data,
-            data_format=data_format,
-            interactions=interactions,
-            items=items,
-            users=users,
-            column=column,
-            text=text,
-            min_rating=min_rating,
-            target_actions=target_actions,
-            context=context,
-            min_events=min_events,
-        )
+        config = data_options.make(directory=data.absolute())
         contest = Contest.of_data(TrainingConfig(config, backbone="", split=split, seed=seed))
     with console.progress_bars(shown=not as_json) as progress:
         figures = contest_figures(contest, recorded, with_sasrec=with_sasrec, progress=progress)

@@ -8,18 +8,23 @@ from typing import Annotated
 
 import typer
 
+from builder.options import command
 from builder.repository.manifest import DEFAULT_REPOSITORY, read_manifest
 from builder.repository.publish import activate as activate_version
 
 _Repository = Annotated[Path, typer.Option(help="Directory made by `python -m builder export`.")]
 
 
+@command
 def versions(
     repository: _Repository = DEFAULT_REPOSITORY,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """List the versions that a model repository holds, and which one is active."""
+    """List the versions that a model repository holds, and which one is active.
+
+    Example: python -m builder versions --repository repository
+    """
     manifest = read_manifest(repository)
     rows = [
         {
@@ -44,10 +49,14 @@ def versions(
     typer.echo("* active")
 
 
+@command
 def activate(
     version: Annotated[int, typer.Argument(help="Number shown by `python -m builder versions`.")],
     repository: _Repository = DEFAULT_REPOSITORY,
 ) -> None:
-    """Make an earlier version the served one. Restart a running server to load it."""
+    """Make an earlier version the served one. Restart a running server to load it.
+
+    Example: python -m builder activate 2
+    """
     activate_version(repository, version)
     typer.echo(f"Version {version} of {repository} is active; restart a running server to load it.")

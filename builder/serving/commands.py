@@ -11,10 +11,12 @@ from typing import Annotated
 import typer
 
 from builder.errors import ServingError
+from builder.options import command
 from builder.repository import DEFAULT_REPOSITORY
 from builder.serving.server import TritonServer
 
 
+@command
 def serve(
     repository: Annotated[
         Path, typer.Option(help="Directory of models, made by `python -m builder export`.")
@@ -29,7 +31,10 @@ def serve(
         float, typer.Option(help="Seconds for all models to load.", min=1)
     ] = 60.0,
 ) -> None:
-    """Serve a model repository with Triton until Ctrl-C or SIGTERM; a second one kills."""
+    """Serve a model repository with Triton until Ctrl-C or SIGTERM; a second one kills.
+
+    Example: python -m builder serve --repository repository --grpc-port 9001
+    """
     # For when nobody has set logging up: Triton's output is part of what this command shows.
     logging.basicConfig(level=logging.INFO, format="%(levelname)-7s %(message)s")
     server = TritonServer(

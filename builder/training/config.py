@@ -1,52 +1,34 @@
-"""What a training run is asked to do."""
+"""What a training run is asked to do; each option is a flag of ``train`` and ``tune`` as well."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Literal
 
 from builder.data.config import DataConfig
-from builder.data.splits import METHODS
+from builder.data.splits import Method
 from builder.errors import ConfigError
+from builder.model.pooling import Pooling
+from builder.options import check, option, refuse
 
-if TYPE_CHECKING:
-    from builder.model.text_encoder import Pooling
-
-_AT_LEAST: Final[Mapping[str, float]] = {
-    "width": 1,
-    "layers": 1,
-    "heads": 1,
-    "max_history": 1,
-    "max_length": 3,
-    "epochs": 1,
-    "tune_epochs": 0,
-    "mlm_epochs": 0,
-    "patience": 1,
-    "batch_size": 1,
-    "accumulate": 1,
-    "tune_texts": 1,
-    "weight_decay": 0,
-    "warmup_epochs": 0,
-    "lora_rank": 0,
-    "contrastive": 0,
-    "text_pull": 0,
-    "adversarial": 0,
-    "linear_entries": 1,
-    "seed": 0,
-}
-_POSITIVE: Final = ("learning_rate", "tune_learning_rate")
-PRECISIONS: Final = ("fp32", "bf16")
-SCHEDULES: Final = ("auto", "constant", "linear", "cosine")
-REFITS: Final = ("auto", "none", "all")
+LossKind = Literal["softmax", "sampled"]
+TaskWeighting = Literal["fixed", "uncertainty"]
+Precision = Literal["fp32", "bf16"]
+Schedule = Literal["auto", "constant", "linear", "cosine"]
+Refit = Literal["auto", "none", "all"]
 _FREEZE: Final = ("all", "embeddings", "none")
-_FORMERLY: Final = frozenset({"tune_layers", "layer_decay", "adversarial_steps", "optimiser"})
+_FORMERLY: Final = frozenset({"tune_layers", "optimiser", "layer_decay", "adversarial_steps"})
 """Options of earlier versions; their runs can be read without them."""
-_SHARES: Final = (
-    "dropout", "id_dropout", "feature_dropout", "hold_out_items", "label_smoothing", "cold_cost",
-)  # fmt: skip
+
+_PROTOCOL: Final = "What is held out"
+_TEXT: Final = "Text"
+_NETWORK: Final = "Network"
+_FIRST: Final = "First stage: the network on frozen text vectors"
+_SECOND: Final = "Second stage: BERT and the network together"
+_BOTH: Final = "Both stages"
+_EXPERIMENTAL: Final = "Experimental: not shown to help, see docs/quality.md"
 
 
 @dataclass(frozen=True)
@@ -60,144 +42,216 @@ class TrainingConfig:
     ----------
     data, backbone
         The data set, and a Hugging Face encoder by directory or hub name.
-    split, hold_out_items
-        What is learnt from and what is held out, see `split_log`; the seed decides which items.
-    pooling, max_length
-        Tokens → text vector, and the longest text in tokens.
-    width, layers, heads, dropout, max_history
-        Shape of the adapter, see `AdapterConfig`.
-    mlm_epochs
-        Passes over the items' texts in which BERT guesses masked words before anything else.
-    id_dropout, feature_dropout
-        Share of items known by text alone in a step; of histories without actions or times,
-        and of users and items without their profile, vectors or a column of these.
-    epochs, learning_rate
-        First stage: the adapter learns on frozen text vectors.
-    freeze, tune_epochs, tune_learning_rate, tune_texts
-        Second stage: what of BERT does not learn along, see `learning_layers`, and on how many
-        texts a step. 0 epochs leaves it out.
-    lora_rank
-        Rank of the updates by which its layers learn; 0 for all of their weights.
-    loss, label_smoothing, contrastive, text_pull, task_weights
-        What is minimised, see `builder.training.objective.Loss`.
-    adversarial
-        Length of the step by which word embeddings are made worse, for the second stage to learn
-        from them too; 0 for none.
-    patience
-        Validations without a better figure after which a stage ends.
-    schedule
-        What becomes of the learning rate after the warm-up: it stays, or falls to 0 by the last
-        epoch, along a line or a cosine. ``auto`` is constant in the first stage, which ends by
-        patience, and linear in the second, which has few epochs.
-    batch_size, weight_decay, warmup_epochs, seed
-        As in any training; a batch is of histories.
-    accumulate
-        Pieces that each process makes of its part of a batch, one after the other.
-    precision
-        Of BERT and of the layers over the history in training; all else is FP32, and so are all
-        weights.
-    warm_start
-        A finished run to continue from, with its encoder and the shape of its network; the options
-        that say otherwise have no effect.
-    refit
-        What is learnt from in a second training, once everything is chosen: the validation events
-        too where they matter, see `Split.refit`; nothing; or ``all`` events, those of the test too.
-    linear_entries
-        Entries kept of each row of the linear term.
-    cold_cost
-        Share of the validation NDCG@10 that items without training events may cost the others.
-        Where these are few they cost less, see `Recommender.cold_place`.
     """
 
     data: DataConfig
     backbone: str
-    split: str = "leave-one-out"
-    hold_out_items: float = 0.0
-    pooling: Pooling = "mean"
-    max_length: int = 64
-    mlm_epochs: int = 0
-    width: int = 64
-    layers: int = 2
-    heads: int = 2
-    dropout: float = 0.4
-    max_history: int | None = None
-    id_dropout: float = 0.2
-    feature_dropout: float = 0.2
-    epochs: int = 100
-    learning_rate: float = 1e-3
-    freeze: str = "-2"
-    tune_epochs: int | None = None
-    tune_learning_rate: float = 2e-4
-    tune_texts: int | None = None
-    lora_rank: int = 0
-    adversarial: float = 0.0
-    loss: str = "softmax"
-    label_smoothing: float = 0.0
-    contrastive: float = 0.0
-    text_pull: float = 1.0
-    task_weights: str = "fixed"
-    patience: int | None = None
-    batch_size: int | None = None
-    accumulate: int = 1
-    precision: str = "fp32"
-    schedule: str = "auto"
-    weight_decay: float = 0.01
-    warmup_epochs: float = 2.0
-    linear_entries: int = 256
-    cold_cost: float = 0.04
-    refit: str = "auto"
-    warm_start: str | None = None
-    seed: int = 0
+
+    split: Method = option(
+        "leave-one-out",
+        "leave-one-out: each user's last event is the test and the one before it validation. "
+        "temporal: two moments in time, the same for everyone, before which 80 % and 90 % of the "
+        "events lie; nothing is learnt from what came later.",
+        panel=_PROTOCOL,
+    )
+    hold_out_items: float = option(
+        0.0,
+        "Items of which training sees no event, so that `evaluate` can tell how well items are "
+        "recommended from their text alone; 0.1 is usual. Not for a model that is to serve.",
+        panel=_PROTOCOL, metavar="SHARE", at_least=0, below=1,
+    )  # fmt: skip
+    refit: Refit = option(
+        "auto",
+        "Train a second time once everything is chosen, and keep that model. auto: on the "
+        "validation events too, where they are more than a twentieth of the others. all: on the "
+        "test events too, for the model that is to serve; its table is that of the first training, "
+        "and `evaluate` refuses it. none: not at all.",
+        panel=_PROTOCOL,
+    )
+
+    pooling: Pooling = option(
+        "mean",
+        "How token states become one vector: mean of all; cls, the first; or attention, a learned "
+        "weighting. Sentence encoders want mean.",
+        panel=_TEXT,
+    )
+    max_length: int = option(
+        64,
+        "Longest text; what lies beyond is cut. `data describe --backbone` shows how long yours "
+        "are, and cost grows with it.",
+        panel=_TEXT, metavar="TOKENS", at_least=3,
+    )  # fmt: skip
+
+    width: int = option(
+        64,
+        "Numbers in an item vector. More can hold more and needs more events to learn.",
+        panel=_NETWORK, at_least=1,
+    )  # fmt: skip
+    layers: int = option(2, "Transformer layers over the history.", panel=_NETWORK, at_least=1)
+    heads: int = option(
+        2, "Attention heads of each; they divide the width.", panel=_NETWORK, at_least=1
+    )
+    dropout: float = option(
+        0.4,
+        "Activations left out at random. Raise it when validation falls while the training loss "
+        "still does.",
+        panel=_NETWORK, metavar="SHARE", at_least=0, below=1,
+    )  # fmt: skip
+    max_history: int | None = option(
+        None,
+        "Of a longer history the last ones count. Default: what 95 % of the users have, 20 to "
+        "100.",
+        panel=_NETWORK, metavar="EVENTS", at_least=1,
+    )  # fmt: skip
+    linear_entries: int = option(
+        256,
+        "Entries kept of each row of the linear term, which says what is met together.",
+        panel=_NETWORK, at_least=1,
+    )  # fmt: skip
+    cold_cost: float = option(
+        0.04,
+        "How much of the validation NDCG@10 items without training events may cost the others by "
+        "being recommended too; less where such items are few. 0 keeps them out of the first ten.",
+        panel=_NETWORK, metavar="SHARE", at_least=0, below=1,
+    )  # fmt: skip
+
+    epochs: int = option(100, "At most this many passes over the log.", panel=_FIRST, at_least=1)
+    learning_rate: float = option(1e-3, "Of the network, in both stages.", panel=_FIRST, above=0)
+
+    freeze: str = option(
+        "-2",
+        "What of BERT stays as it is: all; embeddings; none; N, the lowest N layers; or -N, all "
+        "but the last N. What the frozen layers make of a text is computed once and kept in "
+        "memory.",
+        panel=_SECOND, metavar="WHAT",
+    )  # fmt: skip
+    tune_epochs: int | None = option(
+        None,
+        "At most this many passes over the log; 0 leaves the stage out. Default: as many as make "
+        "300 steps.",
+        panel=_SECOND, at_least=0,
+    )  # fmt: skip
+    tune_learning_rate: float = option(
+        2e-4, "Of the BERT layers; small, since they know a language already.",
+        panel=_SECOND, above=0,
+    )  # fmt: skip
+    tune_texts: int | None = option(
+        None,
+        "Texts that learn in a step; the others are taken as they last came out. Fewer cost less. "
+        "Default: 64 to 512, the fewer the longer they are.",
+        panel=_SECOND, at_least=1,
+    )  # fmt: skip
+
+    loss: LossKind = option(
+        "softmax",
+        "softmax over the catalogue, above 8,192 items over a sample of it; sampled: always over "
+        "a sample.",
+        panel=_BOTH,
+    )
+    id_dropout: float = option(
+        0.2,
+        "Items known by their text alone in a step. Higher serves new items, lower known ones.",
+        panel=_BOTH, metavar="SHARE", at_least=0, below=1,
+    )  # fmt: skip
+    feature_dropout: float = option(
+        0.2,
+        "Histories without their actions, without their times, and users and items without their "
+        "profile, vectors or a column of these, in a step, so that they may be missing.",
+        panel=_BOTH, metavar="SHARE", at_least=0, below=1,
+    )  # fmt: skip
+    patience: int | None = option(
+        None,
+        "A stage ends after this many validations, one an epoch or every 200 steps, without a "
+        "better NDCG@10, and its best state is kept. Default: 5 to 15, as many as make 270 steps.",
+        panel=_BOTH, metavar="TIMES", at_least=1,
+    )  # fmt: skip
+    batch_size: int | None = option(
+        None,
+        "Histories in a step. Default: about 3,000 events, and at least 16 steps an epoch.",
+        panel=_BOTH, at_least=1,
+    )  # fmt: skip
+    accumulate: int = option(
+        1,
+        "Take each batch in so many pieces, one after the other, for less memory. The loss is "
+        "that of the whole batch all the same.",
+        panel=_BOTH, metavar="PIECES", at_least=1,
+    )  # fmt: skip
+    precision: Precision = option(
+        "fp32",
+        "fp32; or bf16, in which BERT and the layers over the history then run, for speed and "
+        "memory on a GPU that has it. Weights, logits and losses stay FP32, in the run as well.",
+        panel=_BOTH,
+    )
+    schedule: Schedule = option(
+        "auto",
+        "What becomes of the learning rate after the warm-up: constant; linear or cosine, to 0 by "
+        "the last epoch. auto: constant in the first stage, which ends by patience, and linear in "
+        "the second.",
+        panel=_BOTH,
+    )
+    weight_decay: float = option(0.01, "Biases and norms have none.", panel=_BOTH, at_least=0)
+    warmup_epochs: float = option(
+        2.0, "Until the learning rate has its full height.", panel=_BOTH, at_least=0
+    )
+    warm_start: str | None = option(
+        None,
+        "Continue from a finished run with a longer log or a larger catalogue: its BERT, its "
+        "network and what it knows of each item are where training starts. The second stage is "
+        "left out unless --tune-epochs asks for it.",
+        panel=_BOTH, metavar="RUN",
+    )  # fmt: skip
+    seed: int = option(
+        0, "The same seed gives the same metrics.", panel=_BOTH, at_least=0, below=2**32
+    )
+
+    mlm_epochs: int = option(
+        0,
+        "Before anything else, so many passes over the items' texts in which BERT guesses masked "
+        "words: for a backbone that has never read the like of them.",
+        panel=_EXPERIMENTAL, at_least=0,
+    )  # fmt: skip
+    lora_rank: int = option(
+        0,
+        "Layers of BERT learn by updates of this rank, which are merged in at the end, and not by "
+        "all of their weights; 8 is usual, 0 for none. Needs the extra `lora`.",
+        panel=_EXPERIMENTAL, metavar="RANK", at_least=0,
+    )  # fmt: skip
+    adversarial: float = option(
+        0.0,
+        "After a quarter of the second stage, learn from each text a second time, with word "
+        "embeddings moved this far in the direction that hurts most; 0.5 is usual, 0 for none. "
+        "Needs --freeze none, and twice the time.",
+        panel=_EXPERIMENTAL, metavar="LENGTH", at_least=0,
+    )  # fmt: skip
+    label_smoothing: float = option(
+        0.0,
+        "Of each next item that is given to all items alike, against overconfidence; 0.1 is "
+        "usual.",
+        panel=_EXPERIMENTAL, metavar="SHARE", at_least=0, below=1,
+    )  # fmt: skip
+    contrastive: float = option(
+        0.0,
+        "Of a further loss: the text of each item of a step has to tell it from the others. For "
+        "catalogues with many new items.",
+        panel=_EXPERIMENTAL, metavar="WEIGHT", at_least=0,
+    )  # fmt: skip
+    text_pull: float = option(
+        1.0,
+        "Of the further loss of the second stage by which each text is drawn to where its item "
+        "is, beside 1 for the next item; 0 leaves it out.",
+        panel=_EXPERIMENTAL, metavar="WEIGHT", at_least=0,
+    )  # fmt: skip
+    task_weights: TaskWeighting = option(
+        "fixed",
+        "How the next item, the contrastive loss and the pull of texts are weighed against each "
+        "other: fixed, by 1, --contrastive and --text-pull; or uncertainty, which starts there "
+        "and learns to count each task the less the larger its loss stays.",
+        panel=_EXPERIMENTAL,
+    )
 
     def __post_init__(self) -> None:
-        # Imported here, with torch: the command line declares its options from this class.
-        from builder.model.text_encoder import POOLINGS
-        from builder.training.losses import LOSSES
-        from builder.training.tasks import TASK_WEIGHTS
-
-        numbers = {**_AT_LEAST, **dict.fromkeys((*_POSITIVE, *_SHARES), 0.0)}
-        problems = [
-            f"{name} {value}: must be a finite number"
-            for name in numbers
-            if (value := getattr(self, name)) is not None and not math.isfinite(value)
-        ]
-        problems += [
-            f"{name} {value}: must be at least {least}"
-            for name, least in _AT_LEAST.items()
-            if (value := getattr(self, name)) is not None and value < least
-        ]
-        problems += [
-            f"{name} {value}: must be above 0"
-            for name in _POSITIVE
-            if (value := getattr(self, name)) <= 0
-        ]
-        problems += [
-            f"{name} {value}: must be from 0 up to, not including, 1"
-            for name in _SHARES
-            if (value := getattr(self, name)) < 0 or value >= 1
-        ]
-        for name, value, known in (
-            ("split", self.split, METHODS),
-            ("pooling", self.pooling, POOLINGS),
-            ("loss", self.loss, LOSSES),
-            ("task_weights", self.task_weights, TASK_WEIGHTS),
-            ("precision", self.precision, PRECISIONS),
-            ("refit", self.refit, REFITS),
-            ("schedule", self.schedule, SCHEDULES),
-        ):
-            if value not in known:
-                problems.append(f"{name} {value!r}: must be one of {', '.join(known)}")
-        problems += self._contradictions()
-        if problems:
-            raise ConfigError("training options:\n" + "\n".join(f"  {line}" for line in problems))
-
-    def _contradictions(self) -> list[str]:
-        """What is wrong with a value that is a number, or beside another one."""
         layers = self.freeze not in _FREEZE and not _is_whole(self.freeze)
         wrong = {
-            f"seed {self.seed}: must be below 2^32, which numpy's generator asks": (
-                self.seed >= 2**32
-            ),
             f"width {self.width}: must be a multiple of heads, {self.heads}": (
                 self.heads > 0 and self.width % self.heads != 0
             ),
@@ -209,7 +263,7 @@ class TrainingConfig:
                 self.adversarial > 0 and self.freeze != "none"
             ),
         }
-        return [problem for problem, found in wrong.items() if found]
+        check(self, "training options", [problem for problem, found in wrong.items() if found])
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "data": self.data.to_dict()}
@@ -224,15 +278,14 @@ class TrainingConfig:
             Unknown keys, no data or backbone, or values that make no sense.
         """
         values = {name: values[name] for name in values if name not in _FORMERLY}
-        if values.get("loss") == "bce":  # of an earlier version
+        if values.get("loss") == "bce":  # one of an earlier version, of no use once it is trained
             del values["loss"]
         problems = [
             f"there is no {name}"
             for name in sorted(set(values) - {field.name for field in fields(cls)})
         ]
         problems += [f"{name} is missing" for name in ("data", "backbone") if name not in values]
-        if problems:
-            raise ConfigError(f"training options: {'; '.join(problems)}")
+        refuse("training options", problems)
         return cls(**{**values, "data": DataConfig.from_dict(values["data"])})
 
 

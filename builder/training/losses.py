@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-LOSSES: Final = ("softmax", "sampled")
 TEMPERATURE: Final = 0.1
 """Of the contrastive loss, by which cosines are divided."""
 

@@ -42,7 +42,7 @@ class Loss:
     Attributes
     ----------
     kind
-        One of `builder.training.losses.LOSSES`.
+        One of `builder.training.config.LossKind`.
     smoothing
         Share of each target that all candidates have.
     contrastive
@@ -51,7 +51,7 @@ class Loss:
         Weight of the pull of each text to its item, in the second stage.
     task_weights
         What becomes of the weights of these and of the next item, which has 1: one of
-        `builder.training.tasks.TASK_WEIGHTS`.
+        `builder.training.config.TaskWeighting`.
     """
 
     kind: str = "softmax"

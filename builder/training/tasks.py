@@ -19,7 +19,6 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-TASK_WEIGHTS: Final = ("fixed", "uncertainty")
 LEARNING_RATE: Final = 0.02
 """Of the s_t, at the full height of the schedule. AdamW moves a number by about its rate in a step:
 at the network's the few hundred steps of the second stage would leave them near 0."""
@@ -33,7 +32,7 @@ class TaskWeights(nn.Module):
     Parameters
     ----------
     kind
-        One of `TASK_WEIGHTS`.
+        One of `builder.training.config.TaskWeighting`.
     tasks
         Their names, each of a task that has a weight above 0.
     """

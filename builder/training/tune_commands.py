@@ -5,25 +5,29 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from builder import console
-from builder.config_file import config_text
+from builder.config_file import ConfigFile, config_text
+from builder.data.config import DataConfig
 from builder.errors import ConfigError
-from builder.training.commands import train, training_config
+from builder.options import Given, command
+from builder.training.commands import Backbone, DataDirectory, training_config
+from builder.training.config import TrainingConfig
 from builder.training.search_space import search_space
 
 if TYPE_CHECKING:
     from builder.training.tune import Found
 
-SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
-"""Of the command: what it does not know are options of `train`."""
+_OWN: Final = frozenset({"study", "trials", "minutes", "search", "best"})
+"""Options that `train` does not have."""
 
 
+@command
 def tune(
-    context: typer.Context,
+    ctx: typer.Context,
     *,
     study: Annotated[
         Path,
@@ -63,15 +67,20 @@ def tune(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write what was found as JSON, and no progress.")
     ] = False,
+    data: DataDirectory = None,
+    backbone: Backbone = None,
+    config_file: ConfigFile = None,  # noqa: ARG001 - its callback reads it
+    data_options: Given[DataConfig],
+    options: Given[TrainingConfig],
 ) -> None:
     """Search for better training options.
 
-    Takes every option of `train` but --output, --resume and --track: they hold in all trials, and
-    trial 0 is what they say. So this tries 30 trainings around a run, and trains with the best:
+    The options of `train` hold in all trials, and trial 0 is what they say. So this tries 30
+    trainings around a run, and trains with the best:
 
-    python -m builder tune --config train.yaml --study runs/study.db
+    Example: python -m builder tune --config train.yaml --study runs/study.db
 
-    python -m builder train --config runs/study.yaml --output runs/tuned
+    Example: python -m builder train --config runs/study.yaml --output runs/tuned
 
     A trial's figure is the mean of NDCG@10 of the whole model and by text alone on the validation
     users; test users are never looked at. One that is behind the median of the others after a
@@ -80,8 +89,7 @@ def tune(
     The best of many is in part the luckiest: its validation figure promises too much. Train it with
     other seeds, and `compare` it on the test users with what you have.
     """
-    options = _options_of_train(context)
-    config = training_config(options.params, required=("data", "backbone"))
+    config = training_config(data, backbone, data_options, options)
     space = search_space(config, search or ())
     if find_spec("optuna") is None:
         raise ConfigError(
@@ -98,7 +106,7 @@ def tune(
     best = best or study.with_suffix(".yaml")
 
     def write_best(found: dict[str, Any]) -> None:
-        best.write_text(config_text(options, found), "utf-8")
+        best.write_text(config_text(ctx, found, without=_OWN), "utf-8")
 
     console.quiet_transformers()
     study.parent.mkdir(parents=True, exist_ok=True)
@@ -128,22 +136,6 @@ def tune(
         console.show_note(f"Drawn in {drawing}")
     if found.best is not None:
         console.show_note(f"Next: python -m builder train --config {best} --output RUN")
-
-
-def _options_of_train(context: typer.Context) -> typer.Context:
-    """What `tune` was given for `train`, read and checked as `train` itself does."""
-    app = typer.Typer(add_completion=False)
-    app.command()(train)
-    command = typer.main.get_command(app)
-    options = cast(
-        "typer.Context",
-        command.make_context(context.info_name, list(context.args), parent=context.parent),
-    )
-    own = [name for name in ("output", "resume", "print_config", "track") if options.params[name]]
-    if own:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in own)
-        raise ConfigError(f"{flags}: no option of tune; leave it out, of the --config file too")
-    return options
 
 
 def _draw(found: Found, file: Path) -> str | None:

@@ -13,11 +13,11 @@ import torch
 
 from builder.errors import ExportError, GateError
 from builder.export.layout import Limits
+from builder.export.options import TargetOptions
 from builder.export.pipeline import Exported, publish, target_named
 from builder.export.recommender import recommender
 from builder.export.targets import Target
 from builder.export.targets.cuda_engine import CudaEngine
-from builder.export.targets.options import TargetOptions
 from builder.export.targets.tensorrt import PLAN, REPORT, TensorRT
 from builder.progress import Progress, silent
 from builder.repository import from_text, read_manifest

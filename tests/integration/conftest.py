@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from builder.export.options import ModelLayout
 from builder.export.targets import TargetOptions
-from builder.export.targets.options import ModelLayout
 from builder.model.checkpoint import load_checkpoint
 from builder.model.recommender import Recommender
 from builder.training.run import train

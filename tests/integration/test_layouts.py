@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from builder.data import Holdout, Sequences
 from builder.evaluation.ranking import rank_holdout
-from builder.export.targets.options import ModelLayout
+from builder.export.options import ModelLayout
 from builder.model.recommender import Recommender
 from builder.reports.trained import load_run
 from builder.repository import from_text, to_text

@@ -21,10 +21,10 @@ from builder.errors import ConfigError, ExportError, GateError, RepositoryError
 from builder.evaluation.ranking import best_items
 from builder.export.add_items import add_items
 from builder.export.layout import Limits
+from builder.export.options import ModelLayout
 from builder.export.pipeline import target_named
 from builder.export.targets import TargetOptions
 from builder.export.targets.embedded import Embedded
-from builder.export.targets.options import ModelLayout
 from builder.model.checkpoint import load_validation
 from builder.model.new_items import with_new_items
 from builder.model.recommender import Recommender, encode_texts

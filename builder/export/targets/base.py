@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from builder.export.layout import Layout
-from builder.export.targets.options import FusedOptions, IndexName, TargetOptions
+from builder.export.options import FusedOptions, IndexName, TargetOptions
 from builder.progress import Progress, silent
 from model_repository.core.contract import ModelSpec
 from model_repository.engines.engine import Engine

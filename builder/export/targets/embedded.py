@@ -10,10 +10,10 @@ from typing import Any, Final
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from builder.export.layout import Layout
+from builder.export.options import FusedOptions, TargetOptions
 from builder.export.parity import FLOAT
 from builder.export.serving_code import install, write_json
 from builder.export.targets.base import Built
-from builder.export.targets.options import FusedOptions, TargetOptions
 from builder.progress import Progress, silent
 from builder.repository import step_config
 from model_repository.core.contract import USER_ENCODER, ModelSpec

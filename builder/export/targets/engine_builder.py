@@ -15,8 +15,8 @@ from typing import Any, Final
 import onnx
 
 from builder.errors import ExportError
+from builder.export.options import TargetOptions
 from builder.export.profiles import Profile
-from builder.export.targets.options import TargetOptions
 from builder.progress import Progress
 
 log = logging.getLogger(__name__)

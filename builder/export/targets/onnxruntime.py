@@ -16,10 +16,10 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from builder.export.half import convert_to_half
 from builder.export.layout import Layout
+from builder.export.options import TargetOptions
 from builder.export.parity import FLOAT, HALF
 from builder.export.profiles import Shape, whole_range
 from builder.export.targets.base import Built
-from builder.export.targets.options import TargetOptions
 from builder.progress import Progress, silent
 from builder.repository import Accelerator, Gpu, step_config
 from model_repository.core.contract import USER_ENCODER, ModelSpec

@@ -21,12 +21,12 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from builder.errors import ExportError
 from builder.export.half import SINGLE_OPS, convert_to_half
 from builder.export.layout import Layout
+from builder.export.options import TargetOptions
 from builder.export.parity import HALF
 from builder.export.profiles import profiles, to_json
 from builder.export.targets.base import Built
 from builder.export.targets.cuda_engine import CudaEngine
 from builder.export.targets.engine_builder import build_engine
-from builder.export.targets.options import TargetOptions
 from builder.progress import Progress, silent
 from builder.repository import CudaGraph, Gpu, QueuePolicy, step_config
 from model_repository.core.contract import ModelSpec

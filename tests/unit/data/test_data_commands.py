@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from builder.data.commands import app
 from builder.data.config import Columns, DataConfig
-from builder.data.options import data_config
 from builder.data.samples import fetch_movielens_100k
 from builder.errors import ConfigError, DataError
+from tests.unit.data.flags import data_config
 
 
 def run(*arguments: str | Path) -> str:
@@ -73,12 +73,12 @@ def test_errors_reach_the_caller(tmp_path: Path, movielens: Path) -> None:
 
 
 def test_options_become_a_configuration(tmp_path: Path) -> None:
-    config = data_config(tmp_path, column=["user=a=b", "time=t"], min_rating=2, min_events=3)
+    config = data_config(tmp_path, columns=["user=a=b", "time=t"], min_rating=2, min_events=3)
     assert config == DataConfig(
         tmp_path, columns=Columns(user="a=b", time="t"), min_rating=2, min_events=3
     )
     with pytest.raises(ConfigError) as caught:
-        data_config(tmp_path, column=["usr=a", "time", "item=", "user=a", "user=b"])
+        data_config(tmp_path, columns=["usr=a", "time", "item=", "user=a", "user=b"])
     for entry in ("'usr=a'", "'time'", "'item='", "'user=b'"):
         assert entry in str(caught.value)
 

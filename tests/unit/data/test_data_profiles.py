@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from builder.data import DataConfig, Sequences, read, split_log
-from builder.data.options import data_config
 from builder.data.profiles import (
     BUCKETS,
     choose_item_profile,
@@ -19,6 +18,7 @@ from builder.data.profiles import (
     with_profiles,
 )
 from builder.errors import ConfigError, DataError
+from tests.unit.data.flags import data_config
 
 Write = Callable[..., Path]
 

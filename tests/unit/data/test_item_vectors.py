@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from builder.data import DataConfig, read
-from builder.data.options import data_config
 from builder.data.vectors import check_met, side_by_side
 from builder.errors import ConfigError, DataError
+from tests.unit.data.flags import data_config
 
 Write = Callable[..., Path]
 

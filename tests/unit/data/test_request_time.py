@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from builder.data import DataConfig, Sequences, read, split_log
-from builder.data.options import data_config
 from builder.data.profiles import choose_profile, with_profiles
 from builder.data.request_time import Clock
 from builder.errors import ConfigError, DataError
 from model_repository.core.profile import ProfileReader
+from tests.unit.data.flags import data_config
 
 Write = Callable[..., Path]
 

@@ -13,9 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from builder.errors import ExportError
 from builder.export.layout import Layout
+from builder.export.options import TargetOptions
 from builder.export.profiles import Bounds, Profile
 from builder.export.targets.engine_builder import build_engine
-from builder.export.targets.options import TargetOptions
 from builder.export.targets.tensorrt import GRAPH, TensorRTRTX
 from builder.progress import Progress, silent
 from model_repository.core.contract import ModelSpec

@@ -365,7 +365,7 @@ def test_the_faster_engine_is_taken_and_the_manifest_tells_why(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layout": "fusion"}, "--layout fusion: choose one of fused, ensemble"),
+        ({"layout": "fusion"}, "layout 'fusion': must be one of fused, ensemble"),
         (
             {"precision": "int8", "engine": "openvino"},
             "--precision int8 takes --engine onnxruntime",

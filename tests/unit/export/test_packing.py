@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from builder.export.packing import packed_graph
+from builder.model.pooling import POOLINGS, Pooling
 from builder.model.recommender import pad_rows
-from builder.model.text_encoder import POOLINGS, Pooling, TextEncoder
+from builder.model.text_encoder import TextEncoder
 from tests.unit.model.backbones import BACKBONES, PAD, encoder
 from tests.unit.model.tiny import SHAPE
 

@@ -7,10 +7,10 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from builder.errors import ConfigError, ExportError
 from builder.export.layout import Layout, Limits
+from builder.export.options import DEVICES
 from builder.export.pipeline import check_named, target_named
 from builder.export.targets import CHECKS, TARGETS, Target, TargetOptions
 from builder.export.targets.onnxruntime import OnnxRuntime
-from builder.export.targets.options import DEVICES
 from builder.export.targets.tensorrt import TensorRT
 from builder.repository import check_graph, ensemble_config, from_text, step_config, to_text
 from model_repository.core import contract
@@ -28,7 +28,7 @@ from model_repository.core.contract import (
 GRAPHS = [ENCODER, USER_ENCODER]
 MADE: dict[str, Target] = {
     "tensorrt": TensorRT(),
-    **{f"onnxruntime {each}": OnnxRuntime(TargetOptions(each)) for each in DEVICES},
+    **{f"onnxruntime {each}": OnnxRuntime(TargetOptions(device=each)) for each in DEVICES},
 }
 
 
@@ -94,7 +94,8 @@ def test_cuda_graphs_cover_every_batch_of_every_length(network: ModelConfig) -> 
 
 
 def test_onnxruntime_runs_on_the_chosen_device(layout: Layout) -> None:
-    found = {each: OnnxRuntime(TargetOptions(each)).config(ENCODER, layout, 1) for each in DEVICES}
+    targets = {each: OnnxRuntime(TargetOptions(device=each)) for each in DEVICES}
+    found = {each: target.config(ENCODER, layout, 1) for each, target in targets.items()}
     kinds = {each: config.instance_group[0].kind for each, config in found.items()}
     assert kinds == {
         "cpu": ModelInstanceGroup.KIND_CPU,
@@ -108,7 +109,7 @@ def test_onnxruntime_runs_on_the_chosen_device(layout: Layout) -> None:
     assert accelerator.name == "tensorrt"
     longest = f"{layout.limits.max_rows}x{layout.token_lengths[-1]}"
     assert accelerator.parameters["trt_profile_max_shapes"] == f"INPUT_IDS:{longest}"
-    config = OnnxRuntime(TargetOptions("cuda+tensorrt")).config(USER_ENCODER, layout, 1)
+    config = OnnxRuntime(TargetOptions(device="cuda+tensorrt")).config(USER_ENCODER, layout, 1)
     (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
     shapes = zip(USER_ENCODER.inputs, ("2x6x8", "2x6", "2x6", "2x1"), strict=True)
     expected = ",".join(f"{tensor.name}:{shape}" for tensor, shape in shapes)
@@ -130,7 +131,7 @@ def test_what_cannot_be_chosen_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         check_named("embedded")
     with pytest.raises(ConfigError, match="--device: --target embedded has no such option"):
         target_named("embedded", TargetOptions(device="cuda"))
-    with pytest.raises(ConfigError, match=r"--optimization-level 9.*--workspace-mib 0"):
+    with pytest.raises(ConfigError, match=r"optimization_level 9: must.*\n  workspace_mib 0: must"):
         TargetOptions(optimization_level=9, workspace_mib=0)
     monkeypatch.setattr(TensorRT, "module", "no_such_package")
     with pytest.raises(ExportError, match=r"tensorrt==11\.2\.1\.2.*tensorrt-rtx shows"):

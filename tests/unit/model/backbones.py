@@ -6,7 +6,8 @@ import torch
 import transformers
 from torch import nn
 
-from builder.model.text_encoder import Pooling, TextEncoder
+from builder.model.pooling import Pooling
+from builder.model.text_encoder import TextEncoder
 from tests.unit.model.tiny import SHAPE
 
 PAD = 1  # as RoBERTa has it

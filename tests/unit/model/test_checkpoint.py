@@ -22,8 +22,8 @@ from builder.model.checkpoint import (
     read_config,
     save_checkpoint,
 )
+from builder.model.pooling import POOLINGS, Pooling
 from builder.model.recommender import Part, encode_texts
-from builder.model.text_encoder import POOLINGS, Pooling
 from tests.unit.model.tiny import ITEM_PROFILE, ITEMS, PROFILE, TEXTS, recommender, sequences
 from tests.unit.model_repository.conftest import Parts
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from builder.model.text_encoder import POOLINGS, LowerLayers, NoLowerLayers, Pooling, TextEncoder
+from builder.model.pooling import POOLINGS, Pooling
+from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder
 from builder.training.text_vectors import TunedTextVectors
 from tests.unit.model.backbones import BACKBONES, PAD, encoder
 

@@ -17,8 +17,9 @@ from builder.data.profiles import item_ids
 from builder.data.vectors import side_by_side
 from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.linear import LinearTerm, ease
+from builder.model.pooling import Pooling
 from builder.model.recommender import Recommender, encode_texts
-from builder.model.text_encoder import Pooling, TextEncoder
+from builder.model.text_encoder import TextEncoder
 from model_repository.core.calibration import Calibration
 from model_repository.core.profile import ProfileColumn
 from model_repository.engines.tokenizer import TextTokenizer
