@@ -24,7 +24,7 @@ from builder.serving import TritonServer
 from client import RecommenderClient
 from client._requests import StableInputs, classify_message
 from tests.integration.test_steps import Answer, send, strings
-from tests.unit.classifier.tiny import MAX_LENGTH, write_classifier
+from tests.unit.builder.classifier.tiny import MAX_LENGTH, write_classifier
 
 BATCH = 4
 # A batch leaves as soon as it is full, and every test fills it, so the delay is never waited for.

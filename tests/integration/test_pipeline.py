@@ -46,7 +46,7 @@ from perf.goals import (
 )
 from tests.integration.small_run import FILMS, export_run
 from tests.new_text import logit_of_text
-from tests.unit.model.tiny import sequences
+from tests.unit.builder.model.tiny import sequences
 
 NEW_TEXT = "The Matrix (1999) Action Sci-Fi Thriller"
 

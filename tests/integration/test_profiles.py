@@ -20,8 +20,8 @@ from builder.model.recommender import Recommender
 from builder.serving import TritonServer
 from client import InvalidInput, Profile, RecommenderClient
 from tests.integration.small_run import export_run
-from tests.unit.model.conftest import backbone
-from tests.unit.model.tiny import ITEMS, PROFILE, recommender, sequences
+from tests.unit.builder.model.conftest import backbone
+from tests.unit.builder.model.tiny import ITEMS, PROFILE, recommender, sequences
 from tests.unit.model_repository.conftest import parts
 
 __all__ = ["backbone", "parts"]
