@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from builder.doctor import diagnose
 from builder.repository import activate
-from tests.integration.serving_models import ENSEMBLES, STEPS
 from tests.unit.builder.doctor.repositories import errors, publish, publish_plan, server
+from tests.unit.builder.repository.repositories import ENSEMBLES, STEPS
 
 FILES = 2 * len(STEPS) + len(ENSEMBLES)  # a configuration of each, and the code of a step
 

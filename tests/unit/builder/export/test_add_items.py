@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +25,11 @@ from builder.export.pipeline import Exported
 from builder.export.targets import TargetOptions
 from builder.repository import MANIFEST, VersionRecord, read_manifest
 from model_repository.steps.catalogue_files import load_catalogue
+from tests.fixtures.old_repository import unpack_old
 from tests.unit.builder.export.checkpoints import LIMITS, embedded, export, write_checkpoint
 from tests.unit.builder.export.in_process import Server
 from tests.unit.builder.model.tiny import ITEM_PROFILE, ITEMS, recommender
 from tests.unit.model_repository.conftest import user
-
-FIXTURES = Path(__file__).parents[3] / "fixtures"
 
 
 def record(target: str, **details: Any) -> VersionRecord:
@@ -41,10 +39,7 @@ def record(target: str, **details: Any) -> VersionRecord:
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Repositories of schema 1, which did not say so."""
-    directory = tmp_path_factory.mktemp("old")
-    with tarfile.open(FIXTURES / "old_repository.tar.xz") as archive:
-        archive.extractall(directory, filter="data")
-    return directory
+    return unpack_old(tmp_path_factory.mktemp("old"))
 
 
 def test_new_items_keep_all_that_the_file_says_of_them(backbone: Path) -> None:
