@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AlbertConfig, AlbertModel, AutoModel
 
 from builder.data import DataConfig
@@ -127,6 +128,16 @@ def test_the_checkpoint_is_whole(run: Path, config: TrainingConfig) -> None:
     assert len(load_validation(run)) == USERS
     for stage in ("adapter", "tuning"):
         assert list((run / "tensorboard" / stage).glob("events*"))
+
+
+@pytest.mark.parametrize("stage", ["adapter", "tuning"])
+def test_the_loss_falls_and_each_epoch_has_its_figures(run: Path, stage: str) -> None:
+    events = EventAccumulator(str(run / "tensorboard" / stage))
+    events.Reload()
+    losses = [each.value for each in events.Scalars("train/loss")]
+    assert losses[-1] < losses[0]
+    for tag in ("eval/ndcg@10", "eval/ndcg@10_text"):
+        assert len(events.Scalars(tag)) == len(losses)
 
 
 def test_the_table_has_baselines_and_both_stages_on_the_same_users(run: Path) -> None:
