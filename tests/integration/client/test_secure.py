@@ -94,7 +94,8 @@ def test_a_client_with_a_certificate_is_let_in(secure: TritonServer, tls: Tls) -
 
     async def ask() -> list[float]:
         async with AsyncRecommenderClient(secure.grpc_address, timeout=PATIENT, tls=tls) as client:
-            return (await client.rank(["i1"], ["i7"])).logits.tolist()
+            logits: list[float] = (await client.rank(["i1"], ["i7"])).logits.tolist()
+            return logits
 
     assert asyncio.run(ask()) == [7]
 

@@ -81,8 +81,8 @@ def kill_and_restart(servers: list[TritonServer], watch: Watch) -> None:
         watch.wait_for(each.grpc_address)
     victim.kill()
     others = [each.grpc_address for each in (servers[0], servers[2])]
-    for each in others:
-        watch.wait_for(each)
+    for other in others:
+        watch.wait_for(other)
     victim._wanted = {"gRPC": int(address.rpartition(":")[2])}
     victim.start()
     assert victim.grpc_address == address

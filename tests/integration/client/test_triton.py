@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import grpc
@@ -166,11 +166,13 @@ def test_the_queue_drops_what_nobody_waits_for(waiting: TritonServer) -> None:
     user = user_tensors(_inputs.read_history(["i1"]), None, StableInputs())
     message = rank_message(user, columns, {"on_unknown": "error"}, StableInputs())
     with grpc.insecure_channel(waiting.grpc_address) as channel:
-        infer = channel.unary_unary(message.procedure.path)
+        infer = channel.unary_unary(
+            message.procedure.path, request_serializer=None, response_deserializer=None
+        )
         with pytest.raises(grpc.RpcError) as dropped:
             infer(addressed(message, "late", 0.2), timeout=PATIENT)
     assert dropped.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert "Request timeout expired" in dropped.value.details()
+    assert "Request timeout expired" in str(dropped.value.details())
     after = metric(waiting, "nv_inference_request_failure", model="rank", reason="REJECTED")
     assert after == before + 1
 
@@ -222,6 +224,7 @@ def test_a_closed_iterator_spares_bert_its_texts(waiting: TritonServer) -> None:
             if within(3, lambda: pending(waiting) == 2):
                 break
             assert len(list(answers)) == BATCH + 1
+        assert isinstance(answers, Generator)
         answers.close()
     until(lambda: not pending(waiting))
     assert encoded(waiting) == before + BATCH

@@ -12,12 +12,12 @@ ELEMENTS = st.lists(st.binary(max_size=300))
 
 
 @given(ELEMENTS)
-def test_decoding_gives_back_what_was_encoded(elements):
+def test_decoding_gives_back_what_was_encoded(elements: list[bytes]) -> None:
     assert decode_bytes(encode_bytes(elements)) == elements
 
 
 @given(ELEMENTS.filter(bool))
-def test_the_framing_is_tritonclients(elements):
+def test_the_framing_is_tritonclients(elements: list[bytes]) -> None:
     array = np.empty(len(elements), object)
     array[:] = elements
     raw = encode_bytes(elements)
@@ -25,13 +25,15 @@ def test_the_framing_is_tritonclients(elements):
     assert deserialize_bytes_tensor(raw).tolist() == elements
 
 
-def test_no_elements_are_no_bytes():
+def test_no_elements_are_no_bytes() -> None:
     assert encode_bytes([]) == b""
     assert decode_bytes(b"") == []
 
 
 @given(st.lists(st.binary(max_size=20), min_size=1), st.data())
-def test_a_cut_is_noticed_unless_it_lies_between_elements(elements, data):
+def test_a_cut_is_noticed_unless_it_lies_between_elements(
+    elements: list[bytes], data: st.DataObject
+) -> None:
     raw = encode_bytes(elements)
     cut = data.draw(st.integers(0, len(raw) - 1))
     between = {len(encode_bytes(elements[:count])) for count in range(len(elements))}
@@ -43,7 +45,7 @@ def test_a_cut_is_noticed_unless_it_lies_between_elements(elements, data):
 
 
 @given(st.binary(max_size=64))
-def test_garbage_is_refused_or_well_framed(raw):
+def test_garbage_is_refused_or_well_framed(raw: bytes) -> None:
     try:
         elements = decode_bytes(raw)
     except ValueError:
@@ -51,7 +53,7 @@ def test_garbage_is_refused_or_well_framed(raw):
     assert encode_bytes(elements) == raw
 
 
-def test_an_announced_length_beyond_the_end_names_the_element():
+def test_an_announced_length_beyond_the_end_names_the_element() -> None:
     with pytest.raises(
         ValueError, match=r"element 1 at byte 5: 4294967295 bytes announced, 2 are left"
     ):

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from client import (
     RecommenderClient,
 )
 from client._deadlines import Deadline
+from tests.unit.client.conftest import Triton
 
 CALLS = {
     "rank": lambda client, **options: client.rank(["50"], ["1"], **options),
@@ -37,7 +39,9 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_a_slow_answer_ends_at_the_deadline(client, triton, call):
+def test_a_slow_answer_ends_at_the_deadline(
+    client: RecommenderClient, triton: Triton, call: Callable[..., object]
+) -> None:
     triton.hang = True
     with pytest.raises(DeadlineExceeded, match="longer timeout=") as caught:
         call(client, timeout=0.05)
@@ -46,13 +50,15 @@ def test_a_slow_answer_ends_at_the_deadline(client, triton, call):
 
 
 @pytest.mark.parametrize("timeout", [-1, -0.5])
-def test_a_deadline_that_passed_already(client, triton, timeout):
+def test_a_deadline_that_passed_already(
+    client: RecommenderClient, triton: Triton, timeout: float
+) -> None:
     with pytest.raises(DeadlineExceeded):
         client.rank([], ["a"], timeout=timeout)
     assert not triton.requests
 
 
-def test_the_default_deadline_is_finite_and_reaches_the_server(triton):
+def test_the_default_deadline_is_finite_and_reaches_the_server(triton: Triton) -> None:
     assert math.isfinite(DEFAULT_TIMEOUT)
     with RecommenderClient(triton.address) as client:
         client.live()
@@ -61,7 +67,7 @@ def test_the_default_deadline_is_finite_and_reaches_the_server(triton):
     assert 0 < left <= DEFAULT_TIMEOUT * 1.1
 
 
-def test_a_deadline_runs_down():
+def test_a_deadline_runs_down() -> None:
     deadline = Deadline.after(NOT_GIVEN, default=10)
     first, second = deadline.left(), deadline.left()
     assert first is not None
@@ -71,7 +77,9 @@ def test_a_deadline_runs_down():
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_a_timeout_is_the_calls_own_else_the_clients_and_none_is_none(triton, call):
+def test_a_timeout_is_the_calls_own_else_the_clients_and_none_is_none(
+    triton: Triton, call: Callable[..., object]
+) -> None:
     with RecommenderClient(triton.address, timeout=1000) as client:
         call(client)
         call(client, timeout=NOT_GIVEN)
@@ -85,7 +93,7 @@ def test_a_timeout_is_the_calls_own_else_the_clients_and_none_is_none(triton, ca
     assert unlimited(last)
 
 
-def test_a_client_may_have_no_deadline(triton):
+def test_a_client_may_have_no_deadline(triton: Triton) -> None:
     with RecommenderClient(triton.address, timeout=None) as client:
         client.rank([], ["a"])
     assert unlimited(triton.time_remaining[0])
@@ -95,36 +103,40 @@ def unlimited(left: float | None) -> bool:
     return left is None or left > 1e9
 
 
-def test_ready_asks_for_every_ensemble(client, triton):
+def test_ready_asks_for_every_ensemble(client: RecommenderClient, triton: Triton) -> None:
     assert client.ready() is True
     assert len(triton.time_remaining) == 3
 
 
 @pytest.mark.parametrize("model", ["rank", "recommend", "encode"])
-def test_one_ensemble_that_is_not_ready(client, triton, model):
+def test_one_ensemble_that_is_not_ready(
+    client: RecommenderClient, triton: Triton, model: str
+) -> None:
     triton.not_ready.add(model)
     assert client.ready() is False
     assert client.live() is True
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND])
-def test_a_server_that_says_no_is_not_ready(client, triton, code):
+def test_a_server_that_says_no_is_not_ready(
+    client: RecommenderClient, triton: Triton, code: grpc.StatusCode
+) -> None:
     triton.abort = (code, "no")
     assert client.ready() is False
 
 
-def test_nothing_there_is_neither_ready_nor_live(nowhere):
+def test_nothing_there_is_neither_ready_nor_live(nowhere: RecommenderClient) -> None:
     assert nowhere.ready() is False
     assert nowhere.live() is False
 
 
-def test_silence_is_neither_ready_nor_live(client, triton):
+def test_silence_is_neither_ready_nor_live(client: RecommenderClient, triton: Triton) -> None:
     triton.hang = True
     assert client.ready(timeout=0.05) is False
     assert client.live(timeout=0.05) is False
 
 
-def test_a_refusal_is_no_answer_to_ready(client, triton):
+def test_a_refusal_is_no_answer_to_ready(client: RecommenderClient, triton: Triton) -> None:
     triton.abort = (grpc.StatusCode.PERMISSION_DENIED, "not you")
     with pytest.raises(PermissionDenied):
         client.ready()
@@ -132,7 +144,7 @@ def test_a_refusal_is_no_answer_to_ready(client, triton):
         client.live()
 
 
-def test_a_closed_client_says_so(triton):
+def test_a_closed_client_says_so(triton: Triton) -> None:
     with RecommenderClient(triton.address) as client:
         pass
     client.close()
@@ -141,7 +153,7 @@ def test_a_closed_client_says_so(triton):
             call(client)
 
 
-def test_closing_ends_a_call_under_way(triton):
+def test_closing_ends_a_call_under_way(triton: Triton) -> None:
     triton.hang = True
     client = RecommenderClient(triton.address, timeout=60)
     with ThreadPoolExecutor(1) as pool:
@@ -152,7 +164,7 @@ def test_closing_ends_a_call_under_way(triton):
             call.result(timeout=60)
 
 
-def test_threads_share_a_client(client):
+def test_threads_share_a_client(client: RecommenderClient) -> None:
     def rank(number: int) -> bool:
         ids = [f"{number}-{i}" for i in range(number)]
         return list(client.rank([], ids).items) == ids
@@ -161,7 +173,7 @@ def test_threads_share_a_client(client):
         assert all(pool.map(rank, range(100)))
 
 
-def test_a_server_that_comes_later_is_found(triton):
+def test_a_server_that_comes_later_is_found(triton: Triton) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
@@ -181,14 +193,14 @@ def test_a_server_that_comes_later_is_found(triton):
             server.stop(grace=None).wait()
 
 
-def test_repr_says_where_and_how_long():
+def test_repr_says_where_and_how_long() -> None:
     assert (
         repr(RecommenderClient("host:1", timeout=2)) == "RecommenderClient('host:1', timeout=2.0)"
     )
     assert repr(NOT_GIVEN) == "NOT_GIVEN"
 
 
-def test_all_is_what_is_there():
+def test_all_is_what_is_there() -> None:
     assert package.__all__ == sorted(package.__all__, key=lambda n: (not n.isupper(), n))
     public = {
         name
@@ -198,7 +210,7 @@ def test_all_is_what_is_there():
     assert set(package.__all__) == public
 
 
-def test_importing_pulls_in_neither_torch_nor_the_rest_of_us():
+def test_importing_pulls_in_neither_torch_nor_the_rest_of_us() -> None:
     script = """
 import sys, client
 heavy = {"torch", "transformers", "onnxruntime", "tokenizers", "pandas", "builder"}
@@ -213,7 +225,7 @@ print(sorted(name for name in sys.modules if name.startswith("model_repository")
     assert done.stdout.splitlines() == ["[]", str(contract)]
 
 
-def test_the_package_imports_itself_the_contract_numpy_and_grpc_only():
+def test_the_package_imports_itself_the_contract_numpy_and_grpc_only() -> None:
     allowed = {"client", "numpy", "grpc", "google", "tritonclient"} | sys.stdlib_module_names
     for path in Path(package.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -230,7 +242,7 @@ def test_the_package_imports_itself_the_contract_numpy_and_grpc_only():
             assert {name.partition(".")[0] for name in others} <= allowed | extra, path
 
 
-def test_tritonclient_is_known_to_the_modules_of_its_messages():
+def test_tritonclient_is_known_to_the_modules_of_its_messages() -> None:
     knowing = [
         path.name
         for path in Path(package.__file__).parent.glob("*.py")
@@ -244,7 +256,7 @@ METHODS = sorted(
 )
 
 
-def test_both_clients_have_the_same_methods():
+def test_both_clients_have_the_same_methods() -> None:
     assert {name for name, value in vars(AsyncRecommenderClient).items() if name[0] != "_"} == set(
         METHODS
     )
@@ -255,14 +267,17 @@ def test_both_clients_have_the_same_methods():
 
 
 @pytest.mark.parametrize("method", ["__init__", *METHODS])
-def test_both_clients_take_the_same_arguments(method):
+def test_both_clients_take_the_same_arguments(method: str) -> None:
     blocking, asyncio = (
         inspect.signature(getattr(kind, method))
         for kind in (RecommenderClient, AsyncRecommenderClient)
     )
-    plain = lambda parameter: re.sub(  # noqa: E731
-        r"^Iterable\[(.*)\] \| AsyncIterable\[\1\]$", r"Iterable[\1]", str(parameter.annotation)
-    )
+
+    def plain(parameter: inspect.Parameter) -> str:
+        return re.sub(
+            r"^Iterable\[(.*)\] \| AsyncIterable\[\1\]$", r"Iterable[\1]", str(parameter.annotation)
+        )
+
     assert [
         (each.name, each.kind, each.default, str(each.annotation))
         for each in blocking.parameters.values()
@@ -273,7 +288,7 @@ def test_both_clients_take_the_same_arguments(method):
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "close"])
-def test_a_method_is_documented_and_returns_what_its_signature_says(method):
+def test_a_method_is_documented_and_returns_what_its_signature_says(method: str) -> None:
     blocking, awaited = getattr(RecommenderClient, method), getattr(AsyncRecommenderClient, method)
     assert blocking.__name__ == awaited.__name__ == method
     assert blocking.__doc__ == awaited.__doc__ != ""
@@ -285,5 +300,5 @@ def test_a_method_is_documented_and_returns_what_its_signature_says(method):
     assert inspect.iscoroutinefunction(awaited) is not method.endswith("_many")
 
 
-def test_it_is_typed():
+def test_it_is_typed() -> None:
     assert (Path(package.__file__).parent / "py.typed").exists()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from grpc import StatusCode
@@ -22,9 +24,21 @@ from client import (
     Tls,
     Unavailable,
 )
-from client._balancing import Balancer
+from client._balancing import Balancer, Endpoint
 from client._budget import RetryBudget
-from client._core import PUSHBACK, Ask, Context, Core, Job, Outcome, Pause, Start, Wait, perform
+from client._core import (
+    PUSHBACK,
+    Ask,
+    Attempt,
+    Context,
+    Core,
+    Job,
+    Outcome,
+    Pause,
+    Start,
+    Wait,
+    perform,
+)
 from client._deadlines import Deadline
 from client._latency import LatencyWindow
 from client._protocol import Message, Procedure
@@ -37,10 +51,15 @@ LATER = object()
 class Play:
     """Carries a plan out on a clock of its own; ``answers`` say what servers do."""
 
-    def __init__(self, core_options=None, servers=("a:1", "b:1"), **policies):
+    def __init__(
+        self,
+        core_options: dict[str, Any] | None = None,
+        servers: Sequence[str] = ("a:1", "b:1"),
+        **policies: Any,
+    ) -> None:
         self.now = 0.0
-        self.asked = []
-        self.pauses = []
+        self.asked: list[str] = []
+        self.pauses: list[float] = []
         self.core = Core(
             policies.get("retry", Retry()),
             policies.get("hedge"),
@@ -51,7 +70,7 @@ class Play:
         )
         self.core.balancer.update([(each, None) for each in servers])
 
-    def run(self, answer, timeout=None):
+    def run(self, answer: Callable[[Attempt], object], timeout: float | None = None) -> Any:
         plan = perform(self.core, JOB, Context(Deadline.after(timeout, None), "id"))
         reply = None
         running = []
@@ -83,7 +102,7 @@ class Play:
         finally:
             plan.close()
 
-    def outcome(self, attempt, answer):
+    def outcome(self, attempt: Attempt, answer: Callable[[Attempt], object]) -> Outcome | None:
         given = answer(attempt)
         if given is LATER:
             return None
@@ -93,17 +112,17 @@ class Play:
         return Outcome(attempt, code, details="no", trailing=[(PUSHBACK, t) for t in trailing])
 
 
-def test_an_answer_is_returned():
+def test_an_answer_is_returned() -> None:
     play = Play()
     assert play.run(lambda _: b"yes") == b"yes"
     assert len(play.asked) == 1
 
 
-def test_a_retry_goes_to_another_server():
+def test_a_retry_goes_to_another_server() -> None:
     play = Play()
     first = []
 
-    def answer(attempt):
+    def answer(attempt: Attempt) -> object:
         first.append(attempt.endpoint.address)
         return StatusCode.UNAVAILABLE if len(first) == 1 else b"yes"
 
@@ -113,7 +132,7 @@ def test_a_retry_goes_to_another_server():
 
 
 @pytest.mark.parametrize("code", [code for code in StatusCode if code is not StatusCode.OK])
-def test_only_what_is_safe_is_repeated(code):
+def test_only_what_is_safe_is_repeated(code: StatusCode) -> None:
     play = Play()
     with pytest.raises(RecommenderError):
         play.run(lambda _: code)
@@ -121,7 +140,7 @@ def test_only_what_is_safe_is_repeated(code):
     assert len(play.asked) == repeated.get(code, 1)
 
 
-def test_the_only_server_is_believed_that_it_has_no_such_model():
+def test_the_only_server_is_believed_that_it_has_no_such_model() -> None:
     play = Play(servers=["a:1"])
     with pytest.raises(RecommenderError):
         play.run(lambda _: StatusCode.NOT_FOUND)
@@ -132,22 +151,24 @@ def test_the_only_server_is_believed_that_it_has_no_such_model():
     ("pushback", "attempts", "pauses"),
     [("30", 3, [0.03, 0.03]), ("0", 3, []), ("-1", 1, []), ("soon", 1, []), ("", 1, [])],
 )
-def test_the_server_says_when_and_whether(pushback, attempts, pauses):
+def test_the_server_says_when_and_whether(
+    pushback: str, attempts: int, pauses: list[float]
+) -> None:
     play = Play()
     with pytest.raises(Overloaded):
         play.run(lambda _: (StatusCode.RESOURCE_EXHAUSTED, pushback))
     assert (len(play.asked), play.pauses) == (attempts, pauses)
 
 
-def test_no_retry_that_could_not_begin_in_time():
+def test_no_retry_that_could_not_begin_in_time() -> None:
     play = Play(retry=Retry(initial_backoff=100, max_backoff=100))
     with pytest.raises(Unavailable):
         play.run(lambda _: StatusCode.UNAVAILABLE, timeout=0.2)
     assert (len(play.asked), play.pauses) == (1, [])
 
 
-def test_back_off_is_exponential_with_full_jitter():
-    pauses = []
+def test_back_off_is_exponential_with_full_jitter() -> None:
+    pauses: list[list[float]] = []
     for _ in range(300):
         play = Play(retry=Retry(attempts=5, initial_backoff=0.1, max_backoff=0.3, reserve=9))
         play.core.rng.seed(len(pauses))
@@ -163,7 +184,7 @@ def test_back_off_is_exponential_with_full_jitter():
 
 @given(st.integers(100, 1000), st.integers(2, 6))
 @settings(deadline=None, max_examples=30)
-def test_a_storm_adds_a_tenth_at_most(calls, attempts):
+def test_a_storm_adds_a_tenth_at_most(calls: int, attempts: int) -> None:
     play = Play(retry=Retry(attempts=attempts))
     for _ in range(calls):
         with pytest.raises(Unavailable):
@@ -172,7 +193,7 @@ def test_a_storm_adds_a_tenth_at_most(calls, attempts):
 
 
 @given(st.lists(st.booleans(), max_size=400), st.sampled_from([0, 0.1, 0.5]), st.integers(0, 20))
-def test_a_budget_is_never_overdrawn(wishes, ratio, reserve):
+def test_a_budget_is_never_overdrawn(wishes: list[bool], ratio: float, reserve: int) -> None:
     budget = RetryBudget(ratio, reserve)
     spent = 0
     for calls, wish in enumerate(wishes, 1):
@@ -181,14 +202,14 @@ def test_a_budget_is_never_overdrawn(wishes, ratio, reserve):
         assert spent <= max(reserve, ratio * calls) + 1e-6
 
 
-def test_savings_have_a_limit():
+def test_savings_have_a_limit() -> None:
     budget = RetryBudget(0.1, 10)
     for _ in range(10_000):
         budget.earn()
     assert sum(budget.spend() for _ in range(100)) == 10
 
 
-def test_a_deadline_covers_everything():
+def test_a_deadline_covers_everything() -> None:
     play = Play()
     with pytest.raises(DeadlineExceeded, match="before the request was sent"):
         play.run(lambda _: b"yes", timeout=-1)
@@ -196,22 +217,22 @@ def test_a_deadline_covers_everything():
 
 
 class TestHedging:
-    def test_the_second_request_answers_first(self):
+    def test_the_second_request_answers_first(self) -> None:
         play = Play(hedge=Hedge(after=0.01))
         assert play.run(lambda a: LATER if a.number == 1 else b"second") == b"second"
         assert sorted(play.asked) == ["a:1", "b:1"]
         assert [each.outstanding for each in play.core.balancer.endpoints] == [0, 0]
 
-    def test_a_fast_answer_needs_no_second_request(self):
+    def test_a_fast_answer_needs_no_second_request(self) -> None:
         play = Play(hedge=Hedge(after=0.01))
         assert play.run(lambda _: b"first") == b"first"
         assert len(play.asked) == 1
 
-    def test_a_failure_of_one_leaves_the_other(self):
+    def test_a_failure_of_one_leaves_the_other(self) -> None:
         play = Play(hedge=Hedge(after=0.01))
-        looked = Counter()
+        looked: Counter[int] = Counter()
 
-        def answer(attempt):
+        def answer(attempt: Attempt) -> object:
             looked[attempt.number] += 1
             if attempt.number == 2:
                 return StatusCode.INTERNAL
@@ -219,57 +240,58 @@ class TestHedging:
 
         assert play.run(answer) == b"first"
 
-    def test_no_hedge_without_budget(self):
+    def test_no_hedge_without_budget(self) -> None:
         play = Play(hedge=Hedge(after=0.01), retry=Retry(budget=0, reserve=0))
-        looked = Counter()
+        looked: Counter[int] = Counter()
 
-        def answer(attempt):
+        def answer(attempt: Attempt) -> object:
             looked[attempt.number] += 1
             return LATER if looked[attempt.number] == 1 else b"late"
 
         assert play.run(answer) == b"late"
         assert len(play.asked) == 1
 
-    def test_the_percentile_is_learnt(self):
+    def test_the_percentile_is_learnt(self) -> None:
         play = Play(hedge=Hedge())
         for _ in range(20):
             assert play.core.hedge_after(MESSAGE) is None
             assert play.run(lambda _: b"yes") == b"yes"
         assert play.core.hedge_after(MESSAGE) == 0
 
-    def test_a_window_tells_the_percentile(self):
+    def test_a_window_tells_the_percentile(self) -> None:
         window = LatencyWindow(95)
         for number in range(100):
             assert window.late is None or number >= 20
             window.add(float(number))
+        assert window.late is not None
         assert 70 <= window.late <= 99
 
 
 class TestBalancing:
     SERVERS = ("a:1", "b:1", "c:1")
 
-    def balancer(self, **options):
+    def balancer(self, **options: Any) -> Balancer:
         balancer = Balancer(Balancing(**options))
         balancer.update([(each, None) for each in self.SERVERS])
         return balancer
 
-    def call(self, balancer, now, code=StatusCode.OK):
+    def call(self, balancer: Balancer, now: float, code: StatusCode = StatusCode.OK) -> Endpoint:
         endpoint, probe = balancer.begin(now)
         balancer.end(endpoint, code, now, probe=probe)
         return endpoint
 
-    def test_round_robin_takes_turns(self):
+    def test_round_robin_takes_turns(self) -> None:
         balancer = self.balancer()
         counts = Counter(self.call(balancer, 0).address for _ in range(300))
         assert counts == dict.fromkeys(self.SERVERS, 100)
 
-    def test_least_outstanding_avoids_the_slow(self):
+    def test_least_outstanding_avoids_the_slow(self) -> None:
         balancer = self.balancer(strategy="least_outstanding")
         slow, _ = balancer.begin(0)
         asked = {self.call(balancer, 0).address for _ in range(20)}
         assert asked == set(self.SERVERS) - {slow.address}
 
-    def eject(self, balancer, address, now):
+    def eject(self, balancer: Balancer, address: str, now: float) -> Endpoint:
         (endpoint,) = [each for each in balancer.endpoints if each.address == address]
         while endpoint.ejected_until is None:
             chosen, probe = balancer.begin(now)
@@ -278,7 +300,7 @@ class TestBalancing:
             balancer.end(chosen, code, now, probe=probe)
         return endpoint
 
-    def test_a_failing_server_is_ejected_probed_and_returns(self):
+    def test_a_failing_server_is_ejected_probed_and_returns(self) -> None:
         balancer = self.balancer(eject_for=1)
         endpoint = self.eject(balancer, "b:1", 0)
         assert endpoint.failures == 3
@@ -292,11 +314,12 @@ class TestBalancing:
             balancer.end(e, StatusCode.OK, 1.6, probe=probe)
         assert {self.call(balancer, 2).address for _ in range(20)} == set(self.SERVERS)
 
-    def test_a_failed_probe_doubles_the_time_up_to_a_limit(self):
+    def test_a_failed_probe_doubles_the_time_up_to_a_limit(self) -> None:
         balancer = self.balancer(eject_for=1, max_eject_for=3)
         endpoint = self.eject(balancer, "b:1", 0)
         now, lasted = 0.0, []
         for _ in range(4):
+            assert endpoint.ejected_until is not None
             lasted.append(endpoint.ejected_until - now)
             now = endpoint.ejected_until
             for _ in range(3):
@@ -305,7 +328,7 @@ class TestBalancing:
                 balancer.end(chosen, code, now, probe=probe)
         assert lasted == [1, 2, 3, 3]
 
-    def test_a_probe_given_up_decides_nothing(self):
+    def test_a_probe_given_up_decides_nothing(self) -> None:
         balancer = self.balancer(eject_for=1)
         endpoint = self.eject(balancer, "b:1", 0)
         given_up = [balancer.begin(2) for _ in range(3)]
@@ -314,13 +337,13 @@ class TestBalancing:
         assert not endpoint.probing
         assert any(probe for _, probe in [balancer.begin(2) for _ in range(3)])
 
-    def test_a_refusal_ejects_nobody(self):
+    def test_a_refusal_ejects_nobody(self) -> None:
         balancer = self.balancer()
         for _ in range(60):
             self.call(balancer, 0, StatusCode.INVALID_ARGUMENT)
         assert all(each.ejected_until is None for each in balancer.endpoints)
 
-    def test_when_all_are_ejected_all_are_used(self):
+    def test_when_all_are_ejected_all_are_used(self) -> None:
         balancer = self.balancer(eject_after=1)
         for _ in range(3):
             self.call(balancer, 0, StatusCode.UNAVAILABLE)
@@ -329,7 +352,7 @@ class TestBalancing:
             self.SERVERS
         )
 
-    def test_new_addresses_come_in_and_known_ones_keep_their_state(self):
+    def test_new_addresses_come_in_and_known_ones_keep_their_state(self) -> None:
         balancer = self.balancer()
         endpoint = self.eject(balancer, "b:1", 0)
         balancer.update([("b:1", None), ("d:1", None)])
@@ -337,11 +360,12 @@ class TestBalancing:
         assert balancer.endpoints[0] is endpoint
 
     @given(st.data())
-    def test_counts_return_to_zero_whatever_happens(self, data):
+    def test_counts_return_to_zero_whatever_happens(self, data: st.DataObject) -> None:
         balancer = self.balancer(
             strategy=data.draw(st.sampled_from(["round_robin", "least_outstanding"]))
         )
-        running, now = [], 0.0
+        running: list[tuple[Endpoint, bool]] = []
+        now = 0.0
         for step in data.draw(st.lists(st.integers(0, 3), max_size=60)):
             now += 0.3
             if step == 0 or not running:
@@ -365,7 +389,7 @@ class TestBalancing:
         (lambda: Retry(budget=-0.1), "retry.budget"),
         (lambda: Hedge(after=-1), "hedge.after"),
         (lambda: Hedge(percentile=101), "hedge.percentile"),
-        (lambda: Balancing(strategy="random"), "balancing.strategy"),
+        (lambda: Balancing(strategy="random"), "balancing.strategy"),  # type: ignore[arg-type]
         (lambda: Balancing(eject_after=0), "balancing.eject_after"),
         (lambda: Connection(max_age=-1), "connection.max_age"),
         (lambda: Connection(keepalive=0), "connection.keepalive"),
@@ -373,7 +397,7 @@ class TestBalancing:
         (lambda: Tls(key="a.pem"), "tls.certificate"),
     ],
 )
-def test_policies_say_what_is_wrong(make, field):
+def test_policies_say_what_is_wrong(make: Callable[[], object], field: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         make()
     assert caught.value.field == field

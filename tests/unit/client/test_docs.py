@@ -14,14 +14,14 @@ BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_what_is_imported_exists(block):
+def test_what_is_imported_exists(block: str) -> None:
     for node in ast.walk(ast.parse(block)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("client"):
             module = importlib.import_module(node.module or "")
             assert [each.name for each in node.names if not hasattr(module, each.name)] == []
 
 
-def test_the_tree_of_errors_is_the_real_one():
+def test_the_tree_of_errors_is_the_real_one() -> None:
     from client import errors
 
     tree = re.search(r"```\n(RecommenderError.*?)```", TEXT, re.DOTALL)

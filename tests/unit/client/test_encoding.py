@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given
@@ -26,7 +28,9 @@ TENSORS = st.builds(
 
 
 @given(IDS, st.lists(TENSORS, max_size=4), st.dictionaries(IDS, st.booleans() | NUMBERS | TEXT))
-def test_requests(model, tensors, parameters):
+def test_requests(
+    model: str, tensors: list[Tensor], parameters: dict[str, bool | int | str]
+) -> None:
     written = service_pb2.ModelInferRequest.FromString(encode_request(model, tensors, parameters))
     assert written.model_name == model
     assert [(each.name, each.datatype, tuple(each.shape)) for each in written.inputs] == [
@@ -41,7 +45,7 @@ def test_requests(model, tensors, parameters):
 
 
 @given(TEXT, st.none() | st.integers(1, 10**12))
-def test_additions_complete_a_request(request_id, milliseconds):
+def test_additions_complete_a_request(request_id: str, milliseconds: int | None) -> None:
     body = encode_request("rank", [], {"top_k": 3})
     written = service_pb2.ModelInferRequest.FromString(
         body + encode_addition(request_id, milliseconds)
@@ -60,7 +64,9 @@ OUTPUTS = st.tuples(
 
 
 @given(TEXT, st.lists(OUTPUTS, max_size=4), st.dictionaries(IDS, NUMBERS, max_size=3))
-def test_responses(text, outputs, parameters):
+def test_responses(
+    text: str, outputs: list[tuple[str, str, list[int], bytes]], parameters: dict[str, int]
+) -> None:
     response = service_pb2.ModelInferResponse(model_name=text, model_version=text, id=text)
     for name, datatype, shape, raw in outputs:
         response.outputs.add(name=name, datatype=datatype, shape=shape)
@@ -77,7 +83,7 @@ def test_responses(text, outputs, parameters):
     assert response_parameters(raw) == parameters
 
 
-def test_a_field_of_a_newer_protocol_is_passed_over():
+def test_a_field_of_a_newer_protocol_is_passed_over() -> None:
     response = service_pb2.ModelInferResponse(id="x")
     response.raw_output_contents.append(b"abc")
     newer = b"\xf8\x07\x01" + b"\x3a\x01x" + response.SerializeToString()  # 127: varint, 7: bytes
@@ -85,7 +91,7 @@ def test_a_field_of_a_newer_protocol_is_passed_over():
 
 
 @given(st.binary(max_size=60))
-def test_what_is_no_message_is_refused_by_both_or_read_alike(raw):
+def test_what_is_no_message_is_refused_by_both_or_read_alike(raw: bytes) -> None:
     try:
         expected = service_pb2.ModelInferResponse.FromString(raw)
     except DecodeError:
@@ -97,13 +103,13 @@ def test_what_is_no_message_is_refused_by_both_or_read_alike(raw):
 
 
 @pytest.mark.parametrize("raw", [b"\x32", b"\x32\x05abc", b"\x32\x80", b"\x32" + b"\xff" * 11])
-def test_a_cut_response_is_refused(raw):
+def test_a_cut_response_is_refused(raw: bytes) -> None:
     with pytest.raises(DecodeError):
         decode_response(raw)
 
 
 @given(st.lists(TEXT))
-def test_strings_and_ids_are_framed_alike(values):
+def test_strings_and_ids_are_framed_alike(values: list[str]) -> None:
     framed = encode_strings(values)
     assert framed == encode_bytes([value.encode() for value in values])
     assert decode_strings(framed) == values
@@ -112,6 +118,6 @@ def test_strings_and_ids_are_framed_alike(values):
 
 
 @pytest.mark.parametrize("wrong", ["", 1, None, b"a", ["a"], True, "\ud800"])
-def test_what_is_no_id_is_not_framed(wrong):
+def test_what_is_no_id_is_not_framed(wrong: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         encode_ids(["a", wrong])

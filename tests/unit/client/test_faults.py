@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
 
 import grpc
 import pytest
@@ -18,11 +20,13 @@ from client import (
     Hedge,
     InferenceFailed,
     Overloaded,
+    RecommenderClient,
     RecommenderError,
     Retry,
     Unavailable,
 )
 from client.testing import FakeServer
+from tests.unit.client.conftest import Triton
 
 PATIENT = 60
 CODE = grpc.StatusCode
@@ -30,7 +34,7 @@ EAGER = Retry(initial_backoff=0.001)
 SWIFT = Balancing(eject_after=2, eject_for=0.05, max_eject_for=0.2)
 
 
-def until(condition):
+def until(condition: Callable[[], object]) -> None:
     end = time.monotonic() + PATIENT
     while not condition():
         assert time.monotonic() < end
@@ -38,13 +42,13 @@ def until(condition):
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[FakeServer]:
     with FakeServer(["a", "b", "c"]) as running:
         yield running
 
 
 @pytest.fixture
-def servers():
+def servers() -> Iterator[list[FakeServer]]:
     running = [FakeServer(["a", "b", "c"]) for _ in range(3)]
     for each in running:
         each.start()
@@ -53,7 +57,9 @@ def servers():
         each.stop()
 
 
-def test_a_passing_fault_is_not_noticed(server, connect):
+def test_a_passing_fault_is_not_noticed(
+    server: FakeServer, connect: type[RecommenderClient]
+) -> None:
     server.fail(CODE.UNAVAILABLE, times=2)
     with connect(server.address, timeout=PATIENT, retry=EAGER) as client:
         assert [each.id for each in client.recommend([], top_k=2)] == ["a", "b"]
@@ -61,7 +67,9 @@ def test_a_passing_fault_is_not_noticed(server, connect):
     assert len({each.id for each in server.requests}) == 1
 
 
-def test_a_lasting_fault_is_the_last_attempts(server, connect):
+def test_a_lasting_fault_is_the_last_attempts(
+    server: FakeServer, connect: type[RecommenderClient]
+) -> None:
     server.fail(CODE.UNAVAILABLE, "full up", times=9)
     with (
         connect(server.address, timeout=PATIENT, retry=EAGER) as client,
@@ -72,7 +80,9 @@ def test_a_lasting_fault_is_the_last_attempts(server, connect):
     assert caught.value.request_id == server.requests[0].id
 
 
-def test_the_servers_push_back_is_honoured(server, connect):
+def test_the_servers_push_back_is_honoured(
+    server: FakeServer, connect: type[RecommenderClient]
+) -> None:
     server.fail(CODE.RESOURCE_EXHAUSTED, trailing=[("grpc-retry-pushback-ms", "1")])
     with connect(server.address, timeout=PATIENT) as client:
         client.recommend([])
@@ -85,7 +95,9 @@ def test_the_servers_push_back_is_honoured(server, connect):
     assert len(server.requests) == 4
 
 
-def test_the_time_left_goes_along_with_each_attempt(server, connect):
+def test_the_time_left_goes_along_with_each_attempt(
+    server: FakeServer, connect: type[RecommenderClient]
+) -> None:
     server.fail(CODE.UNAVAILABLE, times=2, trailing=[("grpc-retry-pushback-ms", "40")])
     with connect(server.address) as client:
         client.recommend([], timeout=PATIENT)
@@ -93,13 +105,17 @@ def test_the_time_left_goes_along_with_each_attempt(server, connect):
     assert PATIENT * 1e6 >= first >= second + 39_000 >= third + 78_000 > 0
 
 
-def test_no_deadline_is_no_timeout_for_the_queue(server, connect):
+def test_no_deadline_is_no_timeout_for_the_queue(
+    server: FakeServer, connect: type[RecommenderClient]
+) -> None:
     with connect(server.address, timeout=None) as client:
         client.recommend([])
     assert "timeout" not in server.requests[0].options
 
 
-def test_a_late_answer_is_overtaken_and_cancelled(servers, connect):
+def test_a_late_answer_is_overtaken_and_cancelled(
+    servers: list[FakeServer], connect: type[RecommenderClient]
+) -> None:
     slow, fast, _ = servers
     slow.set_delay(PATIENT)
     with connect([slow.address, fast.address], timeout=PATIENT, hedge=Hedge(after=0.02)) as client:
@@ -109,7 +125,9 @@ def test_a_late_answer_is_overtaken_and_cancelled(servers, connect):
     until(lambda: slow.cancelled == len(slow.requests))
 
 
-def test_a_call_that_is_given_up_is_cancelled_on_the_server(server, connect):
+def test_a_call_that_is_given_up_is_cancelled_on_the_server(
+    server: FakeServer, connect: type[RecommenderClient]
+) -> None:
     server.set_delay(PATIENT)
     with connect(server.address, timeout=0.05) as client:
         while not server.requests:  # on a busy machine the first may not even be sent in time
@@ -118,7 +136,7 @@ def test_a_call_that_is_given_up_is_cancelled_on_the_server(server, connect):
         until(lambda: server.cancelled == len(server.requests))
 
 
-def test_a_server_that_hangs_up_at_once(connect):
+def test_a_server_that_hangs_up_at_once(connect: type[RecommenderClient]) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
 
     def hang_up() -> None:
@@ -141,7 +159,7 @@ def test_a_server_that_hangs_up_at_once(connect):
         thread.join()
 
 
-def test_a_server_that_accepts_and_says_nothing(connect):
+def test_a_server_that_accepts_and_says_nothing(connect: type[RecommenderClient]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         with connect(address, timeout=0.1) as client, pytest.raises(RecommenderError) as caught:
@@ -149,7 +167,7 @@ def test_a_server_that_accepts_and_says_nothing(connect):
     assert isinstance(caught.value, (DeadlineExceeded, Unavailable))
 
 
-def test_a_server_that_half_closes_after_the_request(connect):
+def test_a_server_that_half_closes_after_the_request(connect: type[RecommenderClient]) -> None:
     """Takes the HTTP/2 preface and the request, then closes its side without an answer."""
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -176,7 +194,7 @@ def test_a_server_that_half_closes_after_the_request(connect):
         thread.join()
 
 
-def test_goaway_fails_no_call(triton, connect):
+def test_goaway_fails_no_call(triton: Triton, connect: type[RecommenderClient]) -> None:
     """A server that sends every connection away after a short while."""
     from tritonclient.grpc import service_pb2_grpc
 
@@ -196,14 +214,21 @@ def test_goaway_fails_no_call(triton, connect):
 
 class TestSeveralServers:
     @pytest.mark.parametrize("strategy", ["round_robin", "least_outstanding"])
-    def test_all_get_calls(self, servers, connect, strategy):
+    def test_all_get_calls(
+        self,
+        servers: list[FakeServer],
+        connect: type[RecommenderClient],
+        strategy: Literal["round_robin", "least_outstanding"],
+    ) -> None:
         addresses = [each.address for each in servers]
         with connect(addresses, timeout=PATIENT, balancing=Balancing(strategy)) as client:
             for _ in range(30):
                 client.recommend([])
         assert [len(each.requests) for each in servers] == [10, 10, 10]
 
-    def test_one_that_dies_is_left_out_and_comes_back(self, servers, connect):
+    def test_one_that_dies_is_left_out_and_comes_back(
+        self, servers: list[FakeServer], connect: type[RecommenderClient]
+    ) -> None:
         dead, *others = servers
         addresses = [each.address for each in servers]
         with connect(addresses, timeout=PATIENT, retry=EAGER, balancing=SWIFT) as client:
@@ -223,7 +248,9 @@ class TestSeveralServers:
                 client.recommend([])
             assert len(dead.requests) >= before + 9
 
-    def test_one_that_hangs_is_left_out(self, servers, connect):
+    def test_one_that_hangs_is_left_out(
+        self, servers: list[FakeServer], connect: type[RecommenderClient]
+    ) -> None:
         hung, *_ = servers
         hung.set_delay(PATIENT)
         addresses = [each.address for each in servers]
@@ -235,14 +262,16 @@ class TestSeveralServers:
         assert len(hung.requests) == 3
         assert failures >= 3
 
-    def fails(self, client):
+    def fails(self, client: RecommenderClient) -> bool:
         try:
             client.recommend([])
         except DeadlineExceeded:
             return True
         return False
 
-    def test_readiness_of_any_is_readiness(self, servers, connect):
+    def test_readiness_of_any_is_readiness(
+        self, servers: list[FakeServer], connect: type[RecommenderClient]
+    ) -> None:
         first, second, third = servers
         with connect([each.address for each in servers], timeout=PATIENT) as client:
             first.set_ready(False)
@@ -252,7 +281,9 @@ class TestSeveralServers:
             assert client.ready() is False
             assert client.live() is True
 
-    def test_statistics_of_all(self, servers, connect):
+    def test_statistics_of_all(
+        self, servers: list[FakeServer], connect: type[RecommenderClient]
+    ) -> None:
         with connect([each.address for each in servers], timeout=PATIENT) as client:
             for _ in range(6):
                 client.recommend([])
@@ -264,13 +295,15 @@ class TestSeveralServers:
 
 
 class TestNames:
-    def test_every_address_behind_a_name_is_a_server(self, connect, monkeypatch):
+    def test_every_address_behind_a_name_is_a_server(
+        self, connect: type[RecommenderClient], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         first = FakeServer(["a"])
         first.start()
         port = first.address.rpartition(":")[2]
         addresses = ["127.0.0.1"]
 
-        def resolve(host, *_, **__):
+        def resolve(host: str, *_: object, **__: object) -> list[Any]:
             assert host == "recommender.example"
             return [(0, 0, 0, "", (address, int(port))) for address in addresses]
 
@@ -305,8 +338,10 @@ class TestNames:
         finally:
             first.stop()
 
-    def test_a_name_that_does_not_exist(self, connect, monkeypatch):
-        def resolve(*_, **__):
+    def test_a_name_that_does_not_exist(
+        self, connect: type[RecommenderClient], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def resolve(*_: object, **__: object) -> None:
             raise socket.gaierror(-2, "Name or service not known")
 
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
@@ -316,10 +351,12 @@ class TestNames:
         ):
             client.recommend([])
 
-    def test_a_resolver_that_hangs_keeps_the_deadline(self, connect, monkeypatch):
+    def test_a_resolver_that_hangs_keeps_the_deadline(
+        self, connect: type[RecommenderClient], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         released, looked_up = threading.Event(), []
 
-        def resolve(host, *_, **__):
+        def resolve(host: str, *_: object, **__: object) -> None:
             looked_up.append(host)
             released.wait(PATIENT)
             raise socket.gaierror(-3, "Try again")
@@ -336,13 +373,13 @@ class TestNames:
 class Proxy(threading.Thread):
     """Carries connections on to ``target``, and counts them."""
 
-    def __init__(self, target):
+    def __init__(self, target: str) -> None:
         super().__init__(daemon=True)
-        self.accepted = []
+        self.accepted: list[socket.socket] = []
         self.target = target
         self.listener = socket.create_server(("127.0.0.1", 0))
 
-    def run(self):
+    def run(self) -> None:
         while True:
             try:
                 near, _ = self.listener.accept()
@@ -354,7 +391,7 @@ class Proxy(threading.Thread):
             for source, sink in ((near, far), (far, near)):
                 threading.Thread(target=self.pump, args=(source, sink), daemon=True).start()
 
-    def pump(self, source, sink):
+    def pump(self, source: socket.socket, sink: socket.socket) -> None:
         try:
             while chunk := source.recv(65536):
                 sink.sendall(chunk)
@@ -363,7 +400,7 @@ class Proxy(threading.Thread):
         sink.close()
 
 
-def test_connections_grow_old(connect):
+def test_connections_grow_old(connect: type[RecommenderClient]) -> None:
     """Behind a balancer of connections, new servers are reached by new connections only."""
     with FakeServer(["a"]) as server:
         proxy = Proxy(server.address)
@@ -385,7 +422,7 @@ def test_connections_grow_old(connect):
         proxy.listener.close()
 
 
-def test_an_old_connection_ends_when_its_last_call_does(connect):
+def test_an_old_connection_ends_when_its_last_call_does(connect: type[RecommenderClient]) -> None:
     with FakeServer(["a"]) as server:
         server.set_delay(0.3)
         aging = Connection(max_age=0.05)
@@ -400,7 +437,9 @@ def test_an_old_connection_ends_when_its_last_call_does(connect):
             assert all(len(call.result()) == 1 for call in calls)
 
 
-def test_closing_ends_a_retry_under_way(server, connect):
+def test_closing_ends_a_retry_under_way(
+    server: FakeServer, connect: type[RecommenderClient]
+) -> None:
     server.fail(CODE.UNAVAILABLE, times=99, trailing=[("grpc-retry-pushback-ms", "20")])
     client = connect(server.address, timeout=PATIENT, retry=Retry(attempts=99, reserve=99))
     with ThreadPoolExecutor(1) as pool:
@@ -413,7 +452,9 @@ def test_closing_ends_a_retry_under_way(server, connect):
         client.stop()
 
 
-def test_an_internal_error_is_not_repeated(server, connect):
+def test_an_internal_error_is_not_repeated(
+    server: FakeServer, connect: type[RecommenderClient]
+) -> None:
     server.fail(CODE.INTERNAL, "policy failed")
     with connect(server.address, timeout=PATIENT) as client, pytest.raises(InferenceFailed):
         client.recommend([])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,17 +29,17 @@ NOW = datetime.now(timezone.utc)
         (["50", ""], "history[1]", "not empty"),
         ([Event("50"), Event("")], "history[1]", "not empty"),
         ([Item("")], "history[0]", "not empty"),
-        ([Item(50)], "history[0].id", "is a str"),
-        ([Event(50)], "history[0].item", "a str or an Item"),
-        ([Event(Item(50))], "history[0].item.id", "is a str"),
-        ([Event(Item("50", 1))], "history[0].item.text", "a str or None"),
-        ([Event("50", action=1)], "history[0].action", "a str or None"),
+        ([Item(50)], "history[0].id", "is a str"),  # type: ignore[arg-type]
+        ([Event(50)], "history[0].item", "a str or an Item"),  # type: ignore[arg-type]
+        ([Event(Item(50))], "history[0].item.id", "is a str"),  # type: ignore[arg-type]
+        ([Event(Item("50", 1))], "history[0].item.text", "a str or None"),  # type: ignore[arg-type]
+        ([Event("50", action=1)], "history[0].action", "a str or None"),  # type: ignore[arg-type]
         (["a", "b\ud800"], "history[1]", "surrogate"),
         ([Item("a", "b\udfff")], "history[0]", "surrogate"),
         ([Event("a", action="\ud800")], "history[0]", "surrogate"),
         ([Event("50", time=NOW.replace(tzinfo=None))], "history[0].time", "without a time zone"),
-        ([Event("50", time=1.5)], "history[0].time", "whole Unix seconds"),
-        ([Event("50", time="2020-01-01")], "history[0].time", "whole Unix seconds"),
+        ([Event("50", time=1.5)], "history[0].time", "whole Unix seconds"),  # type: ignore[arg-type]
+        ([Event("50", time="2020-01-01")], "history[0].time", "whole Unix seconds"),  # type: ignore[arg-type]
         ([Event("50", time=True)], "history[0].time", "whole Unix seconds"),
         ([Event("50", time=2**63)], "history[0].time", "whole Unix seconds"),
         (
@@ -48,7 +49,7 @@ NOW = datetime.now(timezone.utc)
         ),
     ],
 )
-def test_history(nowhere, history, field, says):
+def test_history(nowhere: RecommenderClient, history: Any, field: str, says: str) -> None:
     for call in (lambda: nowhere.rank(history, ["1"]), lambda: nowhere.recommend(history)):
         with pytest.raises(InvalidInput) as caught:
             call()
@@ -68,11 +69,13 @@ def test_history(nowhere, history, field, says):
         ([Event("50")], "[0]", "a str or an Item"),
         (["50", ""], "[1]", "not empty"),
         ([Item("50", "x"), Item("")], "[1]", "not empty"),
-        ([Item("50", b"x")], "[0].text", "a str or None"),
+        ([Item("50", b"x")], "[0].text", "a str or None"),  # type: ignore[arg-type]
         (["50", "\udc80"], "[1]", "surrogate"),
     ],
 )
-def test_candidates_and_exclude(nowhere, items, position, says):
+def test_candidates_and_exclude(
+    nowhere: RecommenderClient, items: Any, position: str, says: str
+) -> None:
     for field, call in (
         ("candidates", lambda: nowhere.rank([], items)),
         ("exclude", lambda: nowhere.recommend([], exclude=items)),
@@ -84,20 +87,20 @@ def test_candidates_and_exclude(nowhere, items, position, says):
 
 
 @pytest.mark.parametrize("top_k", [0, -1, 2**31, 2**70, 2.0, "10", True, None])
-def test_top_k(nowhere, top_k):
+def test_top_k(nowhere: RecommenderClient, top_k: Any) -> None:
     with pytest.raises(InvalidInput, match=r"top_k is .*positive int") as caught:
         nowhere.recommend([], top_k=top_k)
     assert (caught.value.field, caught.value.value) == ("top_k", top_k)
 
 
 @pytest.mark.parametrize("flag", [1, 0, None, "yes", np.float32(1)])
-def test_include_seen(nowhere, flag):
+def test_include_seen(nowhere: RecommenderClient, flag: Any) -> None:
     with pytest.raises(InvalidInput, match="include_seen"):
         nowhere.recommend([], include_seen=flag)
 
 
 @pytest.mark.parametrize("on_unknown", ["Skip", "", None, True])
-def test_on_unknown(nowhere, on_unknown):
+def test_on_unknown(nowhere: RecommenderClient, on_unknown: Any) -> None:
     with pytest.raises(InvalidInput, match="'error' or 'skip'"):
         nowhere.rank([], ["a"], on_unknown=on_unknown)
 
@@ -106,7 +109,7 @@ def test_on_unknown(nowhere, on_unknown):
     ("texts", "field"),
     [("text", "texts"), ([], "texts"), (["a", 1], "texts[1]"), (["a", "\ud800"], "texts[1]")],
 )
-def test_texts(nowhere, texts, field):
+def test_texts(nowhere: RecommenderClient, texts: Any, field: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         nowhere.encode(texts)
     assert caught.value.field == field
@@ -115,7 +118,7 @@ def test_texts(nowhere, texts, field):
 @pytest.mark.parametrize(
     "timeout", ["1", b"1", True, float("nan"), float("inf"), float("-inf"), 1e12, [1]]
 )
-def test_timeout(nowhere, timeout):
+def test_timeout(nowhere: RecommenderClient, timeout: Any) -> None:
     calls = (
         lambda: nowhere.rank([], ["a"], timeout=timeout),
         lambda: nowhere.recommend([], timeout=timeout),
@@ -130,7 +133,7 @@ def test_timeout(nowhere, timeout):
 
 
 @pytest.mark.parametrize("target", ["", "http://localhost:8000", "https://a:1", None, 8001])
-def test_target(target):
+def test_target(target: Any) -> None:
     with pytest.raises(InvalidInput, match=r"pass '?host:port"):
         RecommenderClient(target)
     with pytest.raises(InvalidInput, match="pass host:port") as caught:
@@ -139,23 +142,23 @@ def test_target(target):
 
 
 @pytest.mark.parametrize("name", ["dns:///", "dns:///:80", "dns:///host:port"])
-def test_a_name_to_look_up(name):
+def test_a_name_to_look_up(name: str) -> None:
     with pytest.raises(InvalidInput, match="pass dns:///name:port"):
         RecommenderClient(name)
 
 
-def test_no_target():
+def test_no_target() -> None:
     with pytest.raises(InvalidInput, match="at least one server"):
         RecommenderClient([])
 
 
 @pytest.mark.parametrize("size", [0, -1, 2**31, 1e6, True, None])
-def test_max_message_bytes(size):
+def test_max_message_bytes(size: Any) -> None:
     with pytest.raises(InvalidInput, match="below 2 GiB"):
         Connection(max_message_bytes=size)
 
 
-def test_a_large_value_is_shortened_in_the_message_only(nowhere):
+def test_a_large_value_is_shortened_in_the_message_only(nowhere: RecommenderClient) -> None:
     text = "x" * 1_000_000 + "\ud800"
     with pytest.raises(InvalidInput) as caught:
         nowhere.encode([text])
@@ -163,7 +166,7 @@ def test_a_large_value_is_shortened_in_the_message_only(nowhere):
     assert caught.value.value == text
 
 
-def test_a_string_that_numpy_made_is_a_string(nowhere):
+def test_a_string_that_numpy_made_is_a_string(nowhere: RecommenderClient) -> None:
     with pytest.raises(Unavailable):  # so it was sent
         nowhere.rank(np.array(["50", "51"]), np.array(["1"], object))
 
@@ -184,7 +187,7 @@ def test_a_string_that_numpy_made_is_a_string(nowhere):
         ({"\udfff": 1}, "profile", "surrogate"),
     ],
 )
-def test_profile(nowhere, profile, field, says):
+def test_profile(nowhere: RecommenderClient, profile: Any, field: str, says: str) -> None:
     for call in (
         lambda: nowhere.rank([], ["1"], profile=profile),
         lambda: nowhere.recommend([], profile=profile),

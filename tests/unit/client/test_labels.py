@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 
-from client import MalformedResponse, Unsupported
+from client import MalformedResponse, RecommenderClient, Unsupported
+from tests.unit.client.conftest import Triton
 
 NAMED = {"labels": '["no", "ja ü"]', "activation": "softmax"}
 
@@ -17,7 +20,9 @@ NAMED = {"labels": '["no", "ja ü"]', "activation": "softmax"}
         ("sigmoid", [("ja ü",), ("no",), ()]),
     ],
 )
-def test_the_activation_says_which_labels_apply(client, triton, activation, predicted):
+def test_the_activation_says_which_labels_apply(
+    client: RecommenderClient, triton: Triton, activation: str, predicted: list[tuple[str, ...]]
+) -> None:
     triton.parameters = {**NAMED, "activation": activation}
     found = client.classify(["a", "b", "c"])
     assert found.labels == ("no", "ja ü")
@@ -25,19 +30,19 @@ def test_the_activation_says_which_labels_apply(client, triton, activation, pred
     assert found.predicted() == predicted
 
 
-def test_a_regression_predicts_no_labels(client, triton):
+def test_a_regression_predicts_no_labels(client: RecommenderClient, triton: Triton) -> None:
     triton.parameters = {**NAMED, "activation": "none"}
     with pytest.raises(Unsupported, match="regression predicts values"):
         client.classify(["a"]).predicted()
 
 
-def test_each_version_is_asked_for_once(client, triton):
+def test_each_version_is_asked_for_once(client: RecommenderClient, triton: Triton) -> None:
     triton.parameters = NAMED
     for _ in range(3):
         client.classify(["a"])
     assert [each.version for each in triton.config_requests] == ["7"]
 
-    def newer(request):
+    def newer(request: Any) -> Any:
         answer = type(triton).answer(request)
         answer.model_version = "8"
         return answer
@@ -48,7 +53,7 @@ def test_each_version_is_asked_for_once(client, triton):
     assert [each.version for each in triton.config_requests] == ["7", "8"]
 
 
-def test_names_that_the_server_keeps_secret(client, triton):
+def test_names_that_the_server_keeps_secret(client: RecommenderClient, triton: Triton) -> None:
     triton.config_abort = grpc.StatusCode.PERMISSION_DENIED
     for _ in range(2):
         found = client.classify(["a"])
@@ -70,17 +75,21 @@ def test_names_that_the_server_keeps_secret(client, triton):
         ({**NAMED, "labels": '["a", "b", "c"]'}, "2 probabilities a text and 3 labels"),
     ],
 )
-def test_a_configuration_that_does_not_say(client, triton, parameters, says):
+def test_a_configuration_that_does_not_say(
+    client: RecommenderClient, triton: Triton, parameters: dict[str, Any], says: str
+) -> None:
     triton.parameters = parameters
     with pytest.raises(MalformedResponse, match=says):
         client.classify(["a"])
 
 
-def test_parts_of_one_call_that_two_versions_answered(client, triton):
+def test_parts_of_one_call_that_two_versions_answered(
+    client: RecommenderClient, triton: Triton
+) -> None:
     triton.parameters = NAMED
     triton.limit = 2
 
-    def answer(request):
+    def answer(request: Any) -> Any:
         found = type(triton).answer(request)
         found.model_version = str(request.inputs[0].shape[0])  # the last part is shorter
         return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any
 
 import grpc
 import numpy as np
@@ -11,15 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client import InvalidInput, Item, Overloaded, Unavailable
+from client import InvalidInput, Item, Overloaded, RecommenderClient, Unavailable
 from client._calls import _cut
 from client._configuration import Limits
 from client.testing import FakeServer
+from tests.unit.client.conftest import Triton
 
 PATIENT = 60
 
 
-def item(number, text=None):
+def item(number: int, text: str | None = None) -> Item:
     return Item(f"i{number}", text)
 
 
@@ -29,13 +32,15 @@ def item(number, text=None):
     st.none() | st.integers(1, 6),
     st.none() | st.integers(1, 9),
 )
-def test_cuts_fit_the_limits_and_lose_nothing(texts, always, most, longest):
+def test_cuts_fit_the_limits_and_lose_nothing(
+    texts: list[str], always: set[str], most: int | None, longest: int | None
+) -> None:
     bounds = _cut(texts, always, Limits(most, longest))
     assert [i for start, stop in bounds for i in range(start, stop)] == list(range(len(texts)))
     room = 99 if most is None else max(1, most - len(always))
     longest = 99 if longest is None else longest
 
-    def fits(start, stop):
+    def fits(start: int, stop: int) -> bool:
         own = {text for text in texts[start:stop] if text} - always
         return len(own) <= room and stop - start <= longest
 
@@ -45,10 +50,12 @@ def test_cuts_fit_the_limits_and_lose_nothing(texts, always, most, longest):
 
 
 class TestSplitting:
-    def test_a_ranking_is_put_together_in_order(self, client, triton, respond):
+    def test_a_ranking_is_put_together_in_order(
+        self, client: RecommenderClient, triton: Triton, respond: Callable[..., Any]
+    ) -> None:
         triton.limit = 3
 
-        def answer(request):
+        def answer(request: Any) -> Any:
             ids = [
                 int(each[1:])
                 for each in decode(request.raw_input_contents[names(request).index("CANDIDATE")])
@@ -76,19 +83,21 @@ class TestSplitting:
         ids = {request.id.rpartition(".")[0] for request in triton.requests}
         assert len(ids) == 1
 
-    def test_known_items_are_not_limited(self, client, triton):
+    def test_known_items_are_not_limited(self, client: RecommenderClient, triton: Triton) -> None:
         triton.limit = 3
         assert len(client.rank(["h"], [item(number) for number in range(10_000)])) == 10_000
         assert len(triton.requests) == 1
 
-    def test_a_limit_of_candidates_is_kept(self, client, triton):
+    def test_a_limit_of_candidates_is_kept(self, client: RecommenderClient, triton: Triton) -> None:
         triton.max_candidates = 400
         ids = [f"i{number}" for number in range(1001)]
         assert client.rank(["h"], ids).items == tuple(ids)
         sizes = sorted(request.inputs[1].shape[1] for request in triton.requests)
         assert sizes == [201, 400, 400]
 
-    def test_limits_are_asked_again_after_a_refusal(self, client, triton):
+    def test_limits_are_asked_again_after_a_refusal(
+        self, client: RecommenderClient, triton: Triton
+    ) -> None:
         """The repository may have been exported anew, with smaller ones."""
         triton.limit = 8
         client.encode(["a", "b"])
@@ -101,7 +110,9 @@ class TestSplitting:
         client.encode(["a", "b", "c"])
         assert len(triton.requests) == 2
 
-    def test_limits_are_asked_again_after_a_refusal_of_one_part(self, client, triton):
+    def test_limits_are_asked_again_after_a_refusal_of_one_part(
+        self, client: RecommenderClient, triton: Triton
+    ) -> None:
         triton.limit = 4
         client.encode(["a"] * 10)
         triton.limit = 2
@@ -112,17 +123,21 @@ class TestSplitting:
         client.encode(["a"] * 10, request_id="again")
         assert sum(request.id.startswith("again.") for request in triton.requests) == 5
 
-    def test_texts_cut_count_fully_where_the_history_has_none(self, client, triton):
+    def test_texts_cut_count_fully_where_the_history_has_none(
+        self, client: RecommenderClient, triton: Triton
+    ) -> None:
         triton.limit = 2
         ranking = client.rank([], [item(number, f"text {number}") for number in range(6)])
         assert ranking.truncated == 3 * 2
 
-    def test_equal_texts_count_once(self, client, triton):
+    def test_equal_texts_count_once(self, client: RecommenderClient, triton: Triton) -> None:
         triton.limit = 2
         client.rank([], [item(number, f"text {number % 2}") for number in range(10)])
         assert len(triton.requests) == 1
 
-    def test_encodings_and_the_limit_is_asked_once(self, client, triton):
+    def test_encodings_and_the_limit_is_asked_once(
+        self, client: RecommenderClient, triton: Triton
+    ) -> None:
         triton.limit = 4
         for _ in range(2):
             encoding = client.encode([f"text {number}" for number in range(10)])
@@ -132,10 +147,12 @@ class TestSplitting:
         assert sizes == [2, 2, 4, 4, 4, 4]
         assert len(triton.config_requests) == 1
 
-    def test_a_refusal_names_what_the_caller_passed(self, client, triton):
+    def test_a_refusal_names_what_the_caller_passed(
+        self, client: RecommenderClient, triton: Triton
+    ) -> None:
         triton.limit = 2
 
-        def answer(request):
+        def answer(request: Any) -> Any:
             ids = decode(request.raw_input_contents[names(request).index("CANDIDATE")])
             if "i7" in ids:
                 raise Refused(f"CANDIDATE_TEXT[{ids.index('i7')}] is not what it should be")
@@ -160,27 +177,34 @@ class TestSplitting:
         ],
     )
     def test_a_refusal_that_names_a_tensor_names_the_argument(
-        self, client, triton, said, field, value
-    ):
+        self,
+        client: RecommenderClient,
+        triton: Triton,
+        said: str,
+        field: str | None,
+        value: str | None,
+    ) -> None:
         triton.abort = (grpc.StatusCode.INVALID_ARGUMENT, said)
         with pytest.raises(InvalidInput) as caught:
             client.rank(["h"], ["a", "b"])
         if value is not None or field is None:
             assert (caught.value.field, caught.value.value) == (field, value)
 
-    def test_a_refused_profile_is_named(self, client, triton):
+    def test_a_refused_profile_is_named(self, client: RecommenderClient, triton: Triton) -> None:
         said = "PROFILE[0] gives 'aeg' the value 24, and the model knows no such column"
         triton.abort = (grpc.StatusCode.INVALID_ARGUMENT, said)
-        for call in (client.recommend, lambda *a, **b: client.rank(*a, ["x"], **b)):
+        for call in (client.recommend, lambda history, **b: client.rank(history, ["x"], **b)):
             with pytest.raises(InvalidInput, match=said.replace("[", r"\[")) as caught:
                 call([], profile={"aeg": 24})
             assert (caught.value.field, caught.value.value) == ("profile", {"aeg": 24})
 
-    def test_side_by_side_but_bounded(self, triton, connect):
+    def test_side_by_side_but_bounded(
+        self, triton: Triton, connect: type[RecommenderClient]
+    ) -> None:
         triton.limit = 1
         running, most, lock = 0, 0, threading.Lock()
 
-        def answer(request):
+        def answer(request: Any) -> Any:
             nonlocal running, most
             with lock:
                 running += 1
@@ -195,10 +219,12 @@ class TestSplitting:
             client.encode([f"text {number}" for number in range(12)])
         assert 2 <= most <= 3
 
-    def test_an_error_of_one_part_is_the_calls_and_ends_the_others(self, triton, connect):
+    def test_an_error_of_one_part_is_the_calls_and_ends_the_others(
+        self, triton: Triton, connect: type[RecommenderClient]
+    ) -> None:
         triton.limit = 1
 
-        def answer(request):
+        def answer(request: Any) -> Any:
             if b"text 1" in request.raw_input_contents[0]:
                 raise Refused("no")
             triton.released.wait(PATIENT)
@@ -212,7 +238,9 @@ class TestSplitting:
             client.encode(["text 0", "text 1", "text 2"])
 
     @pytest.mark.parametrize("code", ["NOT_FOUND", "PERMISSION_DENIED", "UNIMPLEMENTED"])
-    def test_a_server_that_keeps_its_limit_secret(self, client, triton, code):
+    def test_a_server_that_keeps_its_limit_secret(
+        self, client: RecommenderClient, triton: Triton, code: str
+    ) -> None:
         triton.config_abort = grpc.StatusCode[code]
         assert len(client.encode(["a", "b", "c"]).vectors) == 3
         assert len(triton.requests) == 1
@@ -222,29 +250,29 @@ class Refused(Exception):  # noqa: N818 - it is what the server says
     """Makes the server answer INVALID_ARGUMENT."""
 
 
-def names(request):
+def names(request: Any) -> list[str]:
     return [tensor.name for tensor in request.inputs]
 
 
-def decode(raw):
+def decode(raw: bytes) -> list[str]:
     from client._bytes import decode_strings
 
     return decode_strings(raw)
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[FakeServer]:
     with FakeServer(["a", "b", "c", "d"]) as running:
         yield running
 
 
 @pytest.fixture
-def patient(server, connect):
+def patient(server: FakeServer, connect: type[RecommenderClient]) -> Iterator[RecommenderClient]:
     with connect(server.address, timeout=PATIENT) as client:
         yield client
 
 
-def until(condition):
+def until(condition: Callable[[], object]) -> None:
     end = time.monotonic() + PATIENT
     while not condition():
         assert time.monotonic() < end
@@ -252,49 +280,54 @@ def until(condition):
 
 
 class TestMany:
-    def test_in_order_with_progress(self, patient):
-        seen = []
+    def test_in_order_with_progress(self, patient: RecommenderClient) -> None:
+        seen: list[int] = []
         users = [([str(n)], ["a", str(n)]) for n in range(40)]
         answers = list(patient.rank_many(users, concurrency=4, progress=seen.append))
         assert [each.position for each in answers] == list(range(40))
         assert [each.user for each in answers] == users
-        assert [each.result.items for each in answers] == [("a", str(n)) for n in range(40)]
+        assert [each.result and each.result.items for each in answers] == [
+            ("a", str(n)) for n in range(40)
+        ]
         assert seen == list(range(1, 41))
 
-    def test_as_completed(self, patient):
+    def test_as_completed(self, patient: RecommenderClient) -> None:
         answers = list(patient.recommend_many([["a"], ["b"]] * 10, ordered=False, top_k=1))
         assert sorted(each.position for each in answers) == list(range(20))
         for each in answers:
             assert each.user == [["a"], ["b"]][each.position % 2]
+            assert each.result is not None
             assert each.result.items == (("b",) if each.user == ["a"] else ("a",))
 
-    def test_no_users(self, patient):
+    def test_no_users(self, patient: RecommenderClient) -> None:
         assert list(patient.rank_many([])) == []
 
-    def test_back_pressure(self, patient):
+    def test_back_pressure(self, patient: RecommenderClient) -> None:
         taken = []
 
-        def users():
+        def users() -> Iterator[list[str]]:
             for number in range(10_000):
                 taken.append(number)
                 yield [str(number)]
 
         answers = patient.recommend_many(users(), concurrency=3)
+        assert isinstance(answers, Generator)
         for count in range(1, 20):
             next(answers)
             assert len(taken) <= count - 1 + 6
         answers.close()
         assert len(taken) < 30
 
-    def test_closing_cancels_on_the_server(self, connect):
+    def test_closing_cancels_on_the_server(self, connect: type[RecommenderClient]) -> None:
         released = threading.Event()
 
-        def score(history, _):
+        def score(history: Sequence[str], _: object) -> float:
             return 1.0 if history == ["0"] else float(released.wait(PATIENT))
 
         users = ([str(number)] for number in range(1000))
         with FakeServer("a", score=score) as server, connect(server.address, timeout=PATIENT) as it:
             answers = it.recommend_many(users, concurrency=4)
+            assert isinstance(answers, Generator)
             assert next(answers).position == 0
             until(lambda: len(server.requests) == 5)
             answers.close()
@@ -302,17 +335,16 @@ class TestMany:
             released.set()
             assert len(server.requests) == 5
 
-    def test_the_first_error_ends_it(self, patient, server):
+    def test_the_first_error_ends_it(self, patient: RecommenderClient, server: FakeServer) -> None:
         server.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, times=10_000)
         with pytest.raises(Overloaded):
             list(patient.recommend_many([["a"]] * 1000, concurrency=2))
         assert len(server.requests) < 20
 
-    def test_errors_can_be_returned(self, patient, server):
+    def test_errors_can_be_returned(self, patient: RecommenderClient, server: FakeServer) -> None:
         server.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "later", times=2)
-        answers = list(
-            patient.recommend_many([["a"], 5, ["b"], ["c"]], on_error="return", concurrency=1)
-        )
+        users: list[Any] = [["a"], 5, ["b"], ["c"]]
+        answers = list(patient.recommend_many(users, on_error="return", concurrency=1))
         assert [type(each.error) for each in answers] == [
             Overloaded,
             InvalidInput,
@@ -326,19 +358,21 @@ class TestMany:
         "options",
         [{"concurrency": 0}, {"on_error": "ignore"}, {"ordered": 1}, {"timeout": "1"}],
     )
-    def test_wrong_options_are_refused_at_once(self, nowhere, options):
+    def test_wrong_options_are_refused_at_once(
+        self, nowhere: RecommenderClient, options: Any
+    ) -> None:
         with pytest.raises(InvalidInput) as caught:
             nowhere.rank_many([], **options)
         assert caught.value.field == next(iter(options))
 
-    def test_an_error_of_the_iterable_is_the_callers(self, patient):
-        def users():
+    def test_an_error_of_the_iterable_is_the_callers(self, patient: RecommenderClient) -> None:
+        def users() -> Iterator[list[str]]:
             yield ["a"]
             raise KeyError("lost")
 
         with pytest.raises(KeyError, match="lost"):
             list(patient.recommend_many(users()))
 
-    def test_nothing_listens(self, nowhere):
+    def test_nothing_listens(self, nowhere: RecommenderClient) -> None:
         with pytest.raises(Unavailable):
             list(nowhere.rank_many([([], ["a"])]))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -13,20 +15,21 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from client import Hedge, InvalidInput, Overloaded, ResponseInfo, Retry
+from client import Hedge, InvalidInput, Overloaded, RecommenderClient, ResponseInfo, Retry
 from client.otel import OpenTelemetry
 from client.testing import FakeServer
+from tests.unit.client.conftest import Triton
 
 PATIENT = 60
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[FakeServer]:
     with FakeServer(["a", "b"]) as running:
         yield running
 
 
-def test_the_hook_sees_every_request(server, connect):
+def test_the_hook_sees_every_request(server: FakeServer, connect: type[RecommenderClient]) -> None:
     seen: list[ResponseInfo] = []
     server.fail(grpc.StatusCode.UNAVAILABLE)
     with connect(server.address, timeout=PATIENT, on_response=seen.append) as client:
@@ -43,7 +46,7 @@ def test_the_hook_sees_every_request(server, connect):
     assert bad.request_id == caught.value.request_id != ""
 
 
-def test_hedges_are_told(server, connect):
+def test_hedges_are_told(server: FakeServer, connect: type[RecommenderClient]) -> None:
     seen: list[ResponseInfo] = []
     server.set_delay(0.1)
     with connect(
@@ -53,10 +56,10 @@ def test_hedges_are_told(server, connect):
     assert (seen[0].attempts, seen[0].hedges) == (2, 1)
 
 
-def test_the_answers_parameters_are_there(triton, connect):
+def test_the_answers_parameters_are_there(triton: Triton, connect: type[RecommenderClient]) -> None:
     seen: list[ResponseInfo] = []
 
-    def answer(request):
+    def answer(request: Any) -> Any:
         response = type(triton).answer(request)
         response.parameters["queue_us"].int64_param = 7
         return response
@@ -67,8 +70,10 @@ def test_the_answers_parameters_are_there(triton, connect):
     assert seen[0].parameters == {"queue_us": 7}
 
 
-def test_a_hook_that_fails_does_no_harm(server, connect, caplog):
-    def hook(_):
+def test_a_hook_that_fails_does_no_harm(
+    server: FakeServer, connect: type[RecommenderClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    def hook(_: object) -> None:
         raise RuntimeError("broken hook")
 
     with connect(server.address, timeout=PATIENT, on_response=hook) as client:
@@ -76,20 +81,24 @@ def test_a_hook_that_fails_does_no_harm(server, connect, caplog):
     assert "broken hook" in caplog.text
 
 
-def test_request_ids_are_made_up_and_differ(server, connect):
+def test_request_ids_are_made_up_and_differ(
+    server: FakeServer, connect: type[RecommenderClient]
+) -> None:
     with connect(server.address, timeout=PATIENT) as client:
         for _ in range(3):
             client.recommend([])
         client.recommend([], request_id="given")
         with pytest.raises(InvalidInput, match="request_id"):
-            client.recommend([], request_id=5)
+            client.recommend([], request_id=5)  # type: ignore[arg-type]
     ids = [request.id for request in server.requests]
     assert len(set(ids)) == 4
     assert all(ids)
     assert ids[3] == "given"
 
 
-def test_retries_are_logged(server, connect, caplog):
+def test_retries_are_logged(
+    server: FakeServer, connect: type[RecommenderClient], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG, "client")
     server.fail(grpc.StatusCode.UNAVAILABLE)
     with connect(server.address, timeout=PATIENT, retry=Retry(initial_backoff=0)) as client:
@@ -101,7 +110,7 @@ def test_retries_are_logged(server, connect, caplog):
 
 class TestOpenTelemetry:
     @pytest.fixture
-    def telemetry(self):
+    def telemetry(self) -> Iterator[OpenTelemetry]:
         self.exporter = InMemorySpanExporter()
         self.tracers = TracerProvider()
         self.tracers.add_span_processor(SimpleSpanProcessor(self.exporter))
@@ -111,12 +120,15 @@ class TestOpenTelemetry:
         meters.shutdown()
         self.tracers.shutdown()
 
-    def test_a_span_continues_the_callers_trace_and_travels(self, telemetry, server, connect):
+    def test_a_span_continues_the_callers_trace_and_travels(
+        self, telemetry: OpenTelemetry, server: FakeServer, connect: type[RecommenderClient]
+    ) -> None:
         with connect(server.address, timeout=PATIENT, observers=[telemetry]) as client:
             client.recommend([], request_id="mine")
         (span,) = self.exporter.get_finished_spans()
         assert span.name == "ModelInfer recommend"
         assert span.kind is trace.SpanKind.CLIENT
+        assert span.attributes is not None
         assert span.attributes["triton.request_id"] == "mine"
         assert span.attributes["server.address"] == server.address
         trace_id = trace.format_trace_id(span.context.trace_id)
@@ -124,7 +136,9 @@ class TestOpenTelemetry:
         sent = server.requests[0].metadata["traceparent"]
         assert sent.startswith(f"00-{trace_id}-{span_id}-0")
 
-    def test_the_callers_span_is_the_parent(self, telemetry, server):
+    def test_the_callers_span_is_the_parent(
+        self, telemetry: OpenTelemetry, server: FakeServer
+    ) -> None:
         from client import RecommenderClient
 
         tracer = self.tracers.get_tracer("service")
@@ -134,9 +148,12 @@ class TestOpenTelemetry:
         ):
             client.recommend([])
         span, _ = self.exporter.get_finished_spans()
+        assert span.parent is not None
         assert span.parent.span_id == handler.get_span_context().span_id
 
-    def test_errors_and_measurements(self, telemetry, server, connect):
+    def test_errors_and_measurements(
+        self, telemetry: OpenTelemetry, server: FakeServer, connect: type[RecommenderClient]
+    ) -> None:
         server.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "full")
         with connect(server.address, timeout=PATIENT, observers=[telemetry]) as client:
             with pytest.raises(Overloaded):
@@ -144,10 +161,13 @@ class TestOpenTelemetry:
             client.recommend([])
         failed, good = self.exporter.get_finished_spans()
         assert failed.status.status_code is trace.StatusCode.ERROR
+        assert failed.attributes is not None
         assert failed.attributes["error.type"] == "Overloaded"
         assert good.status.status_code is trace.StatusCode.UNSET
-        metrics = self.reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics
+        measured = self.reader.get_metrics_data()
+        assert measured is not None
+        metrics = measured.resource_metrics[0].scope_metrics[0].metrics
         durations = next(each for each in metrics if each.name == "rpc.client.duration")
-        points = list(durations.data.data_points)
+        points: list[Any] = list(durations.data.data_points)
         assert sum(point.count for point in points) == 2
         assert {point.attributes.get("error.type") for point in points} == {None, "Overloaded"}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -42,17 +43,17 @@ def other(option: OptionSpec) -> bool | int | str:
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[FakeServer]:
     with FakeServer(["a", "b", "c"]) as running:
         yield running
 
 
-def test_each_option_is_a_keyword():
+def test_each_option_is_a_keyword() -> None:
     assert {option for method in CALLS for option in taken(method)} == set(OPTIONS)
 
 
 @pytest.mark.parametrize("method", CALLS)
-def test_a_keyword_has_the_default_that_is_declared(method):
+def test_a_keyword_has_the_default_that_is_declared(method: str) -> None:
     for option in taken(method):
         for name in (method, f"{method}_many"):
             default = keywords(name)[option.name]
@@ -60,7 +61,9 @@ def test_a_keyword_has_the_default_that_is_declared(method):
 
 
 @pytest.mark.parametrize("method", CALLS)
-def test_what_is_asked_for_arrives(method, server, connect):
+def test_what_is_asked_for_arrives(
+    method: str, server: FakeServer, connect: type[RecommenderClient]
+) -> None:
     changed = {option.name: other(option) for option in taken(method)}
     with connect(server.address, timeout=60) as client:
         CALLS[method](client)
@@ -75,7 +78,9 @@ def test_what_is_asked_for_arrives(method, server, connect):
 
 
 @pytest.mark.parametrize("method", CALLS)
-def test_the_terminal_has_a_flag_for_each(method, server, capsys):
+def test_the_terminal_has_a_flag_for_each(
+    method: str, server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["--candidates", "b"] if method == "rank" else []
     for option in taken(method):
         flag = f"--{option.name.replace('_', '-')}"
@@ -93,13 +98,15 @@ def test_the_terminal_has_a_flag_for_each(method, server, capsys):
         assert f"{option.meaning} (default {option.default})" in told
 
 
-def test_the_terminal_still_knows_the_earlier_flag(server, capsys):
+def test_the_terminal_still_knows_the_earlier_flag(
+    server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["rank", "--candidates", "b", "--skip-unknown", "--target", server.address]) == 0
     assert server.requests[0].options["on_unknown"] == "skip"
     assert capsys.readouterr().err == ""
 
 
-def test_the_table_of_the_docs_says_what_is_declared():
+def test_the_table_of_the_docs_says_what_is_declared() -> None:
     heading, rest = "| option | of | default | meaning |", DOCS.read_text("utf-8")
     table = rest.partition(heading)[2].partition("\n\n")[0]
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| `(.*)` \| (.*) \|$", table, re.MULTILINE)
@@ -110,7 +117,7 @@ def test_the_table_of_the_docs_says_what_is_declared():
     )
 
 
-def test_the_type_of_a_keyword_names_the_choices():
+def test_the_type_of_a_keyword_names_the_choices() -> None:
     assert get_args(OnUnknown) == ON_UNKNOWN.choices
 
 
@@ -125,7 +132,9 @@ def test_the_type_of_a_keyword_names_the_choices():
         (OptionSpec("x", default=True, meaning="if so"), 1, "pass True or False, if so"),
     ],
 )
-def test_the_check_follows_from_the_declaration(monkeypatch, option, wrong, says):
+def test_the_check_follows_from_the_declaration(
+    monkeypatch: pytest.MonkeyPatch, option: OptionSpec, wrong: Any, says: str
+) -> None:
     monkeypatch.setitem(_inputs._OPTIONS, "x", option)
     assert _inputs.read_options(x=option.default) == {"x": option.default}
     with pytest.raises(InvalidInput, match=re.escape(says)) as caught:

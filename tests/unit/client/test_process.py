@@ -8,7 +8,9 @@ import json
 import multiprocessing
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +32,7 @@ ROOT = Path(command_line.__file__).parents[1]
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[FakeServer]:
     with FakeServer(["50", "172", "181", "1"]) as running:
         yield running
 
@@ -64,7 +66,7 @@ client.close()
 
 
 @pytest.mark.parametrize(("state", "code"), [("used", 100), ("fresh", 4)])
-def test_after_a_fork(server, state, code):
+def test_after_a_fork(server: FakeServer, state: str, code: int) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORK, server.address, state],
         cwd=ROOT,
@@ -77,7 +79,7 @@ def test_after_a_fork(server, state, code):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_second_event_loop_is_refused(server):
+def test_a_second_event_loop_is_refused(server: FakeServer) -> None:
     client = AsyncRecommenderClient(server.address, timeout=PATIENT)
 
     async def ask() -> int:
@@ -91,7 +93,7 @@ def test_a_second_event_loop_is_refused(server):
     first.close()
 
 
-def test_cancelling_a_task_cancels_on_the_server(server):
+def test_cancelling_a_task_cancels_on_the_server(server: FakeServer) -> None:
     server.set_delay(PATIENT)
 
     async def ask() -> None:
@@ -108,7 +110,7 @@ def test_cancelling_a_task_cancels_on_the_server(server):
     asyncio.run(asyncio.wait_for(ask(), PATIENT))
 
 
-def test_a_task_group_of_calls(server):
+def test_a_task_group_of_calls(server: FakeServer) -> None:
     async def ask() -> list[int]:
         async with AsyncRecommenderClient(server.address, timeout=PATIENT) as client:
             return [
@@ -119,20 +121,20 @@ def test_a_task_group_of_calls(server):
     assert asyncio.run(ask()) == [4] * 100
 
 
-def test_an_async_iterable_of_users(server):
-    async def users():
+def test_an_async_iterable_of_users(server: FakeServer) -> None:
+    async def users() -> AsyncIterator[list[str]]:
         for item in ("50", "172"):
             await asyncio.sleep(0)
             yield [item]
 
-    async def ask():
+    async def ask() -> Any:
         async with AsyncRecommenderClient(server.address, timeout=PATIENT) as client:
             return [each async for each in client.recommend_many(users(), top_k=1)]
 
     assert [each.result.items for each in asyncio.run(ask())] == [("172",), ("50",)]
 
 
-def test_a_client_that_was_never_closed_is_told(server):
+def test_a_client_that_was_never_closed_is_told(server: FakeServer) -> None:
     client = RecommenderClient(server.address, timeout=PATIENT)
     client.recommend([])
     channels = client._connections.drain
@@ -145,7 +147,9 @@ def test_a_client_that_was_never_closed_is_told(server):
 
 
 class TestFakeServer:
-    def test_it_answers_as_the_contract_says(self, server, connect):
+    def test_it_answers_as_the_contract_says(
+        self, server: FakeServer, connect: type[RecommenderClient]
+    ) -> None:
         with connect(server.address, timeout=PATIENT) as client:
             assert client.recommend(["50"], top_k=2).items == ("172", "181")
             assert client.recommend(["50"], exclude=["172"], include_seen=True).items == (
@@ -165,7 +169,7 @@ class TestFakeServer:
             assert client.ready() is True
             assert client.metadata(models=["rank"]).models["rank"].versions == ("1",)
 
-    def test_a_score_of_ones_own(self, connect):
+    def test_a_score_of_ones_own(self, connect: type[RecommenderClient]) -> None:
         with (
             FakeServer("abc", score=lambda history, item: len(history) + ord(item)) as server,
             connect(server.address, timeout=PATIENT) as client,
@@ -173,7 +177,9 @@ class TestFakeServer:
             assert client.recommend([]).items == ("c", "b", "a")
             assert client.rank(["x", "y"], ["a"])[0].logit == 99
 
-    def test_it_shows_what_arrived(self, server, connect):
+    def test_it_shows_what_arrived(
+        self, server: FakeServer, connect: type[RecommenderClient]
+    ) -> None:
         with connect(server.address, timeout=PATIENT) as client:
             client.recommend([Event("50", "buy", 7)], top_k=3, metadata={"x-a": "b"})
         (request,) = server.requests
@@ -184,46 +190,51 @@ class TestFakeServer:
         }
         assert request.options["top_k"] == 3
         assert request.metadata["x-a"] == "b"
+        assert request.time_left is not None
         assert 0 < request.time_left <= PATIENT * 1.1
 
-    def test_it_shows_what_was_told_of_the_user(self, server, connect):
+    def test_it_shows_what_was_told_of_the_user(
+        self, server: FakeServer, connect: type[RecommenderClient]
+    ) -> None:
         with connect(server.address, timeout=PATIENT) as client:
             client.recommend(["50"], profile={"age": 24})
             client.recommend(["50"])
         assert [request.profile for request in server.requests] == [{"age": 24}, {}]
 
-    def test_it_refuses_columns_that_are_not_known(self, connect):
+    def test_it_refuses_columns_that_are_not_known(self, connect: type[RecommenderClient]) -> None:
         with (
             FakeServer("ab", profile=["age"]) as server,
             connect(server.address, timeout=PATIENT) as client,
         ):
             client.recommend([], profile={"age": 24})
-            for call in (client.recommend, lambda *a, **b: client.rank(*a, ["a"], **b)):
+            for call in (client.recommend, lambda history, **b: client.rank(history, ["a"], **b)):
                 with pytest.raises(InvalidInput, match=r"'aeg' the value 24.* columns are age"):
                     call([], profile={"aeg": 24})
 
-    def test_it_runs_in_threads_of_a_spawned_process_too(self):
+    def test_it_runs_in_threads_of_a_spawned_process_too(self) -> None:
         context = multiprocessing.get_context("spawn")
         with context.Pool(1) as pool:
             assert pool.apply(serve_and_ask) == ["a"]
 
 
-def serve_and_ask():
+def serve_and_ask() -> list[str]:
     with FakeServer(["a"]) as server, RecommenderClient(server.address, timeout=PATIENT) as client:
         return list(client.recommend([]).items)
 
 
 class TestCommandLine:
-    def run(self, capsys, server, *arguments):
+    def run(
+        self, capsys: pytest.CaptureFixture[str], server: FakeServer, *arguments: str
+    ) -> tuple[int, str, str]:
         code = command_line.main([*arguments, "--target", server.address])
         return code, *capsys.readouterr()
 
-    def test_recommend(self, capsys, server):
+    def test_recommend(self, capsys: pytest.CaptureFixture[str], server: FakeServer) -> None:
         code, out, _ = self.run(capsys, server, "recommend", "--history", "50, 172", "--top-k", "5")
         assert code == 0
         assert [line.split()[0] for line in out.splitlines()] == ["item", "181", "1"]
 
-    def test_profile(self, capsys, server):
+    def test_profile(self, capsys: pytest.CaptureFixture[str], server: FakeServer) -> None:
         code, _, _ = self.run(capsys, server, "recommend", "--profile", "age=24, gender=F")
         assert code == 0
         code, _, _ = self.run(capsys, server, "rank", "--candidates", "1", "--profile", "job=a=b")
@@ -237,14 +248,14 @@ class TestCommandLine:
                 self.run(capsys, server, "recommend", "--profile", wrong)
             assert "is not NAME=VALUE" in capsys.readouterr().err
 
-    def test_json(self, capsys, server):
+    def test_json(self, capsys: pytest.CaptureFixture[str], server: FakeServer) -> None:
         code, out, _ = self.run(
             capsys, server, "recommend", "--history", "50", "--exclude", "172", "--json"
         )
         assert code == 0
         assert [each["id"] for each in json.loads(out)["items"]] == ["181", "1"]
 
-    def test_rank(self, capsys, server):
+    def test_rank(self, capsys: pytest.CaptureFixture[str], server: FakeServer) -> None:
         code, out, _ = self.run(
             capsys, server, "rank", "--candidates", "1,50", "--new", "x=A new item", "--json"
         )
@@ -254,7 +265,7 @@ class TestCommandLine:
         assert items == sorted(items, key=lambda each: -each["logit"])
         assert server.requests[0].inputs["CANDIDATE_TEXT"] == ["", "", "A new item"]
 
-    def test_classify(self, capsys, server):
+    def test_classify(self, capsys: pytest.CaptureFixture[str], server: FakeServer) -> None:
         code, out, _ = self.run(capsys, server, "classify", "a text", "another", "--json")
         assert code == 0
         found = json.loads(out)
@@ -269,7 +280,7 @@ class TestCommandLine:
         assert lines[1].split()[0] == "*"
         assert {line.split()[-1] for line in lines[1:]} == {"no", "yes"}
 
-    def test_status(self, capsys, server):
+    def test_status(self, capsys: pytest.CaptureFixture[str], server: FakeServer) -> None:
         self.run(capsys, server, "recommend")
         code, out, _ = self.run(capsys, server, "status")
         assert code == 0
@@ -280,19 +291,23 @@ class TestCommandLine:
         assert code == 1
         assert json.loads(out)["ready"] is False
 
-    def test_an_error_is_one_line(self, capsys, server):
+    def test_an_error_is_one_line(
+        self, capsys: pytest.CaptureFixture[str], server: FakeServer
+    ) -> None:
         code, out, err = self.run(capsys, server, "recommend", "--top-k", "0")
         assert (code, out) == (1, "")
         assert err == "error: top_k is 0: pass a positive int, how many items to recommend\n"
 
-    def test_a_token_comes_from_a_file(self, capsys, server, tmp_path):
+    def test_a_token_comes_from_a_file(
+        self, capsys: pytest.CaptureFixture[str], server: FakeServer, tmp_path: Path
+    ) -> None:
         (tmp_path / "token").write_text("abc\n")
         assert (
             self.run(capsys, server, "recommend", "--token-file", str(tmp_path / "token"))[0] == 0
         )
         assert server.requests[0].metadata["authorization"] == "Bearer abc"
 
-    def test_it_is_a_module(self, server):
+    def test_it_is_a_module(self, server: FakeServer) -> None:
         done = subprocess.run(
             [sys.executable, "-m", "client", "status", "--target", server.address],
             cwd=ROOT,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,13 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
-from client import MalformedResponse
+from client import MalformedResponse, RecommenderClient
 from client._decoding import decode_response
 from client._responses import (
     parse_encode_response,
     parse_rank_response,
     parse_recommend_response,
 )
+from tests.unit.client.conftest import Triton
 
 F, I = np.float32, np.int32  # noqa: E741
 ONE = np.ones((1, 1), I)
@@ -52,7 +55,9 @@ ENCODE = {"VECTOR": np.ones((3, 4), F), "TRUNCATED": np.ones((3, 1), I)}
         ({"LOGIT": ("FP32", [1, 3], b"")}, "holds 0 bytes, 12 are due"),
     ],
 )
-def test_rank(client, triton, respond, wrong, says):
+def test_rank(
+    client: RecommenderClient, triton: Triton, respond: Callable[..., Any], wrong: Any, says: str
+) -> None:
     tensors = {name: value for name, value in {**RANK, **wrong}.items() if value is not None}
     triton.answer = lambda _: respond(**tensors)
     with pytest.raises(MalformedResponse, match=f"rank: .*{says}.*same version") as caught:
@@ -75,14 +80,18 @@ def test_rank(client, triton, respond, wrong, says):
         ({"ITEM": ("BYTES", [1, -1], b"")}, r"ITEM has shape \[1, -1\]"),
     ],
 )
-def test_recommend(client, triton, respond, wrong, says):
+def test_recommend(
+    client: RecommenderClient, triton: Triton, respond: Callable[..., Any], wrong: Any, says: str
+) -> None:
     tensors = {name: value for name, value in {**ITEMS, **wrong}.items() if value is not None}
     triton.answer = lambda _: respond(**tensors)
     with pytest.raises(MalformedResponse, match=f"recommend: .*{says}"):
         client.recommend([], top_k=3)
 
 
-def test_more_items_than_asked(client, triton, respond):
+def test_more_items_than_asked(
+    client: RecommenderClient, triton: Triton, respond: Callable[..., Any]
+) -> None:
     triton.answer = lambda _: respond(**ITEMS)
     with pytest.raises(MalformedResponse, match="3 items came back, 2 were asked for"):
         client.recommend([], top_k=2)
@@ -96,13 +105,17 @@ def test_more_items_than_asked(client, triton, respond):
         ({"TRUNCATED": np.ones((1, 1), I)}, r"TRUNCATED has shape \[1, 1\], \[3, 1\] is due"),
     ],
 )
-def test_encode(client, triton, respond, wrong, says):
+def test_encode(
+    client: RecommenderClient, triton: Triton, respond: Callable[..., Any], wrong: Any, says: str
+) -> None:
     triton.answer = lambda _: respond(**ENCODE | wrong)
     with pytest.raises(MalformedResponse, match=f"encode: .*{says}"):
         client.encode(["a", "b", "c"])
 
 
-def test_contents_without_a_declaration(client, triton, respond):
+def test_contents_without_a_declaration(
+    client: RecommenderClient, triton: Triton, respond: Callable[..., Any]
+) -> None:
     response = respond(**RANK)
     response.raw_output_contents.append(b"")
     triton.answer = lambda _: response
@@ -110,7 +123,7 @@ def test_contents_without_a_declaration(client, triton, respond):
         client.rank([], ["a", "b", "c"])
 
 
-def test_an_empty_answer(client, triton):
+def test_an_empty_answer(client: RecommenderClient, triton: Triton) -> None:
     triton.answer = lambda _: service_pb2.ModelInferResponse()
     with pytest.raises(MalformedResponse, match=r"INTEREST is missing, only \[\] are there"):
         client.rank([], ["a"])
@@ -125,7 +138,9 @@ TENSORS = st.tuples(
 
 
 @given(st.lists(TENSORS, max_size=6), st.integers(0, 3))
-def test_whatever_comes_back_no_other_error_is_raised(tensors, count):
+def test_whatever_comes_back_no_other_error_is_raised(
+    tensors: list[tuple[str, str, list[int], bytes]], count: int
+) -> None:
     response = service_pb2.ModelInferResponse()
     for name, datatype, shape, raw in tensors:
         response.outputs.add(name=name, datatype=datatype, shape=shape)
@@ -141,7 +156,9 @@ def test_whatever_comes_back_no_other_error_is_raised(tensors, count):
 
 @given(st.sampled_from(sorted(ITEMS)), st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_one_wrong_tensor_among_good_ones(respond, name, data):
+def test_one_wrong_tensor_among_good_ones(
+    respond: Callable[..., Any], name: str, data: st.DataObject
+) -> None:
     response = respond(**ITEMS)
     position = [output.name for output in response.outputs].index(name)
     raw = response.raw_output_contents[position]

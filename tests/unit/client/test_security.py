@@ -5,12 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 import trustme
 
-from client import Connection, InvalidInput, RecommenderError, Retry, Tls, Unavailable
+from client import (
+    Connection,
+    InvalidInput,
+    RecommenderClient,
+    RecommenderError,
+    Retry,
+    Tls,
+    Unavailable,
+)
 from client.testing import FakeServer
 
 PATIENT = 60
@@ -18,11 +29,11 @@ SECRET = "s3cr3t-t0ken"
 
 
 @pytest.fixture(scope="module")
-def authority():
+def authority() -> trustme.CA:
     return trustme.CA()
 
 
-def server_credentials(authority, *, mutual=False):
+def server_credentials(authority: trustme.CA, *, mutual: bool = False) -> grpc.ServerCredentials:
     own = authority.issue_cert("localhost", "recommender.internal")
     return grpc.ssl_server_credentials(
         [(own.private_key_pem.bytes(), own.cert_chain_pems[0].bytes())],
@@ -31,12 +42,12 @@ def server_credentials(authority, *, mutual=False):
     )
 
 
-def write(path, *blobs):
+def write(path: Path, *blobs: trustme.Blob) -> Path:
     path.write_bytes(b"".join(blob.bytes() for blob in blobs))
     return path
 
 
-def identity(directory, authority, name):
+def identity(directory: Path, authority: trustme.CA, name: str) -> tuple[Path, Path]:
     own = authority.issue_cert(name)
     return (
         write(directory / "client.pem", own.cert_chain_pems[0]),
@@ -44,7 +55,7 @@ def identity(directory, authority, name):
     )
 
 
-def test_tls(authority, tmp_path, connect):
+def test_tls(authority: trustme.CA, tmp_path: Path, connect: type[RecommenderClient]) -> None:
     ca = write(tmp_path / "ca.pem", authority.cert_pem)
     with (
         FakeServer(["a"], credentials=server_credentials(authority)) as server,
@@ -54,7 +65,9 @@ def test_tls(authority, tmp_path, connect):
         assert len(client.recommend([])) == 1
 
 
-def test_a_server_of_another_authority_is_not_trusted(authority, tmp_path, connect):
+def test_a_server_of_another_authority_is_not_trusted(
+    authority: trustme.CA, tmp_path: Path, connect: type[RecommenderClient]
+) -> None:
     ca = write(tmp_path / "ca.pem", trustme.CA().cert_pem)
     with (
         FakeServer(["a"], credentials=server_credentials(authority)) as server,
@@ -65,7 +78,13 @@ def test_a_server_of_another_authority_is_not_trusted(authority, tmp_path, conne
 
 
 @pytest.mark.parametrize(("name", "trusted"), [("recommender.internal", True), ("else", False)])
-def test_the_name_on_the_certificate(authority, tmp_path, connect, name, trusted):
+def test_the_name_on_the_certificate(
+    authority: trustme.CA,
+    tmp_path: Path,
+    connect: type[RecommenderClient],
+    name: str,
+    trusted: bool,
+) -> None:
     ca = write(tmp_path / "ca.pem", authority.cert_pem)
     with FakeServer(["a"], credentials=server_credentials(authority)) as server:
         address = server.address.replace("localhost", "127.0.0.1")
@@ -74,7 +93,9 @@ def test_the_name_on_the_certificate(authority, tmp_path, connect, name, trusted
             assert client.live() is trusted
 
 
-def test_a_name_that_was_looked_up_is_the_one_on_the_certificate(authority, tmp_path, connect):
+def test_a_name_that_was_looked_up_is_the_one_on_the_certificate(
+    authority: trustme.CA, tmp_path: Path, connect: type[RecommenderClient]
+) -> None:
     ca = write(tmp_path / "ca.pem", authority.cert_pem)
     with (
         FakeServer(["a"], credentials=server_credentials(authority)) as server,
@@ -83,7 +104,9 @@ def test_a_name_that_was_looked_up_is_the_one_on_the_certificate(authority, tmp_
         assert len(client.recommend([])) == 1
 
 
-def test_mutual_tls_with_rotation(authority, tmp_path, connect):
+def test_mutual_tls_with_rotation(
+    authority: trustme.CA, tmp_path: Path, connect: type[RecommenderClient]
+) -> None:
     ca = write(tmp_path / "ca.pem", authority.cert_pem)
     certificate, key = identity(tmp_path, trustme.CA(), "stranger")
     tls = Tls(ca, certificate, key)
@@ -104,7 +127,9 @@ def test_mutual_tls_with_rotation(authority, tmp_path, connect):
         assert len(client.recommend([])) == 1
 
 
-def test_files_that_vanish_leave_the_connection_there_is(authority, tmp_path, connect):
+def test_files_that_vanish_leave_the_connection_there_is(
+    authority: trustme.CA, tmp_path: Path, connect: type[RecommenderClient]
+) -> None:
     ca = write(tmp_path / "ca.pem", authority.cert_pem)
     with (
         FakeServer(["a"], credentials=server_credentials(authority)) as server,
@@ -116,7 +141,7 @@ def test_files_that_vanish_leave_the_connection_there_is(authority, tmp_path, co
         assert client.live()
 
 
-def test_a_file_that_cannot_be_read(tmp_path, connect):
+def test_a_file_that_cannot_be_read(tmp_path: Path, connect: type[RecommenderClient]) -> None:
     with (
         connect("localhost:1", tls=Tls(tmp_path / "nowhere.pem"), timeout=PATIENT) as client,
         pytest.raises(InvalidInput, match=r"nowhere\.pem.*cannot be read: No such file") as caught,
@@ -126,12 +151,14 @@ def test_a_file_that_cannot_be_read(tmp_path, connect):
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[FakeServer]:
     with FakeServer(["a"]) as running:
         yield running
 
 
-def test_a_token_and_metadata_are_sent(server, connect):
+def test_a_token_and_metadata_are_sent(
+    server: FakeServer, connect: type[RecommenderClient]
+) -> None:
     with connect(
         server.address, timeout=PATIENT, token=SECRET, metadata={"x-tenant": "shop"}
     ) as client:
@@ -143,7 +170,9 @@ def test_a_token_and_metadata_are_sent(server, connect):
     assert "x-experiment" not in second
 
 
-def test_a_token_may_be_fetched_for_each_call(server, connect):
+def test_a_token_may_be_fetched_for_each_call(
+    server: FakeServer, connect: type[RecommenderClient]
+) -> None:
     tokens = iter(["one", "two"])
     with connect(server.address, timeout=PATIENT, token=lambda: next(tokens)) as client:
         client.recommend([])
@@ -158,7 +187,9 @@ def test_a_token_may_be_fetched_for_each_call(server, connect):
     "metadata",
     [{"X-Upper": "a"}, {"": "a"}, {"grpc-timeout": "a"}, {"a-bin": "a"}, {"a": "ü"}, {"a": 1}, "a"],
 )
-def test_metadata_that_cannot_travel(server, connect, metadata):
+def test_metadata_that_cannot_travel(
+    server: FakeServer, connect: type[RecommenderClient], metadata: Any
+) -> None:
     with (
         connect(server.address, timeout=PATIENT) as client,
         pytest.raises(InvalidInput, match="metadata"),
@@ -169,7 +200,9 @@ def test_metadata_that_cannot_travel(server, connect, metadata):
 
 
 @pytest.mark.parametrize("token", ["", 5, b"bytes", f"{SECRET}\n"])
-def test_a_token_that_cannot_travel_is_not_shown(connect, token):
+def test_a_token_that_cannot_travel_is_not_shown(
+    connect: type[RecommenderClient], token: Any
+) -> None:
     with pytest.raises(InvalidInput) as refused:
         connect("localhost:1", token=token)
     with (
@@ -180,7 +213,9 @@ def test_a_token_that_cannot_travel_is_not_shown(connect, token):
     assert SECRET not in f"{refused.value}{caught.value}"
 
 
-def test_secrets_show_up_nowhere(server, connect, caplog):
+def test_secrets_show_up_nowhere(
+    server: FakeServer, connect: type[RecommenderClient], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     server.fail(grpc.StatusCode.UNAVAILABLE, times=1)
     server.fail(grpc.StatusCode.PERMISSION_DENIED, times=1)
@@ -196,7 +231,9 @@ def test_secrets_show_up_nowhere(server, connect, caplog):
     assert not [text for text in shown if SECRET in text]
 
 
-def test_the_size_of_messages_is_limited(server, connect):
+def test_the_size_of_messages_is_limited(
+    server: FakeServer, connect: type[RecommenderClient]
+) -> None:
     with (
         connect(server.address, connection=Connection(max_message_bytes=1000)) as client,
         pytest.raises(RecommenderError, match="larger than max"),

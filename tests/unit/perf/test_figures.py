@@ -6,12 +6,15 @@ import itertools
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from builder.model.checkpoint import FORMATS
 from perf.agreement import check_same_items, check_vectors
@@ -113,7 +116,7 @@ def test_perf_analyzer_without_figures_is_an_error(text: str) -> None:
 def test_a_closed_loop_sends_each_number_once_and_from_every_client() -> None:
     lock, numbers, threads = threading.Lock(), list[int](), set[int]()
 
-    def connect():  # type: ignore[no-untyped-def]
+    def connect() -> Callable[[int], None]:
         def call(number: int) -> None:
             with lock:
                 numbers.append(number)
@@ -136,7 +139,7 @@ def test_a_call_slower_than_the_block_is_still_measured() -> None:
 
 
 def test_a_failing_call_ends_the_load_with_its_reason() -> None:
-    def connect():  # type: ignore[no-untyped-def]
+    def connect() -> Callable[[int], None]:
         def call(number: int) -> None:
             if number > 5:
                 raise OSError("connection refused")
@@ -150,7 +153,7 @@ def test_a_failing_call_ends_the_load_with_its_reason() -> None:
 def test_an_open_loop_counts_from_when_a_request_was_due() -> None:
     numbers: list[int] = []
 
-    def connect():  # type: ignore[no-untyped-def]
+    def connect() -> Callable[[int], None]:
         def call(number: int) -> None:
             numbers.append(number)
             threading.Event().wait(0.1)
@@ -166,7 +169,7 @@ def test_an_open_loop_counts_from_when_a_request_was_due() -> None:
 def test_an_open_loop_sends_while_others_wait_and_ends_when_a_request_fails() -> None:
     together = threading.Barrier(3)
 
-    def connect():  # type: ignore[no-untyped-def]
+    def connect() -> Callable[[int], None]:
         def call(number: int) -> None:
             together.wait(5)
             if number == 1:
@@ -217,7 +220,7 @@ def test_a_report_comes_back_from_its_file_and_goes_between_marks(tmp_path: Path
 
 
 def test_a_report_tells_processor_time_and_executions_where_they_were_read() -> None:
-    networks = {"users_per_execution": 5.0, "encoder_executions": 0.0}
+    networks: dict[str, Any] = {"users_per_execution": 5.0, "encoder_executions": 0.0}
     results = {
         "encode-128": {OURS: Summary((block(20),))},
         "recommend-16-clients": {
@@ -291,10 +294,10 @@ def test_every_goal_names_a_figure_that_exists() -> None:
 def test_vectors_that_disagree_are_refused_by_name() -> None:
     ours = np.eye(3, 4, dtype=np.float32)
 
-    def same(_texts: object) -> np.ndarray:
+    def same(_texts: object) -> NDArray[np.float32]:
         return ours * 5
 
-    def other(_texts: object) -> np.ndarray:
+    def other(_texts: object) -> NDArray[np.float32]:
         turned = ours.copy()
         turned[1, 2] = 0.1
         return turned

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from builder.classifier.metrics import classification_metrics, macro_f1, roc_auc
 
 
-def two(scores: list[float]) -> np.ndarray:
+def two(scores: list[float]) -> NDArray[np.float64]:
     one = np.array(scores)
     return np.stack([1 - one, one], 1)
 

@@ -143,7 +143,8 @@ def test_every_part_of_a_split_keeps_the_profiles_of_its_users(write: Write) -> 
     )
     columns = choose_profile(split, interactions)
     known = with_profiles(split, columns, interactions)
-    expected = dict(zip(known.train.user_ids, known.train.profiles, strict=True))  # type: ignore[arg-type]
+    assert known.train.profiles is not None
+    expected = dict(zip(known.train.user_ids, known.train.profiles, strict=True))
     for holdout in (known.validation, known.test, known.cold):
         for part in (holdout, holdout.spread(5), *holdout.chunks(7)):
             histories = part.histories
@@ -152,6 +153,7 @@ def test_every_part_of_a_split_keeps_the_profiles_of_its_users(write: Write) -> 
             for user, profile in zip(histories.user_ids, histories.profiles, strict=True):
                 np.testing.assert_array_equal(profile, expected[user])
     some = known.train.where(known.train.items > 0)
+    assert some.profiles is not None
     np.testing.assert_array_equal(some.profiles, known.train.profiles)
 
 

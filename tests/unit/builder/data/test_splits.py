@@ -255,7 +255,8 @@ def test_the_seed_decides_which_items_are_cold() -> None:
     def cold(seed: int) -> list[int]:
         sequences = sequences_of(log)
         split = split_log(sequences, 6, method="leave-one-out", hold_out_items=0.3, seed=seed)
-        return split.cold_items.tolist()
+        found: list[int] = split.cold_items.tolist()
+        return found
 
     assert cold(0) == cold(0)
     assert len({tuple(cold(seed)) for seed in range(5)}) > 1

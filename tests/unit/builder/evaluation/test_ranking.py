@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ class Fixed:
     """Scores that are known beforehand, handed out in the order of the users."""
 
     def __init__(self, scores: list[list[float]]) -> None:
-        self._scores = {f"u{user}": np.float32(row) for user, row in enumerate(scores)}
+        self._scores = {f"u{user}": np.array(row, np.float32) for user, row in enumerate(scores)}
 
     def scores(self, histories: Sequences) -> NDArray[np.float32]:
         return np.stack([self._scores[user] for user in histories.user_ids])
@@ -131,18 +132,19 @@ def test_agrees_with_sorting_by_hand(
 
 @given(cases(), st.randoms())
 def test_ranks_do_not_depend_on_the_order_of_users(
-    case: tuple[list[list[float]], list[list[int]], list[int]], random: object
+    case: tuple[list[list[float]], list[list[int]], list[int]], random: Random
 ) -> None:
     scores, histories, targets = case
     order = list(range(len(targets)))
-    random.shuffle(order)  # type: ignore[attr-defined]
+    random.shuffle(order)
 
     def ranks(users: list[int]) -> list[int]:
-        return rank_scores(
+        found: list[int] = rank_scores(
             np.array([scores[user] for user in users], np.float32),
             sequences(*(histories[user] for user in users)),
             np.array([targets[user] for user in users], np.int32),
         ).tolist()
+        return found
 
     straight = ranks(list(range(len(targets))))
     assert ranks(order) == [straight[user] for user in order]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from scipy import stats
 from torchmetrics.classification import BinaryCalibrationError
 from torchmetrics.retrieval import (
@@ -29,7 +33,7 @@ USERS, ITEMS = 60, 40
 
 
 @pytest.fixture(scope="module")
-def scores() -> np.ndarray:
+def scores() -> NDArray[np.float32]:
     return np.random.default_rng(0).normal(size=(USERS, ITEMS)).astype(np.float32)
 
 
@@ -49,7 +53,7 @@ def judge() -> ListJudge:
 
 
 def test_accuracy_is_torchmetrics_own(
-    scores: np.ndarray, held_out: Holdout, judge: ListJudge
+    scores: NDArray[np.float32], held_out: Holdout, judge: ListJudge
 ) -> None:
     preds, target, query = [], [], []
     for user in range(USERS):
@@ -61,7 +65,7 @@ def test_accuracy_is_torchmetrics_own(
         query.append(np.full(len(competing), user))
     given = [torch.from_numpy(np.concatenate(each)) for each in (preds, target, query)]
     metrics = result("", Fixed(scores.tolist()), held_out, judge).metrics()
-    kinds = {
+    kinds: dict[str, Callable[..., Any]] = {
         "hr": RetrievalHitRate,
         "recall": RetrievalRecall,
         "ndcg": RetrievalNormalizedDCG,
@@ -90,7 +94,7 @@ def test_calibration_error_is_torchmetrics_own() -> None:
 
 def test_lists_are_judged_as_worked_out_by_hand() -> None:
     train = sequences([0, 0, 1], [0], [0, 2])  # 0 is met by 3 of 3 users, 1 and 2 by one
-    judge = ListJudge.of(train, 4, np.float32([[1, 0], [0, 2], [1, 1], [-3, 0]]))
+    judge = ListJudge.of(train, 4, np.array([[1, 0], [0, 2], [1, 1], [-3, 0]], np.float32))
     found = judge.per_user(np.array([[0, 1], [3, -1], [-1, -1], [0, 3]], np.int32))
     assert found["novelty@10"] == pytest.approx([0.5, 2, 0, 1])  # log2(4/4), log2(4/2), log2(4/1)
     assert found["diversity@10"] == pytest.approx([1, 0, 0, 2])
@@ -163,7 +167,7 @@ def test_the_p_value_is_exact_where_it_can_be_counted() -> None:
     assert paired_difference(np.zeros(5), np.ones(5)).p == pytest.approx(2 / 32)
 
 
-def test_only_what_competes_is_ranked(scores: np.ndarray, held_out: Holdout) -> None:
+def test_only_what_competes_is_ranked(scores: NDArray[np.float32], held_out: Holdout) -> None:
     among = np.zeros(ITEMS, bool)
     among[::4] = True
     ranking = rank_holdout(Fixed(scores.tolist()), held_out, ITEMS, among=among)
@@ -176,7 +180,7 @@ def test_only_what_competes_is_ranked(scores: np.ndarray, held_out: Holdout) -> 
 
 
 def test_a_result_compares_with_itself_as_equal(
-    scores: np.ndarray, held_out: Holdout, judge: ListJudge
+    scores: NDArray[np.float32], held_out: Holdout, judge: ListJudge
 ) -> None:
     one = result("one", Fixed(scores.tolist()), held_out, judge)
     assert list(one.against(one)) == list(COMPARED)

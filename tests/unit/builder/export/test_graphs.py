@@ -128,7 +128,7 @@ def test_actions_and_ages_are_seen(model: Recommender, user_encoder: OnnxEngine)
     items = model.item_vectors()[0].numpy()
 
     def state(actions: list[int], since: list[int]) -> NDArray[np.float32]:
-        return user_encoder.run(
+        found: NDArray[np.float32] = user_encoder.run(
             {
                 contract.EVENT.name: items[[[1, 2]]],
                 contract.EVENT_ACTION.name: np.array([actions], np.int32),
@@ -136,6 +136,7 @@ def test_actions_and_ages_are_seen(model: Recommender, user_encoder: OnnxEngine)
                 contract.EVENT_COUNT.name: np.array([[2]], np.int32),
             }
         )[contract.STATE.name][0]
+        return found
 
     plain = state([0, 0], [NO_AGE, NO_AGE])
     for other in (state([1, 0], [NO_AGE, NO_AGE]), state([0, 0], [60, 0])):

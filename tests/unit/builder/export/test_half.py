@@ -151,7 +151,7 @@ def test_a_node_whose_constant_fp16_would_lose_stays_fp32(tmp_path: Path) -> Non
             helper.make_node("Max", ["X", "tiny"], ["positive"], name="clamp"),
             helper.make_node("Div", ["one", "positive"], ["Y"], name="divide"),
         ],
-        {"tiny": np.float32(1e-9), "one": np.float32(1)},
+        {"tiny": np.array(1e-9, np.float32), "one": np.array(1, np.float32)},
     )
     precision = convert_to_half(source, tmp_path / "out.onnx")
     assert precision.single == ("clamp",)

@@ -12,6 +12,7 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from builder.errors import ConfigError, ExportError, GateError
 from builder.export import index_gate
@@ -81,13 +82,13 @@ def exact(large: Path) -> Scorer:
 def changed(large: Path, tmp_path: Path) -> Callable[..., Path]:
     """A copy of the files, with some arrays and the lists that a search reads changed."""
 
-    def change(probes: int | None = None, **arrays: np.ndarray) -> Path:
+    def change(probes: int | None = None, **arrays: NDArray[Any]) -> Path:
         directory = tmp_path / "changed"
         shutil.copytree(large, directory)
         for name, array in arrays.items():
             np.save(directory / f"{name}.npy", array)
         if probes:
-            index = faiss.read_index(str(directory / INDEX_FILE))
+            index: Any = faiss.read_index(str(directory / INDEX_FILE))
             index.nprobe = probes
             faiss.write_index(index, str(directory / INDEX_FILE))
         return directory
@@ -121,7 +122,7 @@ def test_the_nearest_points_have_the_largest_inner_products() -> None:
 def test_it_finds_nearly_all_of_the_best_and_reads_a_part(
     large: Path, histories: list[History], served: Scorer, exact: Scorer
 ) -> None:
-    index = faiss.read_index(str(large / INDEX_FILE))
+    index: Any = faiss.read_index(str(large / INDEX_FILE))
     assert 1 <= index.nprobe <= index.nlist // 4
     found = best(served, histories, seen(histories), RECALL_AT)
     expected = best(exact, histories, seen(histories), RECALL_AT)

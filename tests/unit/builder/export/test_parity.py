@@ -99,8 +99,8 @@ def test_a_faulty_engine_is_refused(
 def test_differences_are_told_in_deviations_or_in_values() -> None:
     expected = np.array([1.0, -1.0, 1.0, -1.0])
     found = expected + np.array([0.0, 0.5, -0.25, 0.0])
-    assert in_deviations(10 * found, 10 * expected) == pytest.approx(0.5)
+    assert in_deviations(10.0 * found, 10.0 * expected) == pytest.approx(0.5)
     assert in_values(found, expected) == pytest.approx(0.5)
-    assert in_values(10 * found, 10 * expected) == pytest.approx(0.5)  # beyond 1, of the value
+    assert in_values(10.0 * found, 10.0 * expected) == pytest.approx(0.5)  # beyond 1, of the value
     assert in_values(found / 10, expected / 10) == pytest.approx(0.05)
     assert np.isnan(in_values(np.array([np.nan]), np.array([1.0])))

@@ -263,7 +263,7 @@ class Fp16(Embedded):
     """A check that builds FP16 graphs with ONNX Runtime: what NVIDIA's would be given."""
 
     name = "fp16"
-    fused = None  # type: ignore[assignment]
+    fused = None
     parity = HALF
 
     def __init__(self) -> None:

@@ -80,7 +80,7 @@ def users(model: str, number: int) -> list[Request]:
             )
             if random.random() < 0.7
         }
-        columns = {} if random.random() < 0.2 else {"profile": [json.dumps(told)]}
+        columns: dict[str, Any] = {} if random.random() < 0.2 else {"profile": [json.dumps(told)]}
         history = [f"i{item}" for item in random.integers(0, ITEMS, random.integers(0, 9))]
         if model == "rank":
             columns["candidate"] = [f"i{item}" for item in range(ITEMS)]
@@ -99,7 +99,9 @@ def checkpoint_logits(model: Recommender, request: Request, asked: str) -> NDArr
         profile[0, 1] = {"F": 1, "M": 2}.get(told.get("gender"), 0)
     scorer = model.scorer()
     histories = replace(sequences(history), profiles=profile)
-    return (scorer.logits if asked == "rank" else scorer.scores)(histories)[0]
+    ask = scorer.logits if asked == "rank" else scorer.scores
+    found: NDArray[np.float32] = ask(histories)[0]
+    return found
 
 
 @pytest.mark.parametrize("asked", ["rank", "recommend"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import transformers
 from torch import nn
@@ -10,7 +12,7 @@ from builder.model.text_encoder import Pooling, TextEncoder
 from tests.unit.builder.model.tiny import SHAPE
 
 PAD = 1  # as RoBERTa has it
-DISTILBERT = {
+DISTILBERT: dict[str, Any] = {
     "vocab_size": SHAPE["vocab_size"], "dim": 16, "hidden_dim": 32, "n_layers": 3, "n_heads": 2,
     "max_position_embeddings": 24, "initializer_range": 0.3, "pad_token_id": PAD,
 }  # fmt: skip

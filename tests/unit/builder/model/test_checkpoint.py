@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,8 @@ from builder.model.checkpoint import (
     read_config,
     save_checkpoint,
 )
-from builder.model.recommender import Part, encode_texts
+from builder.model.recommender import encode_texts
+from builder.model.scoring import Part
 from builder.model.text_encoder import POOLINGS, Pooling
 from tests.unit.builder.model.tiny import (
     ITEM_PROFILE,
@@ -311,7 +313,7 @@ def test_backbones_that_cannot_serve(tmp_path: Path, backbone: Path, parts: Part
     with pytest.raises(CheckpointError, match="it cannot be loaded"):
         load_backbone(str(broken))
     unpadded = tmp_path / "unpadded"
-    shape = {"n_embd": 8, "n_layer": 1, "n_head": 1}
+    shape: dict[str, Any] = {"n_embd": 8, "n_layer": 1, "n_head": 1}
     config = GPT2Config(vocab_size=15, bos_token_id=2, eos_token_id=3, **shape)
     GPT2Model(config).save_pretrained(unpadded)
     parts.tokenizer.save(str(unpadded / "tokenizer.json"))

@@ -41,12 +41,12 @@ def test_a_cold_item_scores_as_the_mean_of_its_neighbours(
     assert (np.count_nonzero(mean[:, COLD], axis=0) == 3).all()
     assert not mean[COLD].any()
     for part in ("whole", "network"):
-        before = model.scorer(part).scores(HISTORIES)  # type: ignore[arg-type]
-        after = whole.scorer(part).scores(HISTORIES)  # type: ignore[arg-type]
+        before = model.scorer(part).scores(HISTORIES)
+        after = whole.scorer(part).scores(HISTORIES)
         np.testing.assert_allclose(after[:, ~COLD], before[:, ~COLD], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(after[:, COLD], (before @ mean)[:, COLD], rtol=1e-4)
-    by_text = (each.scorer("text").scores(HISTORIES) for each in (model, whole))
-    np.testing.assert_array_equal(*by_text)
+    by_text, also = (each.scorer("text").scores(HISTORIES) for each in (model, whole))
+    np.testing.assert_array_equal(by_text, also)
 
 
 def test_neighbours_are_alike_in_their_texts_and_in_what_the_network_makes_of_them(

@@ -223,9 +223,8 @@ def test_a_profile_moves_every_state_by_the_sum_of_its_columns(
         moved = PROFILED.profile[0][first] + PROFILED.profile[1][second]
         expected = without[user] + moved
         torch.testing.assert_close(together[user], expected, rtol=1e-5, atol=1e-5)
-        alone = PROFILED.states(
-            *(each[user : user + 1] for each in history), torch.tensor([known[user]])
-        )
+        vectors, actions, gaps = (each[user : user + 1] for each in history)
+        alone = PROFILED.states(vectors, actions, gaps, torch.tensor([known[user]]))
         torch.testing.assert_close(alone[0], together[user], rtol=1e-5, atol=1e-5)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from builder.data import Sequences
 from builder.model.linear import LinearTerm, ease, item_neighbours, recency_weights
@@ -14,7 +15,7 @@ histories = st.lists(st.lists(st.integers(0, 6), max_size=8), min_size=1, max_si
 ITEMS = 8  # item 7 is never met
 
 
-def binary(train: Sequences) -> np.ndarray:
+def binary(train: Sequences) -> NDArray[np.float64]:
     seen = np.zeros((len(train), ITEMS))
     for user in range(len(train)):
         seen[user, train.items_of(user)] = 1

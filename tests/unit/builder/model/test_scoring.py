@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from builder.evaluation.ranking import best_items, rank_scores
 from builder.model.recommender import Recommender
@@ -22,11 +23,11 @@ COLD = np.isin(np.arange(ITEMS), [2, 5, 7])
 histories = st.lists(st.integers(0, ITEMS - 1), max_size=6)
 
 
-def logits_of(seed: int, users: int = 1) -> np.ndarray:
+def logits_of(seed: int, users: int = 1) -> NDArray[np.float32]:
     return np.random.default_rng(seed).normal(size=(users, ITEMS)).astype(np.float32)
 
 
-def expected_list(logits: np.ndarray, history: list[int], place: int) -> list[int]:
+def expected_list(logits: NDArray[np.float32], history: list[int], place: int) -> list[int]:
     """The best cold item at ``place`` of the items left or before it, the others as far from it."""
     left = [item for item in np.argsort(-logits, kind="stable") if item not in history]
     known, cold = ([i for i in left if COLD[i] == kind] for kind in (False, True))
@@ -68,7 +69,7 @@ def test_each_user_has_another_shift() -> None:
     [(COLD, 0), (np.zeros(ITEMS, bool), 2)],
 )
 def test_nothing_moves_without_cold_items_or_without_their_place(
-    cold: np.ndarray, place: int
+    cold: NDArray[np.bool_], place: int
 ) -> None:
     logits = logits_of(0)
     assert with_cold_items(logits, cold, sequences([]), place) is logits
@@ -106,7 +107,7 @@ def test_only_the_whole_model_moves_them(model: Recommender) -> None:
         adapter.bias[COLD] -= 20
     model = replace(model, adapter=adapter)
     for part in ("network", "text"):
-        scorer = model.scorer(part)  # type: ignore[arg-type]
+        scorer = model.scorer(part)
         np.testing.assert_array_equal(scorer.scores(asked), scorer.logits(asked))
     whole = model.scorer()
     assert (whole.scores(asked) != whole.logits(asked))[0].tolist() == COLD.tolist()

@@ -31,7 +31,7 @@ TEXTS = [
     f"{WORDS[index % len(WORDS)]} {WORDS[(3 * index + 1) % len(WORDS)]}" + " film" * (index % 3)
     for index in range(ITEMS)
 ]
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "vocab_size": len(SPECIAL) + len(WORDS),
     "hidden_size": 16,
     "num_hidden_layers": 3,
@@ -48,7 +48,7 @@ def sequences(
     actions: Sequence[Sequence[int]] | None = None,
     target: Sequence[Sequence[int]] | None = None,
 ) -> Sequences:
-    def flat(rows: Sequence[Sequence[int]], dtype: type[np.generic]) -> np.ndarray:
+    def flat(rows: Sequence[Sequence[int]], dtype: type[np.generic]) -> NDArray[Any]:
         return np.array([value for row in rows for value in row], dtype)
 
     return Sequences(

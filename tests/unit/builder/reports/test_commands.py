@@ -287,7 +287,7 @@ def test_items_that_were_held_out(log: Path, backbone: Path, tmp_path: Path) -> 
 
 
 def test_text_neighbours_are_near_the_mean_of_the_history() -> None:
-    vectors = np.float32([[1, 0], [0, 1], [3, 3], [0, -5]])
+    vectors = np.array([[1, 0], [0, 1], [3, 3], [0, -5]], np.float32)
     scores = TextNeighbours(vectors).scores(sequences([0, 1], [1], []))
     assert np.argmax(scores[0]) == 2
     assert np.argsort(-scores[1]).tolist() == [1, 2, 0, 3]

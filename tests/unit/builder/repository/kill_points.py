@@ -65,7 +65,7 @@ def killed_at(repository: Path, action: str, moment: int) -> bool:
 
 def main(original: Path, action: str, two_renames: bool) -> None:
     if two_renames:
-        swap._exchange = lambda _one, _other: False
+        swap._exchange = lambda one, other: False  # noqa: ARG005
     found: list[str] = []
     before = snapshot(original)
     scratch = original.parent / "copies"

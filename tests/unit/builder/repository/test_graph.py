@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelEnsembling
+from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelEnsembling, ModelInput, ModelOutput
 
 from builder.errors import RepositoryError
 from builder.repository import check_graph, ensemble_config, step_config
@@ -39,7 +39,7 @@ def rank_step(configs: Configs, name: str) -> ModelEnsembling.Step:
     return next(part for part in steps if part.model_name == name)
 
 
-def tensor(configs: Configs, model: str, name: str):  # type: ignore[no-untyped-def]
+def tensor(configs: Configs, model: str, name: str) -> ModelInput | ModelOutput:
     config = configs[model]
     return next(found for found in (*config.input, *config.output) if found.name == name)
 

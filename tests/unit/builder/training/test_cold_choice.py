@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from builder.data.splits import Holdout
 from builder.training.cold_choice import PLACES, choose_limit
@@ -14,7 +15,7 @@ COLD = np.arange(ITEMS) == 20
 """Of it nothing is known but that it stands last, so what brings it forward is its place alone."""
 
 
-def holdout(ranks: list[int]) -> tuple[np.ndarray, Holdout]:
+def holdout(ranks: list[int]) -> tuple[NDArray[np.float32], Holdout]:
     """Logits of items in their order, and users who met the one of each of these ranks next."""
     logits = np.tile(-np.arange(ITEMS, dtype=np.float32), (len(ranks), 1))
     logits[:, COLD] = -100

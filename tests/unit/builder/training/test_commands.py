@@ -26,7 +26,7 @@ app.command()(train)
 SMALL = ["--width", "8", "--max-history", "4", "--epochs", "2", "--tune-epochs", "1"]
 
 
-def call(*arguments: str | Path) -> Any:
+def call(*arguments: object) -> Any:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from builder.data import Catalogue, DataConfig, Holdout, Sequences
 from builder.evaluation.baselines import View, Viewed, baselines, recency_ease
@@ -189,7 +190,7 @@ def test_baselines_learn_from_targets_alone_or_from_everything() -> None:
 
 def test_a_view_is_what_a_scorer_is_asked_with() -> None:
     class Counts:
-        def scores(self, histories: Any) -> np.ndarray:
+        def scores(self, histories: Sequences) -> NDArray[np.float32]:
             return histories.lengths[:, None].astype(np.float32)
 
     log = sequences([0, 1, 2], [3], target=[[1, 0, 1], [0]])
@@ -213,7 +214,7 @@ def test_sasrec_learns_from_and_is_asked_with_its_view(
     contest = Contest.of_data(replace(rated, epochs=1))
     log, asked = contest.split, contest.split.test.histories
 
-    def scores(view: View, histories: Sequences) -> np.ndarray:
+    def scores(view: View, histories: Sequences) -> NDArray[np.float32]:
         directory = tmp_path / view.__name__
         scorer = train_sasrec(log, ITEMS, contest.actions, contest.training, directory, view=view)
         return scorer.scores(histories)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from builder.data import Sequences, Split, leave_one_out
 from builder.model.linear import LinearTerm
@@ -18,7 +19,9 @@ ITEMS = 40
 TEXT = np.eye(ITEMS, dtype=np.float32)
 
 
-def companions(split: Split, text: np.ndarray, network: np.ndarray | None = None) -> Companions:
+def companions(
+    split: Split, text: NDArray[np.float32], network: NDArray[np.float32] | None = None
+) -> Companions:
     if network is None:
         network = np.zeros((len(split.validation), ITEMS), np.float32)
     terms = linear_terms(split.train, text, keep=8)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -187,7 +188,7 @@ def tuning(backbone: Path) -> TuningObjective:
 Step = Callable[[int], dict[str, torch.Tensor]]
 
 
-def stepping(objective: TuningObjective, directory: Path, **options: int) -> Step:
+def stepping(objective: TuningObjective, directory: Path, **options: Any) -> Step:
     """Takes a step of this number in a stage of 8; returns its gradients by name.
 
     And the texts as they last came out, ``latest``, and what is drawn afterwards, ``following``.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -11,11 +12,12 @@ from builder.model.recommender import item_vectors as recommender_vectors
 from builder.training import objective as module
 from builder.training.objective import NO_TARGET, NextItemObjective, TuningObjective
 from builder.training.text_vectors import FrozenTextVectors
+from builder.training.windows import Batch
 from tests.unit.builder.model.tiny import ITEMS, adapter
 
 POPULARITY = torch.tensor([5, 4, 3, 3, 2, 2, 2, 1, 1, 1, 1, 0])  # the last was never met
 UNMET = ITEMS - 1
-BATCH = {
+BATCH: Batch = {
     "items": torch.tensor([[0, 1, 2], [3, 4, 0]]),
     "targets": torch.tensor([[0, 1, 2, 5], [NO_TARGET, 4, 7, NO_TARGET]]),
     "actions": torch.tensor([[1, 2, 0], [1, 1, 0]]),
@@ -128,7 +130,8 @@ def inputs() -> tuple[torch.Tensor, torch.Tensor]:
 @torch.no_grad()
 def test_what_is_no_target_counts_for_nothing() -> None:
     objective = made()
-    one_row = {name: value[1:] for name, value in BATCH.items()}
+    batch: Any = BATCH
+    one_row = {name: value[1:] for name, value in batch.items()}
     shorter = {name: value[:, : 3 if name == "targets" else 2] for name, value in one_row.items()}
     torch.testing.assert_close(objective(**one_row)["loss"], objective(**shorter)["loss"])
 

@@ -118,7 +118,7 @@ def torchrun(config: TrainingConfig, output: Path, *options: str) -> Any:
     return subprocess.run(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc-per-node", "2", script, "train", "--config", file, *options),
+            *("--nproc-per-node", "2", str(script), "train", "--config", str(file), *options),
         ],
         capture_output=True,
         text=True,

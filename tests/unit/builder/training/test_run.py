@@ -279,7 +279,8 @@ def test_the_frozen_model_is_kept_where_tuning_did_not_help(
 def test_a_training_that_diverges_names_the_rate_to_lower(
     config: TrainingConfig, tmp_path: Path, rate: str, option: str
 ) -> None:
-    diverging = replace(config, **{rate: 1e30})
+    options: dict[str, Any] = {rate: 1e30}
+    diverging = replace(config, **options)
     with pytest.raises(TrainingError, match=f"give a lower {option}$"):
         train(diverging, tmp_path / "run")
 
@@ -287,7 +288,11 @@ def test_a_training_that_diverges_names_the_rate_to_lower(
 def test_layers_that_share_their_weights_stay_as_they_are(
     config: TrainingConfig, backbone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shape = {"vocab_size": SHAPE["vocab_size"], "hidden_size": 16, "embedding_size": 8}
+    shape: dict[str, Any] = {
+        "vocab_size": SHAPE["vocab_size"],
+        "hidden_size": 16,
+        "embedding_size": 8,
+    }
     albert = AlbertModel(AlbertConfig(**shape, num_attention_heads=2, intermediate_size=32))
     shutil.copytree(backbone, tmp_path / "albert")
     albert.save_pretrained(tmp_path / "albert")
@@ -631,7 +636,7 @@ def test_the_time_of_a_request_is_learnt_and_known_wherever_it_counts(
         ({"request_time": ("hour",)}, "--request-time hour: the run of --warm-start knows weekday"),
         ({"time_zone": "UTC"}, "--time-zone UTC: the run of --warm-start goes by Etc/GMT-1"),
     ):
-        other = replace(again, data=replace(data, **changed))  # type: ignore[arg-type]
+        other = replace(again, data=replace(data, **changed))
         with pytest.raises(ConfigError, match=message):
             train(other, tmp_path / "other")
         shutil.rmtree(partial_directory(tmp_path / "other"))

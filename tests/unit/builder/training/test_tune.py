@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from builder.data import DataConfig
 from builder.errors import ConfigError, TrainingError
 from builder.training import tune_commands
-from builder.training.commands import train
+from builder.training.commands import train, training_config
 from builder.training.config import TrainingConfig
 from builder.training.search_space import Choice, Range, search_space
 
@@ -32,7 +32,7 @@ app.command()(train)
 app.command(context_settings=tune_commands.SETTINGS)(tune_commands.tune)
 
 CONFIG = TrainingConfig(DataConfig(Path("data")), "bert")
-SPACE = {"width": Choice((32, 64)), "dropout": Range(0.1, 0.5)}
+SPACE: dict[str, Choice | Range] = {"width": Choice((32, 64)), "dropout": Range(0.1, 0.5)}
 
 
 def call(*arguments: object) -> Any:
@@ -120,7 +120,7 @@ def test_better_options_are_found_and_told(tmp_path: Path, made_up: Any) -> None
     assert abs(found.best.params["dropout"] - 0.2) < 0.1
     assert told[0] == first.params
     assert told[-1] == found.best.params
-    values = [trial.value for trial in found.finished]
+    values: list[Any] = [trial.value for trial in found.finished]
     assert values == sorted(values, reverse=True)
     assert sum(found.importances.values()) == pytest.approx(1)
     assert set(found.importances) == set(SPACE)
@@ -170,7 +170,8 @@ def test_a_training_that_falls_behind_is_given_up(tmp_path: Path, made_up: Any) 
             on_round(each, 0.001 if number == 6 else 0.1 + config.dropout / 100)
         return 0.1 + config.dropout / 100
 
-    count, rounds = iter(range(100)), []
+    count = iter(range(100))
+    rounds: list[tuple[int, int]] = []
     made_up(falling_behind)
     found, _ = run(tmp_path / "study.db", trials=8)
     assert 6 not in [trial.number for trial in found.finished]
@@ -212,10 +213,9 @@ def test_the_best_options_train_to_the_figure_of_their_trial(
     def without_test_users(*arguments: Any, **options: Any) -> Prepared:
         """Nothing of theirs but how long their histories are."""
         found = prepare(*arguments, **options)
-        blind = replace(
-            found.data.split, test=SimpleNamespace(histories=found.data.split.test.histories)
-        )
-        return replace(found, data=replace(found.data, split=blind))
+        split = found.data.split
+        blind: Any = SimpleNamespace(histories=split.test.histories)
+        return replace(found, data=replace(found.data, split=replace(split, test=blind)))
 
     monkeypatch.setattr(module, "prepare", without_test_users)
     study = tmp_path / "new" / "study.db"
@@ -236,14 +236,11 @@ def test_the_best_options_train_to_the_figure_of_their_trial(
     assert "<svg" in drawing.read_text()
 
     # As `train --config` reads it.
-    context = (
-        typer.main.get_command(app)
-        .commands["train"]
-        .make_context(  # type: ignore[attr-defined]
-            "train", ["--config", str(study.with_suffix(".yaml"))]
-        )
+    commands: Any = typer.main.get_command(app)
+    context = commands.commands["train"].make_context(
+        "train", ["--config", str(study.with_suffix(".yaml"))]
     )
-    asked = tune_commands.training_config(context.params, required=("data", "backbone"))
+    asked = training_config(context.params, required=("data", "backbone"))
     monkeypatch.undo()
     rounds: list[int] = []
     learnt = learn(
