@@ -7,20 +7,12 @@ from pathlib import Path
 
 from builder.repository import DynamicBatching, Staging, ensemble_config, stage, step_config
 from model_repository.core import contract
+from tests.unit.builder.repository.repositories import ENSEMBLES, SOLO, STEPS
 
 WIDTH = 4
 RECOMMENDED = 3
 SIZES = {"h": WIDTH, "d": WIDTH}
 MAX_ROWS = 16
-STEPS = (
-    contract.TOKENIZER,
-    contract.ENCODER,
-    contract.USER_ENCODER,
-    contract.ADAPTER,
-    contract.RANK,
-    contract.RECOMMEND,
-)
-ENSEMBLES = (contract.ENCODE_STEPS, contract.RANK_TEXTS_STEPS)
 
 # One file for every model of the contract: it does no work, but shows what reaches it. TRUNCATED
 # is the number of rows, plus a thousand times the parameter `top_k` as the tokenizer saw it. VECTOR
@@ -172,13 +164,8 @@ def publish_contract_models(repository: Path, *, scale: int = 1) -> None:
 
 def publish_one_model(repository: Path, initialize: str) -> None:
     """Publish one model ``solo`` whose ``initialize`` is the given code."""
-    spec = contract.ModelSpec(
-        "solo",
-        (contract.TensorSpec("IN", "INT32", ("n",)),),
-        (contract.TensorSpec("OUT", "INT32", ("n",)),),
-    )
     with stage(repository) as staging:
-        staging.write_config(step_config(spec, backend="python", version=staging.version, sizes={}))
+        staging.write_config(step_config(SOLO, backend="python", version=staging.version, sizes={}))
         (staging.model_dir("solo") / "model.py").write_text(
             SOLO_MODEL.format(initialize=textwrap.indent(textwrap.dedent(initialize), " " * 8))
         )

@@ -7,12 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import tritonclient.grpc as grpc
 from grpc import RpcError, StatusCode
+from numpy.typing import NDArray
 
 from builder.classifier.checkpoint import Classifier, load_classifier
 from builder.export.classifier import classifier as classifier_export
@@ -24,7 +26,7 @@ from builder.serving import TritonServer
 from client import RecommenderClient
 from client._requests import StableInputs, classify_message
 from tests.integration.test_steps import Answer, send, strings
-from tests.unit.classifier.tiny import MAX_LENGTH, write_classifier
+from tests.unit.builder.classifier.tiny import MAX_LENGTH, write_classifier
 
 BATCH = 4
 # A batch leaves as soon as it is full, and every test fills it, so the delay is never waited for.
@@ -66,7 +68,7 @@ def films(movielens: Path) -> list[str]:
     return [" ".join(row) for row in table.iloc[:200, 1:].itertuples(index=False)]
 
 
-def expected(classifier: Classifier, texts: list[str], pairs: list[str]) -> np.ndarray:
+def expected(classifier: Classifier, texts: list[str], pairs: list[str]) -> NDArray[np.float32]:
     rows = [reference(classifier, pair) for pair in zip(texts, pairs, strict=True)]
     return np.concatenate(rows)
 
@@ -101,8 +103,8 @@ def test_the_labels_are_those_of_the_checkpoint(
     assert found.labels == LABELS
     assert found.activation == "softmax"
     best = expected(classifier, films[:20], [""] * 20).argmax(1)
-    id2label = classifier.model.config.id2label
-    assert found.predicted() == [(id2label[label],) for label in best]
+    config: Any = classifier.model.config
+    assert found.predicted() == [(config.id2label[label],) for label in best]
 
 
 def test_an_export_with_other_labels_is_read_with_them(repository: Path, tmp_path: Path) -> None:
@@ -156,7 +158,7 @@ GOOD = {"TEXT": strings("Toy Story"), "TEXT_PAIR": strings("GoldenEye")}
 def among_good_ones(
     triton: grpc.InferenceServerClient,
     classifier: Classifier,
-    tensors: dict[str, np.ndarray],
+    tensors: dict[str, NDArray[Any]],
     *,
     reaches_the_tokenizer: bool = True,
 ) -> Answer:
@@ -181,7 +183,7 @@ def among_good_ones(
 def test_invalid_utf8_is_refused_alone(
     triton: grpc.InferenceServerClient,
     classifier: Classifier,
-    tensors: dict[str, np.ndarray],
+    tensors: dict[str, NDArray[Any]],
     message: str,
 ) -> None:
     with pytest.raises(grpc.InferenceServerException, match=message) as refusal:
@@ -201,7 +203,7 @@ def test_invalid_utf8_is_refused_alone(
 def test_what_triton_itself_refuses(
     triton: grpc.InferenceServerClient,
     classifier: Classifier,
-    tensors: dict[str, np.ndarray],
+    tensors: dict[str, NDArray[Any]],
     message: str,
 ) -> None:
     with pytest.raises(grpc.InferenceServerException, match=message) as refusal:

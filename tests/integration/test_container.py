@@ -271,7 +271,7 @@ def test_the_cpu_stage_installs_and_serves(tmp_path: Path) -> None:
                 assert client.encode(["toy story"]).vectors.tolist() == [[14.0]]
             *health, check = stage.healthcheck
             check = check.replace("127.0.0.1:8000", addresses[2])
-            ask = [python, *health[1:], check]
+            ask = [str(python), *health[1:], check]
             assert subprocess.run(ask, check=False).returncode == 0
             server.send_signal(signal.SIGTERM)
             rest, _ = server.communicate(timeout=60)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +21,11 @@ from builder.errors import CheckpointError
 from builder.repository import read_manifest
 from builder.serving import TritonServer
 from client import InvalidInput, RecommenderClient
+from tests.fixtures.old_repository import unpack_old
 from tests.fixtures.recorded import ask, assert_same
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
-RECORDED = json.loads((FIXTURES / "old_answers.json").read_text("utf-8"))
+FILE = Path(__file__).parents[1] / "fixtures/old_answers.json"
+RECORDED = json.loads(FILE.read_text("utf-8"))
 REQUESTS, ANSWERS = RECORDED["requests"], RECORDED["answers"]
 LAYOUTS = ("fused", "ensemble")
 SAME_CODE, SAME_MODEL = 1e-4, 1e-3
@@ -37,10 +37,7 @@ LIMITS = ("--max-top-k", 20, "--max-rows", 16, "--max-users", 8)
 @pytest.fixture(scope="session")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a checkpoint and a repository of each layout; not to be changed."""
-    directory = tmp_path_factory.mktemp("old")
-    with tarfile.open(FIXTURES / "old_repository.tar.xz") as archive:
-        archive.extractall(directory, filter="data")
-    return directory
+    return unpack_old(tmp_path_factory.mktemp("old"))
 
 
 @pytest.fixture(params=LAYOUTS)

@@ -46,7 +46,7 @@ from perf.goals import (
 )
 from tests.integration.small_run import FILMS, export_run
 from tests.new_text import logit_of_text
-from tests.unit.model.tiny import sequences
+from tests.unit.builder.model.tiny import sequences
 
 NEW_TEXT = "The Matrix (1999) Action Sci-Fi Thriller"
 
@@ -119,7 +119,10 @@ def test_rank_scores_known_items_and_texts_as_pytorch_does(
     history = load_validation(run).histories.rows(user, user + 1)
     scores = model.scorer().scores(history)[0]
     candidates = [0, 17, 42]
-    asked = [*(model.catalogue.item_ids[item] for item in candidates), Item("new", NEW_TEXT)]
+    asked: list[str | Item] = [
+        *(model.catalogue.item_ids[item] for item in candidates),
+        Item("new", NEW_TEXT),
+    ]
 
     found = client.rank(events(model, run, user), asked)
 
@@ -212,7 +215,10 @@ def test_many_users_at_once_get_the_answers_of_the_ensemble(
         + [Item("new", f"{NEW_TEXT} {user % 5}")] * (user % 2)
         for user in range(24)
     ]
-    candidates = [*model.catalogue.item_ids[:20], Item("newer", "The Matrix Reloaded (2003)")]
+    candidates: list[str | Item] = [
+        *model.catalogue.item_ids[:20],
+        Item("newer", "The Matrix Reloaded (2003)"),
+    ]
     with ThreadPoolExecutor(len(users)) as together:
         recommended = list(together.map(client.recommend, users))
         ranked = list(together.map(lambda user: client.rank(user, candidates), users))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from builder.data import Holdout
 from builder.data.request_time import Clock
@@ -20,8 +21,8 @@ from builder.model.recommender import Recommender
 from builder.serving import TritonServer
 from client import InvalidInput, Profile, RecommenderClient
 from tests.integration.small_run import export_run
-from tests.unit.model.conftest import backbone
-from tests.unit.model.tiny import ITEMS, PROFILE, recommender, sequences
+from tests.unit.builder.model.conftest import backbone
+from tests.unit.builder.model.tiny import ITEMS, PROFILE, recommender, sequences
 from tests.unit.model_repository.conftest import parts
 
 __all__ = ["backbone", "parts"]
@@ -65,11 +66,12 @@ def client(server: TritonServer) -> Iterator[RecommenderClient]:
         yield connected
 
 
-def logits(model: Recommender, *profile: int) -> np.ndarray:
+def logits(model: Recommender, *profile: int) -> NDArray[np.float32]:
     """FP32 [n], the checkpoint's own."""
     history = sequences([int(item[1:]) for item in HISTORY])
     profiles = np.array([profile], np.int32)
-    return model.scorer().scores(replace(history, profiles=profiles))[0]
+    found: NDArray[np.float32] = model.scorer().scores(replace(history, profiles=profiles))[0]
+    return found
 
 
 PROFILES: list[tuple[Profile | None, tuple[int, ...]]] = [

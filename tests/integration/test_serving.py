@@ -32,16 +32,15 @@ from builder.serving import installation as installing
 from builder.serving.output import parse_line
 from builder.serving.ports import claim_ports
 from tests.integration.serving_models import (
-    ENSEMBLES,
     MAX_ROWS,
     RECOMMENDED,
-    STEPS,
     WIDTH,
     publish_contract_models,
     publish_one_model,
     write_contract_models,
 )
 from tests.integration.tiny_repository import write_tiny_repository
+from tests.unit.builder.repository.repositories import ENSEMBLES, STEPS
 
 ROOT = Path(__file__).parents[2]
 SCALE = 10

@@ -73,7 +73,7 @@ def vectors(graph: Path, rows: list[list[int]], batch: int = 64) -> Array:
 
 
 def cosines(left: Array, right: Array) -> NDArray[np.float64]:
-    left, right = left.astype(np.float64), right.astype(np.float64)  # type: ignore[assignment]
+    left, right = left.astype(np.float64), right.astype(np.float64)
     norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
     product: NDArray[np.float64] = (left * right).sum(1) / norms
     return product

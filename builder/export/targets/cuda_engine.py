@@ -51,7 +51,7 @@ class CudaEngine:
             {name: Bounds(*self._shapes(name, at)) for name in self._inputs}
             for at in range(self._engine.num_optimization_profiles)
         ]
-        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._stream = torch.cuda.Stream()
 
     def _shapes(self, name: str, profile: int) -> list[tuple[int, ...]]:
         return [tuple(shape) for shape in self._engine.get_tensor_profile_shape(name, profile)]

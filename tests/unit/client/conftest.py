@@ -75,7 +75,7 @@ def answer_well(request: service_pb2.ModelInferRequest) -> service_pb2.ModelInfe
 
 
 @dataclass
-class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
+class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
     """What the server got, and how it answers."""
 
     answer: Callable[[service_pb2.ModelInferRequest], service_pb2.ModelInferResponse] = answer_well
@@ -102,7 +102,7 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
         if self.abort is not None:
             context.abort(*self.abort)
 
-    def ModelInfer(self, request, context):  # noqa: N802
+    def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         self.requests.append(request)
         self._receive(context)
         try:
@@ -112,11 +112,11 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
             raise
 
-    def ModelReady(self, request, context):  # noqa: N802
+    def ModelReady(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         self._receive(context)
         return service_pb2.ModelReadyResponse(ready=request.name not in self.not_ready)
 
-    def ModelConfig(self, request, context):  # noqa: N802
+    def ModelConfig(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         self.config_requests.append(request)
         if self.config_abort is not None:
             context.abort(self.config_abort, "not for you")
@@ -130,7 +130,7 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
             response.config.parameters[name].string_value = value
         return response
 
-    def ServerLive(self, request, context):  # noqa: N802, ARG002
+    def ServerLive(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ARG002
         self._receive(context)
         return service_pb2.ServerLiveResponse(live=True)
 
@@ -220,21 +220,22 @@ class Blocking:
 BOTH = {"blocking": RecommenderClient, "asyncio": Blocking}
 
 
-@pytest.fixture(params=BOTH.values(), ids=BOTH)
-def connect(request: pytest.FixtureRequest) -> Any:
+@pytest.fixture(params=list(BOTH.values()), ids=list(BOTH))
+def connect(request: pytest.FixtureRequest) -> type[RecommenderClient]:
     """Make a client, blocking or asyncio's: a test that uses it runs through both."""
-    return request.param
+    kind: type[RecommenderClient] = request.param
+    return kind
 
 
 @pytest.fixture
-def client(triton: Triton, connect: Any) -> Iterator[RecommenderClient]:
+def client(triton: Triton, connect: type[RecommenderClient]) -> Iterator[RecommenderClient]:
     # Patient, so that a busy machine fails no test; those about deadlines set their own.
     with connect(triton.address, timeout=60) as connected:
         yield connected
 
 
 @pytest.fixture
-def nowhere(connect: Any) -> Iterator[RecommenderClient]:
+def nowhere(connect: type[RecommenderClient]) -> Iterator[RecommenderClient]:
     """A client of a port where nothing listens: whatever it sends comes back as Unavailable."""
     with connect("127.0.0.1:1", timeout=60) as unconnected:
         yield unconnected

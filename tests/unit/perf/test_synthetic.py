@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from builder.repository.manifest import Manifest, VersionRecord, manifest_text
 from model_repository.core.catalogue import Catalogue
@@ -55,8 +57,9 @@ def source(tmp_path: Path) -> Path:
     return root
 
 
-def array(root: Path, model: str, name: str) -> np.ndarray:
-    return np.load(root / model / "3" / f"{name}.npy")
+def array(root: Path, model: str, name: str) -> NDArray[Any]:
+    found: NDArray[Any] = np.load(root / model / "3" / f"{name}.npy")
+    return found
 
 
 def test_a_large_catalogue_lies_in_clusters_round_the_real_one(

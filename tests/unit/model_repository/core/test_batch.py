@@ -60,10 +60,10 @@ def test_only_what_was_found_in_order_is_answered_together() -> None:
     half, unread, failed, quarter = read_and_answer(
         lambda request: int(request.parameters), answer_all, requests
     )
-    assert half == {"OUT": [0.5]}
+    assert half == {"OUT": np.array([0.5])}
     assert isinstance(unread, ValueError)
     assert isinstance(failed, ZeroDivisionError)
-    assert quarter == {"OUT": [0.25]}
+    assert quarter == {"OUT": np.array([0.25])}
     assert together[0] == [2, 0, 4]
     assert read_and_answer(lambda _request: 1, answer_all, []) == []
 

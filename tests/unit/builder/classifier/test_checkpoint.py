@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from builder.classifier.checkpoint import EXAMPLES, load_classifier, load_examples, save_examples
+from builder.errors import CheckpointError
+from tests.unit.builder.classifier.tiny import ARCHITECTURES, MAX_LENGTH, write_classifier
+
+
+def edited(directory: Path, file: str, **values: object) -> str:
+    path = directory / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    return str(directory)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_serving_must_know(architecture: str, tiny: Callable[[str], Path]) -> None:
+    classifier = load_classifier(str(tiny(architecture)))
+    assert classifier.labels == ("no", "yes")
+    assert classifier.activation == "softmax"
+    assert classifier.token_types is (architecture in ("bert", "electra"))
+    assert classifier.max_length == MAX_LENGTH
+    assert not classifier.model.training
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem_type", "activation"),
+    [
+        (1, None, "sigmoid"),
+        (1, "regression", "none"),
+        (1, "multi_label_classification", "sigmoid"),
+        (2, None, "softmax"),
+        (2, "single_label_classification", "softmax"),
+        (3, "multi_label_classification", "sigmoid"),
+        (3, "regression", "none"),
+    ],
+)
+def test_activation(tmp_path: Path, labels: int, problem_type: str | None, activation: str) -> None:
+    names = [f"label {n}" for n in range(labels)]
+    write_classifier(tmp_path / "c", labels=names, problem_type=problem_type)
+    classifier = load_classifier(str(tmp_path / "c"))
+    assert classifier.activation == activation
+    assert classifier.labels == tuple(names)
+
+
+def test_the_tokenizers_own_limit_counts(tmp_path: Path) -> None:
+    source = edited(write_classifier(tmp_path / "c"), "tokenizer_config.json", model_max_length=10)
+    assert load_classifier(source).max_length == 10
+
+
+def test_what_is_no_classifier(tmp_path: Path, minilm: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        load_classifier(str(tmp_path / "nowhere"))
+    with pytest.raises(CheckpointError, match=r"no trained classifier\.bias.*train-classifier"):
+        load_classifier(str(minilm))
+    (tmp_path / "run.partial").mkdir()
+    with pytest.raises(CheckpointError, match=r"interrupted; continue with .* --resume"):
+        load_classifier(str(tmp_path / "run"))
+    left = write_classifier(tmp_path / "left")
+    source = edited(left, "tokenizer_config.json", padding_side="left", truncation_side="left")
+    with pytest.raises(CheckpointError, match="pads and truncates on the left"):
+        load_classifier(source)
+
+
+def test_examples(tmp_path: Path) -> None:
+    assert load_examples(str(tmp_path)) == []
+    pairs = [("a\nb", ""), ("é", "second")]
+    save_examples(tmp_path, pairs)
+    assert load_examples(str(tmp_path)) == pairs
+    (tmp_path / EXAMPLES).write_text('{"text": 1}\n')
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_examples(str(tmp_path))

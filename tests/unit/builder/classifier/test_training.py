@@ -1,0 +1,190 @@
+"""From the documented recipe's table of MovieLens to a checkpoint, in seconds."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, TrainerCallback
+from typer.testing import CliRunner
+
+import builder.classifier.training as training
+from builder.classifier.checkpoint import load_classifier, load_examples
+from builder.classifier.commands import train_classifier as command
+from builder.classifier.config import ClassifierConfig
+from builder.classifier.training import train_classifier
+from builder.errors import CheckpointError, ConfigError
+
+DOCUMENT = Path(__file__).parents[4] / "docs" / "classifiers.md"
+
+
+@pytest.fixture(scope="module")
+def behaviour(movielens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the script in the document writes."""
+    directory = tmp_path_factory.mktemp("recipe")
+    (code,) = re.findall(r'```python\n(""".*?)```', DOCUMENT.read_text("utf-8"), re.DOTALL)
+    (directory / "recipe.py").write_text(code, "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)
+        patch.setattr(sys, "argv", ["recipe.py", str(movielens), "300"])
+        runpy.run_path("recipe.py")
+    return directory / "behaviour.csv"
+
+
+@pytest.fixture(scope="module")
+def config(behaviour: Path, tiny: Callable[[str], Path]) -> ClassifierConfig:
+    return ClassifierConfig(
+        behaviour, str(tiny("bert")), max_length=20, epochs=3, learning_rate=2e-3, batch_size=16
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(
+    config: ClassifierConfig, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[training.Row]]:
+    output = tmp_path_factory.mktemp("trained") / "run"
+    return output, train_classifier(config, output)
+
+
+def test_the_documents_table(behaviour: Path) -> None:
+    table = pd.read_csv(behaviour, keep_default_na=False)
+    assert table["split"].value_counts().to_dict() == {"train": 241, "validation": 30, "test": 29}
+    assert set(table["label"]) == {"yes", "no"}
+
+
+def test_the_checkpoint_is_a_plain_one(trained: tuple[Path, list[training.Row]]) -> None:
+    run, rows = trained
+    model, loading = AutoModelForSequenceClassification.from_pretrained(
+        run, output_loading_info=True
+    )
+    assert not loading["missing_keys"]
+    assert model.config.id2label == {0: "no", 1: "yes"}
+    assert [row.name for row in rows] == [
+        "majority class", "before fine-tuning", "after fine-tuning",
+    ]  # fmt: skip
+    assert rows[0].metrics["roc_auc"] == 0.5
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["rows"] == [row.to_dict() for row in rows]
+    assert metrics["examples"] == {"train": 241, "validation": 30, "test": 29}
+    assert load_classifier(str(run)).max_length == 20
+    assert len(load_examples(str(run))) == 30
+    assert {path.name for path in run.parent.iterdir()} == {"run"}
+    assert not (run / "trainer").exists()
+
+
+def test_the_same_seed_gives_the_same_figures(
+    config: ClassifierConfig, trained: tuple[Path, list[training.Row]], tmp_path: Path
+) -> None:
+    assert train_classifier(config, tmp_path / "run") == trained[1]
+
+
+def test_learns_what_can_be_learnt(tmp_path: Path, tiny: Callable[[str], Path]) -> None:
+    words = {"yes": ["story", "comedy"], "no": ["action", "thriller"]}
+    rows = [f"film {words[label][n % 2]} {n % 7},cat,{label}" for n in range(80) for label in words]
+    file = tmp_path / "easy.csv"
+    file.write_text("\n".join(["text,text_pair,label", *rows]))
+    config = ClassifierConfig(
+        file, str(tiny("distilbert")), epochs=8, patience=8, learning_rate=3e-3, batch_size=8
+    )
+    after = train_classifier(config, tmp_path / "run")[-1]
+    assert after.metrics["roc_auc"] > 0.95
+
+
+def test_only_the_upper_layers_learn(
+    config: ClassifierConfig, tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    train_classifier(replace(config, tune_layers=1, epochs=1), tmp_path / "run")
+    before = AutoModelForSequenceClassification.from_pretrained(tiny("bert")).state_dict()
+    after = AutoModelForSequenceClassification.from_pretrained(tmp_path / "run").state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    upper = ("bert.encoder.layer.1.", "bert.pooler.", "classifier.")
+    assert all(name.startswith(upper) for name in changed)
+    with pytest.raises(ConfigError, match="the backbone has 2 layers"):
+        train_classifier(replace(config, tune_layers=3), tmp_path / "other")
+
+
+class Epochs(TrainerCallback):
+    """Notes the epochs that begin, and interrupts one."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.begun: list[int] = []
+        self._stop_at = stop_at
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        self.begun.append(round(state.epoch or 0))
+        if self.begun[-1] == self._stop_at:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_is_resumed_to_the_same_figures(
+    config: ClassifierConfig,
+    trained: tuple[Path, list[training.Row]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = tmp_path / "run"
+    with pytest.raises(ConfigError, match="no interrupted run"):
+        train_classifier(config, output, resume=True)
+    first, second = Epochs(stop_at=1), Epochs()
+    monkeypatch.setattr(training, "ReportProgress", lambda *_: first)
+    with pytest.raises(KeyboardInterrupt):
+        train_classifier(config, output)
+    assert not output.exists()
+    with pytest.raises(CheckpointError, match="interrupted"):
+        load_classifier(str(output))
+    with pytest.raises(ConfigError, match="other options for epochs"):
+        train_classifier(replace(config, epochs=9), output, resume=True)
+    monkeypatch.setattr(training, "ReportProgress", lambda *_: second)
+    assert train_classifier(config, output, resume=True) == trained[1]
+    assert (first.begun, second.begun) == ([0, 1], [1, 2])
+    with pytest.raises(ConfigError, match="exists"):
+        train_classifier(config, output)
+
+
+def test_a_backbone_that_is_none(config: ClassifierConfig, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"--backbone .*nowhere: it cannot be loaded"):
+        train_classifier(replace(config, backbone=str(tmp_path / "nowhere")), tmp_path / "run")
+
+
+def test_options_are_checked_together(behaviour: Path) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        ClassifierConfig(
+            behaviour, "b", max_length=2, tune_layers=0, epochs=0, learning_rate=float("nan"),
+            weight_decay=float("inf"), seed=2**32,
+        )  # fmt: skip
+    message = str(refusal.value)
+    for name in ("max_length", "tune_layers", "epochs", "learning_rate", "weight_decay", "seed"):
+        assert f"  {name} " in message
+
+
+def test_the_command(
+    config: ClassifierConfig, trained: tuple[Path, list[training.Row]], tmp_path: Path
+) -> None:
+    import typer
+
+    app = typer.Typer()
+    app.command()(command)
+    options = {
+        "--data": config.data,
+        "--backbone": config.backbone,
+        "--output": tmp_path / "run",
+        "--max-length": config.max_length,
+        "--epochs": config.epochs,
+        "--learning-rate": config.learning_rate,
+        "--batch-size": config.batch_size,
+    }
+    arguments = [str(part) for option in options.items() for part in option]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "29 test examples" in done.output
+    assert f"{trained[1][-1].metrics['roc_auc']:.4f}" in done.output

@@ -1,0 +1,127 @@
+"""New items into a repository: what of a file is new, and what the next version takes over."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from builder.data import Catalogue
+from builder.errors import ConfigError, RepositoryError
+from builder.export.add_items import (
+    _limits_of,
+    _options_of,
+    _served_items,
+    _unknown,
+    add_items,
+)
+from builder.export.layout import Limits
+from builder.export.pipeline import Exported
+from builder.export.targets import TargetOptions
+from builder.repository import MANIFEST, VersionRecord, read_manifest
+from model_repository.steps.catalogue_files import load_catalogue
+from tests.fixtures.old_repository import unpack_old
+from tests.unit.builder.export.checkpoints import LIMITS, embedded, export, write_checkpoint
+from tests.unit.builder.export.in_process import Server
+from tests.unit.builder.model.tiny import ITEM_PROFILE, ITEMS, recommender
+from tests.unit.model_repository.conftest import user
+
+
+def record(target: str, **details: Any) -> VersionRecord:
+    return VersionRecord("2026-01-01T00:00:00+00:00", target, "run", ("recommend",), details)
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Repositories of schema 1, which did not say so."""
+    return unpack_old(tmp_path_factory.mktemp("old"))
+
+
+def test_new_items_keep_all_that_the_file_says_of_them(backbone: Path) -> None:
+    file = Catalogue(
+        ["n0", "i3", "n1"],
+        ["a cat", "known", "a dog"],
+        pd.DataFrame({"title": ["cat", "known", "dog"]}),
+        {"image": np.array([[1, 2], [3, 4], [5, 6]], np.float32)},
+    )
+    new = _unknown(recommender(backbone), file)
+    assert new.item_ids == ["n0", "n1"]
+    assert new.texts == ["a cat", "a dog"]
+    assert new.columns["title"].tolist() == ["cat", "dog"]
+    assert new.vectors["image"].tolist() == [[1, 2], [5, 6]]
+
+
+@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+def test_a_manifest_of_schema_1_is_read(old: Path, layout: str) -> None:
+    made = read_manifest(old / layout).versions[1]
+    assert "schema" not in made.details
+    assert _limits_of(made) == Limits(20, 16, 8)
+    options = TargetOptions(**_options_of(made))
+    assert (options.layout, options.engine, options.precision) == (layout, "onnxruntime", "fp32")
+    assert _served_items(old / layout, 1) == [f"i{item}" for item in range(24)]
+
+
+def test_targets_without_options_had_none_in_schema_1() -> None:
+    details = {"layout": {"retrieved": 7, "max_rows": 5, "max_users": 3}}
+    assert _options_of(record("onnxruntime", **details)) == {}
+    assert _limits_of(record("onnxruntime", **details)) == Limits(7, 5, 3, cached_texts=0)
+
+
+@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+def test_a_manifest_of_today_is_read(exported: dict[str, Exported], layout: str) -> None:
+    repository = exported[layout].repository
+    made = read_manifest(repository).versions[1]
+    assert _limits_of(made) == LIMITS
+    assert TargetOptions(**_options_of(made)) == TargetOptions(layout=layout)  # type: ignore[arg-type]
+    assert _served_items(repository, 1) == [f"i{item}" for item in range(ITEMS)]
+
+
+@pytest.mark.parametrize("cache", ["build/kernels.timing", None])
+def test_the_options_of_every_target_come_back(cache: str | None) -> None:
+    options = TargetOptions(
+        index="exact", workspace_mib=7, timing_cache=None if cache is None else Path(cache)
+    )
+    chosen = options.chosen(frozenset({"index", "workspace_mib", "timing_cache"}))
+    made = record("tensorrt", options=json.loads(json.dumps(chosen)))
+    assert TargetOptions(**_options_of(made)) == options
+
+
+def test_the_next_version_has_the_limits_options_and_attributes_of_the_active_one(
+    backbone: Path, tmp_path: Path
+) -> None:
+    model = recommender(backbone, item_profile=ITEM_PROFILE)
+    data = {"directory": str(tmp_path), "text": "{title}"}
+    run = write_checkpoint(tmp_path / "run", model, backbone, training={"data": data})
+    repository = tmp_path / "models"
+    export(run, repository, embedded(layout="ensemble"), attributes=("genre",))
+    (tmp_path / "items.csv").write_text("item_id,title,genre,year\nn0,a cat film,comedy,2001\n")
+    done = add_items(repository, tmp_path / "items.csv")
+    first, second = (read_manifest(repository).versions[version].details for version in (1, 2))
+    assert done.version == 2
+    for name in ("layout", "options", "attributes"):
+        assert first[name] == second[name]
+    catalogue = load_catalogue(repository / "recommend/2")
+    assert catalogue.cold.tolist() == [ITEMS]
+    genres = catalogue.attributes["genre"]
+    assert genres[ITEMS] == b"comedy"
+    answer = Server(repository, 2).tensors("rank", user(["n0"], candidate=["n0", "i1"]))
+    assert np.isfinite(answer["LOGIT"]).all()
+    # What was added stays: a file without it is refused, and nothing is published.
+    (tmp_path / "items.csv").write_text("item_id,title,genre,year\nn1,a dog,drama,2002\n")
+    with pytest.raises(ConfigError, match="n0 would be lost, which version 2"):
+        add_items(repository, tmp_path / "items.csv")
+    assert read_manifest(repository).active == 2
+
+
+def test_a_classifier_has_no_items(tmp_path: Path, repositories: dict[str, Path]) -> None:
+    repository = shutil.copytree(repositories["fused"], tmp_path / "models")
+    manifest = json.loads((repository / MANIFEST).read_text("utf-8"))
+    manifest["versions"]["1"]["models"] = ["classify"]
+    (repository / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(RepositoryError, match="cannot be a recommender"):
+        add_items(repository, tmp_path / "items.csv")

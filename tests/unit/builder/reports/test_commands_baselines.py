@@ -1,0 +1,92 @@
+"""What a model has to beat, all under one protocol."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from builder.data import DataConfig, Sequences, Split, leave_one_out, read
+from builder.errors import ConfigError
+from builder.reports.commands import baselines
+from builder.training.config import TrainingConfig
+from builder.training.run import train
+from tests.unit.builder.model.tiny import ITEMS, USERS
+
+app = typer.Typer()
+app.command()(baselines)
+
+
+def call(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def split(log: Path) -> Split:
+    """Users who walk round the items in their order, so that the next one can be known."""
+    return leave_one_out(Sequences.from_interactions(read(DataConfig(log))[0]))
+
+
+def figures(output: str) -> dict[str, Any]:
+    return {row["name"]: row for row in json.loads(output)["rows"]}
+
+
+def test_every_baseline_on_the_same_users(log: Path) -> None:
+    rows = figures(call("--data", log, "--json"))
+    assert list(rows) == ["popularity", "ItemKNN", "EASE", "EASE with recency", "ALS", "SASRec"]
+    assert {row["users"] for row in rows.values()} == {USERS}
+    assert all("diversity@10" not in row["metrics"] for row in rows.values())
+    output = call("--data", log, "--no-sasrec")
+    for text in ("ALS", "NDCG@10", "coverage", "history length"):
+        assert text in output
+    assert "SASRec" not in output
+
+
+def test_against_a_run(log: Path, backbone: Path, tmp_path: Path) -> None:
+    config = TrainingConfig(
+        DataConfig(log), str(backbone), width=8, max_history=4, epochs=1, tune_epochs=0
+    )
+    train(config, tmp_path / "run")
+    rows = figures(call("--against", tmp_path / "run", "--no-sasrec", "--json"))
+    assert list(rows)[-1] == "whole model"
+    for name, row in rows.items():
+        assert ("main_less_this" in row) == (name != "whole model")
+        assert "diversity@10" in row["metrics"]
+
+
+def test_scores_of_another_program(log: Path, split: Split, tmp_path: Path) -> None:
+    test = split.test
+    order = np.random.default_rng(0).permutation(len(test))
+    scores = np.zeros((len(test), ITEMS - 1), np.float32)
+    scores[np.arange(len(test)), test.targets[order]] = 1
+    users = np.array(test.histories.user_ids)[order]
+    items = np.array([f"i{item}" for item in range(ITEMS - 1)])
+    file = tmp_path / "scores.npz"
+    np.savez(file, user_ids=users, item_ids=items, scores=scores)
+    arguments = ("--data", log, "--no-sasrec", "--json", "--scores")
+    assert figures(call(*arguments, f"Oracle={file}"))["Oracle"]["metrics"]["hr@5"] == 1
+
+    np.savez(file, user_ids=users[1:], item_ids=items, scores=scores[1:])
+    with pytest.raises(ConfigError, match=f"1 test users are not in it .*{users[0]}"):
+        call(*arguments, f"Oracle={file}")
+    np.savez(file, user_ids=users, item_ids=items, scores=scores[:, 1:])
+    with pytest.raises(ConfigError, match="user_ids and item_ids ask for"):
+        call(*arguments, f"Oracle={file}")
+    file.write_bytes(b"no archive")
+    with pytest.raises(ConfigError, match="must be an"):
+        call(*arguments, f"Oracle={file}")
+
+
+def test_bad_options() -> None:
+    with pytest.raises(ConfigError, match="--data DIR, or --against RUN"):
+        call()
+    with pytest.raises(ConfigError, match="write NAME=FILE"):
+        call("--data", "d", "--scores", "scores.npz")

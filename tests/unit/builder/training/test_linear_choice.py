@@ -1,0 +1,85 @@
+"""What stands beside the network where the network knows nothing, on logs that have one answer."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from builder.data import Sequences, Split, leave_one_out
+from builder.model.linear import LinearTerm
+from builder.training.linear_choice import (
+    Companions,
+    choose_companions,
+    linear_terms,
+    popularity_prior,
+)
+from tests.unit.builder.model.tiny import sequences
+
+ITEMS = 40
+TEXT = np.eye(ITEMS, dtype=np.float32)
+
+
+def companions(
+    split: Split, text: NDArray[np.float32], network: NDArray[np.float32] | None = None
+) -> Companions:
+    if network is None:
+        network = np.zeros((len(split.validation), ITEMS), np.float32)
+    terms = linear_terms(split.train, text, keep=8)
+    return choose_companions(terms, network, split.validation, max_history=10)
+
+
+def pairs(*, events: int) -> Sequences:
+    """Users who walk 2i, 2i + 1, 2i + 2 …; each item goes with the next."""
+    return sequences(*[[(user + step) % ITEMS for step in range(events)] for user in range(ITEMS)])
+
+
+def test_the_term_decides_where_the_network_knows_nothing() -> None:
+    found = companions(leave_one_out(pairs(events=8)), TEXT)
+    assert found.linear.weight > 0
+    assert found.ndcg > 0.5
+
+
+def test_the_network_decides_where_it_knows_all() -> None:
+    split = leave_one_out(pairs(events=8))
+    network = np.zeros((len(split.validation), ITEMS), np.float32)
+    network[np.arange(len(network)), split.validation.targets] = 1.0
+    found = companions(split, TEXT, network)
+    assert (found.linear.weight, found.ndcg) == (0, 1)
+    assert not found.prior.any()
+
+
+def test_texts_speak_where_the_log_is_too_short() -> None:
+    """One training event each: nothing is met together, but what follows reads alike."""
+    split = leave_one_out(pairs(events=3))
+    angle = 2 * np.pi * np.arange(ITEMS) / ITEMS
+    alike = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    found = companions(split, alike)
+    assert found.linear.weight > 0
+    assert found.ndcg > 0.5
+    assert companions(split, TEXT).ndcg < 0.3
+
+
+def test_popularity_is_what_is_left() -> None:
+    log = sequences(*[[user % 30, 39, 38] for user in range(60)], *[[39]] * 80)
+    found = companions(leave_one_out(log), TEXT)
+    assert found.prior.argmax() == 39
+    assert found.ndcg > 0.9
+
+
+def test_the_prior_leaves_items_without_events_in_the_middle() -> None:
+    prior = popularity_prior(np.array([0, 1, 4, 2, 2]))
+    assert prior[0] == 0
+    np.testing.assert_allclose(prior[1:], np.log([1, 4, 2, 2]) - np.log(2), atol=1e-6)
+
+
+def test_neighbours_by_text_are_cosines_between_items_that_were_met() -> None:
+    random = np.random.default_rng(0)
+    text = random.normal(size=(ITEMS, 5)).astype(np.float32)
+    terms = linear_terms(sequences(list(range(30)), list(range(30))), text, keep=ITEMS)
+    unit = text / np.linalg.norm(text, axis=1, keepdims=True)
+    expected = unit @ unit.T
+    np.fill_diagonal(expected, 0)
+    expected[30:] = 0
+    expected[:, 30:] = 0
+    np.testing.assert_allclose(terms.text.matrix.toarray(), expected, atol=1e-6)
+    assert isinstance(terms.together["EASE, λ 100"], LinearTerm)

@@ -1,3 +1,0 @@
-from tests.unit.model.conftest import backbone, log, parts
-
-__all__ = ["backbone", "log", "parts"]
