@@ -211,7 +211,7 @@ def test_the_next_version_may_have_other_labels(
 
 
 def test_limits(tiny: Callable[[str], Path]) -> None:
-    with pytest.raises(ConfigError, match="--max-rows 0"):
+    with pytest.raises(ConfigError, match="max_rows 0: must be at least 1"):
         classifier(str(tiny("bert")), Limits(max_rows=0))
 
 

@@ -321,7 +321,7 @@ def test_every_target_may_have_an_index() -> None:
     ):
         assert "index" in target.options
         assert target.index == target.chosen()["index"] == "approximate"
-    with pytest.raises(ConfigError, match="--index hnsw: choose one of auto, exact, approximate"):
+    with pytest.raises(ConfigError, match="index 'hnsw': must be one of auto, exact, approximate"):
         TargetOptions(index="hnsw")  # type: ignore[arg-type]
 
 

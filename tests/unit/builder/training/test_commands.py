@@ -99,9 +99,13 @@ def test_a_refusal_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
 def test_wrong_options_are_refused_together(log: Path, backbone: Path, tmp_path: Path) -> None:
     arguments = ["--data", log, "--backbone", backbone, "--output", tmp_path / "run"]
     with pytest.raises(ConfigError) as caught:
-        call(*arguments, "--width", "0", "--pooling", "max")
+        call(*arguments, "--width", "0", "--dropout", "1")
     assert "width 0" in str(caught.value)
-    assert "pooling 'max'" in str(caught.value)
+    assert "dropout 1.0" in str(caught.value)
+    refused = call(*arguments, "--pooling", "max")
+    assert refused.exit_code == 2
+    assert "--pooling" in refused.stderr
+    assert "'max' is not one of" in refused.stderr
 
 
 def test_declaring_the_commands_imports_no_torch() -> None:

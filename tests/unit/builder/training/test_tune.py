@@ -291,8 +291,8 @@ def test_ctrl_c_says_how_to_continue(
 def test_what_tune_does_not_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = ["--study", tmp_path / "study.db"]
     given = [*study, "--data", "data", "--backbone", "bert"]
-    with pytest.raises(ConfigError, match="--output, --resume: no option of tune"):
-        call(*given, "--resume", "--output", "run")
+    for own in ("--resume", "--output"):
+        assert own in call(*given, own).stderr
     with pytest.raises(ConfigError, match="--data and --backbone must be given"):
         call(*study)
     assert "--colour" in call(*given, "--colour", "red").stderr
