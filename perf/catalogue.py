@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import typer
 from threadpoolctl import threadpool_limits
 
 from builder.errors import GateError
 from builder.export.index_gate import IndexFigure, write_index
+from builder.options import Given, check, command, option
 from builder.repository import DEFAULT_REPOSITORY, read_manifest
 from builder.serving import TritonServer
 from model_repository.core.users import NO_AGE, History
@@ -34,7 +35,7 @@ from perf.goals import (
 from perf.load import closed_loop, infer_request, triton_infer
 from perf.machine import describe_machine, describe_versions
 from perf.measurement import Contender, Summary, take_turns
-from perf.options import note, numbers, scratch_directory
+from perf.options import Json, note, numbers, scratch_directory
 from perf.plots import draw
 from perf.processes import model_processes
 from perf.report import Report, markdown, write_json
@@ -46,49 +47,39 @@ _TOP: Final = 10
 _START: Final = 300.0  # seconds for a server with a large catalogue to load it
 
 
-def add_command(commands: Any) -> None:
-    parser = commands.add_parser(
-        "catalogue",
-        help="latency and memory against the size of the catalogue",
-        description=(
-            "For each size make a catalogue out of the exported one, whose items each get as many "
-            "descendants as it takes, near them; then measure, in turns, how long it takes to read "
-            "the vectors once and how long the search behind `recommend` takes for one user, on "
-            "one core, exact and with the index of `export --index approximate`; then serve both "
-            "on the real tritonserver and measure `recommend` over gRPC, one client, and the "
-            "memory of its process. Users are the checkpoint's. The report goes to OUTPUT: JSON, "
-            "the tables as Markdown, plots as SVG. Files of a million items take 1.1 GB meanwhile."
-        ),
-        epilog=(
-            "examples: python -m perf catalogue; python -m perf catalogue --sizes 1000,200000 "
-            "--repetitions 2 --seconds 0.5 --output build/catalogue"
-        ),
-    )
-    parser.add_argument(
-        "--sizes", type=numbers, default=[1e3, 1e4, 1e5, 1e6], metavar="N,N,...",
-        help="numbers of items (default: 1000,10000,100000,1000000)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--checkpoint", type=Path, default=Path("runs/demo"),
-        help="the trained model, for its users (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--repository", type=Path, default=DEFAULT_REPOSITORY,
-        help="what was exported from it, in the fused layout (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of the catalogue (default: 0)")
-    parser.add_argument("--repetitions", type=int, default=5, help="blocks of each (default: 5)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="a block (default: 2)")
-    parser.add_argument("--output", type=Path, default=_RESULTS, help="(default: %(default)s)")
-    parser.add_argument("--name", default="catalogue", help="of its files (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.set_defaults(run=_run)
+@dataclass(frozen=True)
+class CatalogueOptions:
+    """What is measured, and where the report goes."""
+
+    sizes: str = option("1000,10000,100000,1000000", "Numbers of items.", metavar="N,N")
+    checkpoint: Path = option(Path("runs/demo"), "The trained model, for its users.")
+    repository: Path = option(DEFAULT_REPOSITORY, "What was exported from it, in the fused layout.")
+    seed: int = option(0, "Of the catalogue.")
+    repetitions: int = option(5, "Blocks of each.", at_least=1)
+    seconds: float = option(2.0, "Length of a block.", above=0)
+    output: Path = option(_RESULTS, "Directory of the report.")
+    name: str = option("catalogue", "Of the report's files.")
+
+    def __post_init__(self) -> None:
+        check(self, "catalogue")
 
 
-def _run(options: argparse.Namespace) -> int:
-    if options.repetitions < 1 or options.seconds <= 0:
-        raise PerfError("--repetitions and --seconds must be positive")
-    sizes = sorted({int(size) for size in options.sizes})
+@command
+def catalogue(*, given: Given[CatalogueOptions], as_json: Json = False) -> None:
+    """Measure latency and memory against the size of the catalogue.
+
+    For each size makes a catalogue out of the exported one, whose items each get as many
+    descendants as it takes, near them; then measures, in turns, how long it takes to read the
+    vectors once and how long the search behind `recommend` takes for one user, on one core, exact
+    and with the index of `export --index approximate`; then serves both on the real tritonserver
+    and measures `recommend` over gRPC, one client, and the memory of its process. Users are the
+    checkpoint's. The report goes to --output: JSON, the tables as Markdown, plots as SVG. Files of
+    a million items take 1.1 GB meanwhile.
+
+    Example: python -m perf catalogue --sizes 1000,200000 --repetitions 2 --output build/catalogue
+    """
+    options = given.make()
+    sizes = sorted({int(size) for size in numbers("--sizes", options.sizes)})
     workload = read_workload(options.checkpoint, options.seed)
     settings = {
         "sizes": sizes,
@@ -109,13 +100,12 @@ def _run(options: argparse.Namespace) -> int:
     text = markdown(content)
     (options.output / f"{options.name}.md").write_text(text, "utf-8")
     draw(content, options.output, options.name)
-    sys.stdout.write(json.dumps(content, indent=1) + "\n" if options.json else text)
+    typer.echo(json.dumps(content, indent=1) if as_json else text, nl=as_json)
     note(f"written to {options.output / options.name}.json, .md and -*.svg")
-    return 0
 
 
 def _measure(
-    options: argparse.Namespace, workload: Workload, size: int, scratch: Path
+    options: CatalogueOptions, workload: Workload, size: int, scratch: Path
 ) -> tuple[dict[str, Summary], dict[str, Any]]:
     """The blocks of each contender, and what else there is to tell of a catalogue."""
     repository = scratch / "exact"

@@ -21,23 +21,27 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import json
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from unittest import mock
 
 import grpc
 import numpy as np
 import tritonclient.grpc as triton
+import typer
 
+from builder.options import command
 from client import RecommenderClient
+from perf.options import Json
 
 CANDIDATES: Final = (1, 100, 1000)
 HISTORY: Final = 20
@@ -123,6 +127,47 @@ def small_server() -> Iterator[tuple[str, list[str]]]:
         write_tiny_repository(Path(directory))
         with TritonServer(Path(directory)) as server:
             yield server.grpc_address, [f"i{index}" for index in range(CATALOGUE)]
+
+
+@command
+def client_overhead(
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="A server (gRPC); else a small one is started."),
+    ] = None,
+    ids: Annotated[
+        str, typer.Option(metavar="ID,ID", help="Of its catalogue, with --address.")
+    ] = "1,2,3",
+    blocks: Annotated[int, typer.Option(help="Of calls, in each way.")] = 40,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Measure the CPU time of a call in the client, beside tritonclient's.
+
+    Example: python -m perf client-overhead --address localhost:8001 --ids 50,172,1
+    """
+    server = nullcontext((address, ids.split(","))) if address else small_server()
+    with server as (served, items):
+        results = measure(served, ids=items, blocks=blocks)
+    cost = footprint()
+    if as_json:
+        report = {
+            "calls": [dataclasses.asdict(each) for each in results],
+            "footprint": dataclasses.asdict(cost),
+        }
+        typer.echo(json.dumps(report, indent=2))
+        return
+    of_client = {each.candidates: each.cpu for each in results if each.way == "client"}
+    typer.echo(f"{'candidates':>10}  {'':14}  {'CPU us':>8}  {'wall us':>8}  {'CPU / client':>12}")
+    for each in results:
+        typer.echo(
+            f"{each.candidates:>10}  {each.way:14}  {each.cpu:8.0f}  {each.wall:8.0f}  "
+            f"{each.cpu / of_client[each.candidates]:12.2f}"
+        )
+    typer.echo(
+        f"import {cost.import_seconds:.3f} s, own files {cost.own:.2f} MiB, "
+        f"with dependencies {cost.installed:.0f} MiB"
+    )
 
 
 class _Memory:

@@ -1,27 +1,22 @@
-"""Latency and throughput of the engines of a repository, one execution at a time.
-
-Each engine is loaded in this process as an export's gates load it, and runs the smallest, the usual
-and the largest shape of each optimisation profile. From NumPy to NumPy: on a GPU the copies there
-and back count. Triton, its queues and its batcher do not: ask a server for those.
-"""
+"""``python -m perf engines``: latency and throughput of each engine for each shape."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
-from builder.errors import BuilderError, ConfigError, RepositoryError
+from builder.errors import ConfigError, RepositoryError
+from builder.options import command
 from model_repository.core.contract import (
     ENCODER,
     EVENT,
@@ -31,6 +26,7 @@ from model_repository.core.contract import (
     USER_ENCODER,
 )
 from model_repository.core.users import NO_AGE
+from perf.options import Json
 
 if TYPE_CHECKING:  # they import torch, which the other measurements do without
     from builder.export.profiles import Shape
@@ -103,54 +99,48 @@ def measure_engines(repository: Path, *, seconds: float = 1.0) -> Iterator[Engin
                 )
 
 
-def add_command(commands: Any) -> None:
-    parser = commands.add_parser(
-        "engines",
-        help="time of each engine for each shape",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--repository",
-        type=Path,
-        help="of a recommender; else a small one is trained on MovieLens and exported",
-    )
-    parser.add_argument("--target", default="tensorrt", help="of the small one (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each shape (%(default)s)")
-    parser.add_argument("--json", action="store_true")
-    parser.set_defaults(run=_run)
+@command
+def engines(
+    repository: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of a recommender; else a small one is trained on MovieLens and exported."
+        ),
+    ] = None,
+    target: Annotated[str, typer.Option(help="Of the small one.")] = "tensorrt",
+    seconds: Annotated[float, typer.Option(help="For each shape.")] = 1.0,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Time the engines of a repository, one execution at a time.
 
+    Each engine is loaded in this process as an export's gates load it, and runs the smallest, the
+    usual and the largest shape of each optimisation profile. From NumPy to NumPy: on a GPU the
+    copies there and back count. Triton, its queues and its batcher do not: ask a server for those.
 
-def _run(options: argparse.Namespace) -> int:
-    small = options.repository is None
-    try:
-        name = options.target if small else _target_of(options.repository)
-        if missing := _missing(name):
-            sys.stdout.write(
-                f"skipped: this machine runs no engines of {name}; it lacks {missing}\n"
-            )
-            return 0
-        with _small_repository(name) if small else nullcontext(options.repository) as repository:
-            found = []
-            for each in measure_engines(repository, seconds=options.seconds):
-                found.append(each)
-                if not options.json:
-                    sys.stdout.write(_line(each, heading=len(found) == 1))
-                    sys.stdout.flush()
-    except BuilderError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    if options.json:
+    Example: python -m perf engines --repository repository
+    """
+    name = target if repository is None else _target_of(repository)
+    if missing := _missing(name):
+        told = f"this machine runs no engines of {name}; it lacks {missing}"
+        typer.echo(json.dumps({"skipped": told}) if as_json else f"skipped: {told}")
+        return
+    found = []
+    with _small_repository(name) if repository is None else nullcontext(repository) as measured:
+        for each in measure_engines(measured, seconds=seconds):
+            found.append(each)
+            if not as_json:
+                typer.echo(_line(each, heading=len(found) == 1))
+    if as_json:
         report = {"target": name, "engines": [dataclasses.asdict(each) for each in found]}
-        sys.stdout.write(json.dumps(report, indent=2) + "\n")
-    return 0
+        typer.echo(json.dumps(report, indent=2))
 
 
 def _line(time_: EngineTime, *, heading: bool) -> str:
     shapes = " ".join(f"{name}{list(shape)}" for name, shape in time_.shapes.items())
     line = (
         f"{time_.model:10} {time_.size:9} {time_.p50:9.3f} {time_.p99:9.3f} "
-        f"{time_.per_second:10.0f}  {shapes}\n"
+        f"{time_.per_second:10.0f}  {shapes}"
     )
     titles = f"{'model':10} {'size':9} {'p50 ms':>9} {'p99 ms':>9} {'rows/s':>10}  shapes\n"
     return titles + line if heading else line

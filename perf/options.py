@@ -2,54 +2,55 @@
 
 from __future__ import annotations
 
-import argparse
+import math
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from builder.options import option
 from builder.repository import DEFAULT_REPOSITORY
 from builder.serving import TritonServer
 from perf.environments import DEFAULT
 
-
-def add_server_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        default=Path("runs/demo"),
-        help="the trained model: its users and texts are the load (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--repository",
-        type=Path,
-        default=DEFAULT_REPOSITORY,
-        help="what was exported from it, to be served (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--address",
-        help="host:port (gRPC) of a running server instead, such as one in Triton's container",
-    )
-    parser.add_argument(
-        "--environments",
-        type=Path,
-        default=DEFAULT,
-        help="where perf_analyzer and the peers are installed once (default: %(default)s)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the load (default: 0)")
+Json = Annotated[bool, typer.Option("--json", help="Write the figures as JSON.")]
 
 
-def numbers(text: str) -> list[float]:
-    """``1,2,4`` as positive numbers; for argparse."""
-    values = [float(part) for part in text.split(",")]
-    if min(values) <= 0:
-        raise ValueError(text)
+@dataclass(frozen=True)
+class ServerOptions:
+    """The server that is measured, and what is sent to it."""
+
+    checkpoint: Path = option(
+        Path("runs/demo"), "The trained model: its users and texts are the load."
+    )
+    repository: Path = option(DEFAULT_REPOSITORY, "What was exported from it, to be served.")
+    address: str | None = option(
+        None,
+        "A running server (gRPC) instead, such as one in Triton's container.",
+        metavar="HOST:PORT",
+    )
+    environments: Path = option(DEFAULT, "Where perf_analyzer and the peers are installed once.")
+    seed: int = option(0, "Of the load.")
+
+
+def numbers(flag: str, text: str) -> list[float]:
+    """``1,2,4`` as positive numbers."""
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if not values or not all(0 < value < math.inf for value in values):
+        raise typer.BadParameter(f"{text!r} is no list of positive numbers", param_hint=flag)
     return values
 
 
 @contextmanager
-def served(options: argparse.Namespace) -> Iterator[str]:
+def served(options: ServerOptions) -> Iterator[str]:
     """Yield the gRPC address of the server that is to be measured, started if need be."""
     if options.address:
         yield options.address

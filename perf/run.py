@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import typer
+
+from builder.options import Given, check, command, option
 from builder.serving import TritonServer
 from client import RecommenderClient
 from perf import environments, goals, systems
@@ -34,7 +35,7 @@ from perf.machine import (
     memory_bandwidth,
     multiplication_rate,
 )
-from perf.options import add_server_options, note, scratch_directory, served
+from perf.options import Json, ServerOptions, note, scratch_directory, served
 from perf.plots import draw
 from perf.quality import measure_quality
 from perf.report import Report, markdown, put_into, read_json, write_json
@@ -48,67 +49,39 @@ PEERS: Final = (
 _RESULTS: Final = Path(__file__).with_name("results")
 
 
-def add_commands(commands: Any) -> None:
-    parser = commands.add_parser(
-        "run",
-        help="all systems side by side, in one run",
-        description=(
-            "Start our server, empty models and the peers, hold their answers against each other, "
-            "then let them take turns under each load. All serve the checkpoint's encoder. The "
-            "report goes to OUTPUT: one JSON file, the tables as Markdown, plots as SVG."
-        ),
-        epilog=(
-            "examples: python -m perf run --quick; python -m perf run --cases encode-128 --peers "
-            "infinity,engine; python -m perf run --cases none --into README.md"
-        ),
-    )
-    add_server_options(parser)
-    for option, name, how in (
-        ("--int8", goals.INT8, "--precision int8"),
-        ("--ensemble", goals.ENSEMBLE, "--layout ensemble"),
-    ):
-        parser.add_argument(
-            option, dest="others", action="append", default=[], metavar="PATH",
-            type=partial(_named, name),
-            help=f"a second repository of the same checkpoint, exported with `{how}`",
-        )  # fmt: skip
-    parser.add_argument(
-        "--other", dest="others", action="append", default=[], metavar="NAME=PATH", type=_other,
-        help="one more repository of the same checkpoint, such as one that another version of this "
-        "software exported; it takes part in every case, under this name; may be given several "
-        "times (with INT8 in its name, its vectors may differ as much as those of INT8)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--cases", default="all", help=f"all, or some of: {', '.join(CASES)}, start"
-    )
-    parser.add_argument("--peers", default="all", help=f"all, none, or some of: {', '.join(PEERS)}")
-    parser.add_argument("--repetitions", type=int, help="blocks of each system (default: 5)")
-    parser.add_argument("--seconds", type=float, help="a block (default: 5)")
-    parser.add_argument("--cores", help="run everything on these alone, such as 0,1")
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="one short block each, only with peers that are installed: shows that all works, "
-        "measures nothing to rely on",
-    )
-    parser.add_argument("--output", type=Path, default=_RESULTS, help="(default: %(default)s)")
-    parser.add_argument("--name", help="of the report's files (default: the time)")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.set_defaults(run=_run)
+@dataclass(frozen=True)
+class RunOptions(ServerOptions):
+    """What takes part in a run, how it is measured, and where the report goes."""
 
-    table = commands.add_parser(
-        "table",
-        help="the tables of a report",
-        description="Print a report's tables as Markdown, or put them between the marks of a file.",
+    int8: Path | None = option(
+        None, "A second repository of the same checkpoint, exported with `--precision int8`."
     )
-    table.add_argument("report", type=Path)
-    table.add_argument("--into", type=Path, nargs="+", default=[], help="Markdown files")
-    table.add_argument("--goals", action="store_true", help="the goals alone")
-    table.set_defaults(run=_table)
+    ensemble: Path | None = option(
+        None, "A second repository of the same checkpoint, exported with `--layout ensemble`."
+    )
+    other: list[str] | None = option(
+        None,
+        "One more repository of the same checkpoint, such as one that another version of this "
+        "software exported; it takes part in every case, under this name (with INT8 in its name, "
+        "its vectors may differ as much as those of INT8). Give it once for each.",
+        metavar="NAME=PATH",
+    )
+    cases: str = option("all", f"all, none, or some of: {', '.join(CASES)}, start.")
+    peers: str = option("all", f"all, none, or some of: {', '.join(PEERS)}.")
+    repetitions: int | None = option(None, "Blocks of each system; 5 unless given.", at_least=1)
+    seconds: float | None = option(None, "Length of a block; 5 unless given.", above=0)
+    cores: str | None = option(None, "Run everything on these alone, such as 0,1.", metavar="N,N")
+    quick: bool = option(
+        default=False,
+        meaning="One short block each, only with peers that are installed: shows that all works, "
+        "measures nothing to rely on.",
+        flag="--quick",
+    )
+    output: Path = option(_RESULTS, "Directory of the report.")
+    name: str | None = option(None, "Of the report's files; the time unless given.")
 
-    plot = commands.add_parser("plot", help="the plots of a report, as SVG beside it")
-    plot.add_argument("report", type=Path)
-    plot.set_defaults(run=_plot)
+    def __post_init__(self) -> None:
+        check(self, "run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +93,24 @@ class _Settings:
     seconds: float
 
 
-def _run(options: argparse.Namespace) -> int:
+@command
+def run(*, given: Given[RunOptions], as_json: Json = False) -> None:
+    """Measure all systems side by side, in one run.
+
+    Starts our server, empty models and the peers, holds their answers against each other, then lets
+    them take turns under each load. All serve the checkpoint's encoder. The report goes to
+    --output: one JSON file, the tables as Markdown, plots as SVG.
+
+    Example: python -m perf run --cases encode-128 --peers infinity,engine
+    """
+    options = given.make()
     settings = _settings(options)
     if options.cores:
         # Inherited by every server and peer.
-        os.sched_setaffinity(0, {int(core) for core in options.cores.split(",")})
+        try:
+            os.sched_setaffinity(0, {int(core) for core in options.cores.split(",")})
+        except (ValueError, OSError) as error:
+            raise PerfError(f"--cores {options.cores}: not cores of this machine") from error
     workload = read_workload(options.checkpoint, options.seed)
     analyzer = find_analyzer(options.environments)
     machine = describe_machine()
@@ -177,12 +163,47 @@ def _run(options: argparse.Namespace) -> int:
     text = markdown(content)
     (options.output / f"{stem}.md").write_text(text, "utf-8")
     draw(content, options.output, stem)
-    sys.stdout.write(json.dumps(content, indent=1) + "\n" if options.json else text)
+    typer.echo(json.dumps(content, indent=1) if as_json else text, nl=as_json)
     note(f"written to {options.output / stem}.json, .md and -*.svg")
-    return 0
 
 
-def _settings(options: argparse.Namespace) -> _Settings:
+_Report = Annotated[Path, typer.Argument(help="A JSON file of `python -m perf run`.")]
+
+
+@command
+def table(
+    report: _Report,
+    into: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A Markdown file to put them into, between its marks. Give it once for each."
+        ),
+    ] = None,
+    *,
+    only_goals: Annotated[bool, typer.Option("--goals", help="The goals alone.")] = False,
+) -> None:
+    """Print a report's tables as Markdown, or put them between the marks of a file.
+
+    Example: python -m perf table perf/results/published.json --into docs/performance.md
+    """
+    text = markdown(read_json(report), only_goals=only_goals)
+    for document in into or ():
+        put_into(document, text)
+    if not into:
+        typer.echo(text, nl=False)
+
+
+@command
+def plot(report: _Report) -> None:
+    """Draw the plots of a report, as SVG beside it.
+
+    Example: python -m perf plot perf/results/published.json
+    """
+    for file in draw(read_json(report), report.parent, report.stem):
+        typer.echo(str(file))
+
+
+def _settings(options: RunOptions) -> _Settings:
     known = [*CASES, "start"]
     cases = _chosen("--cases", options.cases, known)
     peers = _chosen("--peers", options.peers, PEERS)
@@ -194,24 +215,22 @@ def _settings(options: argparse.Namespace) -> _Settings:
         raise PerfError("--peers two-step needs infinity too")
     repetitions = options.repetitions or (1 if options.quick else 5)
     seconds = options.seconds or (0.6 if options.quick else 5.0)
-    if repetitions < 1 or seconds <= 0:
-        raise PerfError("--repetitions and --seconds must be positive")
-    names = [goals.OURS, *(name for name, _ in options.others)]
+    others = _others(options)
+    names = [goals.OURS, *(name for name, _ in others)]
     if twice := {name for name in names if names.count(name) > 1}:
         raise PerfError(f"two repositories are called {twice.pop()!r}; give one another name")
-    return _Settings(cases, peers, dict(options.others), repetitions, seconds)
+    return _Settings(cases, peers, dict(others), repetitions, seconds)
 
 
-def _named(name: str, path: str) -> tuple[str, Path]:
-    return name, Path(path)
-
-
-def _other(text: str) -> tuple[str, Path]:
-    """``NAME=PATH``; for argparse."""
-    name, _, path = text.partition("=")
-    if not name or not path:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=PATH")
-    return _named(name, path)
+def _others(options: RunOptions) -> list[tuple[str, Path]]:
+    given = [(goals.INT8, options.int8), (goals.ENSEMBLE, options.ensemble)]
+    others = [(name, path) for name, path in given if path]
+    for text in options.other or ():
+        name, _, path = text.partition("=")
+        if not name or not path:
+            raise typer.BadParameter(f"{text!r} is not of the form NAME=PATH", param_hint="--other")
+        others.append((name, Path(path)))
+    return others
 
 
 def _chosen(option: str, text: str, known: Any) -> list[str]:
@@ -234,7 +253,7 @@ def _is_installed(peer: str, directory: Path) -> bool:
 def _start_peers(
     taking_part: Systems,
     peers: list[str],
-    options: argparse.Namespace,
+    options: RunOptions,
     scratch: Path,
     stack: ExitStack,
 ) -> dict[str, Any]:
@@ -282,7 +301,7 @@ def _start_peers(
     return versions
 
 
-def _settings_dict(options: argparse.Namespace, settings: _Settings) -> dict[str, Any]:
+def _settings_dict(options: RunOptions, settings: _Settings) -> dict[str, Any]:
     return {
         "cases": settings.cases,
         "peers": settings.peers,
@@ -293,19 +312,3 @@ def _settings_dict(options: argparse.Namespace, settings: _Settings) -> dict[str
         "quick": options.quick,
         "others": list(settings.others),
     }
-
-
-def _table(options: argparse.Namespace) -> int:
-    text = markdown(read_json(options.report), only_goals=options.goals)
-    for document in options.into:
-        put_into(document, text)
-    if not options.into:
-        sys.stdout.write(text)
-    return 0
-
-
-def _plot(options: argparse.Namespace) -> int:
-    report = options.report
-    for file in draw(read_json(report), report.parent, report.stem):
-        sys.stdout.write(f"{file}\n")
-    return 0

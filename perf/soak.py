@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
-import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import psutil
+import typer
 
+from builder.options import Given, command
 from builder.serving import TritonServer
 from perf.analyze import entries
 from perf.load import closed_loop, infer_request, triton_infer
-from perf.options import add_server_options, note
+from perf.options import Json, ServerOptions, note
 from perf.processes import server_processes
 from perf.workload import read_workload
 
@@ -36,24 +36,22 @@ class Sample:
     shared: float
 
 
-def add_command(commands: Any) -> None:
-    parser = commands.add_parser(
-        "soak",
-        help="mixed load at saturation: does memory grow?",
-        description=(
-            "Serve the repository and send recommend, rank and encode from 16 clients, no text "
-            "twice. After a warm-up of a fifth of the time, a line is fitted to the memory of the "
-            "server's processes and to its shared memory. Exit code 1 when one grows by more than "
-            "2 % over the rest."
-        ),
-    )
-    add_server_options(parser)
-    parser.add_argument("--minutes", type=float, default=10.0, help="(default: 10)")
-    parser.add_argument("--json", action="store_true", help="for scripts")
-    parser.set_defaults(run=_soak)
+@command
+def soak(
+    *,
+    server_options: Given[ServerOptions],
+    minutes: Annotated[float, typer.Option(help="Length of the load.")] = 10.0,
+    as_json: Json = False,
+) -> None:
+    """Send mixed load at saturation, and see whether the server's memory grows.
 
+    Serves the repository and sends recommend, rank and encode from 16 clients, no text twice. After
+    a warm-up of a fifth of the time, a line is fitted to the memory of the server's processes and
+    to its shared memory. Exit code 1 when one grows by more than 2 % over the rest.
 
-def _soak(options: argparse.Namespace) -> int:
+    Example: python -m perf soak --minutes 10
+    """
+    options = server_options.make()
     workload = read_workload(options.checkpoint, options.seed)
     requests = [
         infer_request(model, entry, batched=model == "encode")
@@ -63,14 +61,14 @@ def _soak(options: argparse.Namespace) -> int:
         )
         for model, entry in zip(("recommend", "rank", "encode"), several, strict=True)
     ]  # fmt: skip
-    seconds = options.minutes * 60
+    seconds = minutes * 60
     samples: list[Sample] = []
     over = threading.Event()
     with TritonServer(options.repository) as server:
         watcher = threading.Thread(target=_watch, args=(server, samples, over))
         watcher.start()
         try:
-            note(f"{_CLIENTS} clients for {options.minutes:g} minutes")
+            note(f"{_CLIENTS} clients for {minutes:g} minutes")
             connect = triton_infer(server.grpc_address, requests)
             measured = closed_loop(connect, _CLIENTS, seconds)
         finally:
@@ -78,21 +76,21 @@ def _soak(options: argparse.Namespace) -> int:
             watcher.join()
     after = [sample for sample in samples if sample.seconds > _WARM_UP * seconds]
     growth = {name: growth_of(after, name) for name in ("memory", "shared")}
-    if options.json:
+    if as_json:
         report = {
             "requests": measured.requests,
             "rate": measured.rate,
             "growth": growth,
             "samples": [asdict(sample) for sample in samples],
         }
-        sys.stdout.write(json.dumps(report, indent=1) + "\n")
+        typer.echo(json.dumps(report, indent=1))
     else:
-        sys.stdout.write(
+        typer.echo(
             f"{measured.requests:,} requests, {measured.rate:,.0f}/s; after the warm-up "
             f"{after[0].memory:.0f} MiB of memory, growth {growth['memory']:+.2%}, and "
-            f"{after[0].shared:.0f} MiB shared, growth {growth['shared']:+.2%}\n"
+            f"{after[0].shared:.0f} MiB shared, growth {growth['shared']:+.2%}"
         )
-    return int(max(growth.values()) > _GROWTH)
+    raise typer.Exit(int(max(growth.values()) > _GROWTH))
 
 
 def growth_of(samples: list[Sample], name: str) -> float:

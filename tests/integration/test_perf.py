@@ -283,10 +283,9 @@ def test_bad_options_are_refused_in_words(
     assert main(["run", *served, "--peers", "two-step"]) == 1
     assert "needs infinity" in capsys.readouterr().err
     assert main(["run", *served, "--seconds", "-1"]) == 1
-    assert "must be positive" in capsys.readouterr().err
+    assert "seconds -1.0: must be above 0" in capsys.readouterr().err
     assert main(["run", *served, "--other", "a=x", "--other", "a=y"]) == 1
     assert "two repositories are called 'a'" in capsys.readouterr().err
     for nameless in ("x", "=x", "x="):
-        with pytest.raises(SystemExit):
-            main(["run", *served, "--other", nameless])
+        assert main(["run", *served, "--other", nameless]) == 2
         assert f"{nameless!r} is not of the form NAME=PATH" in capsys.readouterr().err
