@@ -26,7 +26,14 @@ def resolved(requirement: str) -> set[str]:
 def test_the_base_install_is_the_client_alone() -> None:
     names = resolved(".")
     assert {"tritonrec", "numpy", "grpcio", "tritonclient"} <= names
-    assert not names & {"torch", "transformers", "tokenizers", "onnxruntime", "nvidia-pytriton"}
+    assert not names & {
+        "torch",
+        "transformers",
+        "tokenizers",
+        "onnxruntime",
+        "nvidia-pytriton",
+        "typer",
+    }
 
 
 @pytest.mark.parametrize("extra", ["builder", "embedded", "dev"])

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from typer.main import get_command
 
 from client import InvalidInput, RecommenderClient, _inputs
 from client.__main__ import main
+from client._commands import app
 from client.testing import FakeServer
 from model_repository.core.contract import ON_UNKNOWN, OPTIONS, OnUnknown, OptionSpec
 
@@ -78,9 +80,7 @@ def test_what_is_asked_for_arrives(
 
 
 @pytest.mark.parametrize("method", CALLS)
-def test_the_terminal_has_a_flag_for_each(
-    method: str, server: FakeServer, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_terminal_has_a_flag_for_each(method: str, server: FakeServer) -> None:
     arguments = ["--candidates", "b"] if method == "rank" else []
     for option in taken(method):
         flag = f"--{option.name.replace('_', '-')}"
@@ -91,11 +91,21 @@ def test_the_terminal_has_a_flag_for_each(
     assert {option.name: sent[option.name] for option in taken(method)} == {
         option.name: other(option) for option in taken(method)
     }
-    with pytest.raises(SystemExit):
-        main([method, "--help"])
-    told = " ".join(capsys.readouterr().out.split())
+    flags = {each.name: each for each in get_command(app).commands[method].params}
     for option in taken(method):
-        assert f"{option.meaning} (default {option.default})" in told
+        flag = flags[option.name]
+        assert flag.help.lower() == f"{option.meaning}.".lower()
+        assert (flag.default, flag.rich_help_panel) == (option.default, "Request")
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option.choices])
+def test_a_value_that_is_no_choice_is_refused(
+    option: OptionSpec, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # no line is broken
+    assert main(["rank", f"--{option.name.replace('_', '-')}", "other"]) == 2
+    choices = ", ".join(repr(choice) for choice in option.choices)
+    assert f"'other' is not one of {choices}" in capsys.readouterr().err
 
 
 def test_the_terminal_still_knows_the_earlier_flag(

@@ -244,9 +244,9 @@ class TestCommandLine:
             {"job": "a=b"},
         ]
         for wrong in ("age", "=24"):
-            with pytest.raises(SystemExit):
-                self.run(capsys, server, "recommend", "--profile", wrong)
-            assert "is not NAME=VALUE" in capsys.readouterr().err
+            code, _, err = self.run(capsys, server, "recommend", "--profile", wrong)
+            assert code == 2
+            assert "is not NAME=VALUE" in err
 
     def test_json(self, capsys: pytest.CaptureFixture[str], server: FakeServer) -> None:
         code, out, _ = self.run(
