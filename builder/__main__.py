@@ -1,61 +1,20 @@
-"""``python -m builder``: from a log to a served model, one command a step."""
+"""``python -m builder``: from a log to a served model."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-
-import typer
-
-from builder import console, last_resort
-from builder.classifier.commands import train_classifier
-from builder.data.commands import app as data
-from builder.demo.commands import demo
-from builder.doctor.commands import doctor
-from builder.errors import BuilderError
-from builder.export.commands import add_items, export
-from builder.reports.commands import baselines, compare, evaluate
-from builder.repository.commands import activate, versions
-from builder.serving.commands import serve
-from builder.training.commands import train
-from builder.training.tune_commands import tune
-
-app = typer.Typer(
-    help="Turn a log of what users did into a live recommender on Triton.",
-    epilog="`tritonrec-builder` is the same, and completes: tritonrec-builder --install-completion",
-    no_args_is_help=True,
-    add_completion=Path(sys.argv[0]).name != "__main__.py",  # a shell completes no `python -m`
-    pretty_exceptions_enable=False,
-)
-app.add_typer(data)
-for each in (
-    train,
-    train_classifier,
-    tune,
-    evaluate,
-    compare,
-    baselines,
-    export,
-    add_items,
-    doctor,
-    serve,
-    versions,
-    activate,
-    demo,
-):
-    app.command()(each)
 
 
 def main() -> None:
-    """Run a command; what goes wrong ends with one message, exit code 2 and no traceback."""
-    console.set_up_logging()
+    """Run one command, where what it needs is installed."""
     try:
-        app()
-    except BuilderError as error:
-        console.show_error(str(error))
-    except Exception as error:  # noqa: BLE001 - whatever it is, nobody wants to read it as such
-        console.show_error(last_resort.message(error), though_silent=True)
-    sys.exit(2)
+        from builder import command_line
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("builder", "model_repository"):
+            raise
+        sys.stderr.write(f"error: {error}: pip install 'tritonrec[builder]'\n")
+        sys.exit(2)
+    command_line.main()
 
 
 if __name__ == "__main__":

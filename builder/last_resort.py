@@ -23,14 +23,14 @@ _WRITE_FAILED: Final = re.compile(
 )
 
 
-def message(error: Exception) -> str:
-    """What to tell the user of an exception that is none of ours.
+def message(error: Exception, program: str = "builder") -> str:
+    """What to tell the user of an exception that is none of ours and ended `program`.
 
     A full disk, a path that cannot be used and a missing temporary directory are the machine's, and
     the message says what to do. Anything else is our fault: the traceback goes to a file, which
     the message names.
     """
-    return _of_the_machine(error) or _of_ours(error)
+    return _of_the_machine(error) or _of_ours(error, program)
 
 
 def _of_the_machine(error: BaseException) -> str | None:
@@ -54,8 +54,8 @@ def _of_the_machine(error: BaseException) -> str | None:
     return None
 
 
-def _of_ours(error: Exception) -> str:
-    command = shlex.join(["python", "-m", "builder", *sys.argv[1:]])
+def _of_ours(error: Exception, program: str) -> str:
+    command = shlex.join(["python", "-m", program, *sys.argv[1:]])
     report = "".join(
         [
             f"{dt.datetime.now(dt.timezone.utc).isoformat(timespec='seconds')} {command}\n",

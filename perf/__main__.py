@@ -52,7 +52,7 @@ def _told(error: Exception) -> str:
             return str(error)
         case grpc.RpcError() if isinstance(error, grpc.Call):
             return f"the server did not answer: {error.details()}"
-    return last_resort.message(error).replace("python -m builder", "python -m perf")
+    return last_resort.message(error, "perf")
 
 
 def _stop(number: int, _frame: object) -> None:

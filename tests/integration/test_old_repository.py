@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from builder.__main__ import app
+from builder.command_line import app
 from builder.errors import CheckpointError
 from builder.repository import read_manifest
 from builder.serving import TritonServer

@@ -14,7 +14,7 @@ from onnx import TensorProto
 from transformers import AutoModel, BertConfig, BertModel
 from typer.testing import CliRunner
 
-from builder.__main__ import app
+from builder.command_line import app
 from builder.data import DataConfig, read
 from builder.errors import ExportError, GateError
 from builder.export.graphs import EncoderGraph

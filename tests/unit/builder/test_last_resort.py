@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import errno
 import logging
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from builder import __main__, console, last_resort
+from builder import command_line, console, last_resort
 
 
 @pytest.mark.parametrize(
@@ -52,10 +53,10 @@ def test_a_command_that_ends_in_one_prints_a_line_and_exits_with_2(
         raise RuntimeError("nobody expects this")
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(__main__, "app", fails)
+    monkeypatch.setattr(command_line, "app", fails)
     monkeypatch.setattr(console, "set_up_logging", lambda: None)
     with pytest.raises(SystemExit) as ended:
-        __main__.main()
+        command_line.main()
     assert ended.value.code == 2
     shown = capsys.readouterr().err
     assert shown.startswith("error: a fault of this software")
@@ -74,3 +75,11 @@ def test_off_a_terminal_an_event_is_one_line(capsys: pytest.CaptureFixture[str])
     finally:
         root.handlers, root.level = kept, level
     assert capsys.readouterr().err.count("\n") <= 1
+
+
+def test_the_base_install_says_what_to_install() -> None:
+    code = "import sys; sys.modules['typer'] = None; import builder.__main__ as entry; entry.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("pip install 'tritonrec[builder]'\n")
+    assert done.stderr.count("\n") == 1

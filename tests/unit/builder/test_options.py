@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from builder.__main__ import app
+from builder.command_line import app
 from builder.errors import ConfigError
 from builder.options import Given, check, command, names, option
 

@@ -91,7 +91,8 @@ def test_the_terminal_has_a_flag_for_each(method: str, server: FakeServer) -> No
     assert {option.name: sent[option.name] for option in taken(method)} == {
         option.name: other(option) for option in taken(method)
     }
-    flags = {each.name: each for each in get_command(app).commands[method].params}
+    commands: Any = get_command(app)
+    flags = {each.name: each for each in commands.commands[method].params}
     for option in taken(method):
         flag = flags[option.name]
         assert flag.help.lower() == f"{option.meaning}.".lower()

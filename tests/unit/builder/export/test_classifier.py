@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from builder.__main__ import app
 from builder.classifier.checkpoint import Classifier
+from builder.command_line import app
 from builder.errors import ConfigError, GateError, RepositoryError
 from builder.export import classifier as classifier_export
 from builder.export.classifier import classifier

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 import model_repository
-from builder.__main__ import app
+from builder.command_line import app
 from builder.errors import ConfigError, ExportError, GateError
 from builder.export import serving_code
 from builder.export.half import convert_to_half

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from builder.__main__ import app
+from builder.command_line import app
 from builder.errors import BuilderError
 from builder.repository import DEFAULT_REPOSITORY
 from tests.unit.builder.repository.repositories import publish

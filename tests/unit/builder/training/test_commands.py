@@ -110,7 +110,7 @@ def test_wrong_options_are_refused_together(log: Path, backbone: Path, tmp_path:
 
 def test_declaring_the_commands_imports_no_torch() -> None:
     code = (
-        "import sys, builder.__main__; "
+        "import sys, builder.command_line; "
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any, NoReturn, cast
 
 import pytest
 from typer.main import get_command
@@ -12,11 +14,11 @@ from perf.errors import PerfError
 from perf.measurement import Contender, Measurement, take_turns
 from perf.report import BEGIN, END, Report, write_json
 
-COMMANDS = get_command(command_line.app).commands
+COMMANDS: dict[str, Any] = cast("Any", get_command(command_line.app)).commands
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_says_what_it_takes_and_gives_an_example(name):
+def test_a_command_says_what_it_takes_and_gives_an_example(name: str) -> None:
     assert f"Example: python -m perf {name}" in COMMANDS[name].help
     assert [each.name for each in COMMANDS[name].params if not each.help] == []
 
@@ -32,7 +34,12 @@ def test_a_command_says_what_it_takes_and_gives_an_example(name):
         (["paint"], "No such command 'paint'"),
     ],
 )
-def test_a_wrong_option_is_exit_code_2(arguments, told, capsys, monkeypatch):
+def test_a_wrong_option_is_exit_code_2(
+    arguments: list[str],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("COLUMNS", "200")  # no line is broken
     assert command_line.main(arguments) == 2
     assert told in capsys.readouterr().err
@@ -48,7 +55,9 @@ def test_a_wrong_option_is_exit_code_2(arguments, told, capsys, monkeypatch):
         (["table", "missing.json"], "missing.json cannot be read as a report"),
     ],
 )
-def test_what_cannot_be_done_is_exit_code_1(arguments, told, capsys):
+def test_what_cannot_be_done_is_exit_code_1(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert command_line.main(arguments) == 1
     out, err = capsys.readouterr()
     assert out == ""
@@ -60,11 +69,16 @@ def test_what_cannot_be_done_is_exit_code_1(arguments, told, capsys):
     "error",
     [PerfError("no [bold] peer"), OSError(2, "no [bold] peer"), ValueError("no [bold] peer")],
 )
-def test_nobody_has_to_read_a_traceback(error, capsys, monkeypatch, tmp_path):
+def test_nobody_has_to_read_a_traceback(
+    error: Exception,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
 
-    def fails(_arguments):
+    def fails(_arguments: object) -> NoReturn:
         raise error
 
     monkeypatch.setattr(command_line, "app", fails)
@@ -75,12 +89,16 @@ def test_nobody_has_to_read_a_traceback(error, capsys, monkeypatch, tmp_path):
     assert "python -m builder" not in told
 
 
-def test_a_server_that_is_not_there_is_named_in_one_line(capsys):
+def test_a_server_that_is_not_there_is_named_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert command_line.main(["client-overhead", "--address", "localhost:1"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_table_goes_into_each_file_that_is_named(tmp_path, capsys):
+def test_a_table_goes_into_each_file_that_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     block = Measurement(1, 1.0, 1.0, 1.0, 1.0)
     results = {"encode-128": take_turns([Contender("ours", lambda _seconds: block)], 1, 0.1)}
     machine = {"processor": "x", "cores": 1, "memory": 1.0, "busy": 0.0}
@@ -98,7 +116,9 @@ def test_a_table_goes_into_each_file_that_is_named(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("| | measured | goal | |\n")
 
 
-def test_figures_that_this_machine_has_none_of_are_json_too(capsys, monkeypatch):
+def test_figures_that_this_machine_has_none_of_are_json_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("perf.engines._missing", lambda _target: "a GPU")
     assert command_line.main(["engines", "--json"]) == 0
     assert "it lacks a GPU" in json.loads(capsys.readouterr().out)["skipped"]

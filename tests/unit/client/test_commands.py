@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from typer.main import get_command
@@ -15,7 +16,7 @@ from client._commands import app
 from client.testing import FakeServer
 
 ROOT = Path(__file__).parents[3]
-COMMANDS = get_command(app).commands
+COMMANDS: dict[str, Any] = cast("Any", get_command(app)).commands
 SHARED = {"target", "timeout", "ca", "certificate", "key", "token_file"}
 SCRIPT = "import sys; from client.__main__ import main; sys.argv[0] = 'tritonrec-client'; "
 
@@ -28,14 +29,14 @@ def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_says_what_it_takes_and_gives_an_example(name):
+def test_a_command_says_what_it_takes_and_gives_an_example(name: str) -> None:
     assert f"Example: python -m client {name}" in COMMANDS[name].help
     assert [each.name for each in COMMANDS[name].params if not each.help] == []
     panels = {each.name: getattr(each, "rich_help_panel", None) for each in COMMANDS[name].params}
     assert {name for name, panel in panels.items() if panel == "Connection"} == SHARED
 
 
-def test_what_users_write_is_no_markup(capsys):
+def test_what_users_write_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     with FakeServer(["[bold]a[/bold]", "b"]) as server:
         at = ["--target", server.address]
         assert main(["recommend", *at]) == 0
@@ -50,7 +51,7 @@ def test_what_users_write_is_no_markup(capsys):
     assert "'[/red]' is not ID=TEXT" in capsys.readouterr().err
 
 
-def test_a_terminal_that_lacks_a_character_shows_it_escaped():
+def test_a_terminal_that_lacks_a_character_shows_it_escaped() -> None:
     with FakeServer(["a"]) as server:
         words = ["-m", "client", "classify", "naïve", "--target", server.address]
         done = python(*words, PYTHONIOENCODING="ascii")
@@ -58,18 +59,18 @@ def test_a_terminal_that_lacks_a_character_shows_it_escaped():
     assert done.stdout.startswith("na\\xefve\n")
 
 
-def test_without_typer_it_says_what_to_install():
+def test_without_typer_it_says_what_to_install() -> None:
     done = python("-c", f"import sys; sys.modules['typer'] = None; {SCRIPT} sys.exit(main())")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "the command line needs typer: pip install 'tritonrec[cli]'\n"
 
 
-def test_the_client_itself_needs_no_typer():
+def test_the_client_itself_needs_no_typer() -> None:
     done = python("-c", "import sys, client; sys.exit('typer' in sys.modules)")
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_shell_completes_the_script_and_not_the_module():
+def test_a_shell_completes_the_script_and_not_the_module() -> None:
     words = {"COMP_WORDS": "tritonrec-client re", "COMP_CWORD": "1"}
     done = python("-c", f"{SCRIPT} main()", _TRITONREC_CLIENT_COMPLETE="complete_bash", **words)
     assert done.stdout.split() == ["recommend"]
