@@ -1,5 +1,7 @@
 # make demo      from nothing to real recommendations: environment, training, export, server
-# make test      lint, unit and integration tests (the real tritonserver)
+# make test      lint, unit and integration tests (the real tritonserver), on all cores
+# make test-fast lint and the quick unit tests: an answer while you write
+# make test-all  make test, and the sweeps: the same checks over every architecture, engine and step
 # make test-gpu  tests and a benchmark that need an NVIDIA GPU and the package tensorrt; both skip
 #                elsewhere, saying why
 # make perf      the benchmark beside its peers, on what make demo made
@@ -9,14 +11,23 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
+# A test file stays with one process, so that what its tests share is made once.
+PYTEST := $(RUN) pytest -n logical --dist loadfile --durations 15
+SLOW := classifier export reports training # these train and compile
 
-.PHONY: demo test test-gpu perf lint clean
+.PHONY: demo test test-fast test-all test-gpu perf lint clean
 
 demo: $(VENV)/installed
 	$(RUN) builder demo
 
 test: lint
-	$(RUN) pytest
+	$(PYTEST) -m "not gpu and not sweep"
+
+test-fast: lint
+	$(PYTEST) -m "not gpu and not sweep" tests/unit $(SLOW:%=--ignore tests/unit/builder/%)
+
+test-all: test
+	$(PYTEST) -m sweep
 
 perf: $(VENV)/installed
 	$(RUN) perf run

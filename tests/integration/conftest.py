@@ -14,17 +14,19 @@ from builder.model.checkpoint import load_checkpoint
 from builder.model.recommender import Recommender
 from builder.training.run import train
 from tests.integration.small_run import export_run, reduce_movielens, small_config
+from tests.shared import made_once
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory, movielens: Path, minilm: Path) -> Path:
-    root = tmp_path_factory.mktemp("run")
-    data = reduce_movielens(movielens, root / "data")
-    with pytest.MonkeyPatch.context() as patch:
-        # One epoch may not be enough to be better; the fine-tuned one is what is served here.
-        patch.setattr("builder.training.learning.better", lambda _, tuned: tuned)
-        train(small_config(data, minilm), root / "checkpoint")
-    return root / "checkpoint"
+    def make(root: Path) -> None:
+        data = reduce_movielens(movielens, root / "data")
+        with pytest.MonkeyPatch.context() as patch:
+            # One epoch may not be enough to be better; the fine-tuned one is what is served here.
+            patch.setattr("builder.training.learning.better", lambda _, tuned: tuned)
+            train(small_config(data, minilm), root / "checkpoint")
+
+    return made_once(tmp_path_factory, "small-run", make) / "checkpoint"
 
 
 @pytest.fixture(scope="session")
@@ -38,9 +40,10 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[M
 
     @cache
     def export(layout: ModelLayout) -> Path:
-        path = tmp_path_factory.mktemp(layout) / "models"
-        export_run(run, path, options=TargetOptions(layout=layout))
-        return path
+        options = TargetOptions(layout=layout)
+        return made_once(
+            tmp_path_factory, f"small-{layout}", lambda path: export_run(run, path, options=options)
+        )
 
     return export
 

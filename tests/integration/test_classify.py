@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from builder.serving import TritonServer
 from client import RecommenderClient
 from client._requests import StableInputs, classify_message
 from tests.integration.test_steps import Answer, send, strings
+from tests.shared import settled
 from tests.unit.builder.classifier.tiny import MAX_LENGTH, write_classifier
 
 BATCH = 4
@@ -147,9 +147,12 @@ def triton(
 
 def executions(triton: grpc.InferenceServerClient, model: str) -> Counter[int]:
     """How often a model ran, by the size of the batch."""
-    time.sleep(1)  # Triton counts a batch after its answers have left
-    statistics = triton.get_inference_statistics(model).model_stats[0].batch_stats
-    return Counter({one.batch_size: one.compute_infer.count for one in statistics})
+
+    def counted() -> Counter[int]:
+        statistics = triton.get_inference_statistics(model).model_stats[0].batch_stats
+        return Counter({one.batch_size: one.compute_infer.count for one in statistics})
+
+    return settled(counted)
 
 
 GOOD = {"TEXT": strings("Toy Story"), "TEXT_PAIR": strings("GoldenEye")}

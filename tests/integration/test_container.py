@@ -240,6 +240,7 @@ print(json.dumps({"numpy": np.__version__, "vectors": [each["VECTOR"].tolist() f
 """
 
 
+@pytest.mark.sweep
 def test_the_cpu_stage_installs_and_serves(tmp_path: Path) -> None:
     """Install, serve, ask, be healthy, stop: the stage's own commands, on other ports."""
     stage = STAGES["cpu"]

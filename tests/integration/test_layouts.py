@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from client import Event, Item, RecommenderClient
 from perf.load import closed_loop, infer_request, triton_infer
 from tests.integration.small_run import LIMITS
 from tests.integration.test_steps import TIMEOUT, Answer, send, strings
+from tests.shared import settled
 
 LAYOUTS = ("fused", "ensemble")
 TEXT_MODELS = {"fused": "encode", "ensemble": "encoder"}
@@ -115,9 +115,12 @@ def test_users_are_served_as_they_were_evaluated(
 
 def executions(client: RecommenderClient, model: str) -> tuple[int, int]:
     """How many rows a model has worked on, and in how many executions."""
-    time.sleep(1)  # Triton counts a batch after its answers have left
-    (found,) = client.statistics(model=model)
-    return found.inferences, found.executions
+
+    def counted() -> tuple[int, int]:
+        (found,) = client.statistics(model=model)
+        return found.inferences, found.executions
+
+    return settled(counted)
 
 
 def test_known_items_never_reach_bert(

@@ -102,6 +102,7 @@ def test_a_run_checks_answers_and_writes_report_table_and_plots(
     assert f"| recommend-1-client | {FLOOR} |" in document.read_text()
 
 
+@pytest.mark.sweep
 @pytest.mark.usefixtures("analyzer")
 def test_other_repositories_take_part_under_their_names(served: list[str], tmp_path: Path) -> None:
     repository = served[served.index("--repository") + 1]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from builder.data import Holdout
 from builder.data.request_time import Clock
 from builder.export.layout import Limits
+from builder.export.options import ModelLayout
 from builder.export.targets import TargetOptions
 from builder.model.checkpoint import save_checkpoint
 from builder.model.recommender import Recommender
@@ -50,13 +53,19 @@ def checkpoint(
     return path
 
 
-@pytest.fixture(scope="module", params=["fused", "ensemble"])
-def server(
-    request: pytest.FixtureRequest, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TritonServer]:
-    repository = tmp_path_factory.mktemp(request.param) / "models"
-    export_run(checkpoint, repository, LIMITS, options=TargetOptions(layout=request.param))
-    with TritonServer(repository, grpc_port=0) as running:
+@pytest.fixture(scope="module")
+def repositories(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Not to be changed."""
+    paths = {}
+    for layout in get_args(ModelLayout):
+        paths[layout] = tmp_path_factory.mktemp(layout) / "models"
+        export_run(checkpoint, paths[layout], LIMITS, options=TargetOptions(layout=layout))
+    return paths
+
+
+@pytest.fixture(scope="module", params=get_args(ModelLayout))
+def server(request: pytest.FixtureRequest, repositories: dict[str, Path]) -> Iterator[TritonServer]:
+    with TritonServer(repositories[request.param], grpc_port=0) as running:
         yield running
 
 
@@ -110,9 +119,9 @@ def test_what_the_model_does_not_know_is_refused_by_name(client: RecommenderClie
 
 
 def test_a_bad_profile_harms_no_other_request_of_its_batch(
-    checkpoint: Path, model: Recommender, tmp_path: Path
+    repositories: dict[str, Path], model: Recommender, tmp_path: Path
 ) -> None:
-    export_run(checkpoint, tmp_path / "models", LIMITS)
+    shutil.copytree(repositories["fused"], tmp_path / "models")
     config = tmp_path / "models/recommend/config.pbtxt"
     text = config.read_text()
     assert "dynamic_batching {" in text

@@ -30,6 +30,7 @@ from model_repository.core.contract import ENCODER
 from model_repository.engines.onnx import OnnxEngine
 from model_repository.engines.tokenizer import TextTokenizer
 from tests.integration.small_run import LIMITS, export_run
+from tests.shared import first_of
 
 Array = NDArray[np.float32]
 LONGEST = 512
@@ -90,6 +91,7 @@ def test_every_movielens_text_keeps_its_direction_in_fp16(
     assert cosines(single, half).min() >= 0.9995
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("network", ["real", "base"])
 def test_texts_of_1_to_512_tokens_stay_finite(network: str, request: pytest.FixtureRequest) -> None:
     single, half = request.getfixturevalue(network)
@@ -158,6 +160,7 @@ def test_tensorrt_rtx_proves_the_graphs_and_publishes_nothing(run: Path, tmp_pat
         prove(exportable, where, check)
 
 
+@pytest.mark.sweep
 def test_a_graph_that_loses_too_much_in_fp16_fails_the_proof(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
 
@@ -170,7 +173,7 @@ def test_a_graph_that_loses_too_much_in_fp16_fails_the_proof(run: Path, tmp_path
     assert json.loads((tmp_path / "proof" / REPORT).read_text()) == {"finished": False}
 
 
-@pytest.mark.parametrize(("device", "precision"), [("cpu", "fp32"), ("cuda", "fp16")])
+@pytest.mark.parametrize(("device", "precision"), first_of([("cpu", "fp32"), ("cuda", "fp16")]))
 def test_onnxruntime_publishes_what_it_has_held_against_the_gates(
     run: Path, tmp_path: Path, device: str, precision: str
 ) -> None:

@@ -31,6 +31,7 @@ from client import (
 from client._protocol import addressed
 from client._requests import StableInputs, rank_message, user_tensors
 from tests.integration.tiny_repository import BATCH, CATALOGUE, LABELS
+from tests.shared import settled
 
 PATIENT = 60
 KNOWN = [f"i{index}" for index in range(CATALOGUE)]
@@ -189,8 +190,7 @@ def test_the_client_ends_in_time_whatever_the_queue_does(waiting: TritonServer) 
 
 def encoded(server: TritonServer) -> float:
     """Count the texts that went through BERT."""
-    time.sleep(1)  # Triton counts a batch after its answers have left
-    return metric(server, "nv_inference_count", model="encoder")
+    return settled(lambda: metric(server, "nv_inference_count", model="encoder"))
 
 
 def pending(server: TritonServer) -> float:

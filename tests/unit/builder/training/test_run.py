@@ -362,6 +362,7 @@ def test_interrupted_between_two_steps(
     assert not partial_directory(output).exists()
 
 
+@pytest.mark.sweep
 def test_interrupted_before_any_write(run: Path, config: TrainingConfig, tmp_path: Path) -> None:
     """Five moments spread over everything that a run does to the file system."""
     total = 0
