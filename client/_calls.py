@@ -115,7 +115,8 @@ def recommend_call(
     def columns() -> _Columns:
         return {**_user_columns(past, profile), "EXCLUDE": ("exclude[{}]", left_out.ids)}
 
-    parse = partial(parse_recommend_response, top_k=int(options[contract.TOP_K.name]))
+    top_k = int(options.get(contract.TOP_K.name, contract.TOP_K.default))
+    parse = partial(parse_recommend_response, top_k=top_k)
     return _single(Job(message, parse, partial(_locate, columns, 0)))
 
 

@@ -164,7 +164,10 @@ def read_pairs(pairs: Iterable[str] | None, texts: Sequence[str]) -> list[str] |
 def read_options(
     declared: Sequence[OptionSpec], given: Mapping[str, object]
 ) -> dict[str, Parameter]:
-    """Check request options against their declarations; those left out have their defaults.
+    """Check the request options that were given against their declarations.
+
+    Those left out are not sent: the server has its own default, and one that was exported before an
+    option was declared refuses it.
 
     Raises
     ------
@@ -176,7 +179,9 @@ def read_options(
     if undeclared := given.keys() - {option.name for option in declared}:
         raise TypeError(f"got an unexpected keyword argument {min(undeclared)!r}")
     return {
-        option.name: _option(option, given.get(option.name, option.default)) for option in declared
+        option.name: _option(option, given[option.name])
+        for option in declared
+        if option.name in given
     }
 
 

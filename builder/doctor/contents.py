@@ -13,13 +13,8 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from builder.doctor.findings import Finding
 from builder.errors import RepositoryError
 from builder.repository import Manifest, VersionRecord, check_graph, from_text, read_manifest
-from builder.repository.publish import CONFIG
+from builder.repository.publish import CONFIG, DEFAULT_FILES
 
-_MODEL_FILES: Final[Mapping[str, str]] = {
-    "python": "model.py",
-    "onnxruntime": "model.onnx",
-    "tensorrt": "model.plan",
-}
 _REPAIR: Final = (
     "restore the file, activate another version with `python -m builder activate`, or export again"
 )
@@ -104,7 +99,7 @@ def _check_model(contents: Contents, model: str) -> Iterator[Finding]:
     if not directory.is_dir():
         yield Finding("error", str(directory), "the directory is missing", _REPAIR)
         return
-    name = config.default_model_filename or _MODEL_FILES.get(config.backend)
+    name = config.default_model_filename or DEFAULT_FILES.get(config.backend)
     if name and not (directory / name).is_file():
         yield Finding("error", str(directory / name), "the file is missing", _REPAIR)
     own = directory / CONFIG

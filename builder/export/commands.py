@@ -221,6 +221,7 @@ def _list_targets(*, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
+    width = max(len(str(row["target"])) for row in rows) + 2
     for row in rows:
         state = "ready" if row["missing"] is None else f"lacks {row['missing']}"
-        typer.echo(f"{row['target']:<14}{row['summary']}\n{'':<14}{state}")
+        typer.echo(f"{row['target']:<{width}}{row['summary']}\n{'':<{width}}{state}")

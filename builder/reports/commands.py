@@ -39,7 +39,7 @@ def evaluate(
     *,
     data: Data = None,
     with_baselines: Annotated[
-        bool, typer.Option("--baselines/--no-baselines", help="Popularity, ItemKNN and EASE too.")
+        bool, typer.Option("--baselines/--no-baselines", help="Baselines that take no minutes too.")
     ] = True,
     html: Html = None,
     as_json: AsJson = False,
@@ -135,9 +135,8 @@ def baselines(
 ) -> None:
     """Train and test what a model has to beat, under the protocol of `evaluate`.
 
-    Popularity, ItemKNN, EASE with and without weights for recency, ALS where the package implicit
-    is installed, and SASRec: the network of the model without text. Their parameters are chosen on
-    validation.
+    SASRec is the network of the model without text; ALS needs the package implicit. Their
+    parameters are chosen on validation.
 
     Example: python -m builder baselines --against runs/monday
     """

@@ -44,11 +44,12 @@ from builder.repository.manifest import (
 CONFIG: Final = "config.pbtxt"
 _INACTIVE: Final = ".inactive"
 _CACHE: Final = "__pycache__"
-_DEFAULT_FILES: Final[Mapping[str, str]] = {
+DEFAULT_FILES: Final[Mapping[str, str]] = {
     "python": "model.py",
     "onnxruntime": "model.onnx",
     "tensorrt": "model.plan",
 }
+"""The backends that the targets need, and the file that each loads unless told otherwise."""
 
 
 class Staging:
@@ -112,7 +113,7 @@ class Staging:
             if name not in self._configs
         ]
         for name, config in sorted(self._configs.items()):
-            file = config.default_model_filename or _DEFAULT_FILES.get(config.backend)
+            file = config.default_model_filename or DEFAULT_FILES.get(config.backend)
             if file and not (self.model_dir(name) / file).exists():
                 missing.append(f"model {name!r}: its version directory holds no {file}")
         if missing:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .arrays import Floats, Indices
 from .calibration import Calibration
+from .errors import InvalidRequest
 from .identifiers import Identifiers, Strings
 from .items import NO_NEIGHBOURHOOD, Neighbourhood
 
@@ -91,6 +92,17 @@ class Candidates:
         return self.catalogue.vectors[self.index]
 
     def attribute(self, name: str) -> list[str]:
-        """A column of the item file, for each candidate; KeyError if it was not exported."""
-        column = self.catalogue.attributes[name]
+        """A column of the item file, for each candidate.
+
+        Raises
+        ------
+        InvalidRequest
+            It was not exported.
+        """
+        column = self.catalogue.attributes.get(name)
+        if column is None:
+            raise InvalidRequest(
+                f"this model was exported without the column {name!r} of the items, which the "
+                f"request needs; export it again with `--attributes {name}`"
+            )
         return [column[index].decode() for index in self.index.tolist()]

@@ -69,7 +69,8 @@ def answer_well(request: service_pb2.ModelInferRequest) -> service_pb2.ModelInfe
     if request.model_name == "rank":
         logits = np.arange(shapes["CANDIDATE"][1], dtype=np.float32)[None]
         return respond(INTEREST=1 / (1 + np.exp(-logits)), LOGIT=logits, **counts)
-    logits = -np.arange(request.parameters["top_k"].int64_param, dtype=np.float32)[None]
+    asked = request.parameters.get("top_k")
+    logits = -np.arange(asked.int64_param if asked else 10, dtype=np.float32)[None]
     items = np.array([[f"item-{i}" for i in range(logits.size)]], object).reshape(logits.shape)
     return respond(ITEM=items, INTEREST=1 / (1 + np.exp(-logits)), LOGIT=logits, **counts)
 

@@ -128,13 +128,10 @@ def test_recommend_sends_typed_options(client: RecommenderClient, triton: Triton
     }
 
 
-def test_recommend_has_defaults(client: RecommenderClient, triton: Triton) -> None:
+def test_what_is_left_out_is_not_sent(client: RecommenderClient, triton: Triton) -> None:
     client.recommend([])
     assert triton.inputs() == {"HISTORY": ("BYTES", [1, 0], [])}
-    assert parameters(triton.requests[0]) == {
-        "top_k": ("int64_param", 10),
-        "include_seen": ("bool_param", False),
-    }
+    assert not parameters(triton.requests[0])
 
 
 def test_encode_sends_one_text_a_row(client: RecommenderClient, triton: Triton) -> None:

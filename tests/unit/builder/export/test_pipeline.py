@@ -35,6 +35,7 @@ from builder.progress import Progress, silent
 from builder.repository import from_text, read_manifest
 from model_repository.core import contract
 from model_repository.core.contract import ModelSpec
+from model_repository.core.errors import InvalidRequest
 from model_repository.core.terms import Users
 from model_repository.core.users import History
 from model_repository.engines.engine import Engine
@@ -213,7 +214,7 @@ def test_attributes_reach_the_candidates(told: Path, tmp_path: Path, layout: str
         (best,) = scorer.best(new_user, [none], [5])
         assert best.attribute("genre") == [GENRES[item] for item in best.index]
         assert best.attribute("year") == [YEARS[item] for item in best.index]
-        with pytest.raises(KeyError):
+        with pytest.raises(InvalidRequest, match="'title'"):
             best.attribute("title")
 
 

