@@ -168,7 +168,8 @@ def load_examples(source: str) -> list[Pair]:
     if not file.is_file():
         return []
     try:
-        rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+        # Not splitlines, which also breaks where a text has U+0085 or U+2028.
+        rows = [json.loads(line) for line in file.read_text("utf-8").strip("\n").split("\n")]
         return [(str(row["text"]), str(row["text_pair"])) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(

@@ -68,7 +68,9 @@ def test_what_is_no_classifier(tmp_path: Path, minilm: Path) -> None:
 
 def test_examples(tmp_path: Path) -> None:
     assert load_examples(str(tmp_path)) == []
-    pairs = [("a\nb", ""), ("é", "second")]
+    breaks = "".join(chr(code) for code in range(0x2100) if len(f"a{chr(code)}b".splitlines()) > 1)
+    assert "\u2028" in breaks
+    pairs = [("a\nb", ""), ("é", "second"), (f"a{'b'.join(breaks)}c", breaks)]
     save_examples(tmp_path, pairs)
     assert load_examples(str(tmp_path)) == pairs
     (tmp_path / EXAMPLES).write_text('{"text": 1}\n')
