@@ -48,7 +48,7 @@ for each in (
 
 def main() -> None:
     """Run a command; what goes wrong ends with one message, exit code 2 and no traceback."""
-    console.set_up_logging()
+    console.set_up()
     try:
         app()
     except BuilderError as error:

@@ -6,7 +6,9 @@ so that output can be piped.
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -31,8 +33,9 @@ from builder.progress import Progress, silent
 _STDERR: Final = Console(stderr=True)
 
 
-def set_up_logging(level: int = logging.INFO) -> None:
+def set_up(level: int = logging.INFO) -> None:
     """Log to stderr, off a terminal one line an event; libraries only from WARNING up."""
+    escape_what_the_terminal_lacks()
     handler: logging.Handler
     if _STDERR.is_terminal:
         handler = RichHandler(
@@ -44,6 +47,13 @@ def set_up_logging(level: int = logging.INFO) -> None:
         handler.setFormatter(_OneLine("%(asctime)s %(levelname)-8s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("builder").setLevel(level)
+
+
+def escape_what_the_terminal_lacks() -> None:
+    """Show a character escaped where the terminal's encoding does not have it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 class _OneLine(logging.Formatter):
@@ -96,10 +106,16 @@ def progress_bars(*, shown: bool = True) -> Iterator[Progress]:
         yield show
 
 
+def output() -> Console:
+    """What draws results on stdout. Text is shown as it is: what users write is no markup."""
+    return Console(markup=False, highlight=False)
+
+
 def show(*tables: Table) -> None:
     """Print tables to stdout, one below the other."""
+    console = output()
     for table in tables:
-        Console(soft_wrap=False).print(table, "")
+        console.print(table, "")
 
 
 def show_error(message: str, *, though_silent: bool = False) -> None:

@@ -33,6 +33,7 @@ for each in (run, table, plot, analyze, profile, soak, catalogue, client_overhea
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit code, 1 with what went wrong on standard error."""
+    console.escape_what_the_terminal_lacks()
     # As Ctrl-C does, so that servers and peers end with us.
     earlier = signal.signal(signal.SIGTERM, _stop)
     try:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from builder import console
@@ -75,7 +74,7 @@ def train_classifier(
         figures = [row.to_dict() for row in rows]
         typer.echo(json.dumps({"output": str(output), "protocol": PROTOCOL, "rows": figures}))
         return
-    Console().print(_table(rows, PROTOCOL))
+    console.show(_table(rows, PROTOCOL))
     console.show_note(f"Next: python -m builder export --classifier {output}")
 
 

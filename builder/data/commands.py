@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from builder import console
 from builder.data.config import DataConfig
 from builder.data.description import PERCENTILES, Description, describe
 from builder.data.readers import read
@@ -51,12 +51,10 @@ def describe_command(
     if as_json:
         typer.echo(json.dumps(asdict(description), ensure_ascii=False))
         return
-    console = Console()
-    console.print(_counts(description))
-    console.print(_lengths(description))
-    console.print("[bold]Item texts[/bold], the first three:")
+    console.show(_counts(description), _lengths(description))
+    typer.echo(f"{typer.style('Item texts', bold=True)}, the first three:")
     for example in catalogue.texts[:3]:
-        console.print(f"  {example}", markup=False, highlight=False)
+        typer.echo(f"  {example}")
 
 
 @app.command("fetch")
@@ -72,7 +70,7 @@ def fetch_command(
     fetch = _SAMPLES.get(name)
     if fetch is None:
         raise ConfigError(f"sample {name!r}: must be one of {', '.join(_SAMPLES)}")
-    Console(stderr=True).print(f"{name}: {fetch(directory)}", markup=False, highlight=False)
+    console.show_note(f"{name}: {fetch(directory)}")
 
 
 def _counts(description: Description) -> Table:

@@ -10,7 +10,9 @@ from typing import Final
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from builder import console
 from builder.data import Catalogue, Holdout, leave_one_out, read
 from builder.data.config import DataConfig
 from builder.data.sequences import Sequences
@@ -26,7 +28,7 @@ NEW_ITEM: Final = Item("new", "The Matrix (1999) Action Sci-Fi Thriller")
 
 def tour(run: Path, repository: Path) -> None:
     """Serve `repository` and print recommendations for users of the run's test set."""
-    console = Console(highlight=False)
+    screen = console.output()
     # The answers are what this shows; what Triton says of its starting and stopping is not.
     logging.getLogger("builder.serving").setLevel(logging.WARNING)
     catalogue = load_checkpoint(run).catalogue
@@ -37,9 +39,9 @@ def tour(run: Path, repository: Path) -> None:
         TritonServer(repository) as server,
         RecommenderClient(server.grpc_address, timeout=10) as client,
     ):
-        console.print(f"  tritonserver at {server.grpc_address}")
+        screen.print(f"  tritonserver at {server.grpc_address}")
         for user in _spread(test):
-            _show_user(console, client, catalogue, test, user, interactions.actions)
+            _show_user(screen, client, catalogue, test, user, interactions.actions)
 
 
 def _spread(test: Holdout) -> Sequence[int]:
@@ -49,7 +51,7 @@ def _spread(test: Holdout) -> Sequence[int]:
 
 
 def _show_user(
-    console: Console,
+    screen: Console,
     client: RecommenderClient,
     catalogue: Catalogue,
     test: Holdout,
@@ -68,12 +70,14 @@ def _show_user(
         for place, item in enumerate(items)
     ]
     liked = alone.without_context().items.tolist()
-    console.print(
-        f"\n[bold]User {alone.user_ids[0]}[/bold] liked {len(liked)} of the {len(items)} films "
-        "seen, lately:"
+    screen.print(
+        Text.assemble(
+            (f"\nUser {alone.user_ids[0]}", "bold"),
+            f" liked {len(liked)} of the {len(items)} films seen, lately:",
+        )
     )
     for item in liked[-SHOWN:]:
-        console.print(f"  {catalogue.texts[item]}", markup=False)
+        screen.print(f"  {catalogue.texts[item]}")
     table = Table(
         "place", "interest", "recommended", title="Recommended next", title_justify="left"
     )
@@ -82,14 +86,13 @@ def _show_user(
         mark = "  <- met next, held out" if best.id == target else ""
         text = catalogue.texts[catalogue.index[best.id]]
         table.add_row(str(place), f"{best.interest:.3f}", text + mark)
-    console.print(table, markup=False)
+    screen.print(table)
     seen = set(items)
     unseen = [item for place, item in enumerate(catalogue.item_ids) if place not in seen]
     ranking = client.rank(history, [*unseen, NEW_ITEM]).sorted()
     place = next(place for place, each in enumerate(ranking, 1) if each.id == NEW_ITEM.id)
-    console.print(
+    screen.print(
         f"New, given only as text: {NEW_ITEM.text}\n"
         f"  place {place} of {len(ranking)} unseen films, "
         f"interest {ranking[place - 1].interest:.3f}",
-        markup=False,
     )

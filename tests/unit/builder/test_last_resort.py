@@ -54,7 +54,7 @@ def test_a_command_that_ends_in_one_prints_a_line_and_exits_with_2(
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(command_line, "app", fails)
-    monkeypatch.setattr(console, "set_up_logging", lambda: None)
+    monkeypatch.setattr(console, "set_up", lambda: None)
     with pytest.raises(SystemExit) as ended:
         command_line.main()
     assert ended.value.code == 2
@@ -67,7 +67,7 @@ def test_off_a_terminal_an_event_is_one_line(capsys: pytest.CaptureFixture[str])
     root = logging.getLogger()
     kept, level = root.handlers[:], root.level
     try:
-        console.set_up_logging()
+        console.set_up()
         logging.getLogger("builder.x").info("a %s\nand another", "long " * 40)
         handler = root.handlers[0]
         record = logging.LogRecord("builder.x", logging.INFO, "", 0, "one\ntwo", None, None)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,8 @@ from builder.data.config import Columns, DataConfig
 from builder.data.samples import fetch_movielens_100k
 from builder.errors import ConfigError, DataError
 from tests.unit.builder.data.flags import data_config
+
+ROOT = Path(__file__).parents[4]
 
 
 def run(*arguments: str | Path) -> str:
@@ -109,3 +114,22 @@ def test_fetch_leaves_other_files_alone(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds something other than"):
         fetch_movielens_100k(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_what_the_files_say_is_no_markup(tmp_path: Path) -> None:
+    (tmp_path / "interactions.csv").write_text(
+        "user_id,item_id,timestamp,action\nu,[/i],1,[/bùy]\nv,j,2,[bold]view[/bold]\n"
+    )
+    (tmp_path / "items.csv").write_text("item_id,title\n[/i],[red]Naïve[/red] film\nj,other\n")
+    told = run("describe", tmp_path)
+    for text in ("[/bùy]", "[bold]view[/bold]", "[red]Naïve[/red] film"):
+        assert text in told
+    done = subprocess.run(
+        [sys.executable, "-m", "builder", "data", "describe", str(tmp_path)],
+        capture_output=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 0
+    assert b"[/b\\xf9y]" in done.stdout
