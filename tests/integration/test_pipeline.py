@@ -186,6 +186,7 @@ def test_the_benchmark_of_engines_runs_every_model(
     assert all(0 < each.p50 <= each.p99 and each.per_second > 0 for each in found)
 
 
+@pytest.mark.sweep
 def test_catalogues_of_other_sizes_are_made_searched_and_served(
     run: Path, repository: Path, tmp_path: Path
 ) -> None:

@@ -31,8 +31,8 @@ from tests.unit.model_repository.conftest import parts
 __all__ = ["backbone", "parts"]
 
 BATCH = 4
-DELAY_MICROSECONDS = 20_000_000
-"""Longer than any test waits: a batch leaves when it is full."""
+DELAY_MICROSECONDS = 2_000_000
+"""Far longer than four threads take to send a request each: they become one batch."""
 LIMITS = Limits(max_top_k=ITEMS, max_users=BATCH)
 HISTORY = ["i1", "i2"]
 

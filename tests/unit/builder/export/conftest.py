@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from builder.export.graphs import EncoderGraph
 from builder.export.layout import Layout, Limits
 from builder.export.onnx import export_onnx
-from builder.export.pipeline import Exported
+from builder.export.options import ModelLayout
 from builder.model.recommender import Recommender
 from builder.model.scoring import UserEncoderGraph
 from model_repository.core.contract import ENCODER, USER_ENCODER, ModelSpec
+from tests.shared import made_once
 from tests.unit.builder.export.checkpoints import embedded, export, write_checkpoint
 from tests.unit.builder.model.conftest import backbone
 from tests.unit.builder.model.tiny import recommender
@@ -47,19 +50,19 @@ def onnx_files(
 def checkpoint(
     model: Recommender, backbone: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint", model, backbone)
+    return made_once(
+        tmp_path_factory, "untrained-run", lambda path: write_checkpoint(path, model, backbone)
+    )
 
 
 @pytest.fixture(scope="session")
-def exported(checkpoint: Path) -> dict[str, Exported]:
-    """What one checkpoint becomes in either layout."""
-    return {
-        layout: export(checkpoint, checkpoint.parent / layout, embedded(layout=layout))
-        for layout in ("fused", "ensemble")
-    }
+def repositories(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What one checkpoint becomes in either layout; not to be changed."""
 
+    def make(root: Path) -> None:
+        for layout in get_args(ModelLayout):
+            done = export(checkpoint, root / layout, embedded(layout=layout))
+            (root / f"{layout}.json").write_text(json.dumps(done.to_dict()))
 
-@pytest.fixture(scope="session")
-def repositories(exported: dict[str, Exported]) -> dict[str, Path]:
-    """Not to be changed."""
-    return {layout: done.repository for layout, done in exported.items()}
+    root = made_once(tmp_path_factory, "exports", make)
+    return {layout: root / layout for layout in get_args(ModelLayout)}

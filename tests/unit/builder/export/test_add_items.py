@@ -21,7 +21,6 @@ from builder.export.add_items import (
     add_items,
 )
 from builder.export.layout import Limits
-from builder.export.pipeline import Exported
 from builder.export.targets import TargetOptions
 from builder.repository import MANIFEST, VersionRecord, read_manifest
 from model_repository.steps.catalogue_files import load_catalogue
@@ -73,8 +72,8 @@ def test_targets_without_options_had_none_in_schema_1() -> None:
 
 
 @pytest.mark.parametrize("layout", ["fused", "ensemble"])
-def test_a_manifest_of_today_is_read(exported: dict[str, Exported], layout: str) -> None:
-    repository = exported[layout].repository
+def test_a_manifest_of_today_is_read(repositories: dict[str, Path], layout: str) -> None:
+    repository = repositories[layout]
     made = read_manifest(repository).versions[1]
     assert _limits_of(made) == LIMITS
     assert TargetOptions(**_options_of(made)) == TargetOptions(layout=layout)  # type: ignore[arg-type]

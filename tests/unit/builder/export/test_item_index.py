@@ -31,6 +31,7 @@ from model_repository.engines.item_index import on_sphere, queries
 from model_repository.steps.catalogue_files import CATALOGUE_FILE
 from model_repository.steps.user_models import INDEX_FILE, load_scorer, load_user_encoder
 from perf.synthetic import write_repository
+from tests.shared import first_of
 from tests.unit.builder.export.checkpoints import embedded, export
 from tests.unit.builder.export.in_process import Server
 from tests.unit.model_repository.conftest import user
@@ -275,7 +276,7 @@ def test_a_catalogue_too_small_for_an_index_is_not_published_with_one(
     assert not (tmp_path / "models").exists()
 
 
-@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+@pytest.mark.parametrize("layout", first_of(["fused", "ensemble"]))
 def test_either_layout_has_an_index_and_the_manifest_its_figures(
     checkpoint: Path, tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -336,13 +336,17 @@ def test_each_engine_answers(
 
 
 def test_a_backbone_that_cannot_be_packed_is_padded(
-    checkpoint: Path, fused: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path,
+    repositories: dict[str, Path],
+    fused: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("builder.export.recommender.packed_graph", lambda _encoder, _rows: None)
     export(checkpoint, tmp_path / "models", embedded())
     told = [
         read_manifest(root).versions[1].details["engine"]["graphs"]["encode"]["packed"]
-        for root in (checkpoint.parent / "fused", tmp_path / "models")
+        for root in (repositories["fused"], tmp_path / "models")
     ]
     assert told == [True, False]
     request = plain(*TEXTS[:4])

@@ -129,6 +129,7 @@ def torchrun(config: TrainingConfig, output: Path, *options: str) -> Any:
     )
 
 
+@pytest.mark.sweep
 def test_two_processes_of_two_pieces_learn_what_one_learns_whole(
     run: Path, config: TrainingConfig, tmp_path: Path
 ) -> None:
