@@ -118,7 +118,7 @@ class Outputs:
         return raw, shape
 
     def _settle(self, spec: TensorSpec, shape: tuple[int, ...], due: tuple[int | str, ...]) -> None:
-        """Take the lengths of axes met for the first time from ``shape``."""
+        """Take the lengths of new axes from ``shape``."""
         if len(shape) != len(due) or any(
             length < 0
             or length != (self._lengths.setdefault(axis, length) if isinstance(axis, str) else axis)

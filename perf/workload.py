@@ -26,7 +26,7 @@ CANDIDATES: Final = 100
 
 @dataclass(frozen=True)
 class User:
-    """Item ids, oldest first, and the item that this user met next.
+    """Item ids, oldest first, and this user's next item.
 
     ``actions`` are the names of what was done at each event; None where the log has none.
     """

@@ -129,7 +129,7 @@ class DataConfig:
     context: Context = option(
         "keep",
         "What becomes of events with lower ratings or other actions: keep them in the histories, "
-        "as things that the user has met, or drop them.",
+        "as items that the user has seen, or drop them.",
         panel=_PANEL,
     )
     min_events: int = option(

@@ -53,10 +53,10 @@ def choose_profile(split: Split, interactions: Interactions) -> tuple[ProfileCol
 
 
 def choose_item_profile(
-    names: Sequence[str], catalogue: Catalogue, met: NDArray[np.bool_]
+    names: Sequence[str], catalogue: Catalogue, warm: NDArray[np.bool_]
 ) -> tuple[ProfileColumn, ...]:
-    """The same for columns of the item file, by the items that training met, BOOL [n]."""
-    rows = catalogue.columns[met]
+    """The same for columns of the item file, over the `warm` items, BOOL [n]."""
+    rows = catalogue.columns[warm]
     return tuple(_column(name, rows[name].tolist(), "items") for name in names)
 
 

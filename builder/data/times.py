@@ -62,7 +62,7 @@ class TimeColumn:
 
     @property
     def usual(self) -> int:
-        """The most frequent readable kind, on a tie the one met first; or ``UNREADABLE``."""
+        """The most frequent readable kind, on a tie the first one; or ``UNREADABLE``."""
         readable = self._counts.keys() - {UNREADABLE}
         return min(
             readable, key=lambda kind: (-self._counts[kind], self._first[kind]), default=UNREADABLE

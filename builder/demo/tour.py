@@ -79,7 +79,7 @@ def _show_user(
     )
     target = catalogue.item_ids[int(test.targets[user])]
     for place, best in enumerate(client.recommend(history, top_k=10), 1):
-        mark = "  <- met next, held out" if best.id == target else ""
+        mark = "  <- the next item, held out" if best.id == target else ""
         text = catalogue.texts[catalogue.index[best.id]]
         table.add_row(str(place), f"{best.interest:.3f}", text + mark)
     console.print(table, markup=False)

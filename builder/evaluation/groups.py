@@ -31,10 +31,10 @@ def by_item_popularity(holdout: Holdout, counts: NDArray[np.int64]) -> Groups:
     place = np.empty(len(counts), np.int64)
     place[order] = np.arange(len(counts))
     share = place[holdout.targets] / max(np.count_nonzero(counts), 1)
-    met = counts[holdout.targets] > 0
+    warm = counts[holdout.targets] > 0
     return {
-        "head": met & (share < 0.1),
-        "middle": met & (share >= 0.1) & (share < 0.5),
-        "tail": met & (share >= 0.5),
-        "no events": ~met,
+        "head": warm & (share < 0.1),
+        "middle": warm & (share >= 0.1) & (share < 0.5),
+        "tail": warm & (share >= 0.5),
+        "no events": ~warm,
     }

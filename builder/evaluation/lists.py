@@ -3,8 +3,8 @@
 Means over users and over the first 10 recommended:
 
 novelty
-    Self-information in bits, ``-log2((met + 1) / (users + 1))`` of an item that `met` of the
-    training users met (Zhou et al. 2010; the added one keeps an item without events finite).
+    Self-information in bits, ``-log2((seen + 1) / (users + 1))`` of an item that `seen` of the
+    training users have seen (Zhou et al. 2010; the added one keeps an item without events finite).
 diversity
     Intra-list diversity: 1 - cosine of the items' text vectors, mean over the pairs of a list
     (Ziegler et al. 2005; Castells et al. 2015).
@@ -55,10 +55,10 @@ class ListJudge:
         counts = np.bincount(train.items, minlength=items)
         users = np.repeat(np.arange(len(train)), train.lengths)
         pairs = np.unique(users * items + train.items)
-        met = np.bincount(pairs % items, minlength=items)
+        seen = np.bincount(pairs % items, minlength=items)
         return cls(
             counts=counts,
-            surprise=-np.log2((met + 1) / (len(train) + 1)),
+            surprise=-np.log2((seen + 1) / (len(train) + 1)),
             percentile=(stats.rankdata(counts) - 0.5) / items,
             directions=None if text_vectors is None else directions(text_vectors),
         )

@@ -241,12 +241,12 @@ class InterestAdapter(nn.Module):
         self.text_whitening.copy_(axes * scale)
 
     @torch.no_grad()
-    def fit_modalities(self, vectors: Tensor, met: Tensor) -> None:
+    def fit_modalities(self, vectors: Tensor, warm: Tensor) -> None:
         """Take the catalogue's vectors FP [n, K], NaN for none, and standardise them.
 
-        By those of the items that training met, BOOL [n]; each number must be known of one.
+        Over the `warm` items, BOOL [n]; each number must be known of one.
         """
-        known = vectors[met].double()
+        known = vectors[warm].double()
         mean = known.nanmean(0)
         deviation = (known - mean).square().nanmean(0).sqrt()
         deviation[deviation <= 1e-6 * mean.abs()] = 1  # always the same, but for rounding

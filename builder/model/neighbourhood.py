@@ -24,7 +24,7 @@ def neighbourhood_among(model: Recommender) -> tuple[Neighbourhood, Floats]:
     with torch.no_grad():
         text = model.text_vectors.numpy()
         vectors = model.adapter.of_catalogue(model.text_vectors).numpy()
-    items = np.flatnonzero(model.met).astype(np.int32)
+    items = np.flatnonzero(model.warm).astype(np.int32)
     # Without an item that had events there is nothing to be centred on.
     means = [
         each[items].mean(axis=0) if len(items) else np.zeros(each.shape[1], np.float32)

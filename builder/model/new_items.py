@@ -45,7 +45,7 @@ def with_new_items(
             columns[known.columns.columns],
         ),
         text_vectors=torch.cat([model.text_vectors, vectors]),
-        met=np.pad(model.met, (0, len(new))),
+        warm=np.pad(model.warm, (0, len(new))),
     )
     return stand_in(grown, np.arange(len(grown.catalogue)) >= len(known))
 

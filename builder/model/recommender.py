@@ -40,11 +40,11 @@ class Recommender:
         FP32 [n, h], the encoder's vector of each item's text.
     actions
         Names of action ids 1, 2, …
-    met
-        BOOL [n], which items had training events; the others are cold, see `cold_items`.
+    warm
+        BOOL [n], which items have training events; the others are cold, see `cold_items`.
     cold_limit
         The foremost place of a list that a cold item may be moved to, from 2 to the number of
-        those that were met; 0 for the one that its logit gives it.
+        warm items; 0 for the one that its logit gives it.
     profile, item_profile
         The columns of a user's profile that it knows, and of an item's.
     modalities
@@ -59,7 +59,7 @@ class Recommender:
     catalogue: Catalogue
     text_vectors: Tensor
     actions: Sequence[str]
-    met: NDArray[np.bool_]
+    warm: NDArray[np.bool_]
     cold_limit: int = 0
     profile: Sequence[ProfileColumn] = ()
     item_profile: Sequence[ProfileColumn] = ()
@@ -72,10 +72,10 @@ class Recommender:
         If cold items had as many of the places as is their share of the catalogue, evenly spread,
         the first would come there on average. None is moved before `cold_limit`.
         """
-        cold = np.count_nonzero(~self.met)
+        cold = np.count_nonzero(~self.warm)
         if not cold or not self.cold_limit:
             return 0
-        even = round((1 + len(self.met) / cold) / 2)
+        even = round((1 + len(self.warm) / cold) / 2)
         return int(np.clip(even, self.cold_limit, max(self.cold_limit, _LAST_PLACE)))
 
     def scorer(self, part: Part = "whole") -> PartScorer:

@@ -107,7 +107,7 @@ def catalogue_of(
         linear_index=np.ascontiguousarray(linear.index[:, kept]),
         linear_value=linear.value[:, kept] * np.float32(linear.weight),
         decay=_decay(linear, model.adapter.config.max_history),
-        cold=np.flatnonzero(~model.met).astype(np.int32),
+        cold=np.flatnonzero(~model.warm).astype(np.int32),
         cold_place=model.cold_place if part == "whole" else 0,
         neighbourhood=served_neighbourhood(model),
         profile=_profile(model.adapter),

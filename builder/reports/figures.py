@@ -108,7 +108,7 @@ def figures_of(found: Result, holdout: Holdout, judge: ListJudge, main: Result |
         values["reliability"] = {
             "weight": bins.weight.tolist(),
             "interest": bins.interest.tolist(),
-            "met": bins.met.tolist(),
+            "met": bins.observed.tolist(),
         }
     return values
 

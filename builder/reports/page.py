@@ -73,7 +73,7 @@ def run_page(figures: Figures) -> str:
         plots.reliability(main["reliability"], main["ece"]),
         _note(
             "Held-out items against as much weight of random unseen ones: of the items given an "
-            "interest of 0.7, seven tenths of the weight should be items that were met next."
+            "interest of 0.7, seven tenths of the weight should be users' next items."
         ),
     ]
     if cold := figures.get("cold"):

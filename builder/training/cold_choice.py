@@ -24,9 +24,9 @@ def choose_limit(
     """The foremost of `PLACES` that costs no more than a share `cost` of the NDCG@10, 0 if none.
 
     ``logits`` FP32 [U, n] are the whole model's on `validation`; ``cold`` is BOOL [n]. Validation
-    cannot say what a cold item would gain, for it was never met there either, or hardly: only what
-    it takes from the others. Where no item is cold, as if one were that nobody wants: a server may
-    be given new items later.
+    cannot say what a cold item would gain, because it hardly has an event there. It only says what
+    cold items take from the others. Where no item is cold, one that no user wants is added: a
+    server may be given new items later.
     """
     known = int(np.count_nonzero(~cold))
     if known == len(cold):

@@ -105,7 +105,7 @@ class TrainingConfig:
     )  # fmt: skip
     linear_entries: int = option(
         256,
-        "Entries kept of each row of the linear term, which says what is met together.",
+        "Entries kept of each row of the linear term, which says which items are seen together.",
         panel=_NETWORK, at_least=1,
     )  # fmt: skip
     cold_cost: float = option(

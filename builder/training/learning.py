@@ -272,12 +272,12 @@ class _Course:
             catalogue=data.catalogue,
             text_vectors=vectors,
             actions=data.actions,
-            met=data.popularity.numpy() > 0,
+            warm=data.popularity.numpy() > 0,
             profile=data.profile,
             item_profile=data.item_profile,
             modalities=tuple(data.modalities),
         )
-        cold = ~model.met
+        cold = ~model.warm
         if chosen is not None:
             linear, prior = terms.by(chosen.recipe)
             model = stand_in(_beside(model, linear, prior), cold)

@@ -79,14 +79,14 @@ class Step(NamedTuple):
     """What all histories of a step have in common.
 
     ``place`` INT64 [n] is where a catalogue item stands among the vectors; those that compete stand
-    first, and ``chance`` FP [C] is the logarithm of the chance of each to do so. ``met`` INT64 are
-    the places of the targets, each once.
+    first, and ``chance`` FP [C] is the logarithm of the chance of each to do so. ``targets`` INT64
+    are the places of the target items, each once.
     """
 
     found: ItemVectors
     place: Tensor
     chance: Tensor
-    met: Tensor
+    targets: Tensor
 
 
 class NextItemObjective(nn.Module):
@@ -247,11 +247,11 @@ class NextItemObjective(nn.Module):
         return counted
 
     def of_items(self, step: Step) -> Tensor:
-        """What the step's items add to the loss, FP [], whoever met them."""
+        """What the step's items add to the loss, FP []; the same for every history."""
         found = step.found
         added = found.text.new_zeros(())
         if self.loss.contrastive:
-            apart = contrastive(found.text[step.met], found.item[step.met])
+            apart = contrastive(found.text[step.targets], found.item[step.targets])
             added = added + self.tasks(CONTRAST, self.loss.contrastive * apart)
         if found.pull is not None:
             added = added + self.tasks(PULL, self.loss.text_pull * found.pull)
@@ -413,13 +413,13 @@ class TuningObjective(NextItemObjective):
         text, whole = self._from_text(items), self.whole[items]
         by_id = self._known_by_id(items).to(text.dtype)
         vectors = torch.where(by_id.unsqueeze(-1) > 0, whole, text)
-        met = (self.popularity[items] > 0).to(text.dtype)
+        warm = (self.popularity[items] > 0).to(text.dtype)
         distance = (text - whole.detach()).square().sum(-1)
-        pull = (distance * met).sum() / met.sum()
+        pull = (distance * warm).sum() / warm.sum()
         return ItemVectors(text, whole, vectors, self.adapter.bias[items] * by_id, pull)
 
     @torch.no_grad()
     def settle(self, text_vectors: Tensor) -> None:
         left = self.whole - self.adapter.of_catalogue(text_vectors)
-        met = (self.popularity > 0).to(left.dtype)
-        self.adapter.residual.weight.copy_(left * met.unsqueeze(-1))
+        warm = (self.popularity > 0).to(left.dtype)
+        self.adapter.residual.weight.copy_(left * warm.unsqueeze(-1))

@@ -155,8 +155,8 @@ def sum_gradients(parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
     ]
     flat = torch.cat([loss.reshape(1), used, *(each.flatten() for each in gradients)])
     dist.all_reduce(flat)
-    met, values = flat[1 : 1 + len(used)].tolist(), flat[1 + len(used) :]
+    counts, values = flat[1 : 1 + len(used)].tolist(), flat[1 + len(used) :]
     sums = torch.split(values, [each.numel() for each in gradients])
-    for parameter, count, value in zip(parameters, met, sums, strict=True):
+    for parameter, count, value in zip(parameters, counts, sums, strict=True):
         parameter.grad = value.view_as(parameter).clone() if count else None
     return flat[0]

@@ -16,7 +16,7 @@ from torch import nn
 
 from builder.data import Catalogue, DataConfig, Holdout, Sequences, Split, read, split_log
 from builder.data.profiles import choose_item_profile, choose_profile, with_profiles
-from builder.data.vectors import check_met
+from builder.data.vectors import check_coverage
 from builder.errors import ConfigError, DataError
 from builder.model.checkpoint import load_backbone, load_checkpoint, read_config
 from builder.model.recommender import Recommender, encode_texts
@@ -159,7 +159,7 @@ def _read(config: TrainingConfig, start: Recommender | None) -> TrainingData:
     if split.train.target is not None:
         log.info(
             "%d of the training events are targets; the others are context: learnt as what users "
-            "have met, and not recommended again",
+            "have seen, and not recommended again",
             split.train.target.sum(),
         )
     if config.hold_out_items:
@@ -169,15 +169,15 @@ def _read(config: TrainingConfig, start: Recommender | None) -> TrainingData:
     if len(split.train.items) < 2:
         raise DataError("there are fewer than 2 training events; give a longer log")
     if start is None:
-        met = np.bincount(split.train.items, minlength=len(catalogue)) > 0
+        warm = np.bincount(split.train.items, minlength=len(catalogue)) > 0
         profile: Sequence[ProfileColumn] = (
             *choose_profile(split, interactions),
             *config.data.clock.columns,
         )
         items: Sequence[ProfileColumn] = choose_item_profile(
-            config.data.item_profile, catalogue, met
+            config.data.item_profile, catalogue, warm
         )
-        check_met(catalogue.vectors, met)
+        check_coverage(catalogue.vectors, warm)
         modalities = {name: vectors.shape[1] for name, vectors in catalogue.vectors.items()}
     else:
         profile, items = start.profile, start.item_profile

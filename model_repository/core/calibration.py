@@ -1,7 +1,7 @@
 """Logit → interest: a probability that means something.
 
-Interest is the probability that an item is the one that the user met next, rather than one drawn
-at random from those that the user had not met, when both are equally likely beforehand. So the
+Interest is the probability that an item is the user's next one, rather than one drawn
+at random from those that the user has not seen, when both are equally likely beforehand. So the
 odds ``interest / (1 - interest)`` say how many times likelier than a random item this one is.
 """
 

@@ -299,7 +299,7 @@ def test_new_items_are_served_without_training(
         scores = whole.scorer().scores(history)
         scores[0, :3] = -np.inf
         best = best_items(scores, 50)[0]
-        assert np.flatnonzero(~whole.met[best])[0] <= place - 1
+        assert np.flatnonzero(~whole.warm[best])[0] <= place - 1
         found = grown.recommend(known, top_k=50, timeout=30)
         assert list(found.items) == [whole.catalogue.item_ids[index] for index in best]
         others = model.catalogue.item_ids[3:]

@@ -83,17 +83,19 @@ def test_accuracy_is_torchmetrics_own(
 def test_calibration_error_is_torchmetrics_own() -> None:
     random = np.random.default_rng(3)
     logits = random.normal(size=2_000)
-    met = random.random(2_000) < 0.3
+    is_next = random.random(2_000) < 0.3
     calibration = Calibration(1.3, 0.2)
-    found = reliability(calibration, LabelledLogits(logits, met, np.ones(2_000)))
+    found = reliability(calibration, LabelledLogits(logits, is_next, np.ones(2_000)))
     interest = torch.from_numpy(calibration.interest(logits))
-    expected = BinaryCalibrationError(n_bins=10, norm="l1")(interest, torch.from_numpy(met).long())
+    expected = BinaryCalibrationError(n_bins=10, norm="l1")(
+        interest, torch.from_numpy(is_next).long()
+    )
     assert found.error == pytest.approx(float(expected), abs=1e-6)
     assert found.weight.sum() == pytest.approx(1)
 
 
 def test_lists_are_judged_as_worked_out_by_hand() -> None:
-    train = sequences([0, 0, 1], [0], [0, 2])  # 0 is met by 3 of 3 users, 1 and 2 by one
+    train = sequences([0, 0, 1], [0], [0, 2])  # 0 is seen by 3 of 3 users, 1 and 2 by one
     judge = ListJudge.of(train, 4, np.array([[1, 0], [0, 2], [1, 1], [-3, 0]], np.float32))
     found = judge.per_user(np.array([[0, 1], [3, -1], [-1, -1], [0, 3]], np.int32))
     assert found["novelty@10"] == pytest.approx([0.5, 2, 0, 1])  # log2(4/4), log2(4/2), log2(4/1)

@@ -27,7 +27,7 @@ def model(backbone: Path) -> Recommender:
     return replace(
         model,
         linear=replace(model.linear, value=value.astype(np.float32)),
-        met=~COLD,
+        warm=~COLD,
     )
 
 
@@ -78,7 +78,7 @@ def test_an_event_on_a_cold_item_speaks_for_what_its_neighbours_speak_for(
     assert np.abs(row[kept]).min() >= np.abs(expected[~kept]).max()
 
 
-def test_nothing_stands_in_where_all_or_no_items_were_met(model: Recommender) -> None:
+def test_nothing_stands_in_where_all_or_no_items_are_warm(model: Recommender) -> None:
     assert stand_in(model, np.zeros(ITEMS, bool)) is model
-    none = replace(model, met=np.zeros(ITEMS, bool))
+    none = replace(model, warm=np.zeros(ITEMS, bool))
     assert stand_in(none, np.ones(ITEMS, bool)) is none

@@ -77,7 +77,7 @@ def test_nothing_moves_without_cold_items_or_without_their_place(
 
 @pytest.fixture(scope="module")
 def model(backbone: Path) -> Recommender:
-    return replace(recommender(backbone), met=~COLD, cold_limit=3)
+    return replace(recommender(backbone), warm=~COLD, cold_limit=3)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def model(backbone: Path) -> Recommender:
 def test_the_place_is_by_the_share_of_cold_items_and_never_before_the_limit(
     model: Recommender, items: int, cold: int, limit: int, expected: int
 ) -> None:
-    grown = replace(model, met=np.arange(items) >= cold, cold_limit=limit)
+    grown = replace(model, warm=np.arange(items) >= cold, cold_limit=limit)
     assert grown.cold_place == expected
 
 

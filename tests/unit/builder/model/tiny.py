@@ -166,7 +166,7 @@ def recommender(
         ),
         text_vectors=text_vectors,
         actions=["buy", "view"],
-        met=np.ones(ITEMS, bool),
+        warm=np.ones(ITEMS, bool),
         profile=profile,
         item_profile=item_profile,
         modalities=tuple(widths),

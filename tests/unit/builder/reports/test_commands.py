@@ -281,7 +281,7 @@ def test_items_that_were_held_out(log: Path, backbone: Path, tmp_path: Path) -> 
     # Of two items that compete, the target is the first or the second.
     assert all(row["metrics"]["mrr"] >= 0.5 for row in cold["among_cold"])
     assert all(row["metrics"]["hr@5"] == 1 for row in cold["among_cold"])
-    assert int((~load_checkpoint(tmp_path / "run").met).sum()) == 3  # and the one without events
+    assert int((~load_checkpoint(tmp_path / "run").warm).sum()) == 3  # and the one without events
     assert Page(file.read_text()).elements["svg"] == 7
     assert "never seen in training, against each other" in call(tmp_path / "run")
 

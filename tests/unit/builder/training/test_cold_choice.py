@@ -16,7 +16,7 @@ COLD = np.arange(ITEMS) == 20
 
 
 def holdout(ranks: list[int]) -> tuple[NDArray[np.float32], Holdout]:
-    """Logits of items in their order, and users who met the one of each of these ranks next."""
+    """Logits of items in their order, and users whose next item has each of these ranks."""
     logits = np.tile(-np.arange(ITEMS, dtype=np.float32), (len(ranks), 1))
     logits[:, COLD] = -100
     targets = np.array(ranks, np.int32) - 1

@@ -83,7 +83,7 @@ def test_without_context_nothing_is_moved_and_nothing_drawn() -> None:
 
 
 def write_ratings(directory: Path) -> Path:
-    """A log in which only the rating of what was met tells what is liked next.
+    """A log in which only the rating of what was seen tells what is liked next.
 
     Each user meets item 0, likes 1 if they liked that, 2 otherwise, and dislikes 3 on the way; all
     of them begin with an item of their own that they like.
@@ -133,8 +133,8 @@ def test_what_was_not_liked_tells_what_comes_next(rated: TrainingConfig, tmp_pat
     assert list(model.actions) == ["disliked", "liked"]
     assert model.adapter.aside is not None
     assert model.adapter.aside.abs().max() > 0
-    assert model.met[3]  # though nobody ever liked it
-    # What has been met and not liked is not recommended again.
+    assert model.warm[3]  # though nobody ever liked it
+    # What has been seen and not liked is not recommended again.
     loaded = load_run(tmp_path / "kept")
     top = rank_holdout(model.scorer(), loaded.split.test, ITEMS).top
     assert not (top == 3).any()
@@ -173,7 +173,7 @@ def test_a_warm_start_may_be_the_first_to_learn_from_context(
 
 
 def test_baselines_learn_from_targets_alone_or_from_everything() -> None:
-    # Who liked 0 liked 1, and had met 2 on the way; who liked 2 liked 3.
+    # Who liked 0 liked 1, and had seen 2 on the way; who liked 2 liked 3.
     train = sequences(*[[0, 2, 1]] * 9, *[[2, 3]] * 8, target=[*[[1, 0, 1]] * 9, *[[1, 1]] * 8])
     asked = Holdout(sequences([0, 2], target=[[1, 0]]), np.array([1], np.int32))
     split = split_of(train, asked)
@@ -184,7 +184,7 @@ def test_baselines_learn_from_targets_alone_or_from_everything() -> None:
     assert recency_ease(split, 4).scores(asked.histories)[0][3] == 0
     popularity = baselines(split, 4)["popularity"].scores(asked.histories)[0]
     assert popularity.tolist() == [9, 9, 8, 8]
-    # What the user has met is masked all the same, liked or not.
+    # What the user has seen is masked all the same, liked or not.
     assert rank_holdout(baselines(split, 4)["ItemKNN"], asked, 4).top[0].tolist() == [1, 3, -1, -1]
 
 

@@ -49,7 +49,7 @@ def test_the_network_decides_where_it_knows_all() -> None:
 
 
 def test_texts_speak_where_the_log_is_too_short() -> None:
-    """One training event each: nothing is met together, but what follows reads alike."""
+    """One training event each: nothing is seen together, but what follows reads alike."""
     split = leave_one_out(pairs(events=3))
     angle = 2 * np.pi * np.arange(ITEMS) / ITEMS
     alike = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
@@ -72,7 +72,7 @@ def test_the_prior_leaves_items_without_events_in_the_middle() -> None:
     np.testing.assert_allclose(prior[1:], np.log([1, 4, 2, 2]) - np.log(2), atol=1e-6)
 
 
-def test_neighbours_by_text_are_cosines_between_items_that_were_met() -> None:
+def test_neighbours_by_text_are_cosines_between_warm_items() -> None:
     random = np.random.default_rng(0)
     text = random.normal(size=(ITEMS, 5)).astype(np.float32)
     terms = linear_terms(sequences(list(range(30)), list(range(30))), text, keep=ITEMS)

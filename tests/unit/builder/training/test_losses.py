@@ -67,9 +67,9 @@ def test_the_objective_minimises_what_it_is_told_to() -> None:
         (Loss(smoothing=0.2), softmax(logits, targets, certain, smoothing=0.2)),
     ):
         torch.testing.assert_close(with_loss(loss)(**BATCH)["loss"], expected)
-    met = torch.unique(targets)
-    text = made().adapter.from_text(made().text(met))
-    whole = text + made().adapter.residual(met)
+    predicted = torch.unique(targets)
+    text = made().adapter.from_text(made().text(predicted))
+    whole = text + made().adapter.residual(predicted)
     torch.testing.assert_close(
         with_loss(Loss(contrastive=0.3))(**BATCH)["loss"],
         plain + 0.3 * contrastive(text, whole),

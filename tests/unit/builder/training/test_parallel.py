@@ -203,15 +203,15 @@ def test_bf16_trains_and_what_is_saved_is_fp32(
 def test_logits_are_fp32_with_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     objective = made().train()
     objective.bf16 = True
-    met = []
+    dtypes = []
 
     def seen(logits: torch.Tensor, *_: torch.Tensor, **__: float) -> torch.Tensor:
-        met.append(logits.dtype)
+        dtypes.append(logits.dtype)
         return logits.sum()
 
     monkeypatch.setattr("builder.training.objective.softmax", seen)
     loss = objective(**BATCH)["loss"]
-    assert met == [loss.dtype] == [torch.float32]
+    assert dtypes == [loss.dtype] == [torch.float32]
 
 
 def test_a_gpu_without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,7 +167,7 @@ def test_the_checkpoint_holds_the_vectors_of_its_own_encoder(run: Path) -> None:
 def test_an_item_without_events_takes_the_place_of_its_neighbours(run: Path) -> None:
     model = load_checkpoint(run)
     cold = np.arange(ITEMS) == ITEMS - 1
-    assert (model.met == ~cold).all()
+    assert (model.warm == ~cold).all()
     vectors, bias = model.item_vectors()
     mean = torch.from_numpy(neighbour_means(model, cold)[:, ITEMS - 1].toarray()).float()
     torch.testing.assert_close(vectors[-1], mean @ vectors, rtol=1e-4, atol=1e-5)
@@ -209,14 +209,14 @@ def test_what_is_saved_has_learnt_the_validation_events_and_chosen_nothing_by_th
     before = chosen.model
     assert (again.cold_limit, again.calibration) == (before.cold_limit, before.calibration)
     assert (again.linear.decay, again.linear.weight) == (before.linear.decay, before.linear.weight)
-    assert again.met.tolist() == (np.bincount(split.learnt.items, minlength=ITEMS) > 0).tolist()
+    assert again.warm.tolist() == (np.bincount(split.learnt.items, minlength=ITEMS) > 0).tolist()
     assert not np.array_equal(again.linear.value, before.linear.value)
     assert not torch.equal(again.adapter.residual.weight, before.adapter.residual.weight)
     assert not torch.equal(again.text_vectors, before.text_vectors)
     # What the second stage has learnt of the items themselves is in their residuals.
     first = load_file(tmp_path / "stages/adapter-again/trained.safetensors")
     residual = first["adapter.residual.weight"]
-    assert not torch.allclose(again.adapter.residual.weight[again.met], residual[again.met])
+    assert not torch.allclose(again.adapter.residual.weight[again.warm], residual[again.warm])
     assert steps == {
         "train the network again": chosen.steps[0], "train BERT along again": chosen.steps[1],
     }  # fmt: skip
@@ -661,7 +661,7 @@ def write_images(log: Path, directory: Path) -> Path:
     return directory
 
 
-def test_what_images_alone_say_is_learnt_also_for_items_that_training_never_met(
+def test_what_images_alone_say_is_learnt_also_for_items_without_training_events(
     config: TrainingConfig, log: Path, tmp_path: Path
 ) -> None:
     data = DataConfig(write_images(log, tmp_path / "data"), item_vectors=("image",))

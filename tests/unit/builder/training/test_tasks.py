@@ -58,13 +58,13 @@ def alone() -> dict[str, float]:
     """What each task of `ALL` has at its fixed weight."""
     with torch.no_grad():
         found = made(ALL)._item_vectors(torch.arange(ITEMS))
-        met = torch.unique(BATCH["targets"][BATCH["targets"] >= 0])
+        targets = torch.unique(BATCH["targets"][BATCH["targets"] >= 0])
         known = POPULARITY > 0
         pull = (found.text - found.item).square().sum(1)[known].mean()
         nothing_else = made(Loss(text_pull=0.0))(**BATCH)["loss"]
     return {
         "next": float(nothing_else),
-        "contrast": float(0.3 * contrastive(found.text[met], found.item[met])),
+        "contrast": float(0.3 * contrastive(found.text[targets], found.item[targets])),
         "pull": float(0.5 * pull),
     }
 

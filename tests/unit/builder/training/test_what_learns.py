@@ -83,15 +83,15 @@ def test_what_is_not_frozen_learns(
 def test_a_run_learns_from_adversarial_examples_of_the_length_that_it_is_told(
     changed: Callable[..., Weights], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    met = set()
+    rates = set()
 
     def seen(weight: nn.Parameter, length: float) -> AbstractContextManager[None]:
-        met.add(length)
+        rates.add(length)
         return perturbed(weight, length)
 
     monkeypatch.setattr("builder.training.trainer.perturbed", seen)
     changed(freeze="none", adversarial=0.25, refit="none")
-    assert met == {0.25}
+    assert rates == {0.25}
 
 
 def test_with_everything_frozen_there_is_no_second_stage(
