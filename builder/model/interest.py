@@ -167,7 +167,7 @@ class InterestAdapter(nn.Module):
 
     Whitening (`fit_whitening`) spreads text vectors, which pretrained encoders crowd into a narrow
     cone (Ethayarajh 2019; WhitenRec, Zhang et al. 2024). On MovieLens-100K it lifted text alone
-    from .056 to .072 NDCG@10 over standardised vectors, the whole model being level.
+    from .056 to .072 NDCG@10 over standardised vectors, the full model being level.
     """
 
     text_mean: Tensor

@@ -1,4 +1,4 @@
-"""The trained model as a whole: what a checkpoint holds and an export compiles."""
+"""The trained model: what a checkpoint holds and an export compiles."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Recommender:
         even = round((1 + len(self.warm) / cold) / 2)
         return int(np.clip(even, self.cold_limit, max(self.cold_limit, _LAST_PLACE)))
 
-    def scorer(self, part: Part = "whole") -> PartScorer:
+    def scorer(self, part: Part = "full") -> PartScorer:
         return PartScorer(self, part)
 
     @torch.no_grad()

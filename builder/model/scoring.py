@@ -26,7 +26,7 @@ from model_repository.core.users import NO_AGE, EventBatch, History, ages
 if TYPE_CHECKING:
     from builder.model.recommender import Recommender
 
-Part = Literal["whole", "network", "text"]
+Part = Literal["full", "network", "text"]
 """Everything; without the linear term; without anything that knows an item by its id."""
 
 
@@ -93,13 +93,13 @@ def histories_of(sequences: Sequences, max_history: int) -> list[History]:
 
 @torch.no_grad()
 def catalogue_of(
-    model: Recommender, part: Part = "whole", *, attributes: Sequence[str] = ()
+    model: Recommender, part: Part = "full", *, attributes: Sequence[str] = ()
 ) -> Catalogue:
     """The arrays that a server scores with; ``attributes`` are columns of the item file."""
     vectors, bias = model.item_vectors(text_only=part == "text")
     linear = model.linear
     # An item adds nothing where the term is switched off, and nothing is then looked up.
-    kept = slice(None) if part == "whole" and linear.weight else slice(0)
+    kept = slice(None) if part == "full" and linear.weight else slice(0)
     return Catalogue(
         vectors.numpy(),
         bias.numpy(),
@@ -108,7 +108,7 @@ def catalogue_of(
         linear_value=linear.value[:, kept] * np.float32(linear.weight),
         decay=_decay(linear, model.adapter.config.max_history),
         cold=np.flatnonzero(~model.warm).astype(np.int32),
-        cold_place=model.cold_place if part == "whole" else 0,
+        cold_place=model.cold_place if part == "full" else 0,
         neighbourhood=served_neighbourhood(model),
         profile=_profile(model.adapter),
         calibration=model.calibration,
@@ -127,7 +127,7 @@ class PartScorer:
         self._max_history = model.adapter.config.max_history
 
     def scores(self, histories: Sequences) -> Floats:
-        """What ``recommend`` ranks by: `logits`, in the whole model with the cold items moved."""
+        """What ``recommend`` ranks by: `logits`, in the full model with the cold items moved."""
         catalogue = self._scorer.catalogue
         cold = np.zeros(len(catalogue), np.bool_)
         cold[catalogue.cold] = True

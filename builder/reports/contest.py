@@ -17,7 +17,7 @@ from builder.evaluation.report import PROTOCOL
 from builder.evaluation.results import result
 from builder.model.linear import EASE_LIMIT
 from builder.progress import Progress, silent
-from builder.reports.figures import WHOLE, Figures, judge_of, rows
+from builder.reports.figures import FULL, Figures, judge_of, rows
 from builder.reports.recorded import read_scores
 from builder.reports.trained import TrainedRun
 from builder.training.config import TrainingConfig
@@ -109,7 +109,7 @@ def contest_figures(
     scorers |= others
     judge = ListJudge.of(split.learnt, items)
     if contest.run is not None:
-        scorers[WHOLE] = contest.run.model.scorer()
+        scorers[FULL] = contest.run.model.scorer()
         judge = judge_of(contest.run)
     results = []
     for done, (name, scorer) in enumerate(scorers.items(), 1):
@@ -120,5 +120,5 @@ def contest_figures(
         "seed": contest.training.seed,
         "protocol": PROTOCOL,
         "split": contest.training.split,
-        "rows": rows(results, split.test, judge, main=None if contest.run is None else WHOLE),
+        "rows": rows(results, split.test, judge, main=None if contest.run is None else FULL),
     }

@@ -24,7 +24,7 @@ from builder.reports.trained import TrainedRun
 
 Figures = dict[str, Any]
 
-WHOLE: Final = "whole model"
+FULL: Final = "full model"
 LINEAR: Final = "linear term alone"
 
 
@@ -54,19 +54,19 @@ def run_figures(
     scorers[LINEAR] = LinearAlone(model.linear, model.adapter.config.max_history)
     results = []
     for done, (name, scorer) in enumerate(scorers.items(), 1):
-        calibration = model.calibration if name == WHOLE else None
+        calibration = model.calibration if name == FULL else None
         results.append(result(name, scorer, split.test, judge, calibration=calibration))
         progress("evaluate", done, len(scorers))
     figures: Figures = {
         "checkpoint": str(run.directory),
         "protocol": PROTOCOL,
         "split": run.training.split,
-        "rows": rows(results, split.test, judge, main=WHOLE),
+        "rows": rows(results, split.test, judge, main=FULL),
     }
     if len(split.cold):
         cold = cold_results(run, judge, progress=progress)
         figures["cold"] = {"items": len(split.cold_items)} | {
-            place: rows(each, split.cold, judge, main=WHOLE) for place, each in cold.items()
+            place: rows(each, split.cold, judge, main=FULL) for place, each in cold.items()
         }
     return figures
 
@@ -114,7 +114,7 @@ def figures_of(found: Result, holdout: Holdout, judge: ListJudge, main: Result |
 
 
 def compared_figures(first: TrainedRun, second: TrainedRun) -> Figures:
-    """Both runs' whole models on the same test users, and `Difference` of each metric.
+    """Both runs' full models on the same test users, and `Difference` of each metric.
 
     Lists are judged by the first run's training events and text vectors.
 
@@ -126,7 +126,7 @@ def compared_figures(first: TrainedRun, second: TrainedRun) -> Figures:
     _check_same(first, second)
     judge = judge_of(first)
     one, other = (
-        result(WHOLE, run.model.scorer(), run.split.test, judge, calibration=run.model.calibration)
+        result(FULL, run.model.scorer(), run.split.test, judge, calibration=run.model.calibration)
         for run in (first, second)
     )
     compared = other.against(one)

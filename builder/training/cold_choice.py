@@ -23,7 +23,7 @@ def choose_limit(
 ) -> int:
     """The foremost of `PLACES` that costs no more than a share `cost` of the NDCG@10, 0 if none.
 
-    ``logits`` FP32 [U, n] are the whole model's on `validation`; ``cold`` is BOOL [n]. Validation
+    ``logits`` FP32 [U, n] are the full model's on `validation`; ``cold`` is BOOL [n]. Validation
     cannot say what a cold item would gain, because it hardly has an event there. It only says what
     cold items take from the others. Where no item is cold, one that no user wants is added: a
     server may be given new items later.

@@ -173,7 +173,7 @@ class TrainingConfig:
     accumulate: int = option(
         1,
         "Take each batch in so many pieces, one after the other, for less memory. The loss is "
-        "that of the whole batch all the same.",
+        "that of the full batch all the same.",
         panel=_BOTH, metavar="PIECES", at_least=1,
     )  # fmt: skip
     precision: Precision = option(
@@ -250,7 +250,7 @@ class TrainingConfig:
     )
 
     def __post_init__(self) -> None:
-        layers = self.freeze not in _FREEZE and not _is_whole(self.freeze)
+        layers = self.freeze not in _FREEZE and not _is_layer_count(self.freeze)
         wrong = {
             f"width {self.width}: must be a multiple of heads, {self.heads}": (
                 self.heads > 0 and self.width % self.heads != 0
@@ -289,7 +289,7 @@ class TrainingConfig:
         return cls(**{**values, "data": DataConfig.from_dict(values["data"])})
 
 
-def _is_whole(text: str) -> bool:
+def _is_layer_count(text: str) -> bool:
     try:
         return int(text) != 0
     except ValueError:

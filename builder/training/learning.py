@@ -58,8 +58,8 @@ class Candidate:
 
     Attributes
     ----------
-    whole, text
-        Validation NDCG@10: of the whole, and by text alone.
+    ndcg, text_ndcg
+        Validation NDCG@10: of the full model, and by text alone.
     recipe
         Of what stands beside the network.
     steps
@@ -67,15 +67,15 @@ class Candidate:
     """
 
     model: Recommender
-    whole: float
-    text: float
+    ndcg: float
+    text_ndcg: float
     recipe: Recipe
     steps: tuple[int, ...]
 
     @property
     def figure(self) -> float:
-        """What is chosen by: the whole serves known items, and the text new ones."""
-        return (self.whole + self.text) / 2
+        """What is chosen by: the full model serves known items, and the text new ones."""
+        return (self.ndcg + self.text_ndcg) / 2
 
 
 @dataclass(frozen=True)
@@ -368,15 +368,15 @@ def _beside(model: Recommender, linear: LinearTerm, prior: NDArray[np.float32]) 
 
 
 def better(frozen: Candidate, tuned: Candidate) -> Candidate:
-    """Which of the two has the higher mean of NDCG@10 of the whole and by text alone."""
+    """Which of the two has the higher mean of NDCG@10 of the full model and by text alone."""
     keep = tuned if tuned.figure >= frozen.figure else frozen
     log.info(
-        "validation NDCG@10, frozen and fine-tuned: whole model %.4f and %.4f, by text alone %.4f "
+        "validation NDCG@10, frozen and fine-tuned: full model %.4f and %.4f, by text alone %.4f "
         "and %.4f; the %s one is kept",
-        frozen.whole,
-        tuned.whole,
-        frozen.text,
-        tuned.text,
+        frozen.ndcg,
+        tuned.ndcg,
+        frozen.text_ndcg,
+        tuned.text_ndcg,
         "fine-tuned" if keep is tuned else "frozen",
     )
     return keep

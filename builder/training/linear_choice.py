@@ -78,7 +78,7 @@ class Companions:
     """What stands beside the network.
 
     ``prior`` is added to the items' biases, FP32 [n]; ``ndcg`` is the validation NDCG@10 of the
-    whole.
+    full model.
     """
 
     recipe: Recipe
@@ -194,18 +194,18 @@ def choose_companions(
     recipe, term = best((replace(recipe, decay=decay), term) for decay in DECAY)
 
     term = term.weighted(decay=recipe.decay, weight=recipe.weight)
-    whole = network + np.float32(recipe.weight) * linear_scores(
+    full = network + np.float32(recipe.weight) * linear_scores(
         term, validation.histories, max_history
     )
     popularity = popularity_prior(terms.popularity)
     priors = [
-        (ndcg(whole + np.float32(weight) * popularity, validation, CHOSEN_AT), weight)
+        (ndcg(full + np.float32(weight) * popularity, validation, CHOSEN_AT), weight)
         for weight in PRIOR
     ]
     _, weight = max(priors, key=lambda each: each[0])
     recipe = replace(recipe, prior=weight)
     prior = np.float32(weight) * popularity
-    figure = ndcg(whole + prior, validation, 10)
+    figure = ndcg(full + prior, validation, 10)
     log.info(
         "linear term: %s%s, decay %g, weight %g; popularity weight %g; validation NDCG@10 %.4f, "
         "of the network alone %.4f",

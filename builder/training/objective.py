@@ -367,9 +367,9 @@ def _towards(average: Tensors, current: Tensors, steps: Tensor | int) -> None:
 class TuningObjective(NextItemObjective):
     """The same, while the text vectors learn too.
 
-    An item's whole vector is a parameter of its own here, not its text's plus a residual, so that
+    An item's full vector is a parameter of its own here, not its text's plus a residual, so that
     a text vector that moves does not drag along what is known by id. In a step an item stands
-    either as its whole vector or as its text alone; and each text is drawn to where its item is.
+    either as its full vector or as its text alone; and each text is drawn to where its item is.
     `settle` makes the residual what is left
     between the two.
 
@@ -400,8 +400,8 @@ class TuningObjective(NextItemObjective):
             bf16=bf16,
         )
         with torch.no_grad():
-            whole, _ = item_vectors(adapter, text_vectors)
-        self.whole = nn.Parameter(whole)
+            full, _ = item_vectors(adapter, text_vectors)
+        self.whole = nn.Parameter(full)  # named so in the state of an interrupted stage
 
     def _new_average(self) -> None:
         """None: a rate that falls to 0 ends on a plateau by itself."""
@@ -410,13 +410,13 @@ class TuningObjective(NextItemObjective):
         return (*super()._tasks(), PULL) if self.loss.text_pull else super()._tasks()
 
     def _item_vectors(self, items: Tensor) -> ItemVectors:
-        text, whole = self._from_text(items), self.whole[items]
+        text, full = self._from_text(items), self.whole[items]
         by_id = self._known_by_id(items).to(text.dtype)
-        vectors = torch.where(by_id.unsqueeze(-1) > 0, whole, text)
+        vectors = torch.where(by_id.unsqueeze(-1) > 0, full, text)
         warm = (self.popularity[items] > 0).to(text.dtype)
-        distance = (text - whole.detach()).square().sum(-1)
+        distance = (text - full.detach()).square().sum(-1)
         pull = (distance * warm).sum() / warm.sum()
-        return ItemVectors(text, whole, vectors, self.adapter.bias[items] * by_id, pull)
+        return ItemVectors(text, full, vectors, self.adapter.bias[items] * by_id, pull)
 
     @torch.no_grad()
     def settle(self, text_vectors: Tensor) -> None:

@@ -42,7 +42,7 @@ def train(
 ) -> list[Row]:
     """Train and write the checkpoint `output`; the table that it ends with is returned.
 
-    Until the run is complete it lives in ``output.partial``, so `output` exists only as a whole.
+    Until the run is complete it lives in ``output.partial``, so `output` is never half written.
     Where there are several processes, the main one has the table and writes.
 
     Raises

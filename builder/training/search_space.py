@@ -47,7 +47,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Range:
-    """Any number from `low` to `high`; a whole one where both are."""
+    """Any number from `low` to `high`; an integer where both are."""
 
     low: float
     high: float

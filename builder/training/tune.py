@@ -1,7 +1,7 @@
 """Searches for better options with Optuna (Akiba et al. 2019).
 
 Each trial is a training as `builder.training.learning.learn` does it, with other options, and its
-figure what a training itself chooses by: the mean of NDCG@10 of the whole model and by text alone
+figure what a training itself chooses by: the mean of NDCG@10 of the full model and by text alone
 on the validation users. No trial ranks for a test user, so that what is found can still be tested.
 """
 
@@ -171,8 +171,8 @@ def _figure(
         except TrainingError as error:  # it diverged: as bad as options can be
             raise TrialPruned(str(error)) from error
     best = learnt.best()
-    trial.set_user_attr("ndcg@10", best.whole)
-    trial.set_user_attr("ndcg@10_text", best.text)
+    trial.set_user_attr("ndcg@10", best.ndcg)
+    trial.set_user_attr("ndcg@10_text", best.text_ndcg)
     return best.figure
 
 

@@ -82,7 +82,7 @@ def tune(
 
     Example: python -m builder train --config runs/study.yaml --output runs/tuned
 
-    A trial's figure is the mean of NDCG@10 of the whole model and by text alone on the validation
+    A trial's figure is the mean of NDCG@10 of the full model and by text alone on the validation
     users; test users are never looked at. One that is behind the median of the others after a
     validation is given up. Ctrl-C loses the trial that is under way; the same command goes on.
 

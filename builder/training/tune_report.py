@@ -32,7 +32,7 @@ def tables(found: Found) -> list[Table]:
     for trial in best:
         table.add_column(f"trial {trial.number}", justify="right", no_wrap=True)
     table.add_row("mean", "", *(f"{trial.value:.4f}" for trial in best))
-    for label, name in (("whole model", "ndcg@10"), ("text alone", "ndcg@10_text")):
+    for label, name in (("full model", "ndcg@10"), ("text alone", "ndcg@10_text")):
         table.add_row(label, "", *(f"{trial.user_attrs[name]:.4f}" for trial in best))
     for name in names:
         share = f"{found.importances[name]:.0%}" if name in found.importances else ""

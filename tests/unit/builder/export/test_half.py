@@ -79,11 +79,11 @@ def test_both_precisions_give_the_same_answers(
     tmp_path: Path,
 ) -> None:
     onnx.save(halves[spec], tmp_path / "half.onnx")
-    whole, half = OnnxEngine(onnx_files[spec], 1), OnnxEngine(tmp_path / "half.onnx", 1)
+    single, half = OnnxEngine(onnx_files[spec], 1), OnnxEngine(tmp_path / "half.onnx", 1)
     (output,) = (tensor.name for tensor in spec.outputs)
     grid = encoder_inputs if spec is ENCODER else user_encoder_inputs
     for inputs in grid(model, layout):
-        expected, found = whole.run(inputs)[output], half.run(inputs)[output]
+        expected, found = single.run(inputs)[output], half.run(inputs)[output]
         difference = np.abs(found - expected).max() / expected.std()
         assert 1e-6 < difference < HALF  # FP16 it is
 

@@ -35,17 +35,17 @@ def test_a_cold_item_scores_as_the_mean_of_its_neighbours(
     model: Recommender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(items, "NEIGHBOURS", 3)
-    whole = stand_in(model, COLD)
+    full = stand_in(model, COLD)
     mean = neighbour_means(model, COLD).toarray()
     assert (mean[:, ~COLD] == 0).all()
     assert (np.count_nonzero(mean[:, COLD], axis=0) == 3).all()
     assert not mean[COLD].any()
-    for part in ("whole", "network"):
+    for part in ("full", "network"):
         before = model.scorer(part).scores(HISTORIES)
-        after = whole.scorer(part).scores(HISTORIES)
+        after = full.scorer(part).scores(HISTORIES)
         np.testing.assert_allclose(after[:, ~COLD], before[:, ~COLD], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(after[:, COLD], (before @ mean)[:, COLD], rtol=1e-4)
-    by_text, also = (each.scorer("text").scores(HISTORIES) for each in (model, whole))
+    by_text, also = (each.scorer("text").scores(HISTORIES) for each in (model, full))
     np.testing.assert_array_equal(by_text, also)
 
 
@@ -67,8 +67,8 @@ def test_neighbours_are_alike_in_their_texts_and_in_what_the_network_makes_of_th
 def test_an_event_on_a_cold_item_speaks_for_what_its_neighbours_speak_for(
     model: Recommender,
 ) -> None:
-    whole = stand_in(model, COLD)
-    known, all_items = model.linear.matrix.toarray(), whole.linear.matrix.toarray()
+    full = stand_in(model, COLD)
+    known, all_items = model.linear.matrix.toarray(), full.linear.matrix.toarray()
     mean = neighbour_means(model, COLD).toarray()
     # A row holds as many known items as before, so the weakest of the mean may be missing.
     row, expected = all_items[4, ~COLD], (mean.T @ known)[4, ~COLD]

@@ -109,8 +109,8 @@ def test_only_the_whole_model_moves_them(model: Recommender) -> None:
     for part in ("network", "text"):
         scorer = model.scorer(part)
         np.testing.assert_array_equal(scorer.scores(asked), scorer.logits(asked))
-    whole = model.scorer()
-    assert (whole.scores(asked) != whole.logits(asked))[0].tolist() == COLD.tolist()
+    full = model.scorer()
+    assert (full.scores(asked) != full.logits(asked))[0].tolist() == COLD.tolist()
 
 
 @settings(deadline=None, max_examples=50)

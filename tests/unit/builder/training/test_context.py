@@ -140,9 +140,9 @@ def test_what_was_not_liked_tells_what_comes_next(rated: TrainingConfig, tmp_pat
     assert not (top == 3).any()
     # The table of the run says the same as a run that is loaded.
     rows = json.loads((tmp_path / "kept" / "metrics.json").read_text())["rows"]
-    (whole,) = (row for row in rows if row["name"] == "frozen BERT: whole model")
+    (full,) = (row for row in rows if row["name"] == "frozen BERT: full model")
     found = rank_holdout(loaded.model.scorer(), loaded.split.test, ITEMS).ndcg(10)
-    assert found == pytest.approx(whole["metrics"]["ndcg@10"])
+    assert found == pytest.approx(full["metrics"]["ndcg@10"])
     assert load_checkpoint(tmp_path / "dropped").adapter.aside is None
 
 

@@ -69,10 +69,10 @@ def test_the_objective_minimises_what_it_is_told_to() -> None:
         torch.testing.assert_close(with_loss(loss)(**BATCH)["loss"], expected)
     predicted = torch.unique(targets)
     text = made().adapter.from_text(made().text(predicted))
-    whole = text + made().adapter.residual(predicted)
+    full = text + made().adapter.residual(predicted)
     torch.testing.assert_close(
         with_loss(Loss(contrastive=0.3))(**BATCH)["loss"],
-        plain + 0.3 * contrastive(text, whole),
+        plain + 0.3 * contrastive(text, full),
     )
 
 
@@ -108,8 +108,8 @@ def tuning(backbone: Path) -> TuningObjective:
     rows = [
         torch.tensor(each.tokens) for each in TextTokenizer(backbone / "tokenizer.json", 8)(TEXTS)
     ]
-    whole = NoLowerLayers(model.encoder)
-    text = TunedTextVectors(model.encoder, whole, rows, model.text_vectors, learning=4)
+    full = NoLowerLayers(model.encoder)
+    text = TunedTextVectors(model.encoder, full, rows, model.text_vectors, learning=4)
     return TuningObjective(
         adapter(dropout=0), text, POPULARITY, model.text_vectors, id_dropout=0.5,
         feature_dropout=0.2,

@@ -38,9 +38,9 @@ from tests.unit.builder.model.tiny import EVENTS, ITEMS, SHAPE, TEXTS, USERS
 
 NAMES = [
     "popularity", "ItemKNN", "EASE",
-    "frozen BERT: whole model", "frozen BERT: network alone", "frozen BERT: text alone",
-    "fine-tuned: whole model", "fine-tuned: network alone", "fine-tuned: text alone",
-    "trained again: whole model", "trained again: network alone", "trained again: text alone",
+    "frozen BERT: full model", "frozen BERT: network alone", "frozen BERT: text alone",
+    "fine-tuned: full model", "fine-tuned: network alone", "fine-tuned: text alone",
+    "trained again: full model", "trained again: network alone", "trained again: text alone",
 ]  # fmt: skip
 
 # A high rate, a patience of one epoch and both stages ending by it: what a resumed run has to
@@ -145,7 +145,7 @@ def test_the_table_has_baselines_and_both_stages_on_the_same_users(run: Path) ->
     assert [row.name for row in rows] == NAMES
     assert {row.users for row in rows} == {USERS}
     for row in rows:
-        assert (row.ece is not None) == row.name.endswith("whole model")
+        assert (row.ece is not None) == row.name.endswith("full model")
         assert all(0 <= value <= 1 for value in row.metrics.values())
 
 
@@ -618,7 +618,7 @@ def test_the_time_of_a_request_is_learnt_and_known_wherever_it_counts(
     known = rank_holdout(run.model.scorer(), run.split.test, ITEMS).ndcg(10)
     assert known > 0.8
     # The very figures of the table come again, and the gates of an export know the times too.
-    (row,) = (each for each in figures(tmp_path / "run") if each["name"].endswith("whole model"))
+    (row,) = (each for each in figures(tmp_path / "run") if each["name"].endswith("full model"))
     assert known == pytest.approx(row["metrics"]["ndcg@10"])
     assert rank_holdout(run.model.scorer(), load_validation(tmp_path / "run"), ITEMS).ndcg(10) > 0.8
     unknown = replace(run.split.test, histories=replace(histories, profiles=None))
