@@ -53,6 +53,6 @@ def main() -> None:
         app()
     except BuilderError as error:
         console.show_error(str(error))
-    except Exception as error:  # noqa: BLE001 - whatever it is, nobody wants to read it as such
+    except Exception as error:  # noqa: BLE001 - a traceback helps no user
         console.show_error(last_resort.message(error), though_silent=True)
     sys.exit(2)

@@ -1,4 +1,4 @@
-"""Which server gets a call. No I/O: time comes in as an argument, names as what they resolve to."""
+"""Load balancing: chooses the server of a call. No I/O: time and resolved names are arguments."""
 
 from __future__ import annotations
 

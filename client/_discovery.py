@@ -1,4 +1,4 @@
-"""Which servers there are: keeps what the names of the targets stand for up to date."""
+"""Service discovery: keeps the addresses behind the names of the targets up to date."""
 
 from __future__ import annotations
 

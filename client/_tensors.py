@@ -43,7 +43,7 @@ class Outputs:
     """A response's tensors, each checked against its declaration when it is read.
 
     Axes of one name have one length in the whole response: ``lengths`` gives those known from
-    the request, the first tensor read with an axis settles the others. Tensors that nobody reads
+    the request, the first tensor read with an axis settles the others. Tensors that are not read
     may be there, so that a newer server can answer an older client.
 
     Raises

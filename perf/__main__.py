@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         app(arguments)
     except SystemExit as end:
         return int(end.code or 0)
-    except Exception as error:  # noqa: BLE001 - nobody wants to read a traceback
+    except Exception as error:  # noqa: BLE001 - a traceback helps no user
         console.show_error(_told(error))
     finally:
         signal.signal(signal.SIGTERM, earlier)

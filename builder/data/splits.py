@@ -1,10 +1,10 @@
-"""What to learn from, what to choose on, what to report: two ways to split a log in time.
+"""Splits a log into training, validation and test events, by user or by time.
 
-Beside either, a share of the items can be held out altogether (`split_log`).
+With either split, a share of the items can be held out too (`split_log`).
 
 Both go by the order of ``Sequences``, where equal times keep the order of the log, so a split
-depends on nothing but the log. What is held out is a target each; context, where a log has any,
-lies in the histories, and users are counted by their targets.
+depends on nothing but the log. Each held-out event is a target. Context, where a log has any, stays
+in the histories, and users are counted by their targets.
 """
 
 from __future__ import annotations

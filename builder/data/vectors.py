@@ -65,7 +65,7 @@ def check_coverage(vectors: Mapping[str, NDArray[np.float32]], warm: NDArray[np.
         known = int((warm & np.isfinite(own).any(axis=1)).sum())
         if known < _FEWEST:
             raise DataError(
-                f"item vectors {name}: {known} of the items of training have one, so there is "
+                f"item vectors {name}: only {known} of the warm items have one, so there is "
                 "nothing to learn from; fill the column, or leave it out"
             )
 

@@ -1,4 +1,4 @@
-"""Users in groups, so that a mean does not hide whom a model serves badly."""
+"""Groups of users, so that a mean does not hide users whom the model serves badly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from builder.data.splits import Holdout
 
 Groups = dict[str, NDArray[np.bool_]]
-"""Name of a group → BOOL [U], who is in it; every user is in exactly one."""
+"""Name of a group → BOOL [U], its users; every user is in exactly one."""
 
 
 def by_history_length(holdout: Holdout) -> Groups:

@@ -1,4 +1,4 @@
-"""What a recommended list is like, whether or not it holds the target.
+"""Beyond-accuracy metrics of the recommended lists.
 
 Means over users and over the first 10 recommended:
 

@@ -1,4 +1,4 @@
-"""Everything that is reported of one scorer on one set of held-out events."""
+"""All figures of one scorer on one set of held-out events."""
 
 from __future__ import annotations
 

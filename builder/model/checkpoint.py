@@ -1,4 +1,4 @@
-"""The checkpoint: a directory that holds a trained model and what there is to know of it.
+"""The checkpoint: a directory that holds a trained model and its description.
 
 ::
 
@@ -143,7 +143,7 @@ def _load(directory: Path, config: dict[str, Any]) -> Recommender:
         text_vectors=tensors["text_vectors"],
         actions=config["actions"],
         warm=tensors["met"].numpy(),
-        cold_limit=config.get("cold_limit", 0),  # a run of before has its items in their places
+        cold_limit=config.get("cold_limit", 0),  # earlier runs do not move cold items
         profile=_columns(config.get("profile", ())),
         item_profile=_columns(config.get("item_profile", ())),
         modalities=config.get("modalities", ()),

@@ -1,8 +1,7 @@
-"""Cold items: what stands in for an item without training events.
+"""Cold items: neighbours by text stand in for an item without training events.
 
-It takes the place of its neighbours by text (`model_repository.core.items`): their mean vector and
-bias, and their mean part in the linear term. How far forward it comes in a list is another matter,
-see `model_repository.core.cold_items`.
+A cold item has the mean vector, the mean bias and the mean linear term of its neighbours by text
+(`model_repository.core.items`). Its rank in a list is set by `model_repository.core.cold_items`.
 
 MovieLens-100K, a tenth of the films held out of training, NDCG@10 on them: docs/quality.md.
 """

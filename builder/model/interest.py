@@ -57,7 +57,7 @@ class AdapterConfig:
     def from_dict(cls, values: dict[str, Any]) -> AdapterConfig:
         lists = ("profile", "item_profile", "modalities")
         values = {**values, **{name: tuple(values.get(name, ())) for name in lists}}
-        values = {"context": False, **values}  # runs of before had dropped it
+        values = {"context": False, **values}  # earlier runs dropped it
         return cls(**{field.name: values[field.name] for field in fields(cls)})
 
 
@@ -163,7 +163,7 @@ class InterestAdapter(nn.Module):
     and a projection of its vectors of other modalities. All of these start at zero.
 
     So does ``aside`` FP [d]: a state asks for the next target, and moved by this for the next event
-    of the context. In training each event is predicted as what it is; who serves asks for targets.
+    of the context. In training each event is predicted as what it is; serving predicts targets.
 
     Whitening (`fit_whitening`) spreads text vectors, which pretrained encoders crowd into a narrow
     cone (Ethayarajh 2019; WhitenRec, Zhang et al. 2024). On MovieLens-100K it lifted text alone

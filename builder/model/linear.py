@@ -1,4 +1,4 @@
-"""The linear term: what co-occurrence says, in closed form, beside the network.
+"""The linear term: co-occurrence of items in closed form, added to the logit of the network.
 
 ``logit += γ · Σ_j ρ^age(j) · B[j, i]`` over the events j of the history, where age counts events
 back from the latest (0).

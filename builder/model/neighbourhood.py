@@ -1,4 +1,4 @@
-"""Which items may be neighbours of texts, see `model_repository.core.items`."""
+"""The items that may be neighbours of a text, see `model_repository.core.items`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A catalogue that has grown: new items join a trained model by their text."""
+"""Adds new items to the catalogue of a trained model, by their text."""
 
 from __future__ import annotations
 

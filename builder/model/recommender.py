@@ -22,8 +22,8 @@ from model_repository.core.calibration import Calibration
 from model_repository.core.profile import ProfileColumn
 from model_repository.engines.tokenizer import TextTokenizer
 
-_LAST_PLACE: Final = 50
-"""Of the best cold item, however few there are: a server looks at so many items before it."""
+_LAST_RANK: Final = 50
+"""Largest rank that the best cold item is moved to: a server looks at all items before it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +43,8 @@ class Recommender:
     warm
         BOOL [n], which items have training events; the others are cold, see `cold_items`.
     cold_limit
-        The foremost place of a list that a cold item may be moved to, from 2 to the number of
-        warm items; 0 for the one that its logit gives it.
+        The first rank that a cold item may be moved to, from 2 to the number of warm items; 0
+        where cold items keep the rank that their logit gives them.
     profile, item_profile
         The columns of a user's profile that it knows, and of an item's.
     modalities
@@ -66,17 +66,17 @@ class Recommender:
     modalities: Sequence[str] = ()
 
     @property
-    def cold_place(self) -> int:
-        """Where in a list the best cold item comes at the latest; 0 for where its logit says.
+    def cold_rank(self) -> int:
+        """The rank that the best cold item has at the latest; 0 for the rank of its logit.
 
-        If cold items had as many of the places as is their share of the catalogue, evenly spread,
-        the first would come there on average. None is moved before `cold_limit`.
+        If cold items were spread evenly over the ranking, the first would have this rank on
+        average. No cold item is moved before `cold_limit`.
         """
         cold = np.count_nonzero(~self.warm)
         if not cold or not self.cold_limit:
             return 0
         even = round((1 + len(self.warm) / cold) / 2)
-        return int(np.clip(even, self.cold_limit, max(self.cold_limit, _LAST_PLACE)))
+        return int(np.clip(even, self.cold_limit, max(self.cold_limit, _LAST_RANK)))
 
     def scorer(self, part: Part = "full") -> PartScorer:
         return PartScorer(self, part)

@@ -1,4 +1,4 @@
-"""A model under the ranking rule that serving has: `model_repository.core`."""
+"""Scores with a trained model by the ranking rule of serving: `model_repository.core`."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def catalogue_of(
         linear_value=linear.value[:, kept] * np.float32(linear.weight),
         decay=_decay(linear, model.adapter.config.max_history),
         cold=np.flatnonzero(~model.warm).astype(np.int32),
-        cold_place=model.cold_place if part == "full" else 0,
+        cold_rank=model.cold_rank if part == "full" else 0,
         neighbourhood=served_neighbourhood(model),
         profile=_profile(model.adapter),
         calibration=model.calibration,
@@ -131,7 +131,7 @@ class PartScorer:
         catalogue = self._scorer.catalogue
         cold = np.zeros(len(catalogue), np.bool_)
         cold[catalogue.cold] = True
-        return with_cold_items(self.logits(histories), cold, histories, catalogue.cold_place)
+        return with_cold_items(self.logits(histories), cold, histories, catalogue.cold_rank)
 
     def logits(self, histories: Sequences) -> Floats:
         """What ``rank`` answers, FP32 [U, n]."""
@@ -157,18 +157,18 @@ def network_scores(
 
 
 def with_cold_items(
-    logits: Floats, cold: NDArray[np.bool_], histories: Sequences, place: int
+    logits: Floats, cold: NDArray[np.bool_], histories: Sequences, rank: int
 ) -> Floats:
     """Logits FP32 [U, n] with the items of `cold` BOOL [n] moved, see `core.cold_items`.
 
     What a user has seen is not in the way. ``logits`` themselves where there is nothing to do.
     """
-    if not place or not cold.any():
+    if not rank or not cold.any():
         return logits
     masked = logits.copy()
     masked[np.repeat(np.arange(len(histories)), histories.lengths), histories.items] = -np.inf
     moved = np.flatnonzero(cold).astype(np.int32)
-    return logits + cold * lifts(masked, moved, place)[:, np.newaxis]
+    return logits + cold * lifts(masked, moved, rank)[:, np.newaxis]
 
 
 def linear_scores(linear: LinearTerm, histories: Sequences, max_history: int) -> Floats:

@@ -1,4 +1,4 @@
-"""Items that training never saw: how well they are recommended from their text alone."""
+"""Figures of cold items: how well they are recommended from their text alone."""
 
 from __future__ import annotations
 

@@ -19,14 +19,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write the figures as JSON,
 Html = Annotated[
     Path | None,
     typer.Option(
-        "--html", metavar="FILE", help="Write a page with plots too, one file for everything."
+        "--html", metavar="FILE", help="Write the figures and plots as one HTML page too."
     ),
 ]
 Data = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="Where the data is now. Default: where training read it. It is read the same way.",
+        help="Directory of the data. Default: where training read it. It is read with the "
+        "same options.",
     ),
 ]
 
@@ -39,16 +40,17 @@ def evaluate(
     *,
     data: Data = None,
     with_baselines: Annotated[
-        bool, typer.Option("--baselines/--no-baselines", help="Popularity, ItemKNN and EASE too.")
+        bool,
+        typer.Option("--baselines/--no-baselines", help="Include popularity, ItemKNN and EASE."),
     ] = True,
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:
     """Rank the whole catalogue for every test user and print the figures.
 
-    With 95 % bootstrap intervals over users, by length of history and popularity of the item, and
-    with what was recommended: how much of the catalogue, how novel, how diverse, how popular. A
-    run trained with --hold-out-items has figures for the items that it never saw.
+    The figures have 95 % bootstrap intervals over users, and are also given by length of history
+    and by popularity of the item. Beyond-accuracy metrics are coverage, novelty, diversity and
+    popularity. A run trained with --hold-out-items has figures for its held-out items too.
 
     Example: python -m builder evaluate runs/monday --html monday.html
     """
@@ -73,14 +75,14 @@ def evaluate(
 def compare(
     first: Annotated[Path, typer.Argument(metavar="RUN_A", help="A checkpoint.")],
     second: Annotated[
-        Path, typer.Argument(metavar="RUN_B", help="Another, tested on the same users.")
+        Path, typer.Argument(metavar="RUN_B", help="Another checkpoint, tested on the same users.")
     ],
     *,
     data: Data = None,
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell whether RUN_B is better than RUN_A, or only luckier.
+    """Test whether RUN_B is better than RUN_A, or the difference is chance.
 
     Both rank for the same test users. The difference has a 95 % paired bootstrap interval and the
     p-value of a paired randomisation test. Decide on NDCG@10: of many metrics, one will look
@@ -107,14 +109,15 @@ def compare(
 def baselines(
     *,
     data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The log and the items; or give --against.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Directory of the log and the items; or give --against."),
     ] = None,
     against: Annotated[
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="A checkpoint to test them against, on its own data and split; --data then only "
-            "says where that is now.",
+            help="A checkpoint to compare with the baselines, on its own data and split; "
+            "--data then only says where that data is now.",
         ),
     ] = None,
     scores: Annotated[
@@ -126,18 +129,18 @@ def baselines(
         ),
     ] = None,
     with_sasrec: Annotated[
-        bool, typer.Option("--sasrec/--no-sasrec", help="SASRec takes minutes to train.")
+        bool, typer.Option("--sasrec/--no-sasrec", help="Train SASRec too, which takes minutes.")
     ] = True,
     as_json: AsJson = False,
     data_options: Given[DataConfig],
-    split: Annotated[Method, typer.Option(help="As `train` has it.")] = TrainingConfig.split,
-    seed: Annotated[int, typer.Option(help="As `train` has it.")] = TrainingConfig.seed,
+    split: Annotated[Method, typer.Option(help="As in `train`.")] = TrainingConfig.split,
+    seed: Annotated[int, typer.Option(help="As in `train`.")] = TrainingConfig.seed,
 ) -> None:
-    """Train and test what a model has to beat, under the protocol of `evaluate`.
+    """Train and test the baselines, under the protocol of `evaluate`.
 
-    Popularity, ItemKNN, EASE with and without weights for recency, ALS where the package implicit
-    is installed, and SASRec: the network of the model without text. Their parameters are chosen on
-    validation.
+    They are popularity, ItemKNN, EASE with and without weights for recency, ALS where the package
+    implicit is installed, and SASRec: the network of the model without text. Their parameters are
+    chosen on validation.
 
     Example: python -m builder baselines --against runs/monday
     """

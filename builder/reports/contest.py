@@ -1,4 +1,4 @@
-"""Everything that a model has to beat, under one protocol: `python -m builder baselines`."""
+"""Figures of all baselines under one protocol: `python -m builder baselines`."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def run_page(figures: Figures) -> str:
             "Paired over users: 95 % bootstrap interval of the difference in NDCG@10, and the "
             "p-value of a randomisation test."
         ),
-        _heading("Who is served how well"),
+        _heading("Accuracy by group of users"),
         *(plots.groups([best, main], kind, name) for kind, name in NAMES.items()),
         _heading("Accuracy and popularity"),
         plots.popularity(rows, FULL),

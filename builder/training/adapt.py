@@ -118,8 +118,8 @@ def plan_stages(config: TrainingConfig, windows: int, events: int) -> Plan:
     patience = config.patience or int(np.clip(ceil(PATIENCE_STEPS / adapter.steps), *PATIENCE))
     log.info(
         "%d histories, or parts of them, with %d events: %d in a step, %d steps an epoch; a "
-        "validation every %d steps, at most %d times, and %d in vain end a stage; the second has "
-        "%d steps",
+        "validation every %d steps, at most %d; a stage ends after %d without a better "
+        "figure; the second stage has %d steps",
         windows,
         events,
         batch,

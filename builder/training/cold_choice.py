@@ -1,4 +1,4 @@
-"""Chooses on the validation users how far cold items may come forward."""
+"""Chooses the first rank of cold items on the validation users."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from builder.model.scoring import with_cold_items
 
 log = logging.getLogger(__name__)
 
-PLACES: Final = range(2, 12)
-"""Where the best cold item may come in a list; the last costs nothing within the first ten."""
+RANKS: Final = range(2, 12)
+"""Ranks that the best cold item may have; the last one costs nothing within the first ten."""
 
 
 def choose_limit(
     logits: NDArray[np.float32], cold: NDArray[np.bool_], validation: Holdout, cost: float
 ) -> int:
-    """The foremost of `PLACES` that costs no more than a share `cost` of the NDCG@10, 0 if none.
+    """The first of `RANKS` that costs no more than a share `cost` of the NDCG@10, 0 if none.
 
     ``logits`` FP32 [U, n] are the full model's on `validation`; ``cold`` is BOOL [n]. Validation
     cannot say what a cold item would gain, because it hardly has an event there. It only says what
@@ -34,15 +34,15 @@ def choose_limit(
         cold = np.append(cold, np.True_)
     histories = validation.histories
     found = {
-        place: ndcg(with_cold_items(logits, cold, histories, place), validation, 10)
-        for place in (0, *PLACES)
-        if place <= known
+        rank: ndcg(with_cold_items(logits, cold, histories, rank), validation, 10)
+        for rank in (0, *RANKS)
+        if rank <= known
     }
     enough = (1 - cost) * max(found.values())
-    chosen = next((place for place in PLACES if found.get(place, -1.0) >= enough), 0)
+    chosen = next((rank for rank in RANKS if found.get(rank, -1.0) >= enough), 0)
     log.info(
-        "items without training events may come at place %d of a list and behind it: validation "
-        "NDCG@10 of the others %.4f, without them %.4f",
+        "cold items (without training events) may have rank %d and later ones: validation NDCG@10 "
+        "of the warm items %.4f, without cold items %.4f",
         chosen,
         found[chosen],
         max(found.values()),

@@ -1,4 +1,4 @@
-"""Both stages of a training, and what is chosen for them on the validation users."""
+"""Runs both stages of a training, and chooses the rest of the model on the validation users."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from builder.training.lora import low_rank
 from builder.training.objective import Loss, NextItemObjective, TuningObjective
 from builder.training.parallel import check_parts, of_main
 from builder.training.prepared import Prepared, layers_that_learn
-from builder.training.progress import Round, nobody
+from builder.training.progress import Round, ignore
 from builder.training.text_vectors import FrozenTextVectors, TunedTextVectors
 from builder.training.trainer import run_stage
 from builder.training.windows import Windows
@@ -98,7 +98,7 @@ def learn(
     prepared: Prepared,
     directory: Path,
     *,
-    on_round: Round = nobody,
+    on_round: Round = ignore,
     track: Sequence[str] = (),
     progress: Progress = silent,
 ) -> Learnt:
@@ -133,7 +133,7 @@ def learn_again(
     cold items and the calibration stay.
     """
     log.info(
-        "training again, with events that were held out: %d in the place of %d",
+        "training again with the held-out events: %d events instead of %d",
         len(train.items),
         len(prepared.data.split.train.items),
     )
@@ -145,7 +145,7 @@ def learn_again(
         progress=progress,
     )
     prepared = replace(prepared, data=prepared.data.learnt_from(train), terms=terms)
-    course = _Course(config, prepared, directory, chosen, nobody, track, progress)
+    course = _Course(config, prepared, directory, chosen, ignore, track, progress)
     encoder = prepared.encoder
     adapter, _ = course.first()
     if len(chosen.steps) > 1:

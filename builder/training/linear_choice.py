@@ -1,7 +1,7 @@
-"""Chooses on the validation users what stands beside the network in closed form.
+"""Chooses the linear term and the popularity prior on the validation users.
 
-That is the linear term and a prior of popularity. Together they are what a model falls back on
-where the log is too short to learn from: at the largest weight the linear term decides alone.
+A model falls back on both where the log is too short to learn from: at the largest weight the
+linear term decides alone.
 """
 
 from __future__ import annotations

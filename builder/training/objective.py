@@ -1,7 +1,8 @@
-"""What is learnt: the next item, at every position of every history.
+"""The training objective: predict the next item at every position of every history.
 
 By default softmax cross-entropy over the catalogue. Above `FULL_SOFTMAX_LIMIT` items, or where it
-is asked for, those of the batch and uniformly drawn ones compete, see `builder.training.losses`.
+is asked for, the items of the batch and uniformly drawn ones compete, see
+`builder.training.losses`.
 """
 
 from __future__ import annotations
@@ -196,7 +197,7 @@ class NextItemObjective(nn.Module):
     def begin(self, items: Tensor, targets: Tensor) -> Step:
         """What all histories of a step have in common; for the parameters see `forward`."""
         candidates, chance = self._candidates(targets)
-        # Events that are nobody's target need a vector too, behind those that compete.
+        # Events that are no target need a vector too, behind those that compete.
         read = torch.unique(items)
         wanted = torch.cat([candidates, read[~torch.isin(read, candidates)]])
         found = self._item_vectors(wanted)

@@ -1,12 +1,12 @@
 """One training in several processes, as `torchrun` starts them on one machine.
 
-Every process reads the same log and has the same batch of a step, of which it works out its rows.
-What they share, the candidates, who is known by id and which texts learn, all of them draw alike;
-gradients and losses are summed, so that a step is the one that a single process would have taken.
-DistributedDataParallel is not used for that: it averages, and what belongs to a whole step, such
-as the texts that all histories read, is in none of its parts.
+Every process reads the same log, has the same batch of a step, and computes its own rows of it. All
+processes draw the same candidates, the same items known by id and the same texts that learn.
+Gradients and losses are summed, so a step is the same as in a single process.
+DistributedDataParallel is not used: it averages, and it has no place for what belongs to a full
+step, such as the texts that all histories read.
 
-Called in a single process nothing here does anything.
+In a single process nothing here does anything.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a training starts from: the data, split, and the backbone with its text vectors."""
+"""The inputs of a training: the data, its split, and the backbone with its text vectors."""
 
 from __future__ import annotations
 
@@ -158,14 +158,14 @@ def _read(config: TrainingConfig, start: Recommender | None) -> TrainingData:
     )
     if split.train.target is not None:
         log.info(
-            "%d of the training events are targets; the others are context: learnt as what users "
-            "have seen, and not recommended again",
+            "%d of the training events are targets; the others are context: seen items, "
+            "which are not recommended again",
             split.train.target.sum(),
         )
     if config.hold_out_items:
-        log.info("%d items are held out of training altogether", len(split.cold_items))
+        log.info("%d items are held out of training", len(split.cold_items))
     if interactions.time is None:
-        log.info("the log has no times: the order of the file is taken for the order of events")
+        log.info("the log has no times: events are taken in the order of the file")
     if len(split.train.items) < 2:
         raise DataError("there are fewer than 2 training events; give a longer log")
     if start is None:

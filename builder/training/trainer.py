@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer, taught to rank the whole catalogue where it would compute a loss."""
+"""Hugging Face's Trainer, validated by a full ranking of the catalogue in place of a loss."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from builder.training.config import PARTIAL, TrainingConfig
 from builder.training.objective import NextItemObjective
 from builder.training.parallel import is_main, of_main, wait, world
 from builder.training.pieces import step_in_pieces
-from builder.training.progress import ReportProgress, ReportRound, Round, nobody
+from builder.training.progress import ReportProgress, ReportRound, Round, ignore
 from builder.training.text_vectors import TunedTextVectors
 from builder.training.trackers import TellOptions
 from builder.training.windows import Batch, Windows, collate
@@ -126,8 +126,8 @@ class NextItemTrainer(Trainer):
             if not np.isfinite(scores).all():
                 option = "tune-learning-rate" if self._encoder_learning_rate else "learning-rate"
                 raise TrainingError(
-                    f"training diverged by epoch {self.state.epoch or 0:.3g}: the network's logits "
-                    f"are no finite numbers any more; give a lower --{option}"
+                    f"training diverged by epoch {self.state.epoch or 0:.3g}: the network's "
+                    f"logits are not finite any more; give a lower --{option}"
                 )
             rank = rank_scores(scores, part.histories, part.targets)
             gains.append(np.where(rank <= 10, 1 / np.log2(1.0 + rank), 0.0))
@@ -250,7 +250,7 @@ def run_stage(
     *,
     tuning: bool,
     steps: int | None = None,
-    on_round: Round = nobody,
+    on_round: Round = ignore,
     track: Sequence[str] = (),
     view: View | None = None,
     progress: Progress = silent,
@@ -350,7 +350,7 @@ def _schedule(asked: str, *, tuning: bool) -> str:
     if asked != "auto":
         return asked
     # Tuning has few epochs, and ends on the plateau that the decay brings; the first stage ends by
-    # patience, at a horizon that nobody knows beforehand.
+    # patience, at a step that is not known beforehand.
     return "linear" if tuning else "constant"
 
 

@@ -227,7 +227,7 @@ def _in_space(config: TrainingConfig, space: Space) -> dict[str, Any]:
 
 
 def _try_again(study: Study) -> None:
-    """Queue what was cut short, by Ctrl-C or a kill: nobody else works on the study."""
+    """Queue trials that Ctrl-C or a kill ended: no other process works on the study."""
     queued = study.get_trials(states=(TrialState.WAITING,))
     tried = [trial.params for trial in _settled(study)]
     tried += [trial.system_attrs.get("fixed_params", {}) for trial in queued]

@@ -1,4 +1,4 @@
-"""What a study has come to, as tables and as a drawing."""
+"""The result of a study as tables and as a drawing."""
 
 from __future__ import annotations
 

@@ -293,13 +293,13 @@ def test_new_items_are_served_without_training(
         expected = larger.scorer().logits(history)[0, -1]
         np.testing.assert_allclose(by_id.logits[1], expected, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(before.logits[1], expected, rtol=1e-3, atol=1e-3)
-        # In a list such items have a place, and the others are where they were.
-        place = larger.cold_place
-        assert 1 < place <= 50
+        # Cold items are moved to a rank of their own; the order of the others stays.
+        rank = larger.cold_rank
+        assert 1 < rank <= 50
         scores = larger.scorer().scores(history)
         scores[0, :3] = -np.inf
         best = best_items(scores, 50)[0]
-        assert np.flatnonzero(~larger.warm[best])[0] <= place - 1
+        assert np.flatnonzero(~larger.warm[best])[0] <= rank - 1
         found = grown.recommend(known, top_k=50, timeout=30)
         assert list(found.items) == [larger.catalogue.item_ids[index] for index in best]
         others = model.catalogue.item_ids[3:]
@@ -307,7 +307,7 @@ def test_new_items_are_served_without_training(
         assert grown.recommend(["new"], top_k=5).skipped == 0
 
     file.write_text(f"{header}{row.replace('new', 'newer', 1)}")
-    with pytest.raises(ConfigError, match="new would be lost"):
+    with pytest.raises(ConfigError, match="lacks new, which version"):
         add_items(served, file)
     file.write_text(f"{header}{known[0]}\tx\t1999\tDrama\n")
     with pytest.raises(ConfigError, match="knows all of its 1 items"):

@@ -154,7 +154,7 @@ def test_tensorrt_rtx_proves_the_graphs_and_publishes_nothing(run: Path, tmp_pat
     (where / REPORT).unlink()
     check = check_named("tensorrt-rtx")
     exportable = recommender(run, check, LIMITS)
-    with pytest.raises(ExportError, match="files that no check has made"):
+    with pytest.raises(ExportError, match="files that were not made by a check"):
         prove(exportable, where, check)
 
 

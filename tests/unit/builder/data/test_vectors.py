@@ -78,7 +78,7 @@ def test_a_column_that_is_not_there_is_named(write: Write) -> None:
 def test_two_items_of_training_must_have_one() -> None:
     vectors = {"image": np.array([[1.0], [np.nan], [2.0]], np.float32)}
     check_coverage(vectors, np.array([True, True, True]))
-    with pytest.raises(DataError, match="item vectors image: 1 of the items of training have one"):
+    with pytest.raises(DataError, match="item vectors image: only 1 of the warm items"):
         check_coverage(vectors, np.array([True, True, False]))
 
 
@@ -87,7 +87,7 @@ def test_a_file_without_any_may_bring_new_items_but_none_to_learn_from(write: Wr
     directory = write(interactions__csv=LOG, items__csv=rows)
     _, catalogue = read(DataConfig(directory, item_vectors=("image",)))
     assert np.isnan(side_by_side(catalogue.vectors, {"image": 2}, 3)).all()
-    with pytest.raises(DataError, match="item vectors image: 0 of the items of training have one"):
+    with pytest.raises(DataError, match="item vectors image: only 0 of the warm items"):
         check_coverage(catalogue.vectors, np.array([True, True, True]))
 
 

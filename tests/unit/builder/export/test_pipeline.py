@@ -327,6 +327,6 @@ def test_a_directory_of_somebody_s_own_is_no_place_for_a_proof(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ExportError, match="holds files that no check has made"):
+    with pytest.raises(ExportError, match="holds files that were not made by a check"):
         prove(exportable_of(checkpoint, Fp16(), LIMITS), tmp_path, Fp16())
     assert (tmp_path / "notes.txt").read_text() == "mine"

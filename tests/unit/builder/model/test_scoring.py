@@ -1,4 +1,4 @@
-"""Where items without training events come in a list."""
+"""Ranks of cold items in a list."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_place_is_by_the_share_of_cold_items_and_never_before_the_limit(
     model: Recommender, items: int, cold: int, limit: int, expected: int
 ) -> None:
     grown = replace(model, warm=np.arange(items) >= cold, cold_limit=limit)
-    assert grown.cold_place == expected
+    assert grown.cold_rank == expected
 
 
 def test_only_the_whole_model_moves_them(model: Recommender) -> None:

@@ -229,8 +229,8 @@ def test_the_model_that_is_to_serve_may_learn_everything_and_is_not_tested_any_m
         rows = train(replace(config, refit="all"), tmp_path / "all")
     assert [row.name for row in rows] == NAMES[:9]
     events = USERS * EVENTS
-    assert f"held out: {events} in the place of {events - 2 * USERS}" in caplog.text
-    with pytest.raises(CheckpointError, match="has learnt the events that it would be tested on"):
+    assert f"held-out events: {events} events instead of {events - 2 * USERS}" in caplog.text
+    with pytest.raises(CheckpointError, match="has learnt the test events"):
         load_run(tmp_path / "all")
     with pytest.raises(ConfigError, match=r"--warm-start .*all: it was trained with --refit all"):
         train(replace(config, warm_start=str(tmp_path / "all")), tmp_path / "warm")
