@@ -98,7 +98,7 @@ def export(
             chosen = target_named(target, options)
             found = _exportable(checkpoint, classifier, chosen, limits.make(), columns, progress)
             done = publish(found, repository, chosen, progress=progress)
-    typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else _told(done))
+    typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else _summary(done))
 
 
 @command
@@ -135,7 +135,7 @@ def add_items(
     console.quiet_transformers()
     with console.progress_bars(shown=not as_json) as progress:
         done = add(repository, items, checkpoint=checkpoint, progress=progress)
-    typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else _told(done))
+    typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else _summary(done))
 
 
 def _exportable(
@@ -157,13 +157,13 @@ def _exportable(
     return classifier_of(str(classifier), limits)
 
 
-def _told(done: Exported | Proof) -> str:
+def _summary(done: Exported | Proof) -> str:
     from builder.export.pipeline import Exported
 
     if isinstance(done, Exported):
         return (
             f"Published version {done.version} of {done.repository} (target {done.target})\n"
-            f"{_told_figures(done.figures)}\n"
+            f"{_figures_text(done.figures)}\n"
             f"Serve it: python -m builder serve --repository {done.repository}"
             f"{'' if done.target == 'embedded' else _CONTAINER}"
         )
@@ -180,11 +180,11 @@ def _told(done: Exported | Proof) -> str:
         "engine\nwas executed, since that takes a GPU; Triton cannot load them; nothing was "
         "published.\n"
         "The FP16 graphs that were compiled, in ONNX Runtime on the CPU:\n"
-        f"{_told_figures(done.figures)}"
+        f"{_figures_text(done.figures)}"
     )
 
 
-def _told_figures(figures: Figures) -> str:
+def _figures_text(figures: Figures) -> str:
     worst = max(figures.parity, key=lambda figure: figure.difference / figure.bound)
     farthest = (
         f"{worst.model} {worst.output}, by {worst.difference:.1e} ({worst.bound:.0e} allowed)"

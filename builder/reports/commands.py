@@ -56,9 +56,9 @@ def evaluate(
     """
     # Imported here: it takes seconds, and --help needs none of it.
     from builder.reports.figures import run_figures
-    from builder.reports.page import run_page, write_page
+    from builder.reports.html_page import run_page, write_page
     from builder.reports.tables import run_tables
-    from builder.reports.trained import load_run
+    from builder.reports.trained_run import load_run
 
     console.quiet_transformers()
     with console.progress_bars(shown=not as_json) as progress:
@@ -91,9 +91,9 @@ def compare(
     Example: python -m builder compare runs/monday runs/tuesday
     """
     from builder.reports.figures import compared_figures
-    from builder.reports.page import comparison_page, write_page
+    from builder.reports.html_page import comparison_page, write_page
     from builder.reports.tables import comparison_tables
-    from builder.reports.trained import load_run
+    from builder.reports.trained_run import load_run
 
     console.quiet_transformers()
     figures = compared_figures(load_run(first, data), load_run(second, data))
@@ -148,18 +148,18 @@ def baselines(
     if against is None and data is None:
         raise ConfigError("give --data DIR, or --against RUN to use the data of a checkpoint")
     # Imported here: it takes seconds, and --help needs none of it.
-    from builder.reports.contest import Contest, contest_figures
+    from builder.reports.baselines import BaselineTask, baseline_figures
     from builder.reports.tables import rows_tables
-    from builder.reports.trained import load_run
+    from builder.reports.trained_run import load_run
 
     console.quiet_transformers()
     if against is not None:
-        contest = Contest.against(load_run(against, data))
+        task = BaselineTask.against(load_run(against, data))
     elif data is not None:
         config = data_options.make(directory=data.absolute())
-        contest = Contest.of_data(TrainingConfig(config, backbone="", split=split, seed=seed))
+        task = BaselineTask.of_data(TrainingConfig(config, backbone="", split=split, seed=seed))
     with console.progress_bars(shown=not as_json) as progress:
-        figures = contest_figures(contest, recorded, with_sasrec=with_sasrec, progress=progress)
+        figures = baseline_figures(task, recorded, with_sasrec=with_sasrec, progress=progress)
     if as_json:
         typer.echo(json.dumps(figures))
         return

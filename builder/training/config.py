@@ -35,8 +35,9 @@ _EXPERIMENTAL: Final = "Experimental: not shown to help, see docs/quality.md"
 class TrainingConfig:
     """One training run.
 
-    None leaves an option to `builder.training.adapt`, which goes by the size of the data. Raises
-    `ConfigError` for values that make no sense, all of them in one message.
+    An option that is None gets its value from the size of the data, see
+    `builder.training.data_dependent_defaults`. Raises `ConfigError` for values that make no sense,
+    all of them in one message.
 
     Attributes
     ----------

@@ -28,14 +28,19 @@ from builder.model.new_items import with_catalogue
 from builder.model.recommender import Recommender, encode_texts, length_batches, pad_rows
 from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder, layer_count
 from builder.progress import Progress, silent
-from builder.training.adapt import Plan, choose_max_history, choose_tune_texts, plan_stages
-from builder.training.cold_choice import choose_limit
+from builder.training.cold_rank import choose_limit
 from builder.training.config import TrainingConfig
-from builder.training.linear_choice import Recipe, choose_companions, linear_terms
+from builder.training.data_dependent_defaults import (
+    Plan,
+    choose_max_history,
+    choose_tune_texts,
+    plan_stages,
+)
+from builder.training.linear_term_choice import Recipe, choose_closed_form, linear_terms
 from builder.training.lora import low_rank
 from builder.training.objective import Loss, NextItemObjective, TuningObjective
 from builder.training.parallel import check_parts, of_main
-from builder.training.prepared import Prepared, layers_that_learn
+from builder.training.preparation import Prepared, layers_that_learn
 from builder.training.progress import Round, ignore
 from builder.training.text_vectors import FrozenTextVectors, TunedTextVectors
 from builder.training.trainer import run_stage
@@ -239,7 +244,7 @@ class _Course:
                 states,
                 self.prepared.text_vectors,
                 learning=texts,
-                pieces=config.accumulate,
+                accumulate=config.accumulate,
             )
             objective = TuningObjective(
                 adapter,
@@ -280,26 +285,26 @@ class _Course:
         cold = ~model.warm
         if chosen is not None:
             linear, prior = terms.by(chosen.recipe)
-            model = stand_in(_beside(model, linear, prior), cold)
+            model = stand_in(_with_closed_form(model, linear, prior), cold)
             limit, calibration = chosen.model.cold_limit, chosen.model.calibration
             model = replace(model, cold_limit=limit, calibration=calibration)
             return replace(chosen, model=model)
         users = data.chosen_on
-        companions = choose_companions(
+        closed_form = choose_closed_form(
             terms,
             model.scorer("network").scores(users.histories),
             users,
             adapter.config.max_history,
             progress=self.progress,
         )
-        model = stand_in(_beside(model, companions.linear, companions.prior), cold)
+        model = stand_in(_with_closed_form(model, closed_form.linear, closed_form.prior), cold)
         logits = model.scorer().logits(users.histories)
         limit = choose_limit(logits, cold, users, self.config.cold_cost)
         model = replace(model, cold_limit=limit)
         pairs = labelled_logits(model.scorer(), users, seed=_CALIBRATION_SEED)
         text = rank_holdout(model.scorer("text"), users, len(data.catalogue)).ndcg(10)
         model = replace(model, calibration=fit_calibration(pairs))
-        return Candidate(model, companions.ndcg, text, companions.recipe, steps)
+        return Candidate(model, closed_form.ndcg, text, closed_form.recipe, steps)
 
     def _new_adapter(self) -> InterestAdapter:
         config, data, text_vectors = self.config, self.prepared.data, self.prepared.text_vectors
@@ -360,7 +365,9 @@ class _Course:
         )
 
 
-def _beside(model: Recommender, linear: LinearTerm, prior: NDArray[np.float32]) -> Recommender:
+def _with_closed_form(
+    model: Recommender, linear: LinearTerm, prior: NDArray[np.float32]
+) -> Recommender:
     """The model with its linear term, and the prior added to its biases, in place."""
     with torch.no_grad():
         model.adapter.bias.add_(torch.from_numpy(prior))

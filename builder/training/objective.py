@@ -84,7 +84,7 @@ class Step(NamedTuple):
     are the places of the target items, each once.
     """
 
-    found: ItemVectors
+    vectors: ItemVectors
     place: Tensor
     chance: Tensor
     targets: Tensor
@@ -217,7 +217,7 @@ class NextItemObjective(nn.Module):
     ) -> Tensor:
         """Mean loss FP [] of the targets of some of the step's histories, see `forward`.
 
-        As its task counts: the mean over the pieces of a step is that of the step.
+        As its task counts: the mean over the parts of a step is that of the step.
         """
         found, place, chance, _ = step
         if self.training and self.feature_dropout:
@@ -249,7 +249,7 @@ class NextItemObjective(nn.Module):
 
     def of_items(self, step: Step) -> Tensor:
         """What the step's items add to the loss, FP []; the same for every history."""
-        found = step.found
+        found = step.vectors
         added = found.text.new_zeros(())
         if self.loss.contrastive:
             apart = contrastive(found.text[step.targets], found.item[step.targets])

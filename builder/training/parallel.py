@@ -58,12 +58,12 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def check_parts(batch: int, pieces: int) -> None:
+def check_parts(batch: int, accumulate: int) -> None:
     """Raise `ConfigError` where a step has fewer histories than parts are to be made of it."""
-    if batch < world() * pieces:
+    if batch < world() * accumulate:
         raise ConfigError(
             f"a step of {batch} histories cannot be divided among {world()} processes with "
-            f"{pieces} pieces each; raise --batch-size, or lower --accumulate or --nproc-per-node"
+            f"{accumulate} parts each; raise --batch-size, lower --accumulate or --nproc-per-node"
         )
 
 

@@ -20,11 +20,11 @@ from builder.evaluation.report import PROTOCOL, Row, model_rows, row
 from builder.model.checkpoint import save_checkpoint
 from builder.model.recommender import Recommender
 from builder.progress import Progress, silent
-from builder.training.adapt import MOST_USERS
 from builder.training.config import TrainingConfig, partial_directory
+from builder.training.data_dependent_defaults import MOST_USERS
 from builder.training.learning import AGAIN, learn, learn_again
 from builder.training.parallel import is_main, of_main, world
-from builder.training.prepared import MLM, prepare
+from builder.training.preparation import MLM, prepare
 from builder.training.trackers import untracked
 
 log = logging.getLogger(__name__)

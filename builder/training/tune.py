@@ -25,7 +25,7 @@ from builder.errors import ConfigError, TrainingError
 from builder.progress import Progress, silent
 from builder.training.config import TrainingConfig
 from builder.training.learning import learn
-from builder.training.prepared import Prepared, prepare
+from builder.training.preparation import Prepared, prepare
 from builder.training.search_space import Space
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,8 @@ _SETTLED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a study has come to.
+class StudyResult:
+    """The result of a study.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ def tune(
     seconds: float | None = None,
     on_best: Callable[[dict[str, Any]], None],
     progress: Progress = silent,
-) -> Found:
+) -> StudyResult:
     """Try options from `space` until the study has so many settled trials, or the time is up.
 
     Parameters
@@ -133,7 +133,7 @@ def tune(
                 timeout=seconds,
                 callbacks=[settled],
             )
-    found = Found(sorted(_settled(study), key=_worst_last), _importances(study))
+    found = StudyResult(sorted(_settled(study), key=_worst_last), _importances(study))
     if found.best is not None:
         on_best(found.best.params)
     return found

@@ -19,7 +19,7 @@ from builder.training.config import TrainingConfig
 from builder.training.search_space import search_space
 
 if TYPE_CHECKING:
-    from builder.training.tune import Found
+    from builder.training.tune import StudyResult
 
 _OWN: Final = frozenset({"study", "trials", "minutes", "search", "best"})
 """Options that `train` does not have."""
@@ -139,11 +139,11 @@ def tune(
         console.show_note(f"Next: python -m builder train --config {best} --output RUN")
 
 
-def _draw(found: Found, file: Path) -> str | None:
+def _draw(result: StudyResult, file: Path) -> str | None:
     """Draw the trials where matplotlib is there, and there is something to draw."""
-    if find_spec("matplotlib") is None or found.best is None:
+    if find_spec("matplotlib") is None or result.best is None:
         return None
     from builder.training.tune_report import drawing
 
-    file.write_text(drawing(found), "utf-8")
+    file.write_text(drawing(result), "utf-8")
     return str(file)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from builder.export.half import convert_to_half
+from builder.export.fp16 import convert_to_fp16
 from builder.export.layout import Layout
 from builder.export.options import TargetOptions
 from builder.export.parity import FLOAT, HALF
@@ -65,7 +65,7 @@ class OnnxRuntime:
         if self._device == "cpu":
             shutil.copyfile(onnx_file, graph)
             return Built(graph)
-        precision = convert_to_half(onnx_file, graph)
+        precision = convert_to_fp16(onnx_file, graph)
         return Built(graph, time.monotonic() - started, precision.to_dict())
 
     def load(self, spec: ModelSpec, directory: Path) -> Engine:  # noqa: ARG002

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from builder.export.grids import Inputs, encoder_inputs, user_encoder_inputs
 from builder.export.layout import Layout, Limits
+from builder.export.parity_inputs import Inputs, encoder_inputs, user_encoder_inputs
 from builder.export.profiles import full_range, profiles
 from builder.model.recommender import Recommender
 from model_repository.core import contract

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from builder.data import Columns, DataConfig
 from builder.errors import CheckpointError, ConfigError, DataError
 from builder.model.checkpoint import load_checkpoint
-from builder.reports.cold import TextNeighbours
+from builder.reports.cold_items import TextNeighbours
 from builder.reports.commands import compare, evaluate
 from builder.training.config import TrainingConfig
 from builder.training.run import train

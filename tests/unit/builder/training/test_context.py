@@ -17,8 +17,8 @@ from builder.evaluation.baselines import View, Viewed, baselines, recency_ease
 from builder.evaluation.ranking import rank_holdout
 from builder.model.checkpoint import load_checkpoint
 from builder.model.new_items import with_catalogue
-from builder.reports.contest import Contest, contest_figures
-from builder.reports.trained import load_run
+from builder.reports.baselines import BaselineTask, baseline_figures
+from builder.reports.trained_run import load_run
 from builder.training.config import TrainingConfig
 from builder.training.objective import NO_TARGET, NextItemObjective
 from builder.training.run import train
@@ -199,7 +199,7 @@ def test_a_view_is_what_a_scorer_is_asked_with() -> None:
 
 
 def test_every_baseline_twice_where_there_is_context(rated: TrainingConfig) -> None:
-    figures = contest_figures(Contest.of_data(replace(rated, epochs=1)), {}, with_sasrec=True)
+    figures = baseline_figures(BaselineTask.of_data(replace(rated, epochs=1)), {}, with_sasrec=True)
     usual = ["popularity", "ItemKNN", "EASE", "EASE with recency", "ALS", "SASRec"]
     assert [row["name"] for row in figures["rows"]] == [
         *usual, *(f"{name}, all events" for name in usual),
@@ -211,12 +211,12 @@ def test_every_baseline_twice_where_there_is_context(rated: TrainingConfig) -> N
 def test_sasrec_learns_from_and_is_asked_with_its_view(
     rated: TrainingConfig, tmp_path: Path
 ) -> None:
-    contest = Contest.of_data(replace(rated, epochs=1))
-    log, asked = contest.split, contest.split.test.histories
+    task = BaselineTask.of_data(replace(rated, epochs=1))
+    log, asked = task.split, task.split.test.histories
 
     def scores(view: View, histories: Sequences) -> NDArray[np.float32]:
         directory = tmp_path / view.__name__
-        scorer = train_sasrec(log, ITEMS, contest.actions, contest.training, directory, view=view)
+        scorer = train_sasrec(log, ITEMS, task.actions, task.training, directory, view=view)
         return scorer.scores(histories)
 
     usual = scores(Sequences.without_context, asked)

@@ -161,7 +161,7 @@ def test_adversarial_examples_are_learnt_from_beside_the_clean_ones(
     objective = tuning(backbone)
     words = objective.text.encoder.backbone.get_input_embeddings().weight  # type: ignore[attr-defined]
     name = next(name for name, each in objective.named_parameters() if each is words)
-    step = stepping(objective, tmp_path, pieces=pieces)
+    step = stepping(objective, tmp_path, accumulate=pieces)
     begin = words.detach().clone()
     clean = step(int(8 * START) - 1)
     with torch.no_grad():

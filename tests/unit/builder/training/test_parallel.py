@@ -19,8 +19,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from builder.data import DataConfig
 from builder.errors import ConfigError
 from builder.training.config import TrainingConfig, partial_directory
+from builder.training.gradient_accumulation import accumulated_step
 from builder.training.objective import Loss
-from builder.training.pieces import step_in_pieces
 from builder.training.run import check_precision, train
 from tests.unit.builder.model.tiny import ITEMS, TEXTS, USERS
 from tests.unit.builder.training.test_objective import BATCH, made
@@ -174,7 +174,7 @@ def test_pieces_count_by_their_targets(loss: Loss, pieces: int) -> None:
     expected = {name: each.grad for name, each in objective.named_parameters()}
     objective.zero_grad()
     torch.manual_seed(0)
-    torch.testing.assert_close(step_in_pieces(objective, BATCH, pieces), whole.detach())
+    torch.testing.assert_close(accumulated_step(objective, BATCH, pieces), whole.detach())
     for name, parameter in objective.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name], msg=name)
 

@@ -28,10 +28,10 @@ from builder.evaluation.report import Row
 from builder.model.checkpoint import load_checkpoint, load_validation, read_config
 from builder.model.cold_items import neighbour_means
 from builder.model.recommender import encode_texts
-from builder.reports.trained import load_run
+from builder.reports.trained_run import load_run
 from builder.training.config import TrainingConfig, partial_directory
 from builder.training.learning import learn, learn_again
-from builder.training.prepared import prepare
+from builder.training.preparation import prepare
 from builder.training.run import train
 from builder.training.trainer import NextItemTrainer
 from tests.unit.builder.model.tiny import EVENTS, ITEMS, SHAPE, TEXTS, USERS
@@ -194,7 +194,7 @@ def test_what_is_saved_has_learnt_the_validation_events_and_chosen_nothing_by_th
     assert split.refit is not None
     assert len(chosen.steps) == 2
     monkeypatch.delattr(NextItemTrainer, "evaluate")
-    monkeypatch.delattr("builder.training.learning.choose_companions")
+    monkeypatch.delattr("builder.training.learning.choose_closed_form")
     monkeypatch.delattr("builder.training.learning.choose_limit")
     monkeypatch.delattr("builder.training.learning.fit_calibration")
     steps = {}

@@ -26,7 +26,7 @@ optuna = pytest.importorskip("optuna")
 
 from builder.training import tune as module  # noqa: E402 - needs optuna
 from builder.training.learning import learn  # noqa: E402
-from builder.training.prepared import Prepared, prepare  # noqa: E402
+from builder.training.preparation import Prepared, prepare  # noqa: E402
 
 app = typer.Typer()
 app.command()(train)
@@ -105,7 +105,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., float]],
 
 def run(
     file: Path, *, trials: int, config: TrainingConfig = CONFIG
-) -> tuple[module.Found, list[Any]]:
+) -> tuple[module.StudyResult, list[Any]]:
     told: list[Any] = []
     found = module.tune(config, SPACE, file, trials=trials, on_best=told.append)
     return found, told

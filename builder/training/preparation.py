@@ -22,11 +22,11 @@ from builder.model.checkpoint import load_backbone, load_checkpoint, read_config
 from builder.model.recommender import Recommender, encode_texts
 from builder.model.text_encoder import TextEncoder, layer_count
 from builder.progress import Progress, silent
-from builder.training.adapt import chosen_on
 from builder.training.config import TrainingConfig, learning_layers
-from builder.training.linear_choice import Terms, linear_terms
+from builder.training.data_dependent_defaults import chosen_on
+from builder.training.linear_term_choice import Terms, linear_terms
 from builder.training.lora import check_installed
-from builder.training.masked import adapt_to_texts
+from builder.training.masked_language_model import adapt_to_texts
 from builder.training.parallel import is_main, wait
 from model_repository.core.profile import ProfileColumn
 from model_repository.engines.tokenizer import TextTokenizer

@@ -74,7 +74,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Companions:
+class ClosedForm:
     """What stands beside the network.
 
     ``prior`` is added to the items' biases, FP32 [n]; ``ndcg`` is the validation NDCG@10 of the
@@ -148,14 +148,14 @@ def linear_terms(
     return Terms(together, text_neighbours(text_vectors, popularity > 0, keep=keep), popularity)
 
 
-def choose_companions(
+def choose_closed_form(
     terms: Terms,
     network: NDArray[np.float32],
     validation: Holdout,
     max_history: int,
     *,
     progress: Progress = silent,
-) -> Companions:
+) -> ClosedForm:
     """What has the best NDCG@`CHOSEN_AT` beside the network's logits FP32 [U, n].
 
     One choice after the other, each with the weight that suits it best: B at `USUAL_DECAY`, its
@@ -217,7 +217,7 @@ def choose_companions(
         figure,
         ndcg(network.copy(), validation, 10),
     )
-    return Companions(recipe, term, prior, figure)
+    return ClosedForm(recipe, term, prior, figure)
 
 
 def popularity_prior(popularity: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from builder.data.splits import Holdout
-from builder.training.cold_choice import RANKS, choose_limit
+from builder.training.cold_rank import RANKS, choose_limit
 from tests.unit.builder.model.tiny import sequences
 
 ITEMS = 30
