@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from builder import console, last_resort
+from builder import console, unexpected_errors
 from builder.classifier.commands import train_classifier
 from builder.data.commands import app as data
 from builder.demo.commands import demo
@@ -53,6 +53,6 @@ def main() -> None:
         app()
     except BuilderError as error:
         console.show_error(str(error))
-    except Exception as error:  # noqa: BLE001 - whatever it is, nobody wants to read it as such
-        console.show_error(last_resort.message(error), though_silent=True)
+    except Exception as error:  # noqa: BLE001 - a traceback helps no user
+        console.show_error(unexpected_errors.message(error), though_silent=True)
     sys.exit(2)

@@ -73,7 +73,7 @@ ConfigFile = Annotated[
 PrintConfig = Annotated[
     bool,
     typer.Option(
-        "--print-config", help="Print the options of this call as such a file, and do nothing."
+        "--print-config", help="Print the options of this call as a file for --config, and exit."
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""The one place that draws for people: progress, tables, errors and log lines.
+"""Terminal output: progress bars, tables, errors and log lines.
 
 Results go to stdout; everything else goes to stderr, and progress only where that is a terminal,
 so that output can be piped.

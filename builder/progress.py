@@ -1,4 +1,4 @@
-"""How long work tells what it is doing; the command line draws it."""
+"""Reports the progress of long work; the command line draws it."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ Progress = Callable[[str, int, int], None]
 
 
 def silent(_task: str, _done: int, _total: int) -> None:
-    """Tell nobody."""
+    """Report nothing."""

@@ -1,4 +1,4 @@
-"""Which server gets a call. No I/O: time comes in as an argument, names as what they resolve to."""
+"""Load balancing: chooses the server of a call. No I/O: time and resolved names are arguments."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class Balancer:
         endpoints = self._endpoints
         if len(endpoints) == 1:
             return endpoints[0]
-        in_service = [each for each in endpoints if _may_be_asked(each, now)]
+        in_service = [each for each in endpoints if _may_be_called(each, now)]
         choice = (
             [each for each in in_service if each not in tried]
             or in_service
@@ -144,7 +144,7 @@ class Balancer:
         return choice[self._turn % len(choice)]
 
 
-def _may_be_asked(endpoint: Endpoint, now: float) -> bool:
+def _may_be_called(endpoint: Endpoint, now: float) -> bool:
     if endpoint.ejected_until is None:
         return True
     return endpoint.ejected_until <= now and not endpoint.probing

@@ -1,4 +1,4 @@
-"""What both clients are: their arguments, and whether they may be used here and now. No I/O."""
+"""The base of both clients: their arguments, and checks before each call. No I/O."""
 
 from __future__ import annotations
 

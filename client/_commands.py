@@ -55,13 +55,15 @@ _reach: Final = functools.partial(_option, panel="Connection")
 def _connect(
     target: Annotated[
         list[str] | None,
-        _reach(f"A server; {DEFAULT_TARGET} unless given. Give it once for each.", "HOST:PORT"),
+        _reach(f"A server. Repeatable. Default: {DEFAULT_TARGET}.", "HOST:PORT"),
     ] = None,
-    timeout: Annotated[float, _reach("For a call, with its retries.", "SECONDS")] = 10,
-    ca: Annotated[str | None, _reach("Use TLS, with this authority.", "FILE")] = None,
-    certificate: Annotated[str | None, _reach("Of this client, for mutual TLS.", "FILE")] = None,
-    key: Annotated[str | None, _reach("Of the certificate.", "FILE")] = None,
-    token_file: Annotated[Path | None, _reach("Holds a bearer token.", "FILE")] = None,
+    timeout: Annotated[float, _reach("Time limit of a call, retries included.", "SECONDS")] = 10,
+    ca: Annotated[str | None, _reach("Use TLS with this certificate authority.", "FILE")] = None,
+    certificate: Annotated[
+        str | None, _reach("Certificate of this client, for mutual TLS.", "FILE")
+    ] = None,
+    key: Annotated[str | None, _reach("Private key of the certificate.", "FILE")] = None,
+    token_file: Annotated[Path | None, _reach("File with a bearer token.", "FILE")] = None,
 ) -> RecommenderClient:
     token = token_file and token_file.read_text("utf-8").strip()
     return RecommenderClient(
@@ -127,15 +129,17 @@ def _command(ask: Callable[..., _Answer]) -> Callable[..., _Answer]:
     return ask
 
 
-_History = Annotated[str, _option("Oldest first; none: a new user.", "ID,ID")]
-_Profile = Annotated[str, _option("Such as age=24,gender=F.", "NAME=VALUE,NAME=VALUE")]
+_History = Annotated[str, _option("Item ids, oldest first; none for a new user.", "ID,ID")]
+_Profile = Annotated[
+    str, _option("Profile of the user, such as age=24,gender=F.", "NAME=VALUE,NAME=VALUE")
+]
 
 
 @_command
 def recommend(
     client: RecommenderClient,
     history: _History = "",
-    exclude: Annotated[str, _option("Items that are not recommended.", "ID,ID")] = "",
+    exclude: Annotated[str, _option("Item ids that must not be recommended.", "ID,ID")] = "",
     profile: _Profile = "",
     **options: Any,
 ) -> _Answer:
@@ -153,10 +157,10 @@ def recommend(
 def rank(
     client: RecommenderClient,
     history: _History = "",
-    candidates: Annotated[str, _option("Items to score.", "ID,ID")] = "",
+    candidates: Annotated[str, _option("Item ids to score.", "ID,ID")] = "",
     new: Annotated[
         list[str] | None,
-        _option("A candidate that the catalogue lacks. Give it once for each.", "ID=TEXT"),
+        _option("A candidate that is not in the catalogue. Repeatable.", "ID=TEXT"),
     ] = None,
     profile: _Profile = "",
     *,
@@ -181,7 +185,8 @@ def classify(
     client: RecommenderClient,
     texts: Annotated[list[str], typer.Argument(metavar="TEXT", help="What to label.")],
     pair: Annotated[
-        list[str] | None, _option("One for each text, for a classifier of pairs.", "TEXT")
+        list[str] | None,
+        _option("Second text of each pair, for a classifier of pairs. Repeatable.", "TEXT"),
     ] = None,
 ) -> _Answer:
     """Label texts, or pairs of texts.

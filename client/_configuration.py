@@ -1,4 +1,4 @@
-"""What a model's configuration tells, asked for when it is needed: limits, and names of labels."""
+"""Reads a model's configuration when it is needed: limits, and names of labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FEW_CANDIDATES: Final = 1000
 _ACTIVATIONS: Final = get_args(Activation)
 _LABEL_PARAMETERS: Final = (contract.LABELS, contract.ACTIVATION)
 
-# What a server says that lets nobody see its configuration, or has no such model.
+# Answers of a server that does not show its configuration, or has no such model.
 _NOT_TOLD: Final = (ModelNotFound, PermissionDenied, Unauthenticated, Unsupported)
 
 

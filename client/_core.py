@@ -179,7 +179,7 @@ class Core:
         self.budget = RetryBudget(self.retry.budget, self.retry.reserve)
 
     def latency(self, message: Message[Any]) -> LatencyWindow | None:
-        """Return the times of such requests; None when nobody asks for them."""
+        """Return the times of such requests; None when they are not asked for."""
         if self.hedge is None:
             return None
         return self.latencies.setdefault(

@@ -29,7 +29,7 @@ class OutputTensor(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class InferResponse:
-    """``ModelInferResponse``: its tensors, the raw contents in the same order, who answered."""
+    """``ModelInferResponse``: its tensors, the raw contents in the same order, its model."""
 
     outputs: list[OutputTensor]
     contents: list[bytes]

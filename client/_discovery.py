@@ -1,4 +1,4 @@
-"""Which servers there are: keeps what the names of the targets stand for up to date."""
+"""Service discovery: keeps the addresses behind the names of the targets up to date."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ class Discovery:
         """Look the names up when it is time to; only a call that knows no server yet waits."""
         if not self._names:
             return
-        self._look_up_if_due()
+        self._look_up_if_expired()
         if not self._balancer.endpoints:
             look_up = self._look_up
             yield Await(look_up, deadline.left())
             if not self._balancer.endpoints:
                 raise self._nobody(waited=not look_up.done())
 
-    def _look_up_if_due(self) -> None:
+    def _look_up_if_expired(self) -> None:
         with self._lock:
             if not self._look_up.done() or self._clock() < self._next:
                 return

@@ -1,4 +1,4 @@
-"""What the drivers have in common, blocking or not."""
+"""The part that the blocking and the asyncio driver share."""
 
 from __future__ import annotations
 

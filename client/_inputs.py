@@ -190,18 +190,18 @@ def _option(option: OptionSpec, value: object) -> Parameter:
         case bool():  # before int, which it is a kind of
             if isinstance(value, bool):
                 return value
-            due = "True or False"
+            expected = "True or False"
         case int():
             least = -_MOST if option.minimum is None else option.minimum
             number = _integer(value)
             if number is not None and least <= number <= _MOST:
                 return number
-            due = "a positive int" if least == 1 else f"an int of at least {least}"
+            expected = "a positive int" if least == 1 else f"an int of at least {least}"
         case str():
             if isinstance(value, str) and (not option.choices or value in option.choices):
                 return value
-            due = " or ".join(map(repr, option.choices)) or "a str"
-    raise InvalidInput.at(option.name, value, f"pass {due}, {option.meaning}")
+            expected = " or ".join(map(repr, option.choices)) or "a str"
+    raise InvalidInput.at(option.name, value, f"pass {expected}, {option.meaning}")
 
 
 def read_flag(flag: bool, field: str) -> bool:  # noqa: FBT001 - it is the value to check
@@ -285,14 +285,14 @@ def _entries(given: Iterable[Any], field: str, example: str) -> list[Any]:
         raise InvalidInput.at(field, given, f"pass a list, such as {example}") from error
 
 
-def _item(entry: object, field: str, due: str = "a str or an Item") -> tuple[str, str]:
+def _item(entry: object, field: str, expected: str = "a str or an Item") -> tuple[str, str]:
     if isinstance(entry, Item):
         if not isinstance(entry.id, str):
             raise InvalidInput.at(f"{field}.id", entry.id, "an item id is a str")
         return entry.id, _optional_text(entry.text, f"{field}.text")
     if isinstance(entry, str):
         return entry, ""
-    raise InvalidInput.at(field, entry, f"pass {due}; an item id is always a str")
+    raise InvalidInput.at(field, entry, f"pass {expected}; an item id is always a str")
 
 
 def _item_columns(pairs: Sequence[tuple[str, str]], field: str) -> ItemColumns:

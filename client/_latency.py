@@ -1,4 +1,4 @@
-"""How long answers took of late, which tells when one is late."""
+"""Recent latencies, which tell when an answer is late."""
 
 from __future__ import annotations
 

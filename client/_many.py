@@ -1,4 +1,4 @@
-"""What the calls for many users have in common, blocking or not."""
+"""The part that the blocking and the asyncio calls for many users share."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Outputs:
     """A response's tensors, each checked against its declaration when it is read.
 
     Axes of one name have one length in the whole response: ``lengths`` gives those known from
-    the request, the first tensor read with an axis settles the others. Tensors that nobody reads
+    the request, the first tensor read with an axis settles the others. Tensors that are not read
     may be there, so that a newer server can answer an older client.
 
     Raises
@@ -118,7 +118,7 @@ class Outputs:
         return raw, shape
 
     def _settle(self, spec: TensorSpec, shape: tuple[int, ...], due: tuple[int | str, ...]) -> None:
-        """Take the lengths of axes met for the first time from ``shape``."""
+        """Take the lengths of new axes from ``shape``."""
         if len(shape) != len(due) or any(
             length < 0
             or length != (self._lengths.setdefault(axis, length) if isinstance(axis, str) else axis)

@@ -11,7 +11,7 @@
     ├── ModelNotFound                          the server does not hold the model
     ├── InferenceFailed                        the model failed on this request
     ├── MalformedResponse                      an answer that breaks the wire contract
-    ├── Unauthenticated                        the server does not know who asks
+    ├── Unauthenticated                        the server does not know the caller
     ├── PermissionDenied                       the server knows, and refuses
     ├── Unsupported                            the server does not offer this call
     ├── ClientClosed                           the client was closed before or during the call

@@ -1,4 +1,4 @@
-"""What a service sends: items, and the events of a user's history."""
+"""The arguments of the client's calls: items, and the events of a user's history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seeing what a client does: a hook for every answer, and what tracing builds upon."""
+"""Observers of a client: a hook for every answer, on which tracing is built."""
 
 from __future__ import annotations
 

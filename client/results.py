@@ -1,4 +1,4 @@
-"""What a service gets back."""
+"""The results of the client's calls."""
 
 from __future__ import annotations
 
@@ -133,9 +133,9 @@ class Classification:
     truncated
         bool [B]: the text, or pair, was cut to the longest length that the classifier reads.
     labels
-        Names of the labels [labels]; ``LABEL_0`` and so on where the server tells nobody.
+        Names of the labels [labels]; ``LABEL_0`` and so on where the server does not say.
     activation
-        How the probabilities are to be read; None where the server tells nobody.
+        How the probabilities are to be read; None where the server does not say.
     """
 
     probabilities: NDArray[np.float32]

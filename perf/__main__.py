@@ -8,7 +8,7 @@ import sys
 import grpc
 import typer
 
-from builder import console, last_resort
+from builder import console, unexpected_errors
 from builder.errors import BuilderError
 from client import RecommenderError
 from perf.analyze import analyze
@@ -40,20 +40,20 @@ def main(arguments: list[str] | None = None) -> int:
         app(arguments)
     except SystemExit as end:
         return int(end.code or 0)
-    except Exception as error:  # noqa: BLE001 - nobody wants to read a traceback
-        console.show_error(_told(error))
+    except Exception as error:  # noqa: BLE001 - a traceback helps no user
+        console.show_error(_message(error))
     finally:
         signal.signal(signal.SIGTERM, earlier)
     return 1
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     match error:
         case PerfError() | BuilderError() | RecommenderError() | OSError():
             return str(error)
         case grpc.RpcError() if isinstance(error, grpc.Call):
             return f"the server did not answer: {error.details()}"
-    return last_resort.message(error, "perf")
+    return unexpected_errors.message(error, "perf")
 
 
 def _stop(number: int, _frame: object) -> None:

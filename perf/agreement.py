@@ -1,4 +1,4 @@
-"""Whether the systems answer alike: what is faster at something else is not faster."""
+"""Checks that the systems give the same answers: only then can their speeds be compared."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def analyze(
             metavar="N,N", help="Requests/s that arrive by a Poisson process, one run each."
         ),
     ] = "",
-    batch: Annotated[int, typer.Option(help="Texts a request (encode).")] = 1,
+    batch: Annotated[int, typer.Option(help="Texts in a request (encode).")] = 1,
     seconds: Annotated[float, typer.Option(help="Length of a run.")] = 5.0,
     as_json: Json = False,
 ) -> None:

@@ -52,13 +52,15 @@ class CatalogueOptions:
     """What is measured, and where the report goes."""
 
     sizes: str = option("1000,10000,100000,1000000", "Numbers of items.", metavar="N,N")
-    checkpoint: Path = option(Path("runs/demo"), "The trained model, for its users.")
-    repository: Path = option(DEFAULT_REPOSITORY, "What was exported from it, in the fused layout.")
-    seed: int = option(0, "Of the catalogue.")
-    repetitions: int = option(5, "Blocks of each.", at_least=1)
+    checkpoint: Path = option(Path("runs/demo"), "The trained model, whose users are the load.")
+    repository: Path = option(
+        DEFAULT_REPOSITORY, "Repository exported from it, in the fused layout."
+    )
+    seed: int = option(0, "Seed of the synthetic catalogue.")
+    repetitions: int = option(5, "Blocks of each measurement.", at_least=1)
     seconds: float = option(2.0, "Length of a block.", above=0)
     output: Path = option(_RESULTS, "Directory of the report.")
-    name: str = option("catalogue", "Of the report's files.")
+    name: str = option("catalogue", "Name of the report's files.")
 
     def __post_init__(self) -> None:
         check(self, "catalogue")
@@ -68,13 +70,13 @@ class CatalogueOptions:
 def catalogue(*, given: Given[CatalogueOptions], as_json: Json = False) -> None:
     """Measure latency and memory against the size of the catalogue.
 
-    For each size makes a catalogue out of the exported one, whose items each get as many
-    descendants as it takes, near them; then measures, in turns, how long it takes to read the
-    vectors once and how long the search behind `recommend` takes for one user, on one core, exact
-    and with the index of `export --index approximate`; then serves both on the real tritonserver
-    and measures `recommend` over gRPC, one client, and the memory of its process. Users are the
-    checkpoint's. The report goes to --output: JSON, the tables as Markdown, plots as SVG. Files of
-    a million items take 1.1 GB meanwhile.
+    A catalogue of each size is made from the exported one: each item gets descendants near it.
+    Two times are then measured in turns, on one core: reading the vectors once, and the search
+    behind `recommend` for one user, exact and with the index of `export --index approximate`.
+    Then both are served on the real tritonserver, and `recommend` is measured over gRPC with one
+    client, with the memory of its process. Users are the checkpoint's. The report goes to
+    --output: JSON, the tables as Markdown, plots as SVG. A million items take 1.1 GB of temporary
+    files.
 
     Example: python -m perf catalogue --sizes 1000,200000 --repetitions 2 --output build/catalogue
     """

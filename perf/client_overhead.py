@@ -133,12 +133,14 @@ def small_server() -> Iterator[tuple[str, list[str]]]:
 def client_overhead(
     address: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="A server (gRPC); else a small one is started."),
+        typer.Option(
+            metavar="HOST:PORT", help="gRPC address of a server. Default: a small one is started."
+        ),
     ] = None,
     ids: Annotated[
-        str, typer.Option(metavar="ID,ID", help="Of its catalogue, with --address.")
+        str, typer.Option(metavar="ID,ID", help="Item ids of its catalogue, with --address.")
     ] = "1,2,3",
-    blocks: Annotated[int, typer.Option(help="Of calls, in each way.")] = 40,
+    blocks: Annotated[int, typer.Option(help="Blocks of calls in each way.")] = 40,
     *,
     as_json: Json = False,
 ) -> None:

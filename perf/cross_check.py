@@ -1,4 +1,4 @@
-"""Our load generator held against perf_analyzer, on a server that both can drive."""
+"""Compares our load generator with perf_analyzer, on a server that both can drive."""
 
 from __future__ import annotations
 

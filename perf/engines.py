@@ -104,18 +104,19 @@ def engines(
     repository: Annotated[
         Path | None,
         typer.Option(
-            help="Of a recommender; else a small one is trained on MovieLens and exported."
+            help="Repository of a recommender. Default: a small one is trained on MovieLens "
+            "and exported."
         ),
     ] = None,
-    target: Annotated[str, typer.Option(help="Of the small one.")] = "tensorrt",
-    seconds: Annotated[float, typer.Option(help="For each shape.")] = 1.0,
+    target: Annotated[str, typer.Option(help="Target of the small repository.")] = "tensorrt",
+    seconds: Annotated[float, typer.Option(help="Time for each shape.")] = 1.0,
     *,
     as_json: Json = False,
 ) -> None:
     """Time the engines of a repository, one execution at a time.
 
-    Each engine is loaded in this process as an export's gates load it, and runs the smallest, the
-    usual and the largest shape of each optimisation profile. From NumPy to NumPy: on a GPU the
+    Each engine is loaded in this process as the gates of an export load it. It runs the smallest,
+    the usual and the largest shape of each optimisation profile. From NumPy to NumPy: on a GPU the
     copies there and back count. Triton, its queues and its batcher do not: ask a server for those.
 
     Example: python -m perf engines --repository repository
@@ -194,7 +195,7 @@ def _inputs(shapes: Mapping[str, Shape]) -> Tensors:
             found[name] = np.full(shape, NO_AGE, np.int64)
         elif name == EVENT_COUNT.name:
             found[name] = np.full(shape, shapes[EVENT.name][1], np.int32)
-        else:  # actions, which nobody knows
+        else:  # actions, all unknown
             found[name] = np.zeros(shape, np.int32)
     return found
 

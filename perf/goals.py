@@ -1,4 +1,4 @@
-"""What the figures of a run are held against. Nothing fails when one is missed: it is reported."""
+"""The goals of a run. A missed goal is reported, and nothing fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What figures were taken on: the machine, the software, what the machine can do at most."""
+"""Describes the machine: its hardware, its software, and the most that it can do."""
 
 from __future__ import annotations
 

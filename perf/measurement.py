@@ -1,4 +1,4 @@
-"""What one block of load measured, and what several blocks of it say together."""
+"""Figures of one block of load, and of several blocks together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they stand for."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -26,16 +26,18 @@ class ServerOptions:
     """The server that is measured, and what is sent to it."""
 
     checkpoint: Path = option(
-        Path("runs/demo"), "The trained model: its users and texts are the load."
+        Path("runs/demo"), "The trained model, whose users and texts are the load."
     )
-    repository: Path = option(DEFAULT_REPOSITORY, "What was exported from it, to be served.")
+    repository: Path = option(DEFAULT_REPOSITORY, "Repository exported from it, to be served.")
     address: str | None = option(
         None,
-        "A running server (gRPC) instead, such as one in Triton's container.",
+        "gRPC address of a running server to measure instead, such as one in Triton's container.",
         metavar="HOST:PORT",
     )
-    environments: Path = option(DEFAULT, "Where perf_analyzer and the peers are installed once.")
-    seed: int = option(0, "Of the load.")
+    environments: Path = option(
+        DEFAULT, "Directory where perf_analyzer and the peers are installed."
+    )
+    seed: int = option(0, "Seed of the load.")
 
 
 def numbers(flag: str, text: str) -> list[float]:

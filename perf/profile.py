@@ -29,7 +29,7 @@ def profile(
     *,
     server_options: Given[ServerOptions],
     clients: Annotated[int, typer.Option(help="Clients of a closed loop.")] = 16,
-    batch: Annotated[int, typer.Option(help="Texts a request (encode).")] = 1,
+    batch: Annotated[int, typer.Option(help="Texts in a request (encode).")] = 1,
     seconds: Annotated[int, typer.Option(help="Length of the recording.")] = 10,
     output: Annotated[Path, typer.Option(help="Directory of the SVG files.")] = Path(
         "perf/results/profile"

@@ -1,7 +1,7 @@
-"""What the answers are worth, beside how fast they come: NDCG@10 on the workload's own users.
+"""Quality of the answers: NDCG@10 on the workload's own users.
 
-They are the checkpoint's validation users, by which the model was chosen: figures to compare
-systems by, not to quote as the model's quality.
+They are the checkpoint's validation users, by which the model was chosen. So the figures compare
+systems; they are not the quality of the model.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def measure_quality(
     ranks = [_unseen_rank(client, workload, number) for number in range(len(users))]
     return {
         "recommend": {
-            name: ndcg([_place(recommend(user), user.target) for user in users])
+            name: ndcg([_rank(recommend(user), user.target) for user in users])
             for name, recommend in systems.items()
         },
         "rank, unseen texts": {goals.OURS: ndcg(ranks)},
@@ -61,7 +61,7 @@ def rank_of_target(scores: NDArray[np.float32], target: int) -> int:
     return int((scores >= scores[target]).sum()) - 1
 
 
-def _place(found: Sequence[str], target: str) -> int:
+def _rank(found: Sequence[str], target: str) -> int:
     return found.index(target) if target in found else _TOP
 
 

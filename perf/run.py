@@ -61,24 +61,24 @@ class RunOptions(ServerOptions):
     )
     other: list[str] | None = option(
         None,
-        "One more repository of the same checkpoint, such as one that another version of this "
-        "software exported; it takes part in every case, under this name (with INT8 in its name, "
-        "its vectors may differ as much as those of INT8). Give it once for each.",
+        "One more repository of the same checkpoint, such as one exported by another version "
+        "of this software. It takes part in every case, under this name. With INT8 in its "
+        "name, its vectors may differ as much as those of INT8. Repeatable.",
         metavar="NAME=PATH",
     )
     cases: str = option("all", f"all, none, or some of: {', '.join(CASES)}, start.")
     peers: str = option("all", f"all, none, or some of: {', '.join(PEERS)}.")
-    repetitions: int | None = option(None, "Blocks of each system; 5 unless given.", at_least=1)
-    seconds: float | None = option(None, "Length of a block; 5 unless given.", above=0)
-    cores: str | None = option(None, "Run everything on these alone, such as 0,1.", metavar="N,N")
+    repetitions: int | None = option(None, "Blocks of each system. Default: 5.", at_least=1)
+    seconds: float | None = option(None, "Length of a block. Default: 5.", above=0)
+    cores: str | None = option(None, "Cores that everything runs on, such as 0,1.", metavar="N,N")
     quick: bool = option(
         default=False,
-        meaning="One short block each, only with peers that are installed: shows that all works, "
-        "measures nothing to rely on.",
+        meaning="One short block each, only with installed peers: shows that everything works; "
+        "the figures are not reliable.",
         flag="--quick",
     )
     output: Path = option(_RESULTS, "Directory of the report.")
-    name: str | None = option(None, "Of the report's files; the time unless given.")
+    name: str | None = option(None, "Name of the report's files. Default: the time.")
 
     def __post_init__(self) -> None:
         check(self, "run")
@@ -97,8 +97,8 @@ class _Settings:
 def run(*, given: Given[RunOptions], as_json: Json = False) -> None:
     """Measure all systems side by side, in one run.
 
-    Starts our server, empty models and the peers, holds their answers against each other, then lets
-    them take turns under each load. All serve the checkpoint's encoder. The report goes to
+    Starts our server, empty models and the peers, compares their answers, then lets them take
+    turns under each load. All serve the checkpoint's encoder. The report goes to
     --output: one JSON file, the tables as Markdown, plots as SVG.
 
     Example: python -m perf run --cases encode-128 --peers infinity,engine
@@ -175,12 +175,10 @@ def table(
     report: _Report,
     into: Annotated[
         list[Path] | None,
-        typer.Option(
-            help="A Markdown file to put them into, between its marks. Give it once for each."
-        ),
+        typer.Option(help="Markdown file to put the tables into, between its marks. Repeatable."),
     ] = None,
     *,
-    only_goals: Annotated[bool, typer.Option("--goals", help="The goals alone.")] = False,
+    only_goals: Annotated[bool, typer.Option("--goals", help="Print the goals alone.")] = False,
 ) -> None:
     """Print a report's tables as Markdown, or put them between the marks of a file.
 

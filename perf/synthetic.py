@@ -35,7 +35,7 @@ _MODELS: Final = (RECOMMEND.name, RANK.name)
 
 
 class Descent:
-    """Who descends from whom.
+    """Which item descends from which.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a server spent on the requests of a block: processor time, executions of its networks."""
+"""Cost of the requests of a block: processor time, and executions of the networks."""
 
 from __future__ import annotations
 

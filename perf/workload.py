@@ -1,6 +1,6 @@
-"""What is asked: real users and real texts, out of a checkpoint.
+"""The workload: real users and real texts, out of a checkpoint.
 
-No text of ``endless_texts`` comes twice, so that a cache, whosever it is, helps nobody.
+No text of ``endless_texts`` comes twice, so that no cache can help.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CANDIDATES: Final = 100
 
 @dataclass(frozen=True)
 class User:
-    """Item ids, oldest first, and the item that this user met next.
+    """Item ids, oldest first, and this user's next item.
 
     ``actions`` are the names of what was done at each event; None where the log has none.
     """
@@ -100,7 +100,7 @@ def read_workload(checkpoint: Path, seed: int, *, users: int = 1000) -> Workload
     Raises
     ------
     PerfError
-        Nobody has that many events.
+        No user has that many events.
     CheckpointError
         It is no checkpoint.
     """

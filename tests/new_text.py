@@ -25,9 +25,9 @@ def logit_of_text(model: Recommender, text: str, logits: NDArray[np.float32]) ->
         ]
     alike = np.zeros(len(logits))
     for items, asked in spaces:
-        mean = items[torch.from_numpy(model.met)].double().mean(0)
+        mean = items[torch.from_numpy(model.warm)].double().mean(0)
         alike += torch.cosine_similarity(items.double() - mean, asked.double() - mean).numpy()
-    alike[~model.met] = -np.inf
-    nearest = np.argsort(-alike, kind="stable")[: min(40, model.met.sum())]
+    alike[~model.warm] = -np.inf
+    nearest = np.argsort(-alike, kind="stable")[: min(40, model.warm.sum())]
     weight = alike[nearest] - alike[nearest[-1]] + 1e-4
     return float(weight @ logits[nearest] / weight.sum())

@@ -45,7 +45,7 @@ def train_classifier(
     ],
     *,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue an interrupted run, with its own options.")
+        bool, typer.Option("--resume", help="Continue an interrupted run; repeat its options.")
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write the figures as JSON, and no progress.")

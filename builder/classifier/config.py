@@ -1,4 +1,4 @@
-"""What a training run of a classifier is asked to do."""
+"""The options of a training run of a classifier."""
 
 from __future__ import annotations
 
@@ -24,23 +24,25 @@ class ClassifierConfig:
     data: Path
     backbone: str
     max_length: int = option(
-        128, "Longest text or pair; what lies beyond is cut.", metavar="TOKENS", at_least=8
+        128, "Longest text or pair; the rest is cut.", metavar="TOKENS", at_least=8
     )
     tune_layers: int | None = option(
         None,
-        "Upper BERT layers that learn, with the head; all, and the embeddings, if left out. Fewer "
-        "cost less.",
+        "Upper BERT layers that learn, with the head. Default: all layers and the "
+        "embeddings. Fewer cost less.",
         at_least=1,
     )
     epochs: int = option(4, "At most this many passes over the examples.", at_least=1)
     learning_rate: float = option(
-        5e-5, "Its height after the warm-up; it then falls to 0.", above=0
+        5e-5, "Learning rate after the warm-up; it then falls to 0.", above=0
     )
     batch_size: int = option(32, "Examples in a step.", at_least=1)
-    weight_decay: float = option(0.01, "Of AdamW; biases and norms have none.", at_least=0)
+    weight_decay: float = option(
+        0.01, "Weight decay of AdamW; biases and norms have none.", at_least=0
+    )
     patience: int = option(
         2,
-        "Training ends after this many without a better validation ROC-AUC.",
+        "Training ends after this many epochs without a better validation ROC-AUC.",
         metavar="EPOCHS",
         at_least=1,
     )

@@ -1,4 +1,4 @@
-"""Labelled texts: read from a file, checked as a whole, split for training."""
+"""Labelled texts: read from a file, checked, split for training."""
 
 from __future__ import annotations
 
@@ -101,8 +101,10 @@ def read_labelled_texts(path: Path, seed: int) -> LabelledTexts:
         else _drawn_splits(path, names, labels, seed, problems)
     )
     problems.raise_if_any()
-    whole = Examples(pairs, labels)
-    return LabelledTexts(names, *(whole.rows(np.flatnonzero(places == each)) for each in range(3)))
+    examples = Examples(pairs, labels)
+    return LabelledTexts(
+        names, *(examples.rows(np.flatnonzero(places == each)) for each in range(3))
+    )
 
 
 def _known(path: Path, problems: Problems) -> bool:

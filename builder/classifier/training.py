@@ -77,7 +77,7 @@ def train_classifier(
 ) -> list[Row]:
     """Train and write the checkpoint `output`; the table that it ends with is returned.
 
-    Until the run is complete it lives in ``output.partial``, so `output` exists only as a whole.
+    Until the run is complete it lives in ``output.partial``, so `output` is never half written.
 
     Raises
     ------

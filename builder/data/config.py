@@ -1,4 +1,4 @@
-"""Where the data is and how its columns are to be understood."""
+"""Where the data is, and how its columns are read."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ class DataConfig:
     directory: Path
     format: Format = option(
         "auto",
-        "recbole (.inter, .item, .user), movielens (ratings.csv, movies.csv), table (CSV, TSV, "
-        "Parquet or JSON lines), or auto, which looks.",
+        "recbole (.inter, .item, .user), movielens (ratings.csv, movies.csv), table (CSV, "
+        "TSV, Parquet or JSON lines), or auto, which detects the format.",
         panel=_PANEL,
     )
     interactions: str | None = option(
@@ -112,57 +112,57 @@ class DataConfig:
     )  # fmt: skip
     text: str | None = option(
         None,
-        "An item's text from its columns, as in '{title} ({year}) {genres}'.",
+        "Template of an item's text, as in '{title} ({year}) {genres}'.",
         panel=_PANEL, metavar="TEMPLATE",
     )  # fmt: skip
     min_rating: float | None = option(
         None,
-        "Recommend what will be rated this or higher; see --context for the other events.",
+        "Events rated this or higher are targets, the events to recommend; see --context for "
+        "the others.",
         panel=_PANEL,
     )
     target_actions: tuple[str, ...] = option(
         (),
-        "Recommend what will lead to one of these actions, as in purchase; see --context for the "
-        "other events.",
+        "Events with one of these actions are targets, the events to recommend, as in "
+        "purchase; see --context for the others.",
         panel=_PANEL, metavar="ACTION,ACTION", **_NAMES,
     )  # fmt: skip
     context: Context = option(
         "keep",
-        "What becomes of events with lower ratings or other actions: keep them in the histories, "
-        "as things that the user has met, or drop them.",
+        "What happens to events that are not targets: keep them in the histories, as seen "
+        "items, or drop them.",
         panel=_PANEL,
     )
     min_events: int = option(
         1,
-        "Keep only users with at least this many events of the kind that is recommended.",
+        "Keep only users with at least this many targets.",
         panel=_PANEL,
     )
     profile: tuple[str, ...] = option(
         (),
-        "Columns of the user file that the model is to know of a user, as in age,gender.",
+        "Columns of the user file that the model reads, as in age,gender.",
         panel=_PANEL, metavar="COLUMN,COLUMN", **_NAMES,
     )  # fmt: skip
     item_profile: tuple[str, ...] = option(
         (),
-        "Columns of the item file that the model is to know of an item beside its text, as in "
-        "brand,price.",
+        "Columns of the item file that the model reads beside the text, as in brand,price.",
         panel=_PANEL, metavar="COLUMN,COLUMN", **_NAMES,
     )  # fmt: skip
     item_vectors: tuple[str, ...] = option(
         (),
-        "Columns of the item file with a vector of another modality, such as an image's: lists of "
-        "numbers, as long for every item that has one.",
+        "Columns of the item file with vectors of another modality, such as an image's. A "
+        "vector is a list of numbers; all vectors of a column have one length.",
         panel=_PANEL, metavar="COLUMN,COLUMN", **_NAMES,
     )  # fmt: skip
     request_time: tuple[str, ...] = option(
         (),
-        f"What the model is to know of when a request is made: {', '.join(REQUEST_TIME)}. Needs a "
-        "log with times.",
+        f"Parts of the time of a request that the model reads: {', '.join(REQUEST_TIME)}. "
+        "Needs a log with times.",
         panel=_PANEL, metavar="COLUMN,COLUMN", **_NAMES,
     )  # fmt: skip
     time_zone: str = option(
         "UTC",
-        "By whose clock, for --request-time, as in Europe/Berlin.",
+        "Time zone of --request-time, as in Europe/Berlin.",
         panel=_PANEL, metavar="ZONE",
     )  # fmt: skip
 
@@ -218,7 +218,8 @@ class DataConfig:
         else:
             if self.time_zone != "UTC" and not self.request_time:
                 problems.append(
-                    f"time_zone {self.time_zone!r}: is of request_time; give hour,weekday there too"
+                    f"time_zone {self.time_zone!r}: has no effect without request_time; give "
+                    "that too, as in hour,weekday"
                 )
         return problems
 

@@ -340,13 +340,13 @@ def _scan_parquet(
         if not _check_header(path, names, problems):
             return None
         keep = _kept(names, wanted)
-        whole = {name for name in keep if _holds_whole_floats(file, name)}
+        integers = {name for name in keep if _holds_only_integers(file, name)}
         repaired: dict[str, list[str]] = {name: [] for name in keep}
         start = 0
         for batch in file.iter_batches(_BATCH_ROWS, columns=keep):
             columns = {}
             for name in keep:
-                column, bad = _column_text(batch[name], whole=name in whole)
+                column, bad = _column_text(batch[name], integers=name in integers)
                 columns[name] = column
                 repaired[name] += [
                     f"{path}:row {start + row}: {name}: {fault}; write the file as UTF-8"
@@ -368,7 +368,7 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _holds_whole_floats(file: pyarrow.parquet.ParquetFile, name: str) -> bool:
+def _holds_only_integers(file: pyarrow.parquet.ParquetFile, name: str) -> bool:
     """Whether a column is of floats, none of which has a fraction."""
     kind = _value_type(file.schema_arrow.field(name).type)
     if not pa.types.is_floating(kind):
@@ -380,7 +380,7 @@ def _holds_whole_floats(file: pyarrow.parquet.ParquetFile, name: str) -> bool:
     return True
 
 
-def _column_text(column: pa.Array, *, whole: bool) -> tuple[pa.Array, list[tuple[int, str]]]:
+def _column_text(column: pa.Array, *, integers: bool) -> tuple[pa.Array, list[tuple[int, str]]]:
     """Return the text, and which rows (from 1) were not UTF-8 and why."""
     bad: list[tuple[int, str]] = []
     kind = _value_type(column.type)
@@ -391,7 +391,7 @@ def _column_text(column: pa.Array, *, whole: bool) -> tuple[pa.Array, list[tuple
     elif pa.types.is_floating(kind):
         column = pc.if_else(pc.is_finite(column), column, None)
         # A missing value turns whole numbers into floats in many tools; 1.0 was the id 1.
-        if whole:
+        if integers:
             column = column.cast(pa.int64())
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
         # Parquet does not check that its text is UTF-8.

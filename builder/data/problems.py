@@ -34,7 +34,7 @@ class Problems:
         self._counts[kind] += count
 
     def raise_if_any(self) -> None:
-        """Raise a DataError with every problem, kinds in the order they were first met."""
+        """Raise a DataError with every problem, kinds in the order they were first found."""
         if not self._counts:
             return
         total = len(self)

@@ -1,6 +1,6 @@
-"""What the model knows of users beside their histories, and of items beside their texts.
+"""Profiles: columns of the user file and of the item file that the model reads.
 
-Both are columns of a file, of which known values become ids.
+The known values of a column become ids.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def choose_profile(split: Split, interactions: Interactions) -> tuple[ProfileCol
 
 
 def choose_item_profile(
-    names: Sequence[str], catalogue: Catalogue, met: NDArray[np.bool_]
+    names: Sequence[str], catalogue: Catalogue, warm: NDArray[np.bool_]
 ) -> tuple[ProfileColumn, ...]:
-    """The same for columns of the item file, by the items that training met, BOOL [n]."""
-    rows = catalogue.columns[met]
+    """The same for columns of the item file, over the `warm` items, BOOL [n]."""
+    rows = catalogue.columns[warm]
     return tuple(_column(name, rows[name].tolist(), "items") for name in names)
 
 
@@ -135,7 +135,7 @@ def with_profiles(
 def _ids_of_users(
     columns: Sequence[ProfileColumn], interactions: Interactions
 ) -> dict[str, NDArray[np.int32]]:
-    """Ids INT32 [P] of each user's own columns; nobody where nothing is known."""
+    """Ids INT32 [P] of each user's own columns; no user where nothing is known."""
     if not columns or interactions.profile is None:
         return {}
     reader = ProfileReader(columns)

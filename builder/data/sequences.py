@@ -89,7 +89,7 @@ class Sequences:
         return self if self.target is None else replace(self, target=None)
 
     def items_of(self, user: int) -> NDArray[np.int32]:
-        """INT32 [H], a view: the catalogue indices that this user met, oldest first."""
+        """INT32 [H], a view: the catalogue indices that this user has seen, oldest first."""
         return self.items[self.offsets[user] : self.offsets[user + 1]]
 
     def times_of(self, user: int) -> NDArray[np.int64] | None:

@@ -1,10 +1,10 @@
-"""What to learn from, what to choose on, what to report: two ways to split a log in time.
+"""Splits a log into training, validation and test events, by user or by time.
 
-Beside either, a share of the items can be held out altogether (`split_log`).
+With either split, a share of the items can be held out too (`split_log`).
 
 Both go by the order of ``Sequences``, where equal times keep the order of the log, so a split
-depends on nothing but the log. What is held out is a target each; context, where a log has any,
-lies in the histories, and users are counted by their targets.
+depends on nothing but the log. Each held-out event is a target. Context, where a log has any, stays
+in the histories, and users are counted by their targets.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ VALIDATION_USERS: Final = 2_000
 """Most users that leave-one-out takes an event for validation from; a choice needs no more."""
 VALIDATION_SHARE: Final = 0.25
 """Most that it takes of the events that could be learnt from. Where users have three events, one is
-the test and two are left: with every user's second held out nothing is ever met together."""
+the test and two are left: with every user's second held out nothing is ever seen together."""
 REFIT_SHARE: Final = 0.05
 """Validation events are learnt from in the end if they are more than this share of the others."""
 
@@ -43,7 +43,7 @@ class Holdout:
     histories
         ``U`` users: everything before the target that may be known.
     targets
-        INT32 [U], catalogue index of what each user met next.
+        INT32 [U], catalogue index of each user's next item.
     times
         INT64 [U], Unix seconds of the targets; None where they are not known.
     """
@@ -134,15 +134,15 @@ def split_log(
     ConfigError
         An unknown method.
     DataError
-        The log cannot be split that way, or no user has met an item that is held out.
+        The log cannot be split that way, or no user has seen an item that is held out.
     """
     if method not in METHODS:
         raise ConfigError(f"split {method!r}: must be one of {', '.join(METHODS)}")
     split = leave_one_out if method == "leave-one-out" else temporal_split
     if hold_out_items:
-        met = np.unique(sequences.items)
-        count = max(1, round(hold_out_items * len(met)))
-        drawn = np.random.default_rng(seed).choice(met, count, replace=False)
+        seen = np.unique(sequences.items)
+        count = max(1, round(hold_out_items * len(seen)))
+        drawn = np.random.default_rng(seed).choice(seen, count, replace=False)
         cold_items = np.sort(drawn).astype(np.int32)
         is_cold = np.zeros(items, bool)
         is_cold[cold_items] = True
@@ -167,8 +167,8 @@ def _last_cold(sequences: Sequences, is_cold: NDArray[np.bool_]) -> Holdout:
     asked = last > sequences.offsets[:-1]
     if not asked.any():
         raise DataError(
-            "hold_out_items: nobody has met an item that is held out after another one; hold out "
-            "a larger share, or give a longer log"
+            "hold_out_items: no user has an event on a held-out item behind another event; hold "
+            "out a larger share, or give a longer log"
         )
     return _hold_out(sequences, last, asked)
 

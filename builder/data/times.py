@@ -33,7 +33,7 @@ class TimeColumn:
     def __init__(self) -> None:
         self._ticks = bytearray()  # INT64, in place: joining arrays would take them twice
         self._ends: list[int] = [0]  # of the batches, in events
-        self._whole: list[bool] = []  # whether a batch is of whole numbers
+        self._integers: list[bool] = []  # whether a batch is of whole numbers
         self._counts: Counter[int] = Counter()
         self._first: dict[int, tuple[int, str]] = {}
 
@@ -52,7 +52,7 @@ class TimeColumn:
             (kinds, ticks), whole = _parse_any(text), False
         self._ticks += ticks[keep].data
         self._ends.append(len(self._ticks) // 8)
-        self._whole.append(whole)
+        self._integers.append(whole)
         for kind, row, count in zip(
             *np.unique(kinds, return_index=True, return_counts=True), strict=True
         ):
@@ -62,7 +62,7 @@ class TimeColumn:
 
     @property
     def usual(self) -> int:
-        """The most frequent readable kind, on a tie the one met first; or ``UNREADABLE``."""
+        """The most frequent readable kind, on a tie the first one; or ``UNREADABLE``."""
         readable = self._counts.keys() - {UNREADABLE}
         return min(
             readable, key=lambda kind: (-self._counts[kind], self._first[kind]), default=UNREADABLE
@@ -87,9 +87,9 @@ class TimeColumn:
         """
         ticks = np.frombuffer(self._ticks, np.int64)
         self._ticks = bytearray()
-        if all(self._whole):
+        if all(self._integers):
             return ticks, _PER_SECOND[self.usual]
-        for start, end, whole in zip(self._ends, self._ends[1:], self._whole, strict=False):
+        for start, end, whole in zip(self._ends, self._ends[1:], self._integers, strict=False):
             if whole:
                 ticks[start:end] = _microseconds(ticks[start:end].astype(np.float64))[1]
         return ticks, 10**6

@@ -59,13 +59,13 @@ def read_vectors(
     return vectors
 
 
-def check_met(vectors: Mapping[str, NDArray[np.float32]], met: NDArray[np.bool_]) -> None:
-    """Raise `DataError` unless two of the items that training met, BOOL [n], have each vector."""
+def check_coverage(vectors: Mapping[str, NDArray[np.float32]], warm: NDArray[np.bool_]) -> None:
+    """Raise `DataError` unless two of the `warm` items, BOOL [n], have each vector."""
     for name, own in vectors.items():
-        known = int((met & np.isfinite(own).any(axis=1)).sum())
+        known = int((warm & np.isfinite(own).any(axis=1)).sum())
         if known < _FEWEST:
             raise DataError(
-                f"item vectors {name}: {known} of the items of training have one, so there is "
+                f"item vectors {name}: only {known} of the warm items have one, so there is "
                 "nothing to learn from; fill the column, or leave it out"
             )
 

@@ -15,11 +15,11 @@ from builder.repository import DEFAULT_REPOSITORY
 @command
 def demo(
     cache: Annotated[
-        Path, typer.Option(help="Where MovieLens-100K and MiniLM are kept once fetched.")
+        Path, typer.Option(help="Directory that keeps MovieLens-100K and MiniLM.")
     ] = Path(".data"),
-    run: Annotated[
-        Path, typer.Option(help="The training run; trained if it does not exist.")
-    ] = Path("runs/demo"),
+    run: Annotated[Path, typer.Option(help="The training run; made if it does not exist.")] = Path(
+        "runs/demo"
+    ),
     repository: Annotated[
         Path, typer.Option(help="The model repository to publish to.")
     ] = DEFAULT_REPOSITORY,

@@ -78,21 +78,19 @@ def _show_user(
     )
     for item in liked[-SHOWN:]:
         screen.print(f"  {catalogue.texts[item]}")
-    table = Table(
-        "place", "interest", "recommended", title="Recommended next", title_justify="left"
-    )
+    table = Table("rank", "interest", "recommended", title="Recommended next", title_justify="left")
     target = catalogue.item_ids[int(test.targets[user])]
-    for place, best in enumerate(client.recommend(history, top_k=10), 1):
-        mark = "  <- met next, held out" if best.id == target else ""
+    for rank, best in enumerate(client.recommend(history, top_k=10), 1):
+        mark = "  <- the next item, held out" if best.id == target else ""
         text = catalogue.texts[catalogue.index[best.id]]
-        table.add_row(str(place), f"{best.interest:.3f}", text + mark)
+        table.add_row(str(rank), f"{best.interest:.3f}", text + mark)
     screen.print(table)
     seen = set(items)
     unseen = [item for place, item in enumerate(catalogue.item_ids) if place not in seen]
     ranking = client.rank(history, [*unseen, NEW_ITEM]).sorted()
-    place = next(place for place, each in enumerate(ranking, 1) if each.id == NEW_ITEM.id)
+    rank = next(rank for rank, each in enumerate(ranking, 1) if each.id == NEW_ITEM.id)
     screen.print(
         f"New, given only as text: {NEW_ITEM.text}\n"
-        f"  place {place} of {len(ranking)} unseen films, "
-        f"interest {ranking[place - 1].interest:.3f}",
+        f"  rank {rank} of {len(ranking)} unseen films, "
+        f"interest {ranking[rank - 1].interest:.3f}",
     )

@@ -1,4 +1,4 @@
-"""Says what of a model repository will not load, and why, before Triton tries."""
+"""Checks that a model repository will load, before Triton tries, and says why it will not."""
 
 from builder.doctor.diagnosis import Report, diagnose
 from builder.doctor.findings import Finding

@@ -28,9 +28,9 @@ def doctor(
         typer.Option(help="Compare with this Triton image (26.08) instead of this machine."),
     ] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
-    """Say what of a model repository will not load, and why, before Triton tries.
+    """Check that a model repository will load, before Triton tries.
 
     Exits with 1 if anything will not load.
 

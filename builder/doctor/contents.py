@@ -1,4 +1,4 @@
-"""Is a repository whole? What can be told from its files alone."""
+"""Checks that the files of a repository are there, and as they were published."""
 
 from __future__ import annotations
 

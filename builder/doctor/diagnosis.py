@@ -1,4 +1,4 @@
-"""Holds a repository against what would serve it."""
+"""Compares a repository with the server that would load it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a check says."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Severity = Literal["ok", "warning", "error"]
 class Finding:
     """One thing that was looked at.
 
-    ``error``: it will not load. ``warning``: it loads, or nobody can tell from here, and something
-    should be done. ``what`` is a sentence; ``remedy`` says what to do and is empty where nothing
-    is, or where ``what`` says it.
+    ``error``: it will not load. ``warning``: it loads, or this machine cannot tell, and something
+    should be done. ``what`` is a sentence. ``remedy`` says what to do; it is empty where there is
+    nothing to do, or where ``what`` says it.
     """
 
     severity: Severity

@@ -1,4 +1,4 @@
-"""What would serve a repository: the Triton of this machine, or that of an image."""
+"""The server that would load a repository: Triton on this machine, or in an image."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Server:
         The one of the ``nvidia-pytriton`` wheel. ``python -m builder serve`` runs it, which shows
         Triton the models alone; everywhere else Triton sees the repository as it is.
     backends
-        None where nobody can tell.
+        None where it is not known.
     package
         Version of a Python package that models can import: None if it is missing, empty if
-        nobody can tell.
+        it is not known.
     tensorrt, onnxruntime
-        Versions that the backends of these names link; None where nobody can tell.
+        Versions that the backends of these names link; None where it is not known.
     gpus
-        Those that it can use; None where nobody can tell.
+        Those that it can use; None where it is not known.
     image
         None for this machine.
     """

@@ -1,4 +1,4 @@
-"""Will a TensorRT plan load? A plan belongs to one TensorRT version and one kind of GPU."""
+"""Checks that a TensorRT plan will load: it belongs to one TensorRT version and one kind of GPU."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def als_is_installed() -> bool:
 
 
 class ImplicitALS:
-    """Matrix factorisation of what was met (Hu, Koren & Volinsky 2008), by the package implicit.
+    """Matrix factorisation of seen items (Hu, Koren & Volinsky 2008), by the package implicit.
 
     A history is folded in: its user factors are solved for, so that users need not be known.
     """
@@ -57,12 +57,12 @@ class ImplicitALS:
                 random_state=seed,
                 num_threads=1,
             )
-            self._model.fit(_met(train, items), show_progress=False)
+            self._model.fit(_seen(train, items), show_progress=False)
 
     def scores(self, histories: Sequences) -> NDArray[np.float32]:
         with self._one_thread():
             users = self._model.recalculate_user(
-                np.arange(len(histories)), _met(histories, self._items)
+                np.arange(len(histories)), _seen(histories, self._items)
             )
         scores: NDArray[np.float32] = users @ self._model.item_factors.T
         return scores
@@ -71,7 +71,7 @@ class ImplicitALS:
 def implicit_als(
     split: Split, items: int, *, seed: int = 0, view: View = Sequences.without_context
 ) -> Scorer:
-    """ALS with factors, regularisation and weight of a meeting chosen on validation."""
+    """ALS with factors, regularisation and weight of an interaction chosen on validation."""
 
     def tried() -> Iterator[tuple[Scorer, Fit]]:
         for factors, regularisation, weight in product(ALS_FACTORS, ALS_REGULARISATION, ALS_WEIGHT):
@@ -88,11 +88,11 @@ def implicit_als(
     return best_on(tried(), split, items, view)
 
 
-def _met(sequences: Sequences, items: int) -> sparse.csr_matrix:
-    """Whether each user met each item, FP32 [U, n]."""
+def _seen(sequences: Sequences, items: int) -> sparse.csr_matrix:
+    """Whether each user has seen each item, FP32 [U, n]."""
     rows = np.repeat(np.arange(len(sequences)), sequences.lengths)
     ones = np.ones(len(rows), np.float32)
     shape = (len(sequences), items)
-    met = sparse.csr_matrix((ones, (rows, sequences.items)), shape=shape)
-    met.data[:] = 1
-    return met
+    seen = sparse.csr_matrix((ones, (rows, sequences.items)), shape=shape)
+    seen.data[:] = 1
+    return seen

@@ -1,7 +1,7 @@
-"""What the model has to beat, under the same protocol and code.
+"""The baselines, under the same protocol and code as the model.
 
-Where a log has context, events that are no targets, a baseline has one view of the histories, to
-learn from and to be asked with: the targets alone, as it is usual, or all events alike.
+A log may have context, events that are no targets. A baseline then learns from one view of the
+histories and is scored with it: the targets alone, as is usual, or all events alike.
 """
 
 from __future__ import annotations

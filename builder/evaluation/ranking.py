@@ -105,7 +105,7 @@ def rank_holdout(
 ) -> Ranking:
     """Rank the whole catalogue for every user of `holdout`, seen items masked.
 
-    A target that the user has met before is not masked: it is what happened next.
+    A target that the user has seen before is not masked: it is what happened next.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ PROTOCOL: Final = (
     "ties count against the target; everything chosen on validation"
 )
 PARTS: Final[dict[str, Part]] = {
-    "whole model": "whole",
+    "full model": "full",
     "network alone": "network",
     "text alone": "text",
 }
@@ -54,11 +54,11 @@ def row(name: str, scorer: Scorer, holdout: Holdout, items: int, ece: float | No
 def model_rows(
     prefix: str, model: Recommender, holdout: Holdout, *, progress: Progress = silent
 ) -> list[Row]:
-    """Rows for the whole model and its parts; the whole one has its calibration error."""
+    """Rows for the full model and its parts; the full one has its calibration error."""
     rows = []
     for done, (name, part) in enumerate(PARTS.items(), 1):
         scorer = model.scorer(part)
-        ece = calibration_error(scorer, model.calibration, holdout) if part == "whole" else None
+        ece = calibration_error(scorer, model.calibration, holdout) if part == "full" else None
         rows.append(row(f"{prefix}{name}", scorer, holdout, len(model.catalogue), ece))
         progress("evaluate", done, len(PARTS))
     return rows

@@ -1,4 +1,4 @@
-"""Everything that is reported of one scorer on one set of held-out events."""
+"""All figures of one scorer on one set of held-out events."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder.data.splits import Holdout
-from builder.evaluation.groups import Groups
-from builder.evaluation.lists import ListJudge
+from builder.evaluation.beyond_accuracy import ListMetrics
 from builder.evaluation.ranking import CUTOFFS, Scorer, rank_holdout, user_chunk
 from builder.evaluation.report import CALIBRATION_SEED, labelled_logits
 from builder.evaluation.significance import Difference, Interval, intervals, paired_difference
+from builder.evaluation.user_groups import Groups
 from builder.model.calibration import Reliability, reliability
 from model_repository.core.calibration import Calibration
 
@@ -91,13 +91,13 @@ def result(
     name: str,
     scorer: Scorer,
     holdout: Holdout,
-    judge: ListJudge,
+    list_metrics: ListMetrics,
     *,
     calibration: Calibration | None = None,
     among: NDArray[np.bool_] | None = None,
 ) -> Result:
     """Rank the catalogue, or the items `among` BOOL [n], for every user of `holdout`."""
-    items = len(judge.counts)
+    items = len(list_metrics.counts)
     ranking = rank_holdout(scorer, holdout, items, among=among)
     promised = None
     if calibration is not None:
@@ -105,7 +105,7 @@ def result(
         promised = reliability(calibration, pairs)
     return Result(
         name,
-        ranking.per_user() | judge.per_user(ranking.top),
+        ranking.per_user() | list_metrics.per_user(ranking.top),
         {k: ranking.coverage(k) for k in CUTOFFS},
         promised,
     )

@@ -1,4 +1,4 @@
-"""How far figures can be trusted: resampling over users."""
+"""Bootstrap intervals and randomisation tests over users."""
 
 from __future__ import annotations
 

@@ -57,8 +57,8 @@ def add_items(
     checkpoint = checkpoint or Path(active.checkpoint)
     if not checkpoint.is_dir():
         raise CheckpointError(
-            f"{checkpoint}, which version {manifest.active} of {repository} was made from, is not "
-            "there any more; give the place that it has now with --checkpoint"
+            f"version {manifest.active} of {repository} was exported from {checkpoint}, which "
+            "does not exist any more; give its new path with --checkpoint"
         )
     model = load_checkpoint(checkpoint)
     config = DataConfig.from_dict(read_config(checkpoint)["training"]["data"])
@@ -68,9 +68,9 @@ def add_items(
     kept = {*model.catalogue.item_ids, *new.item_ids}
     if lost := [item for item in served if item not in kept]:
         raise ConfigError(
-            f"--items {items}: {_some(lost)} would be lost, which version {manifest.active} serves "
-            "and the checkpoint does not know; give a file with all items that are newer than the "
-            "training"
+            f"--items {items}: lacks {_some(lost)}, which version {manifest.active} serves "
+            "and the checkpoint does not hold; give a file with all items that are newer "
+            "than the training"
         )
     if not len(new):
         raise ConfigError(f"--items {items}: the checkpoint knows all of its {len(found)} items")

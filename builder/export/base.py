@@ -1,4 +1,4 @@
-"""What an export works on: a recommender or a classifier, with the models that it becomes."""
+"""What is exported: a recommender or a classifier, with the models that it becomes."""
 
 from __future__ import annotations
 

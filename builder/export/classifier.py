@@ -11,9 +11,9 @@ from builder.classifier.checkpoint import Classifier, load_classifier, load_exam
 from builder.export.base import DirectoryOf, EngineOf, Exportable, Figures
 from builder.export.classifier_gates import check_texts, samples
 from builder.export.graphs import ClassifierGraph
-from builder.export.grids import classifier_inputs
 from builder.export.layout import Layout, Limits
 from builder.export.parity import check_parity, in_values
+from builder.export.parity_inputs import classifier_inputs
 from builder.export.serving_code import install
 from builder.export.targets import Compiler, Target
 from builder.progress import Progress, silent

@@ -33,12 +33,12 @@ def export(
         str | None,
         typer.Option(
             metavar="PATH_OR_NAME",
-            help="Instead of a checkpoint: a Hugging Face sequence classifier, such as one of "
-            "`python -m builder train-classifier`.",
+            help="Export a Hugging Face sequence classifier in place of a checkpoint, such as "
+            "one of `python -m builder train-classifier`.",
         ),
     ] = None,
     repository: Annotated[
-        Path, typer.Option(help="Model repository; made, or given its next version.")
+        Path, typer.Option(help="Model repository; made if missing, else it gets a new version.")
     ] = DEFAULT_REPOSITORY,
     target: Annotated[
         str, typer.Option(help="How the networks run in Triton; see --list-targets.")
@@ -56,21 +56,21 @@ def export(
     proof: Annotated[
         Path | None,
         typer.Option(
-            help="Where a target that only checks puts its engines and its report; "
-            "build/<target> unless given."
+            help="Directory for the engines and the report of a target that only checks. "
+            "Default: build/<target>."
         ),
     ] = None,
     list_targets: Annotated[
         bool,
-        typer.Option("--list-targets", help="Say what this machine can build, and what it lacks."),
+        typer.Option("--list-targets", help="List what this machine can build, and what it lacks."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Compile a checkpoint and publish it as the next version of a model repository.
 
-    The compiled engines are held against PyTorch over a grid of shapes, and must recommend as well
-    as the checkpoint on the validation users. If they do not, nothing is published. A classifier
-    is held against transformers, on texts and over a grid of shapes.
+    The compiled engines are compared with PyTorch over a grid of shapes. They must recommend as
+    well as the checkpoint on the validation users, or nothing is published. A classifier is
+    compared with transformers, on texts and over a grid of shapes.
 
     Example: python -m builder export --checkpoint runs/monday --repository repository
     """
@@ -98,7 +98,7 @@ def export(
             chosen = target_named(target, options)
             found = _exportable(checkpoint, classifier, chosen, limits.make(), columns, progress)
             done = publish(found, repository, chosen, progress=progress)
-    typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else _told(done))
+    typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else _summary(done))
 
 
 @command
@@ -107,17 +107,18 @@ def add_items(
         Path,
         typer.Option(
             metavar="FILE",
-            help="Items in the format of the training's; those that it knew are left as they are.",
+            help="Item file in the format of the training's. Items that the checkpoint knows "
+            "stay as they are.",
             exists=True,
             dir_okay=False,
         ),
     ],
     repository: Annotated[
-        Path, typer.Option(help="Model repository; given its next version.")
+        Path, typer.Option(help="Model repository; it gets a new version.")
     ] = DEFAULT_REPOSITORY,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="Where the run is that the active version was exported from, if moved."),
+        typer.Option(help="The run that the active version was exported from, if it was moved."),
     ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
@@ -134,7 +135,7 @@ def add_items(
     console.quiet_transformers()
     with console.progress_bars(shown=not as_json) as progress:
         done = add(repository, items, checkpoint=checkpoint, progress=progress)
-    typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else _told(done))
+    typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else _summary(done))
 
 
 def _exportable(
@@ -156,13 +157,13 @@ def _exportable(
     return classifier_of(str(classifier), limits)
 
 
-def _told(done: Exported | Proof) -> str:
+def _summary(done: Exported | Proof) -> str:
     from builder.export.pipeline import Exported
 
     if isinstance(done, Exported):
         return (
             f"Published version {done.version} of {done.repository} (target {done.target})\n"
-            f"{_told_figures(done.figures)}\n"
+            f"{_figures_text(done.figures)}\n"
             f"Serve it: python -m builder serve --repository {done.repository}"
             f"{'' if done.target == 'embedded' else _CONTAINER}"
         )
@@ -179,11 +180,11 @@ def _told(done: Exported | Proof) -> str:
         "engine\nwas executed, since that takes a GPU; Triton cannot load them; nothing was "
         "published.\n"
         "The FP16 graphs that were compiled, in ONNX Runtime on the CPU:\n"
-        f"{_told_figures(done.figures)}"
+        f"{_figures_text(done.figures)}"
     )
 
 
-def _told_figures(figures: Figures) -> str:
+def _figures_text(figures: Figures) -> str:
     worst = max(figures.parity, key=lambda figure: figure.difference / figure.bound)
     farthest = (
         f"{worst.model} {worst.output}, by {worst.difference:.1e} ({worst.bound:.0e} allowed)"

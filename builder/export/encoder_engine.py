@@ -1,4 +1,4 @@
-"""Chooses what runs BERT in the fused layout, and writes it."""
+"""Chooses the engine of BERT in the fused layout, and writes it."""
 
 from __future__ import annotations
 

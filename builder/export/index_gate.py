@@ -1,4 +1,4 @@
-"""The index of a large catalogue: built with FAISS, set and held by what real users get from it."""
+"""Builds the FAISS index of a large catalogue, and checks its recall with real users."""
 
 from __future__ import annotations
 

@@ -23,27 +23,25 @@ requests meet in a batch, and near enough for little to be padded."""
 class Limits:
     """What a request may ask for, and how requests are worked on together."""
 
-    max_top_k: int = option(
-        500, "Most items that one request may ask to be recommended.", at_least=1
-    )
+    max_top_k: int = option(500, "Most items that one request may ask for.", at_least=1)
     max_rows: int = option(
-        128, "Largest batch of texts, and most unknown texts of a request.", at_least=1
+        128, "Largest batch of texts, and most unknown texts in a request.", at_least=1
     )
-    max_users: int = option(64, "Most user requests that are worked on as one batch.", at_least=1)
+    max_users: int = option(64, "Largest batch of users.", at_least=1)
     cached_texts: int = option(
         10_000,
-        "embedded, fused: texts whose vectors are remembered, some 2 KB each; 0: none.",
+        "embedded, fused: number of texts whose vectors are cached, about 2 KB each; 0: none.",
         at_least=0,
     )
     instances: int = option(
         1,
-        "Copies of each model. More of them use more cores at a time, for the same memory of the "
-        "catalogue.",
+        "Instances of each model. More instances use more cores at a time and share the "
+        "memory of the catalogue.",
         at_least=1,
     )
     queue_delay: int = option(
         0,
-        "Longest that a request waits for others to be worked on with.",
+        "Longest time that a request waits for others to form a batch.",
         metavar="MICROSECONDS",
         at_least=0,
     )

@@ -1,4 +1,4 @@
-"""What may be chosen about a target."""
+"""The options of a target."""
 
 from __future__ import annotations
 
@@ -39,35 +39,35 @@ class TargetOptions:
 
     layout: ModelLayout = option(
         "fused",
-        "embedded: fused (each of rank, recommend and encode in one process: several times faster) "
-        "or ensemble (a model for each step, as in the container).",
+        "embedded: fused (rank, recommend and encode each run in one process: several times "
+        "faster) or ensemble (a model for each step, as in the container).",
     )
     engine: EngineName = option(
         "onnxruntime",
-        "embedded, fused: what runs BERT; auto is the faster of the two on this machine. The "
-        "server needs it, too.",
+        "embedded, fused: runtime of BERT; auto takes the faster of the two on this machine. "
+        "The server needs it too.",
     )  # not auto, since a server then needs OpenVINO as well, for the 2 % that it was faster
     precision: Precision = option(
         "fp32",
-        "embedded, fused: what BERT computes in: bf16 is for OpenVINO on processors with "
-        "instructions for it, int8 for ONNX Runtime, with weights quantised for each channel.",
+        "embedded, fused: precision of BERT. bf16 is for OpenVINO on processors with "
+        "instructions for it; int8 is for ONNX Runtime, with weights quantised per channel.",
     )
     index: IndexName = option(
         "auto",
-        "How recommend searches the catalogue: exact, approximate (an index of FAISS, `pip install "
-        "'tritonrec[index]'`, published only if it finds .99 of the best 100 items), or auto: "
-        "exact below 50,000 items. The server needs FAISS, too.",
+        "How recommend searches the catalogue: exact; approximate (a FAISS index, `pip "
+        "install 'tritonrec[index]'`, published only if it finds .99 of the best 100 items); "
+        "or auto: exact below 50,000 items. The server needs FAISS too.",
     )
     device: Device = option(
         "cpu",
-        "onnxruntime: where Triton's backend computes. cuda+tensorrt lets it compile parts of the "
-        "graph with TensorRT when the server loads it.",
+        "onnxruntime: device of Triton's backend. With cuda+tensorrt the server compiles "
+        "parts of the graph with TensorRT when it loads the model.",
     )
     optimization_level: int = option(
         3, "tensorrt: 0 (builds fast) to 5 (tries most kernels).", at_least=0, below=6
     )
     workspace_mib: int = option(
-        4096, "tensorrt: most GPU memory for the intermediate results of a kernel.", at_least=1
+        4096, "tensorrt: largest GPU memory for the intermediate results of a kernel.", at_least=1
     )
     timing_cache: Path | None = option(
         Path("build/tensorrt.timing"),
@@ -80,8 +80,9 @@ class TargetOptions:
     )  # fmt: skip
     hardware_compatibility: Hardware = option(
         "none",
-        "tensorrt: GPUs that the engine runs on: those like the one it was built on, all of the "
-        "same compute capability, or all from Ampere on. The wider, the slower.",
+        "tensorrt: GPUs that the engine runs on: GPUs like the one that built it, all of the "
+        "same compute capability, or all from Ampere on. The wider the range, the slower the "
+        "engine.",
     )
 
     def __post_init__(self) -> None:

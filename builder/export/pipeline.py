@@ -101,7 +101,7 @@ def publish(
     """
     check_family(repository, exportable.family)
     with stage(repository) as staging:
-        check_family(repository, exportable.family)  # nobody else publishes from here on
+        check_family(repository, exportable.family)  # no other process publishes from here on
         built = exportable.compile(target, staging.model_dir, progress=progress)
         exportable.write(target, staging, progress=progress)
         engine_of = exportable.engine_of(target, staging.model_dir)
@@ -180,7 +180,7 @@ def target_named(name: str, options: TargetOptions | None = None) -> Target:
         )
     if name not in TARGETS:
         raise ConfigError(
-            f"--target {name}: there is none; the targets are {', '.join((*TARGETS, *CHECKS))}"
+            f"--target {name}: unknown; the targets are {', '.join((*TARGETS, *CHECKS))}"
         )
     target = TARGETS[name](options)
     _require(target, options)
@@ -222,7 +222,7 @@ def _clear(directory: Path) -> None:
     """
     if directory.exists() and any(directory.iterdir()) and not (directory / REPORT).is_file():
         raise ExportError(
-            f"{directory} holds files that no check has made; name another with --proof"
+            f"{directory} holds files that were not made by a check; name another with --proof"
         )
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)

@@ -45,7 +45,7 @@ def profiles(spec: ModelSpec, layout: Layout) -> tuple[Profile, ...]:
     return tuple(_profile(spec, layout, length) for length in layout.lengths(spec))
 
 
-def whole_range(spec: ModelSpec, layout: Layout) -> Profile:
+def full_range(spec: ModelSpec, layout: Layout) -> Profile:
     """One profile for every length, for runtimes that take a single one."""
     found = profiles(spec, layout)
     first, last = found[0], found[-1]

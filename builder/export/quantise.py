@@ -1,7 +1,7 @@
 """INT8 for the matrices of a graph, with what they are multiplied by smoothed beforehand.
 
-ONNX Runtime scales what a matrix is multiplied by as a whole, when it is known. In a BERT a few of
-its channels are ten times as large as the others, of which little is then left. So each channel is
+ONNX Runtime takes one scale for all channels that a matrix is multiplied by. In a BERT a few of
+them are ten times as large as the others, of which little is then left. So each channel is
 divided by a number that real texts tell, and the rows of the weights multiplied by it, which
 changes nothing in FP32 (SmoothQuant, Xiao et al. 2023).
 """

@@ -28,13 +28,13 @@ from builder.export.encoder_engine import (
     write_encoder,
 )
 from builder.export.graphs import EncoderGraph
-from builder.export.grids import encoder_inputs, user_encoder_inputs
 from builder.export.index_gate import IndexFigure, takes_index, write_index
 from builder.export.layout import Layout, Limits
 from builder.export.onnx import export_onnx
-from builder.export.packing import packed_graph
 from builder.export.parity import check_parity, in_deviations
+from builder.export.parity_inputs import encoder_inputs, user_encoder_inputs
 from builder.export.ranking_gate import check_ranking
+from builder.export.sequence_packing import packed_graph
 from builder.export.serving_code import install, write_json
 from builder.export.targets import Built, Compiler, FusedOptions, Target
 from builder.export.text_gate import check_texts

@@ -15,7 +15,7 @@ from builder.data.splits import Holdout
 from model_repository.core.calibration import Calibration
 
 NEGATIVES: Final = 100
-"""Random items drawn for each user, together as heavy as the one that was met."""
+"""Random items drawn for each user, together as heavy as the next item."""
 
 _LEAST_SCALE: Final = 0.01
 """For logits of deviation 1. With few users the best slope may be 0 by chance, and then every item
@@ -28,17 +28,17 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class LabelledLogits:
-    """Logits, whether each belongs to the item met next, and weights; each [pairs]."""
+    """Logits, whether each belongs to the user's next item, and weights; each [pairs]."""
 
     logits: Array
-    met: NDArray[np.bool_]
+    is_next: NDArray[np.bool_]
     weights: Array
 
 
 def draw_pairs(
     logits: NDArray[np.float32], holdout: Holdout, random: np.random.Generator
 ) -> LabelledLogits:
-    """The item met next and `NEGATIVES` unseen ones of each user, both sides weighing the same.
+    """The next item and `NEGATIVES` unseen ones of each user, both sides weighing the same.
 
     ``logits`` is FP32 [U, n], for all users of `holdout`.
     """
@@ -60,7 +60,7 @@ def draw_pairs(
         np.concatenate(
             [
                 np.ones(len(positives)),
-                # Without negatives, where everyone has met everything, there is nothing to weigh.
+                # Without negatives, where everyone has seen every item, there is nothing to weigh.
                 np.full(len(negatives), len(positives) / max(len(negatives), 1)),
             ]
         ),
@@ -70,7 +70,7 @@ def draw_pairs(
 def joined(parts: Sequence[LabelledLogits]) -> LabelledLogits:
     return LabelledLogits(
         np.concatenate([part.logits for part in parts]),
-        np.concatenate([part.met for part in parts]),
+        np.concatenate([part.is_next for part in parts]),
         np.concatenate([part.weights for part in parts]),
     )
 
@@ -81,11 +81,11 @@ def fit_calibration(pairs: LabelledLogits) -> Calibration:
     The scale is never 0 or less, so that interest orders items as their logits do. Where all pairs
     are of one kind, there is nothing to fit and the logit is taken at its word.
     """
-    if pairs.met.all() or not pairs.met.any():
+    if pairs.is_next.all() or not pairs.is_next.any():
         return Calibration()
     mean, spread = float(pairs.logits.mean()), max(float(pairs.logits.std()), 1e-6)
     logits = (pairs.logits - mean) / spread
-    met, weights = pairs.met, pairs.weights / pairs.weights.sum()
+    is_next, weights = pairs.is_next, pairs.weights / pairs.weights.sum()
 
     def loss(parameters: Array) -> tuple[float, Array]:
         scale, shift, ceiling = parameters
@@ -93,11 +93,11 @@ def fit_calibration(pairs: LabelledLogits) -> Calibration:
         curve = expit(margin)
         # log(1 - c · σ), without the difference of two numbers that are nearly alike
         missed = (1 - ceiling) * curve + expit(-margin)
-        log_met = np.log(ceiling) - np.logaddexp(0.0, -margin)
-        value = -np.dot(weights, np.where(met, log_met, np.log(np.maximum(missed, 1e-300))))
+        log_next = np.log(ceiling) - np.logaddexp(0.0, -margin)
+        value = -np.dot(weights, np.where(is_next, log_next, np.log(np.maximum(missed, 1e-300))))
         ratio = ceiling * curve * expit(-margin) / np.maximum(missed, 1e-300)
-        slope = weights * np.where(met, -expit(-margin), ratio)
-        up = weights * np.where(met, -1 / ceiling, curve / np.maximum(missed, 1e-300))
+        slope = weights * np.where(is_next, -expit(-margin), ratio)
+        up = weights * np.where(is_next, -1 / ceiling, curve / np.maximum(missed, 1e-300))
         return float(value), np.array([np.dot(slope, logits), slope.sum(), up.sum()])
 
     found = minimize(
@@ -119,18 +119,18 @@ class Reliability:
     ----------
     weight
         FP64 [bins], the share of all pairs; they sum to 1.
-    interest, met
-        FP64 [bins], the mean interest of a bin and the share that was met; 0 where it is empty.
+    interest, observed
+        FP64 [bins], the mean interest of a bin and the share of next items; 0 where it is empty.
     """
 
     weight: Array
     interest: Array
-    met: Array
+    observed: Array
 
     @property
     def error(self) -> float:
         """ECE (Naeini et al. 2015): 0 is perfect, 1 the worst."""
-        return float(np.dot(self.weight, np.abs(self.met - self.interest)))
+        return float(np.dot(self.weight, np.abs(self.observed - self.interest)))
 
 
 def reliability(calibration: Calibration, pairs: LabelledLogits, *, bins: int = 10) -> Reliability:
@@ -138,7 +138,7 @@ def reliability(calibration: Calibration, pairs: LabelledLogits, *, bins: int = 
     place = np.minimum((interest * bins).astype(int), bins - 1)
     weight, promised, found = (
         np.bincount(place, pairs.weights * value, minlength=bins)
-        for value in (1.0, interest, pairs.met)
+        for value in (1.0, interest, pairs.is_next)
     )
     mean = np.divide(promised, weight, out=np.zeros(bins), where=weight > 0)
     share = np.divide(found, weight, out=np.zeros(bins), where=weight > 0)

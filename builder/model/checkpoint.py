@@ -1,9 +1,9 @@
-"""The checkpoint: a directory that holds a trained model and what there is to know of it.
+"""The checkpoint: a directory that holds a trained model and its description.
 
 ::
 
     encoder/              loads with AutoModel.from_pretrained; tokenizer.json beside it
-    adapter.safetensors   adapter, pooling, linear term, text vectors, which items were met
+    adapter.safetensors   adapter, pooling, linear term, text vectors, which items are warm
     catalogue.parquet     item ids, texts and the item file's own columns
     validation.parquet    the validation users that the ranking gate of an export is held against
     config.json           shapes, data set, training options, calibration
@@ -62,7 +62,7 @@ def save_checkpoint(
         _LINEAR + "index": torch.from_numpy(model.linear.index),
         _LINEAR + "value": torch.from_numpy(model.linear.value),
         "text_vectors": model.text_vectors,
-        "met": torch.from_numpy(model.met),
+        "met": torch.from_numpy(model.warm),
     }
     if model.encoder.query is not None:
         tensors[_POOLING + "query"] = model.encoder.query.weight
@@ -142,8 +142,8 @@ def _load(directory: Path, config: dict[str, Any]) -> Recommender:
         catalogue=catalogue,
         text_vectors=tensors["text_vectors"],
         actions=config["actions"],
-        met=tensors["met"].numpy(),
-        cold_limit=config.get("cold_limit", 0),  # a run of before has its items in their places
+        warm=tensors["met"].numpy(),
+        cold_limit=config.get("cold_limit", 0),  # earlier runs do not move cold items
         profile=_columns(config.get("profile", ())),
         item_profile=_columns(config.get("item_profile", ())),
         modalities=config.get("modalities", ()),

@@ -1,8 +1,7 @@
-"""Cold items: what stands in for an item that no training event met.
+"""Cold items: neighbours by text stand in for an item without training events.
 
-It takes the place of its neighbours by text (`model_repository.core.items`): their mean vector and
-bias, and their mean part in the linear term. How far forward it comes in a list is another matter,
-see `model_repository.core.cold_items`.
+A cold item has the mean vector, the mean bias and the mean linear term of its neighbours by text
+(`model_repository.core.items`). Its rank in a list is set by `model_repository.core.cold_items`.
 
 MovieLens-100K, a tenth of the films held out of training, NDCG@10 on them: docs/quality.md.
 """
@@ -25,15 +24,15 @@ from builder.model.recommender import Recommender
 from model_repository.core.items import weigh
 
 ENTRIES: Final = 64
-"""Places for cold items in a row of the linear term, beside those of the items that were met."""
+"""Places for cold items in a row of the linear term, beside those of the warm items."""
 
 
 def stand_in(model: Recommender, cold: NDArray[np.bool_]) -> Recommender:
-    """Let each item of `cold` BOOL [n] take the place of its neighbours among ``model.met``.
+    """Let each item of `cold` BOOL [n] take the place of its neighbours among ``model.warm``.
 
     `model` itself where there is nothing to do.
     """
-    if not cold.any() or not model.met.any():
+    if not cold.any() or not model.warm.any():
         return model
     mean = neighbour_means(model, cold)
     return replace(

@@ -57,7 +57,7 @@ class AdapterConfig:
     def from_dict(cls, values: dict[str, Any]) -> AdapterConfig:
         lists = ("profile", "item_profile", "modalities")
         values = {**values, **{name: tuple(values.get(name, ())) for name in lists}}
-        values = {"context": False, **values}  # runs of before had dropped it
+        values = {"context": False, **values}  # earlier runs dropped it
         return cls(**{field.name: values[field.name] for field in fields(cls)})
 
 
@@ -163,11 +163,11 @@ class InterestAdapter(nn.Module):
     and a projection of its vectors of other modalities. All of these start at zero.
 
     So does ``aside`` FP [d]: a state asks for the next target, and moved by this for the next event
-    of the context. In training each event is predicted as what it is; who serves asks for targets.
+    of the context. In training each event is predicted as what it is; serving predicts targets.
 
     Whitening (`fit_whitening`) spreads text vectors, which pretrained encoders crowd into a narrow
     cone (Ethayarajh 2019; WhitenRec, Zhang et al. 2024). On MovieLens-100K it lifted text alone
-    from .056 to .072 NDCG@10 over standardised vectors, the whole model being level.
+    from .056 to .072 NDCG@10 over standardised vectors, the full model being level.
     """
 
     text_mean: Tensor
@@ -241,12 +241,12 @@ class InterestAdapter(nn.Module):
         self.text_whitening.copy_(axes * scale)
 
     @torch.no_grad()
-    def fit_modalities(self, vectors: Tensor, met: Tensor) -> None:
+    def fit_modalities(self, vectors: Tensor, warm: Tensor) -> None:
         """Take the catalogue's vectors FP [n, K], NaN for none, and standardise them.
 
-        By those of the items that training met, BOOL [n]; each number must be known of one.
+        Over the `warm` items, BOOL [n]; each number must be known of one.
         """
-        known = vectors[met].double()
+        known = vectors[warm].double()
         mean = known.nanmean(0)
         deviation = (known - mean).square().nanmean(0).sqrt()
         deviation[deviation <= 1e-6 * mean.abs()] = 1  # always the same, but for rounding

@@ -1,4 +1,4 @@
-"""The linear term: what co-occurrence says, in closed form, beside the network.
+"""The linear term: co-occurrence of items in closed form, added to the logit of the network.
 
 ``logit += γ · Σ_j ρ^age(j) · B[j, i]`` over the events j of the history, where age counts events
 back from the latest (0).
@@ -103,12 +103,12 @@ def ease(train: Sequences, items: int, *, regularisation: float) -> NDArray[np.f
 
     ``regularisation`` is λ, added to the diagonal of the co-occurrence matrix. Cholesky in single
     precision: 4 times as fast as a general inverse in double, and λ bounds the condition number.
-    Only the items that were met are inverted.
+    Only items with events are inverted.
     """
     seen = _binary(train, items)
-    met = np.flatnonzero(np.asarray(seen.sum(axis=0)).ravel())
-    gram = (seen.T @ seen).tocsr()[met][:, met].toarray().astype(np.float32, order="F")
-    gram[np.diag_indices(len(met))] += np.float32(regularisation)
+    warm = np.flatnonzero(np.asarray(seen.sum(axis=0)).ravel())
+    gram = (seen.T @ seen).tocsr()[warm][:, warm].toarray().astype(np.float32, order="F")
+    gram[np.diag_indices(len(warm))] += np.float32(regularisation)
     factor = linalg.cholesky(gram, overwrite_a=True, check_finite=False)
     precision, _ = linalg.lapack.spotri(factor, overwrite_c=True)
     # LAPACK fills the upper triangle only.
@@ -116,7 +116,7 @@ def ease(train: Sequences, items: int, *, regularisation: float) -> NDArray[np.f
     precision /= -np.diag(precision).copy()
     np.fill_diagonal(precision, 0.0)
     weights = np.zeros((items, items), np.float32)
-    weights[np.ix_(met, met)] = precision
+    weights[np.ix_(warm, warm)] = precision
     return weights
 
 
@@ -141,16 +141,16 @@ def item_neighbours(train: Sequences, items: int, *, shrinkage: float, keep: int
 
 
 def text_neighbours(
-    text_vectors: NDArray[np.float32], met: NDArray[np.bool_], *, keep: int
+    text_vectors: NDArray[np.float32], warm: NDArray[np.bool_], *, keep: int
 ) -> LinearTerm:
-    """Cosines of the items' texts, between items that were met: FP32 [n, h] and BOOL [n].
+    """Cosines of the items' texts, between warm items: FP32 [n, h] and BOOL [n].
 
     Says something where the log says nothing yet: after one event of one user.
     """
     items = len(text_vectors)
     norm = np.linalg.norm(text_vectors, axis=1, keepdims=True)
-    unit = text_vectors[met] / np.maximum(norm[met], 1e-9)
-    places = np.flatnonzero(met)
+    unit = text_vectors[warm] / np.maximum(norm[warm], 1e-9)
+    places = np.flatnonzero(warm)
     keep = min(keep, items)
     index = np.zeros((items, keep), np.int32)
     value = np.zeros((items, keep), np.float32)

@@ -1,4 +1,4 @@
-"""Which items may be neighbours of texts, see `model_repository.core.items`."""
+"""The items that may be neighbours of a text, see `model_repository.core.items`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def neighbourhood_among(model: Recommender) -> tuple[Neighbourhood, Floats]:
     with torch.no_grad():
         text = model.text_vectors.numpy()
         vectors = model.adapter.of_catalogue(model.text_vectors).numpy()
-    items = np.flatnonzero(model.met).astype(np.int32)
+    items = np.flatnonzero(model.warm).astype(np.int32)
     # Without an item that had events there is nothing to be centred on.
     means = [
         each[items].mean(axis=0) if len(items) else np.zeros(each.shape[1], np.float32)

@@ -1,4 +1,4 @@
-"""A catalogue that has grown: new items join a trained model by their text."""
+"""Adds new items to the catalogue of a trained model, by their text."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def with_new_items(
             columns[known.columns.columns],
         ),
         text_vectors=torch.cat([model.text_vectors, vectors]),
-        met=np.pad(model.met, (0, len(new))),
+        warm=np.pad(model.warm, (0, len(new))),
     )
     return stand_in(grown, np.arange(len(grown.catalogue)) >= len(known))
 

@@ -1,4 +1,4 @@
-"""The trained model as a whole: what a checkpoint holds and an export compiles."""
+"""The trained model: what a checkpoint holds and an export compiles."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from model_repository.core.calibration import Calibration
 from model_repository.core.profile import ProfileColumn
 from model_repository.engines.tokenizer import TextTokenizer
 
-_LAST_PLACE: Final = 50
-"""Of the best cold item, however few there are: a server looks at so many items before it."""
+_LAST_RANK: Final = 50
+"""Largest rank that the best cold item is moved to: a server looks at all items before it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +40,11 @@ class Recommender:
         FP32 [n, h], the encoder's vector of each item's text.
     actions
         Names of action ids 1, 2, …
-    met
-        BOOL [n], which items had training events; the others are cold, see `cold_items`.
+    warm
+        BOOL [n], which items have training events; the others are cold, see `cold_items`.
     cold_limit
-        The foremost place of a list that a cold item may be moved to, from 2 to the number of
-        those that were met; 0 for the one that its logit gives it.
+        The first rank that a cold item may be moved to, from 2 to the number of warm items; 0
+        where cold items keep the rank that their logit gives them.
     profile, item_profile
         The columns of a user's profile that it knows, and of an item's.
     modalities
@@ -59,26 +59,26 @@ class Recommender:
     catalogue: Catalogue
     text_vectors: Tensor
     actions: Sequence[str]
-    met: NDArray[np.bool_]
+    warm: NDArray[np.bool_]
     cold_limit: int = 0
     profile: Sequence[ProfileColumn] = ()
     item_profile: Sequence[ProfileColumn] = ()
     modalities: Sequence[str] = ()
 
     @property
-    def cold_place(self) -> int:
-        """Where in a list the best cold item comes at the latest; 0 for where its logit says.
+    def cold_rank(self) -> int:
+        """The rank that the best cold item has at the latest; 0 for the rank of its logit.
 
-        If cold items had as many of the places as is their share of the catalogue, evenly spread,
-        the first would come there on average. None is moved before `cold_limit`.
+        If cold items were spread evenly over the ranking, the first would have this rank on
+        average. No cold item is moved before `cold_limit`.
         """
-        cold = np.count_nonzero(~self.met)
+        cold = np.count_nonzero(~self.warm)
         if not cold or not self.cold_limit:
             return 0
-        even = round((1 + len(self.met) / cold) / 2)
-        return int(np.clip(even, self.cold_limit, max(self.cold_limit, _LAST_PLACE)))
+        even = round((1 + len(self.warm) / cold) / 2)
+        return int(np.clip(even, self.cold_limit, max(self.cold_limit, _LAST_RANK)))
 
-    def scorer(self, part: Part = "whole") -> PartScorer:
+    def scorer(self, part: Part = "full") -> PartScorer:
         return PartScorer(self, part)
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""A model under the ranking rule that serving has: `model_repository.core`."""
+"""Scores with a trained model by the ranking rule of serving: `model_repository.core`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from model_repository.core.users import NO_AGE, EventBatch, History, ages
 if TYPE_CHECKING:
     from builder.model.recommender import Recommender
 
-Part = Literal["whole", "network", "text"]
+Part = Literal["full", "network", "text"]
 """Everything; without the linear term; without anything that knows an item by its id."""
 
 
@@ -93,13 +93,13 @@ def histories_of(sequences: Sequences, max_history: int) -> list[History]:
 
 @torch.no_grad()
 def catalogue_of(
-    model: Recommender, part: Part = "whole", *, attributes: Sequence[str] = ()
+    model: Recommender, part: Part = "full", *, attributes: Sequence[str] = ()
 ) -> Catalogue:
     """The arrays that a server scores with; ``attributes`` are columns of the item file."""
     vectors, bias = model.item_vectors(text_only=part == "text")
     linear = model.linear
     # An item adds nothing where the term is switched off, and nothing is then looked up.
-    kept = slice(None) if part == "whole" and linear.weight else slice(0)
+    kept = slice(None) if part == "full" and linear.weight else slice(0)
     return Catalogue(
         vectors.numpy(),
         bias.numpy(),
@@ -107,8 +107,8 @@ def catalogue_of(
         linear_index=np.ascontiguousarray(linear.index[:, kept]),
         linear_value=linear.value[:, kept] * np.float32(linear.weight),
         decay=_decay(linear, model.adapter.config.max_history),
-        cold=np.flatnonzero(~model.met).astype(np.int32),
-        cold_place=model.cold_place if part == "whole" else 0,
+        cold=np.flatnonzero(~model.warm).astype(np.int32),
+        cold_rank=model.cold_rank if part == "full" else 0,
         neighbourhood=served_neighbourhood(model),
         profile=_profile(model.adapter),
         calibration=model.calibration,
@@ -127,11 +127,11 @@ class PartScorer:
         self._max_history = model.adapter.config.max_history
 
     def scores(self, histories: Sequences) -> Floats:
-        """What ``recommend`` ranks by: `logits`, in the whole model with the cold items moved."""
+        """What ``recommend`` ranks by: `logits`, in the full model with the cold items moved."""
         catalogue = self._scorer.catalogue
         cold = np.zeros(len(catalogue), np.bool_)
         cold[catalogue.cold] = True
-        return with_cold_items(self.logits(histories), cold, histories, catalogue.cold_place)
+        return with_cold_items(self.logits(histories), cold, histories, catalogue.cold_rank)
 
     def logits(self, histories: Sequences) -> Floats:
         """What ``rank`` answers, FP32 [U, n]."""
@@ -157,18 +157,18 @@ def network_scores(
 
 
 def with_cold_items(
-    logits: Floats, cold: NDArray[np.bool_], histories: Sequences, place: int
+    logits: Floats, cold: NDArray[np.bool_], histories: Sequences, rank: int
 ) -> Floats:
     """Logits FP32 [U, n] with the items of `cold` BOOL [n] moved, see `core.cold_items`.
 
     What a user has seen is not in the way. ``logits`` themselves where there is nothing to do.
     """
-    if not place or not cold.any():
+    if not rank or not cold.any():
         return logits
     masked = logits.copy()
     masked[np.repeat(np.arange(len(histories)), histories.lengths), histories.items] = -np.inf
     moved = np.flatnonzero(cold).astype(np.int32)
-    return logits + cold * lifts(masked, moved, place)[:, np.newaxis]
+    return logits + cold * lifts(masked, moved, rank)[:, np.newaxis]
 
 
 def linear_scores(linear: LinearTerm, histories: Sequences, max_history: int) -> Floats:

@@ -73,7 +73,7 @@ class LowerLayers:
     """The part of a backbone that does not learn, taken off so that it runs once per text.
 
     Taking it off leaves a backbone of the upper layers alone, whose input is the cached hidden
-    state; `rejoin` puts the whole together again. The surgery goes through the two names that
+    state; `rejoin` puts the backbone together again. The surgery goes through the two names that
     BERT-like models share: ``embeddings`` and the ``ModuleList`` of their layers.
 
     Parameters
@@ -118,7 +118,7 @@ class LowerLayers:
         return self._layers[self._cut :]
 
     def rejoin(self) -> None:
-        """Put the whole backbone together again."""
+        """Put the backbone together again."""
         setattr(self._owner, self._name, self._layers)
         for name, module in self._embeddings.items():
             setattr(self._encoder.backbone, name, module)

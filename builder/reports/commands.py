@@ -19,14 +19,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write the figures as JSON,
 Html = Annotated[
     Path | None,
     typer.Option(
-        "--html", metavar="FILE", help="Write a page with plots too, one file for everything."
+        "--html", metavar="FILE", help="Write the figures and plots as one HTML page too."
     ),
 ]
 Data = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="Where the data is now. Default: where training read it. It is read the same way.",
+        help="Directory of the data. Default: where training read it. It is read with the "
+        "same options.",
     ),
 ]
 
@@ -39,24 +40,25 @@ def evaluate(
     *,
     data: Data = None,
     with_baselines: Annotated[
-        bool, typer.Option("--baselines/--no-baselines", help="Baselines that take no minutes too.")
+        bool,
+        typer.Option("--baselines/--no-baselines", help="Include baselines; SASRec is left out."),
     ] = True,
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:
     """Rank the whole catalogue for every test user and print the figures.
 
-    With 95 % bootstrap intervals over users, by length of history and popularity of the item, and
-    with what was recommended: how much of the catalogue, how novel, how diverse, how popular. A
-    run trained with --hold-out-items has figures for the items that it never saw.
+    The figures have 95 % bootstrap intervals over users, and are also given by length of history
+    and by popularity of the item. Beyond-accuracy metrics are coverage, novelty, diversity and
+    popularity. A run trained with --hold-out-items has figures for its held-out items too.
 
     Example: python -m builder evaluate runs/monday --html monday.html
     """
     # Imported here: it takes seconds, and --help needs none of it.
     from builder.reports.figures import run_figures
-    from builder.reports.page import run_page, write_page
+    from builder.reports.html_page import run_page, write_page
     from builder.reports.tables import run_tables
-    from builder.reports.trained import load_run
+    from builder.reports.trained_run import load_run
 
     console.quiet_transformers()
     with console.progress_bars(shown=not as_json) as progress:
@@ -73,14 +75,14 @@ def evaluate(
 def compare(
     first: Annotated[Path, typer.Argument(metavar="RUN_A", help="A checkpoint.")],
     second: Annotated[
-        Path, typer.Argument(metavar="RUN_B", help="Another, tested on the same users.")
+        Path, typer.Argument(metavar="RUN_B", help="Another checkpoint, tested on the same users.")
     ],
     *,
     data: Data = None,
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell whether RUN_B is better than RUN_A, or only luckier.
+    """Test whether RUN_B is better than RUN_A, or the difference is chance.
 
     Both rank for the same test users. The difference has a 95 % paired bootstrap interval and the
     p-value of a paired randomisation test. Decide on NDCG@10: of many metrics, one will look
@@ -89,9 +91,9 @@ def compare(
     Example: python -m builder compare runs/monday runs/tuesday
     """
     from builder.reports.figures import compared_figures
-    from builder.reports.page import comparison_page, write_page
+    from builder.reports.html_page import comparison_page, write_page
     from builder.reports.tables import comparison_tables
-    from builder.reports.trained import load_run
+    from builder.reports.trained_run import load_run
 
     console.quiet_transformers()
     figures = compared_figures(load_run(first, data), load_run(second, data))
@@ -107,14 +109,15 @@ def compare(
 def baselines(
     *,
     data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The log and the items; or give --against.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Directory of the log and the items; or give --against."),
     ] = None,
     against: Annotated[
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="A checkpoint to test them against, on its own data and split; --data then only "
-            "says where that is now.",
+            help="A checkpoint to compare with the baselines, on its own data and split; "
+            "--data then only says where that data is now.",
         ),
     ] = None,
     scores: Annotated[
@@ -126,14 +129,14 @@ def baselines(
         ),
     ] = None,
     with_sasrec: Annotated[
-        bool, typer.Option("--sasrec/--no-sasrec", help="SASRec takes minutes to train.")
+        bool, typer.Option("--sasrec/--no-sasrec", help="Train SASRec too, which takes minutes.")
     ] = True,
     as_json: AsJson = False,
     data_options: Given[DataConfig],
-    split: Annotated[Method, typer.Option(help="As `train` has it.")] = TrainingConfig.split,
-    seed: Annotated[int, typer.Option(help="As `train` has it.")] = TrainingConfig.seed,
+    split: Annotated[Method, typer.Option(help="As in `train`.")] = TrainingConfig.split,
+    seed: Annotated[int, typer.Option(help="As in `train`.")] = TrainingConfig.seed,
 ) -> None:
-    """Train and test what a model has to beat, under the protocol of `evaluate`.
+    """Train and test the baselines, under the protocol of `evaluate`.
 
     SASRec is the network of the model without text; ALS needs the package implicit. Their
     parameters are chosen on validation.
@@ -144,18 +147,18 @@ def baselines(
     if against is None and data is None:
         raise ConfigError("give --data DIR, or --against RUN to use the data of a checkpoint")
     # Imported here: it takes seconds, and --help needs none of it.
-    from builder.reports.contest import Contest, contest_figures
+    from builder.reports.baselines import BaselineTask, baseline_figures
     from builder.reports.tables import rows_tables
-    from builder.reports.trained import load_run
+    from builder.reports.trained_run import load_run
 
     console.quiet_transformers()
     if against is not None:
-        contest = Contest.against(load_run(against, data))
+        task = BaselineTask.against(load_run(against, data))
     elif data is not None:
         config = data_options.make(directory=data.absolute())
-        contest = Contest.of_data(TrainingConfig(config, backbone="", split=split, seed=seed))
+        task = BaselineTask.of_data(TrainingConfig(config, backbone="", split=split, seed=seed))
     with console.progress_bars(shown=not as_json) as progress:
-        figures = contest_figures(contest, recorded, with_sasrec=with_sasrec, progress=progress)
+        figures = baseline_figures(task, recorded, with_sasrec=with_sasrec, progress=progress)
     if as_json:
         typer.echo(json.dumps(figures))
         return

@@ -11,20 +11,20 @@ from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
 from builder.errors import CheckpointError
 from builder.evaluation.baselines import baselines
-from builder.evaluation.groups import by_history_length, by_item_popularity
-from builder.evaluation.lists import ListJudge
+from builder.evaluation.beyond_accuracy import ListMetrics
 from builder.evaluation.ranking import CUTOFFS
 from builder.evaluation.report import PARTS, PROTOCOL
 from builder.evaluation.results import Result, result
+from builder.evaluation.user_groups import by_history_length, by_item_popularity
 from builder.model.linear import LinearTerm
 from builder.model.scoring import linear_scores
 from builder.progress import Progress, silent
-from builder.reports.cold import cold_results
-from builder.reports.trained import TrainedRun
+from builder.reports.cold_items import cold_results
+from builder.reports.trained_run import TrainedRun
 
 Figures = dict[str, Any]
 
-WHOLE: Final = "whole model"
+FULL: Final = "full model"
 LINEAR: Final = "linear term alone"
 
 
@@ -48,43 +48,45 @@ def run_figures(
     number of ``items`` and rows for each item ranked ``among_all`` and ``among_cold``.
     """
     model, split = run.model, run.split
-    judge = judge_of(run)
-    scorers = baselines(split, len(judge.counts)) if with_baselines else {}
+    list_metrics = list_metrics_of(run)
+    scorers = baselines(split, len(list_metrics.counts)) if with_baselines else {}
     scorers |= {name: model.scorer(part) for name, part in PARTS.items()}
     scorers[LINEAR] = LinearAlone(model.linear, model.adapter.config.max_history)
     results = []
     for done, (name, scorer) in enumerate(scorers.items(), 1):
-        calibration = model.calibration if name == WHOLE else None
-        results.append(result(name, scorer, split.test, judge, calibration=calibration))
+        calibration = model.calibration if name == FULL else None
+        results.append(result(name, scorer, split.test, list_metrics, calibration=calibration))
         progress("evaluate", done, len(scorers))
     figures: Figures = {
         "checkpoint": str(run.directory),
         "protocol": PROTOCOL,
         "split": run.training.split,
-        "rows": rows(results, split.test, judge, main=WHOLE),
+        "rows": rows(results, split.test, list_metrics, main=FULL),
     }
     if len(split.cold):
-        cold = cold_results(run, judge, progress=progress)
+        cold = cold_results(run, list_metrics, progress=progress)
         figures["cold"] = {"items": len(split.cold_items)} | {
-            place: rows(each, split.cold, judge, main=WHOLE) for place, each in cold.items()
+            place: rows(each, split.cold, list_metrics, main=FULL) for place, each in cold.items()
         }
     return figures
 
 
-def judge_of(run: TrainedRun) -> ListJudge:
+def list_metrics_of(run: TrainedRun) -> ListMetrics:
     vectors = run.model.text_vectors.numpy()
-    return ListJudge.of(run.split.learnt, len(vectors), vectors)
+    return ListMetrics.of(run.split.learnt, len(vectors), vectors)
 
 
 def rows(
-    results: list[Result], holdout: Holdout, judge: ListJudge, *, main: str | None
+    results: list[Result], holdout: Holdout, list_metrics: ListMetrics, *, main: str | None
 ) -> list[Figures]:
     """`figures_of` each result, tested against the one called `main`, if any is."""
     against = next((each for each in results if each.name == main), None)
-    return [figures_of(each, holdout, judge, against) for each in results]
+    return [figures_of(each, holdout, list_metrics, against) for each in results]
 
 
-def figures_of(found: Result, holdout: Holdout, judge: ListJudge, main: Result | None) -> Figures:
+def figures_of(
+    found: Result, holdout: Holdout, list_metrics: ListMetrics, main: Result | None
+) -> Figures:
     """Metrics with intervals, breakdowns, and what `main` is better by.
 
     ``metrics`` has a mean over users for each metric, ``intervals`` its 95 % bootstrap interval;
@@ -97,7 +99,7 @@ def figures_of(found: Result, holdout: Holdout, judge: ListJudge, main: Result |
         "metrics": found.metrics(),
         "intervals": found.intervals(),
         "by_history_length": found.in_groups(by_history_length(holdout)),
-        "by_item_popularity": found.in_groups(by_item_popularity(holdout, judge.counts)),
+        "by_item_popularity": found.in_groups(by_item_popularity(holdout, list_metrics.counts)),
     }
     if main is not None and found is not main:
         compared = main.against(found)
@@ -108,13 +110,13 @@ def figures_of(found: Result, holdout: Holdout, judge: ListJudge, main: Result |
         values["reliability"] = {
             "weight": bins.weight.tolist(),
             "interest": bins.interest.tolist(),
-            "met": bins.met.tolist(),
+            "met": bins.observed.tolist(),
         }
     return values
 
 
 def compared_figures(first: TrainedRun, second: TrainedRun) -> Figures:
-    """Both runs' whole models on the same test users, and `Difference` of each metric.
+    """Both runs' full models on the same test users, and `Difference` of each metric.
 
     Lists are judged by the first run's training events and text vectors.
 
@@ -124,9 +126,15 @@ def compared_figures(first: TrainedRun, second: TrainedRun) -> Figures:
         The runs were not tested on the same events, or not against the same items.
     """
     _check_same(first, second)
-    judge = judge_of(first)
+    list_metrics = list_metrics_of(first)
     one, other = (
-        result(WHOLE, run.model.scorer(), run.split.test, judge, calibration=run.model.calibration)
+        result(
+            FULL,
+            run.model.scorer(),
+            run.split.test,
+            list_metrics,
+            calibration=run.model.calibration,
+        )
         for run in (first, second)
     )
     compared = other.against(one)

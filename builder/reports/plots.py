@@ -82,18 +82,18 @@ def groups(rows: Sequence[dict[str, Any]], kind: str, label: str) -> str:
 
 
 def reliability(bins: dict[str, list[float]], error: float) -> str:
-    """Interest promised against share met, above how often each interest is given."""
+    """Interest promised against the share of next items, above how often each interest is given."""
     figure, axes = _figure(5.0, 4.4)
     axes.plot([0, 1], [0, 1], "--", color="#404040", linewidth=0.8, label="perfect")
     used = [place for place, weight in enumerate(bins["weight"]) if weight]
     promised = [bins["interest"][place] for place in used]
-    met = [bins["met"][place] for place in used]
-    axes.plot(promised, met, "o-", color=_MAIN, label=f"calibration error {error:.4f}")
+    observed = [bins["met"][place] for place in used]
+    axes.plot(promised, observed, "o-", color=_MAIN, label=f"calibration error {error:.4f}")
     count = len(bins["weight"])
     middles = [(place + 0.5) / count for place in range(count)]
     axes.bar(middles, bins["weight"], 0.9 / count, color=_MAIN, alpha=0.15, label="share of pairs")
     axes.set_xlabel("interest")
-    axes.set_ylabel("share met next")
+    axes.set_ylabel("share of next items")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.legend(frameon=False, loc="upper left")

@@ -19,7 +19,7 @@ _Repository = Annotated[Path, typer.Option(help="Directory made by `python -m bu
 def versions(
     repository: _Repository = DEFAULT_REPOSITORY,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """List the versions that a model repository holds, and which one is active.
 

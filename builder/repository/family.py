@@ -1,7 +1,7 @@
 """The two families of repositories: recommenders, and classifiers of texts.
 
-A repository holds one of them. A service that asks ``classify`` of a recommender, or ``rank`` of a
-classifier, would learn of it by an unknown model; whoever publishes learns of it here.
+A repository holds one of them. Publishing refuses the other, because a service that asks
+``classify`` of a recommender, or ``rank`` of a classifier, would only find an unknown model.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Checks that a set of configurations fits together, before any of it is written.
 
-Triton finds the same faults one at a time, at start, on the machine that serves.
+Triton finds the same faults one at a time, when the server starts.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _cycle_faults(ensemble: ModelConfig) -> Iterator[str]:
     produced = {name for step in waiting for name in step.output_map.values()}
     ready = {tensor.name for tensor in ensemble.input}
     while True:
-        # Names that nobody produces are reported on their own.
+        # Names that no step produces are reported on their own.
         blocked = [step for step in waiting if set(step.input_map.values()) & produced - ready]
         if len(blocked) == len(waiting):
             break

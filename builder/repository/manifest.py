@@ -1,6 +1,6 @@
 """``manifest.json`` at the root of a repository: which versions it holds, which one is served.
 
-And where a repository lies unless its user says otherwise.
+Also the default path of a repository.
 """
 
 from __future__ import annotations

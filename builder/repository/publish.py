@@ -104,7 +104,7 @@ class Staging:
         }
 
     def finish(self) -> VersionRecord:
-        """Check the version as a whole and describe it; RepositoryError lists what is wrong."""
+        """Check all files of the version and describe it; RepositoryError lists what is wrong."""
         if not self._configs:
             raise RepositoryError("the version holds no models; write at least one configuration")
         missing = [

@@ -1,4 +1,4 @@
-"""Runs a server and ends it whole, even when whoever started it is killed.
+"""Runs a server and ends all its processes, even when the process that started it is killed.
 
 A program of its own, without imports from this project: it has to outlive its parent. Usage::
 

@@ -35,7 +35,7 @@ def serve(
 
     Example: python -m builder serve --repository repository --grpc-port 9001
     """
-    # For when nobody has set logging up: Triton's output is part of what this command shows.
+    # Where logging is not set up: Triton's output is part of what this command shows.
     logging.basicConfig(level=logging.INFO, format="%(levelname)-7s %(message)s")
     server = TritonServer(
         repository,

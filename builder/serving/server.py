@@ -1,4 +1,4 @@
-"""``TritonServer``: a tritonserver of our own, from start to the last trace of it."""
+"""``TritonServer``: starts a tritonserver, and stops it without leaving anything behind."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def train(
     config_file: ConfigFile = None,  # noqa: ARG001 - its callback reads it
     print_config: PrintConfig = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue an interrupted run, with its own options.")
+        bool, typer.Option("--resume", help="Continue an interrupted run; repeat its options.")
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write the figures as JSON, and no progress.")
@@ -79,9 +79,9 @@ def train(
         list[str] | None,
         typer.Option(
             metavar="TRACKER",
-            help="Report losses and validation figures to mlflow or wandb too, each stage as a run "
-            "of its own. Where to is theirs to say: MLFLOW_TRACKING_URI, WANDB_PROJECT and so on. "
-            "Give it once for each.",
+            help="Report losses and validation figures to mlflow or wandb too, each stage as "
+            "a run of its own. Their environment variables say where: "
+            "MLFLOW_TRACKING_URI, WANDB_PROJECT and so on. Repeatable.",
         ),
     ] = None,
     data_options: Given[DataConfig],

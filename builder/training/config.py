@@ -1,4 +1,4 @@
-"""What a training run is asked to do; each option is a flag of ``train`` and ``tune`` as well."""
+"""The options of a training run; each is a flag of ``train`` and ``tune``."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ _EXPERIMENTAL: Final = "Experimental: not shown to help, see docs/quality.md"
 class TrainingConfig:
     """One training run.
 
-    None leaves an option to `builder.training.adapt`, which goes by the size of the data. Raises
-    `ConfigError` for values that make no sense, all of them in one message.
+    An option that is None gets its value from the size of the data, see
+    `builder.training.data_dependent_defaults`. Raises `ConfigError` for values that make no sense,
+    all of them in one message.
 
     Attributes
     ----------
@@ -50,119 +51,127 @@ class TrainingConfig:
     split: Method = option(
         "leave-one-out",
         "leave-one-out: each user's last event is the test and the one before it validation. "
-        "temporal: two moments in time, the same for everyone, before which 80 % and 90 % of the "
-        "events lie; nothing is learnt from what came later.",
+        "temporal: two moments in time, the same for all users. 80 % of the events lie "
+        "before the first, 90 % before the second; nothing is learnt from later events.",
         panel=_PROTOCOL,
     )
     hold_out_items: float = option(
         0.0,
-        "Items of which training sees no event, so that `evaluate` can tell how well items are "
-        "recommended from their text alone; 0.1 is usual. Not for a model that is to serve.",
+        "Share of the items whose events are held out of training. `evaluate` then measures "
+        "how well items are recommended by their text alone; 0.1 is usual. Not for a model "
+        "in production.",
         panel=_PROTOCOL, metavar="SHARE", at_least=0, below=1,
     )  # fmt: skip
     refit: Refit = option(
         "auto",
-        "Train a second time once everything is chosen, and keep that model. auto: on the "
-        "validation events too, where they are more than a twentieth of the others. all: on the "
-        "test events too, for the model that is to serve; its table is that of the first training, "
-        "and `evaluate` refuses it. none: not at all.",
+        "Train a second time after everything is chosen, and keep that model. auto: with the "
+        "validation events, where they are more than a twentieth of the others. all: with "
+        "the test events too, for a model in production; its table is that of the first "
+        "training, and `evaluate` refuses it. none: never.",
         panel=_PROTOCOL,
     )
 
     pooling: Pooling = option(
         "mean",
-        "How token states become one vector: mean of all; cls, the first; or attention, a learned "
-        "weighting. Sentence encoders want mean.",
+        "How token states become one vector: mean of all; cls, the first; or attention, "
+        "learned weights. Use mean for sentence encoders.",
         panel=_TEXT,
     )
     max_length: int = option(
         64,
-        "Longest text; what lies beyond is cut. `data describe --backbone` shows how long yours "
-        "are, and cost grows with it.",
+        "Longest text; the rest is cut. `data describe --backbone` shows the lengths of your "
+        "texts. Cost grows with the length.",
         panel=_TEXT, metavar="TOKENS", at_least=3,
     )  # fmt: skip
 
     width: int = option(
         64,
-        "Numbers in an item vector. More can hold more and needs more events to learn.",
+        "Length of an item vector. A longer one can hold more and needs more events to learn.",
         panel=_NETWORK, at_least=1,
     )  # fmt: skip
     layers: int = option(2, "Transformer layers over the history.", panel=_NETWORK, at_least=1)
     heads: int = option(
-        2, "Attention heads of each; they divide the width.", panel=_NETWORK, at_least=1
+        2, "Attention heads of each layer; they divide the width.", panel=_NETWORK, at_least=1
     )
     dropout: float = option(
         0.4,
-        "Activations left out at random. Raise it when validation falls while the training loss "
-        "still does.",
+        "Share of activations left out at random. Raise it when the validation figure falls "
+        "while the training loss still falls.",
         panel=_NETWORK, metavar="SHARE", at_least=0, below=1,
     )  # fmt: skip
     max_history: int | None = option(
         None,
-        "Of a longer history the last ones count. Default: what 95 % of the users have, 20 to "
-        "100.",
+        "Longest history; of a longer one the last events count. Default: the length that "
+        "covers 95 % of the users, 20 to 200.",
         panel=_NETWORK, metavar="EVENTS", at_least=1,
     )  # fmt: skip
     linear_entries: int = option(
         256,
-        "Entries kept of each row of the linear term, which says what is met together.",
+        "Entries kept in each row of the linear term, which holds the items that are seen "
+        "together.",
         panel=_NETWORK, at_least=1,
     )  # fmt: skip
     cold_cost: float = option(
         0.04,
-        "How much of the validation NDCG@10 items without training events may cost the others by "
-        "being recommended too; less where such items are few. 0 keeps them out of the first ten.",
+        "Largest share of the validation NDCG@10 that warm items lose when cold items, those "
+        "without training events, are recommended too. They lose less where cold items are "
+        "few. 0 keeps cold items out of the first ten.",
         panel=_NETWORK, metavar="SHARE", at_least=0, below=1,
     )  # fmt: skip
 
     epochs: int = option(100, "At most this many passes over the log.", panel=_FIRST, at_least=1)
-    learning_rate: float = option(1e-3, "Of the network, in both stages.", panel=_FIRST, above=0)
+    learning_rate: float = option(
+        1e-3, "Learning rate of the network, in both stages.", panel=_FIRST, above=0
+    )
 
     freeze: str = option(
         "-2",
-        "What of BERT stays as it is: all; embeddings; none; N, the lowest N layers; or -N, all "
-        "but the last N. What the frozen layers make of a text is computed once and kept in "
-        "memory.",
+        "Frozen parts of BERT: all; embeddings; none; N, the lowest N layers; or -N, all but "
+        "the last N. The output of the frozen layers is computed once for each text and kept "
+        "in memory.",
         panel=_SECOND, metavar="WHAT",
     )  # fmt: skip
     tune_epochs: int | None = option(
         None,
-        "At most this many passes over the log; 0 leaves the stage out. Default: as many as make "
+        "At most this many passes over the log; 0 skips the stage. Default: as many as make "
         "300 steps.",
         panel=_SECOND, at_least=0,
     )  # fmt: skip
     tune_learning_rate: float = option(
-        2e-4, "Of the BERT layers; small, since they know a language already.",
+        2e-4, "Learning rate of the BERT layers; small, since they are pretrained.",
         panel=_SECOND, above=0,
     )  # fmt: skip
     tune_texts: int | None = option(
         None,
-        "Texts that learn in a step; the others are taken as they last came out. Fewer cost less. "
-        "Default: 64 to 512, the fewer the longer they are.",
+        "Texts that learn in a step; the others keep their last vectors. Fewer cost less. "
+        "Default: 64 to 512, fewer for longer texts.",
         panel=_SECOND, at_least=1,
     )  # fmt: skip
 
     loss: LossKind = option(
         "softmax",
-        "softmax over the catalogue, above 8,192 items over a sample of it; sampled: always over "
-        "a sample.",
+        "softmax: over the catalogue, above 8,192 items over a sample of it; sampled: always "
+        "over a sample.",
         panel=_BOTH,
     )
     id_dropout: float = option(
         0.2,
-        "Items known by their text alone in a step. Higher serves new items, lower known ones.",
+        "Share of items that stand for their text alone in a step. A higher share helps cold "
+        "items and costs warm ones.",
         panel=_BOTH, metavar="SHARE", at_least=0, below=1,
     )  # fmt: skip
     feature_dropout: float = option(
         0.2,
-        "Histories without their actions, without their times, and users and items without their "
-        "profile, vectors or a column of these, in a step, so that they may be missing.",
+        "Share of histories without actions or without times in a step, and of users and "
+        "items without profile, vectors or a column of these. So the model can do without "
+        "them.",
         panel=_BOTH, metavar="SHARE", at_least=0, below=1,
     )  # fmt: skip
     patience: int | None = option(
         None,
-        "A stage ends after this many validations, one an epoch or every 200 steps, without a "
-        "better NDCG@10, and its best state is kept. Default: 5 to 15, as many as make 270 steps.",
+        "A stage ends after this many validations without a better NDCG@10, and keeps its "
+        "best state. There is a validation every epoch or every 200 steps. Default: 5 to 15, "
+        "as many as make 270 steps.",
         panel=_BOTH, metavar="TIMES", at_least=1,
     )  # fmt: skip
     batch_size: int | None = option(
@@ -172,32 +181,34 @@ class TrainingConfig:
     )  # fmt: skip
     accumulate: int = option(
         1,
-        "Take each batch in so many pieces, one after the other, for less memory. The loss is "
-        "that of the whole batch all the same.",
+        "Gradient accumulation: split each batch into this many parts, one after the other, "
+        "to save memory. The loss is that of the full batch.",
         panel=_BOTH, metavar="PIECES", at_least=1,
     )  # fmt: skip
     precision: Precision = option(
         "fp32",
-        "fp32; or bf16, in which BERT and the layers over the history then run, for speed and "
-        "memory on a GPU that has it. Weights, logits and losses stay FP32, in the run as well.",
+        "fp32; or bf16 for BERT and the layers over the history, for speed and memory on a "
+        "GPU that supports it. Weights, logits and losses stay FP32, in the checkpoint too.",
         panel=_BOTH,
     )
     schedule: Schedule = option(
         "auto",
-        "What becomes of the learning rate after the warm-up: constant; linear or cosine, to 0 by "
-        "the last epoch. auto: constant in the first stage, which ends by patience, and linear in "
-        "the second.",
+        "Learning rate after the warm-up: constant; linear or cosine, down to 0 by the last "
+        "epoch. auto: constant in the first stage, which ends by patience, and linear in the "
+        "second.",
         panel=_BOTH,
     )
-    weight_decay: float = option(0.01, "Biases and norms have none.", panel=_BOTH, at_least=0)
+    weight_decay: float = option(
+        0.01, "Weight decay; biases and norms have none.", panel=_BOTH, at_least=0
+    )
     warmup_epochs: float = option(
-        2.0, "Until the learning rate has its full height.", panel=_BOTH, at_least=0
+        2.0, "Epochs until the learning rate reaches its full height.", panel=_BOTH, at_least=0
     )
     warm_start: str | None = option(
         None,
-        "Continue from a finished run with a longer log or a larger catalogue: its BERT, its "
-        "network and what it knows of each item are where training starts. The second stage is "
-        "left out unless --tune-epochs asks for it.",
+        "Continue from a finished run with a longer log or a larger catalogue. Training "
+        "starts from its BERT, its network and what it has learnt of each item. The second "
+        "stage is skipped unless --tune-epochs asks for it.",
         panel=_BOTH, metavar="RUN",
     )  # fmt: skip
     seed: int = option(
@@ -206,60 +217,60 @@ class TrainingConfig:
 
     mlm_epochs: int = option(
         0,
-        "Before anything else, so many passes over the items' texts in which BERT guesses masked "
-        "words: for a backbone that has never read the like of them.",
+        "First make this many passes over the items' texts, in which BERT predicts masked "
+        "words. For a backbone whose pretraining had no texts of this kind.",
         panel=_EXPERIMENTAL, at_least=0,
     )  # fmt: skip
     lora_rank: int = option(
         0,
-        "Layers of BERT learn by updates of this rank, which are merged in at the end, and not by "
-        "all of their weights; 8 is usual, 0 for none. Needs the extra `lora`.",
+        "LoRA: train low-rank updates of this rank in place of all weights of BERT's layers, "
+        "and merge them in at the end; 8 is usual, 0 is off. Needs the extra `lora`.",
         panel=_EXPERIMENTAL, metavar="RANK", at_least=0,
     )  # fmt: skip
     adversarial: float = option(
         0.0,
-        "After a quarter of the second stage, learn from each text a second time, with word "
-        "embeddings moved this far in the direction that hurts most; 0.5 is usual, 0 for none. "
-        "Needs --freeze none, and twice the time.",
+        "After a quarter of the second stage, train on each text a second time, with its "
+        "word embeddings moved by this length in the direction that raises the loss most; "
+        "0.5 is usual, 0 is off. Needs --freeze none, and twice the time.",
         panel=_EXPERIMENTAL, metavar="LENGTH", at_least=0,
     )  # fmt: skip
     label_smoothing: float = option(
         0.0,
-        "Of each next item that is given to all items alike, against overconfidence; 0.1 is "
-        "usual.",
+        "Share of each next item that is spread over all items, against overconfidence; 0.1 "
+        "is usual.",
         panel=_EXPERIMENTAL, metavar="SHARE", at_least=0, below=1,
     )  # fmt: skip
     contrastive: float = option(
         0.0,
-        "Of a further loss: the text of each item of a step has to tell it from the others. For "
-        "catalogues with many new items.",
+        "Weight of a contrastive loss: the text of each item of a step has to tell it from "
+        "the others. For catalogues with many new items.",
         panel=_EXPERIMENTAL, metavar="WEIGHT", at_least=0,
     )  # fmt: skip
     text_pull: float = option(
         1.0,
-        "Of the further loss of the second stage by which each text is drawn to where its item "
-        "is, beside 1 for the next item; 0 leaves it out.",
+        "Weight of a loss in the second stage that draws the vector of each text to that of "
+        "its item. The loss of the next item has weight 1; 0 is off.",
         panel=_EXPERIMENTAL, metavar="WEIGHT", at_least=0,
     )  # fmt: skip
     task_weights: TaskWeighting = option(
         "fixed",
-        "How the next item, the contrastive loss and the pull of texts are weighed against each "
-        "other: fixed, by 1, --contrastive and --text-pull; or uncertainty, which starts there "
-        "and learns to count each task the less the larger its loss stays.",
+        "Weights of the next-item loss, the contrastive loss and the text pull. fixed: 1, "
+        "--contrastive and --text-pull. uncertainty: starts there, and gives a task less "
+        "weight the larger its loss stays.",
         panel=_EXPERIMENTAL,
     )
 
     def __post_init__(self) -> None:
-        layers = self.freeze not in _FREEZE and not _is_whole(self.freeze)
+        layers = self.freeze not in _FREEZE and not _is_layer_count(self.freeze)
         wrong = {
             f"width {self.width}: must be a multiple of heads, {self.heads}": (
                 self.heads > 0 and self.width % self.heads != 0
             ),
             f"freeze {self.freeze!r}: must be {', '.join(_FREEZE)}, N or -N": layers,
-            "lora_rank: leaves the embeddings as they are; give freeze embeddings": (
+            "lora_rank: LoRA does not train the embeddings; give freeze embeddings": (
                 self.lora_rank > 0 and self.freeze == "none"
             ),
-            "adversarial: nothing learns from it where the embeddings do not; give freeze none": (
+            "adversarial: needs embeddings that learn; give freeze none": (
                 self.adversarial > 0 and self.freeze != "none"
             ),
         }
@@ -289,7 +300,7 @@ class TrainingConfig:
         return cls(**{**values, "data": DataConfig.from_dict(values["data"])})
 
 
-def _is_whole(text: str) -> bool:
+def _is_layer_count(text: str) -> bool:
     try:
         return int(text) != 0
     except ValueError:

@@ -1,4 +1,4 @@
-"""Both stages of a training, and what is chosen for them on the validation users."""
+"""Runs both stages of a training, and chooses the rest of the model on the validation users."""
 
 from __future__ import annotations
 
@@ -28,15 +28,20 @@ from builder.model.new_items import with_catalogue
 from builder.model.recommender import Recommender, encode_texts, length_batches, pad_rows
 from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder, layer_count
 from builder.progress import Progress, silent
-from builder.training.adapt import Plan, choose_max_history, choose_tune_texts, plan_stages
-from builder.training.cold_choice import choose_limit
+from builder.training.cold_rank import choose_limit
 from builder.training.config import TrainingConfig
-from builder.training.linear_choice import Recipe, choose_companions, linear_terms
+from builder.training.data_dependent_defaults import (
+    Plan,
+    choose_max_history,
+    choose_tune_texts,
+    plan_stages,
+)
+from builder.training.linear_term_choice import Recipe, choose_closed_form, linear_terms
 from builder.training.lora import low_rank
 from builder.training.objective import Loss, NextItemObjective, TuningObjective
 from builder.training.parallel import check_parts, of_main
-from builder.training.prepared import Prepared, layers_that_learn
-from builder.training.progress import Round, nobody
+from builder.training.preparation import Prepared, layers_that_learn
+from builder.training.progress import Round, ignore
 from builder.training.text_vectors import FrozenTextVectors, TunedTextVectors
 from builder.training.trainer import run_stage
 from builder.training.windows import Windows
@@ -58,8 +63,8 @@ class Candidate:
 
     Attributes
     ----------
-    whole, text
-        Validation NDCG@10: of the whole, and by text alone.
+    ndcg, text_ndcg
+        Validation NDCG@10: of the full model, and by text alone.
     recipe
         Of what stands beside the network.
     steps
@@ -67,15 +72,15 @@ class Candidate:
     """
 
     model: Recommender
-    whole: float
-    text: float
+    ndcg: float
+    text_ndcg: float
     recipe: Recipe
     steps: tuple[int, ...]
 
     @property
     def figure(self) -> float:
-        """What is chosen by: the whole serves known items, and the text new ones."""
-        return (self.whole + self.text) / 2
+        """What is chosen by: the full model serves known items, and the text new ones."""
+        return (self.ndcg + self.text_ndcg) / 2
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ def learn(
     prepared: Prepared,
     directory: Path,
     *,
-    on_round: Round = nobody,
+    on_round: Round = ignore,
     track: Sequence[str] = (),
     progress: Progress = silent,
 ) -> Learnt:
@@ -133,7 +138,7 @@ def learn_again(
     cold items and the calibration stay.
     """
     log.info(
-        "training again, with events that were held out: %d in the place of %d",
+        "training again with the held-out events: %d events instead of %d",
         len(train.items),
         len(prepared.data.split.train.items),
     )
@@ -145,7 +150,7 @@ def learn_again(
         progress=progress,
     )
     prepared = replace(prepared, data=prepared.data.learnt_from(train), terms=terms)
-    course = _Course(config, prepared, directory, chosen, nobody, track, progress)
+    course = _Course(config, prepared, directory, chosen, ignore, track, progress)
     encoder = prepared.encoder
     adapter, _ = course.first()
     if len(chosen.steps) > 1:
@@ -239,7 +244,7 @@ class _Course:
                 states,
                 self.prepared.text_vectors,
                 learning=texts,
-                pieces=config.accumulate,
+                accumulate=config.accumulate,
             )
             objective = TuningObjective(
                 adapter,
@@ -272,34 +277,34 @@ class _Course:
             catalogue=data.catalogue,
             text_vectors=vectors,
             actions=data.actions,
-            met=data.popularity.numpy() > 0,
+            warm=data.popularity.numpy() > 0,
             profile=data.profile,
             item_profile=data.item_profile,
             modalities=tuple(data.modalities),
         )
-        cold = ~model.met
+        cold = ~model.warm
         if chosen is not None:
             linear, prior = terms.by(chosen.recipe)
-            model = stand_in(_beside(model, linear, prior), cold)
+            model = stand_in(_with_closed_form(model, linear, prior), cold)
             limit, calibration = chosen.model.cold_limit, chosen.model.calibration
             model = replace(model, cold_limit=limit, calibration=calibration)
             return replace(chosen, model=model)
         users = data.chosen_on
-        companions = choose_companions(
+        closed_form = choose_closed_form(
             terms,
             model.scorer("network").scores(users.histories),
             users,
             adapter.config.max_history,
             progress=self.progress,
         )
-        model = stand_in(_beside(model, companions.linear, companions.prior), cold)
+        model = stand_in(_with_closed_form(model, closed_form.linear, closed_form.prior), cold)
         logits = model.scorer().logits(users.histories)
         limit = choose_limit(logits, cold, users, self.config.cold_cost)
         model = replace(model, cold_limit=limit)
         pairs = labelled_logits(model.scorer(), users, seed=_CALIBRATION_SEED)
         text = rank_holdout(model.scorer("text"), users, len(data.catalogue)).ndcg(10)
         model = replace(model, calibration=fit_calibration(pairs))
-        return Candidate(model, companions.ndcg, text, companions.recipe, steps)
+        return Candidate(model, closed_form.ndcg, text, closed_form.recipe, steps)
 
     def _new_adapter(self) -> InterestAdapter:
         config, data, text_vectors = self.config, self.prepared.data, self.prepared.text_vectors
@@ -360,7 +365,9 @@ class _Course:
         )
 
 
-def _beside(model: Recommender, linear: LinearTerm, prior: NDArray[np.float32]) -> Recommender:
+def _with_closed_form(
+    model: Recommender, linear: LinearTerm, prior: NDArray[np.float32]
+) -> Recommender:
     """The model with its linear term, and the prior added to its biases, in place."""
     with torch.no_grad():
         model.adapter.bias.add_(torch.from_numpy(prior))
@@ -368,15 +375,15 @@ def _beside(model: Recommender, linear: LinearTerm, prior: NDArray[np.float32]) 
 
 
 def better(frozen: Candidate, tuned: Candidate) -> Candidate:
-    """Which of the two has the higher mean of NDCG@10 of the whole and by text alone."""
+    """Which of the two has the higher mean of NDCG@10 of the full model and by text alone."""
     keep = tuned if tuned.figure >= frozen.figure else frozen
     log.info(
-        "validation NDCG@10, frozen and fine-tuned: whole model %.4f and %.4f, by text alone %.4f "
+        "validation NDCG@10, frozen and fine-tuned: full model %.4f and %.4f, by text alone %.4f "
         "and %.4f; the %s one is kept",
-        frozen.whole,
-        tuned.whole,
-        frozen.text,
-        tuned.text,
+        frozen.ndcg,
+        tuned.ndcg,
+        frozen.text_ndcg,
+        tuned.text_ndcg,
         "fine-tuned" if keep is tuned else "frozen",
     )
     return keep

@@ -1,7 +1,8 @@
-"""What is learnt: the next item, at every position of every history.
+"""The training objective: predict the next item at every position of every history.
 
 By default softmax cross-entropy over the catalogue. Above `FULL_SOFTMAX_LIMIT` items, or where it
-is asked for, those of the batch and uniformly drawn ones compete, see `builder.training.losses`.
+is asked for, the items of the batch and uniformly drawn ones compete, see
+`builder.training.losses`.
 """
 
 from __future__ import annotations
@@ -79,14 +80,14 @@ class Step(NamedTuple):
     """What all histories of a step have in common.
 
     ``place`` INT64 [n] is where a catalogue item stands among the vectors; those that compete stand
-    first, and ``chance`` FP [C] is the logarithm of the chance of each to do so. ``met`` INT64 are
-    the places of the targets, each once.
+    first, and ``chance`` FP [C] is the logarithm of the chance of each to do so. ``targets`` INT64
+    are the places of the target items, each once.
     """
 
-    found: ItemVectors
+    vectors: ItemVectors
     place: Tensor
     chance: Tensor
-    met: Tensor
+    targets: Tensor
 
 
 class NextItemObjective(nn.Module):
@@ -196,7 +197,7 @@ class NextItemObjective(nn.Module):
     def begin(self, items: Tensor, targets: Tensor) -> Step:
         """What all histories of a step have in common; for the parameters see `forward`."""
         candidates, chance = self._candidates(targets)
-        # Events that are nobody's target need a vector too, behind those that compete.
+        # Events that are no target need a vector too, behind those that compete.
         read = torch.unique(items)
         wanted = torch.cat([candidates, read[~torch.isin(read, candidates)]])
         found = self._item_vectors(wanted)
@@ -216,7 +217,7 @@ class NextItemObjective(nn.Module):
     ) -> Tensor:
         """Mean loss FP [] of the targets of some of the step's histories, see `forward`.
 
-        As its task counts: the mean over the pieces of a step is that of the step.
+        As its task counts: the mean over the parts of a step is that of the step.
         """
         found, place, chance, _ = step
         if self.training and self.feature_dropout:
@@ -247,11 +248,11 @@ class NextItemObjective(nn.Module):
         return counted
 
     def of_items(self, step: Step) -> Tensor:
-        """What the step's items add to the loss, FP [], whoever met them."""
-        found = step.found
+        """What the step's items add to the loss, FP []; the same for every history."""
+        found = step.vectors
         added = found.text.new_zeros(())
         if self.loss.contrastive:
-            apart = contrastive(found.text[step.met], found.item[step.met])
+            apart = contrastive(found.text[step.targets], found.item[step.targets])
             added = added + self.tasks(CONTRAST, self.loss.contrastive * apart)
         if found.pull is not None:
             added = added + self.tasks(PULL, self.loss.text_pull * found.pull)
@@ -367,9 +368,9 @@ def _towards(average: Tensors, current: Tensors, steps: Tensor | int) -> None:
 class TuningObjective(NextItemObjective):
     """The same, while the text vectors learn too.
 
-    An item's whole vector is a parameter of its own here, not its text's plus a residual, so that
+    An item's full vector is a parameter of its own here, not its text's plus a residual, so that
     a text vector that moves does not drag along what is known by id. In a step an item stands
-    either as its whole vector or as its text alone; and each text is drawn to where its item is.
+    either as its full vector or as its text alone; and each text is drawn to where its item is.
     `settle` makes the residual what is left
     between the two.
 
@@ -400,8 +401,8 @@ class TuningObjective(NextItemObjective):
             bf16=bf16,
         )
         with torch.no_grad():
-            whole, _ = item_vectors(adapter, text_vectors)
-        self.whole = nn.Parameter(whole)
+            full, _ = item_vectors(adapter, text_vectors)
+        self.whole = nn.Parameter(full)  # named so in the state of an interrupted stage
 
     def _new_average(self) -> None:
         """None: a rate that falls to 0 ends on a plateau by itself."""
@@ -410,16 +411,16 @@ class TuningObjective(NextItemObjective):
         return (*super()._tasks(), PULL) if self.loss.text_pull else super()._tasks()
 
     def _item_vectors(self, items: Tensor) -> ItemVectors:
-        text, whole = self._from_text(items), self.whole[items]
+        text, full = self._from_text(items), self.whole[items]
         by_id = self._known_by_id(items).to(text.dtype)
-        vectors = torch.where(by_id.unsqueeze(-1) > 0, whole, text)
-        met = (self.popularity[items] > 0).to(text.dtype)
-        distance = (text - whole.detach()).square().sum(-1)
-        pull = (distance * met).sum() / met.sum()
-        return ItemVectors(text, whole, vectors, self.adapter.bias[items] * by_id, pull)
+        vectors = torch.where(by_id.unsqueeze(-1) > 0, full, text)
+        warm = (self.popularity[items] > 0).to(text.dtype)
+        distance = (text - full.detach()).square().sum(-1)
+        pull = (distance * warm).sum() / warm.sum()
+        return ItemVectors(text, full, vectors, self.adapter.bias[items] * by_id, pull)
 
     @torch.no_grad()
     def settle(self, text_vectors: Tensor) -> None:
         left = self.whole - self.adapter.of_catalogue(text_vectors)
-        met = (self.popularity > 0).to(left.dtype)
-        self.adapter.residual.weight.copy_(left * met.unsqueeze(-1))
+        warm = (self.popularity > 0).to(left.dtype)
+        self.adapter.residual.weight.copy_(left * warm.unsqueeze(-1))

@@ -1,12 +1,12 @@
 """One training in several processes, as `torchrun` starts them on one machine.
 
-Every process reads the same log and has the same batch of a step, of which it works out its rows.
-What they share, the candidates, who is known by id and which texts learn, all of them draw alike;
-gradients and losses are summed, so that a step is the one that a single process would have taken.
-DistributedDataParallel is not used for that: it averages, and what belongs to a whole step, such
-as the texts that all histories read, is in none of its parts.
+Every process reads the same log, has the same batch of a step, and computes its own rows of it. All
+processes draw the same candidates, the same items known by id and the same texts that learn.
+Gradients and losses are summed, so a step is the same as in a single process.
+DistributedDataParallel is not used: it averages, and it has no place for what belongs to a full
+step, such as the texts that all histories read.
 
-Called in a single process nothing here does anything.
+In a single process nothing here does anything.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def check_parts(batch: int, pieces: int) -> None:
+def check_parts(batch: int, accumulate: int) -> None:
     """Raise `ConfigError` where a step has fewer histories than parts are to be made of it."""
-    if batch < world() * pieces:
+    if batch < world() * accumulate:
         raise ConfigError(
             f"a step of {batch} histories cannot be divided among {world()} processes with "
-            f"{pieces} pieces each; raise --batch-size, or lower --accumulate or --nproc-per-node"
+            f"{accumulate} parts each; raise --batch-size, lower --accumulate or --nproc-per-node"
         )
 
 
@@ -155,8 +155,8 @@ def sum_gradients(parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
     ]
     flat = torch.cat([loss.reshape(1), used, *(each.flatten() for each in gradients)])
     dist.all_reduce(flat)
-    met, values = flat[1 : 1 + len(used)].tolist(), flat[1 + len(used) :]
+    counts, values = flat[1 : 1 + len(used)].tolist(), flat[1 + len(used) :]
     sums = torch.split(values, [each.numel() for each in gradients])
-    for parameter, count, value in zip(parameters, met, sums, strict=True):
+    for parameter, count, value in zip(parameters, counts, sums, strict=True):
         parameter.grad = value.view_as(parameter).clone() if count else None
     return flat[0]

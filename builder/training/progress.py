@@ -1,4 +1,4 @@
-"""Tells how far a Trainer is, and how well it does."""
+"""Reports the progress and the validation figures of a Trainer."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Round = Callable[[int, float], None]
 What it raises ends the training."""
 
 
-def nobody(_number: int, _figure: float) -> None:
-    """Tell nobody."""
+def ignore(_number: int, _figure: float) -> None:
+    """Report nothing."""
 
 
 class ReportProgress(TrainerCallback):

@@ -20,11 +20,11 @@ from builder.evaluation.report import PROTOCOL, Row, model_rows, row
 from builder.model.checkpoint import save_checkpoint
 from builder.model.recommender import Recommender
 from builder.progress import Progress, silent
-from builder.training.adapt import MOST_USERS
 from builder.training.config import TrainingConfig, partial_directory
+from builder.training.data_dependent_defaults import MOST_USERS
 from builder.training.learning import AGAIN, learn, learn_again
 from builder.training.parallel import is_main, of_main, world
-from builder.training.prepared import MLM, prepare
+from builder.training.preparation import MLM, prepare
 from builder.training.trackers import untracked
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def train(
 ) -> list[Row]:
     """Train and write the checkpoint `output`; the table that it ends with is returned.
 
-    Until the run is complete it lives in ``output.partial``, so `output` exists only as a whole.
+    Until the run is complete it lives in ``output.partial``, so `output` is never half written.
     Where there are several processes, the main one has the table and writes.
 
     Raises

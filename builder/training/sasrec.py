@@ -15,8 +15,8 @@ from builder.evaluation.ranking import Scorer
 from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.scoring import network_scores
 from builder.progress import Progress, silent
-from builder.training.adapt import choose_max_history, chosen_on, plan_stages
 from builder.training.config import TrainingConfig
+from builder.training.data_dependent_defaults import choose_max_history, chosen_on, plan_stages
 from builder.training.objective import NextItemObjective
 from builder.training.text_vectors import FrozenTextVectors
 from builder.training.trainer import run_stage

@@ -47,7 +47,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Range:
-    """Any number from `low` to `high`; a whole one where both are."""
+    """Any number from `low` to `high`; an integer where both are."""
 
     low: float
     high: float
@@ -86,10 +86,10 @@ DEFAULT: Final[Space] = {
 """Around the defaults, as far as MovieLens-100K and a MiniLM could want."""
 
 
-def search_space(config: TrainingConfig, asked: Sequence[str]) -> Space:
+def search_space(config: TrainingConfig, names: Sequence[str]) -> Space:
     """The dimensions that were asked for, or else those of `DEFAULT` that have an effect.
 
-    Each of `asked` is ``name``, for its values in `DEFAULT`, ``name=low:high`` or ``name=a,b,c``.
+    Each of `names` is ``name``, for its values in `DEFAULT`, ``name=low:high`` or ``name=a,b,c``.
 
     Raises
     ------
@@ -97,11 +97,11 @@ def search_space(config: TrainingConfig, asked: Sequence[str]) -> Space:
         What was asked for is no option, cannot be tried, has no values or some that make no sense
         beside the others of `config`; all in one message.
     """
-    if not asked:
+    if not names:
         return _default(config)
     space: dict[str, Dimension] = {}
     problems = []
-    for entry in asked:
+    for entry in names:
         name, equals, values = entry.partition("=")
         name = name.replace("-", "_")
         try:

@@ -54,8 +54,8 @@ class TunedTextVectors(nn.Module):
         Most texts that go through the layers in a training step.
     batch
         Texts that go through the layers together, of about the same length.
-    pieces
-        How many pieces a step is made of, to save memory: the texts that go together are fewer,
+    accumulate
+        How many parts a step is made of, to save memory: the texts that go together are fewer,
         and what the layers made of them is worked out again for the gradient.
     """
 
@@ -70,7 +70,7 @@ class TunedTextVectors(nn.Module):
         *,
         learning: int,
         batch: int = 128,
-        pieces: int = 1,
+        accumulate: int = 1,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -80,8 +80,8 @@ class TunedTextVectors(nn.Module):
         self._lower = lower
         self._states = states
         self._lengths = torch.tensor([len(state) for state in states])
-        self._batch = ceil(batch / pieces)
-        self._again = pieces > 1
+        self._batch = ceil(batch / accumulate)
+        self._again = accumulate > 1
 
     def forward(self, items: Tensor) -> Tensor:
         width = self.latest.shape[1]

@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer, taught to rank the whole catalogue where it would compute a loss."""
+"""Hugging Face's Trainer, validated by a full ranking of the catalogue in place of a loss."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from builder.model.recommender import item_vectors
 from builder.model.scoring import network_scores
 from builder.progress import Progress, silent
 from builder.training import tasks
-from builder.training.adapt import Plan
 from builder.training.adversarial import START, perturbed
 from builder.training.config import PARTIAL, TrainingConfig
+from builder.training.data_dependent_defaults import Plan
+from builder.training.gradient_accumulation import accumulated_step
 from builder.training.objective import NextItemObjective
 from builder.training.parallel import is_main, of_main, wait, world
-from builder.training.pieces import step_in_pieces
-from builder.training.progress import ReportProgress, ReportRound, Round, nobody
+from builder.training.progress import ReportProgress, ReportRound, Round, ignore
 from builder.training.text_vectors import TunedTextVectors
 from builder.training.trackers import TellOptions
 from builder.training.windows import Batch, Windows, collate
@@ -66,12 +66,12 @@ class NextItemTrainer(Trainer):
         *,
         encoder_learning_rate: float | None,
         adversarial: float = 0.0,
-        pieces: int = 1,
+        accumulate: int = 1,
         view: View | None = None,
     ) -> None:
         self._view = view
         self._windows = windows
-        self._pieces = pieces
+        self._accumulate = accumulate
         self._validation = validation
         self._encoder_learning_rate = encoder_learning_rate
         self._adversarial = adversarial
@@ -126,15 +126,15 @@ class NextItemTrainer(Trainer):
             if not np.isfinite(scores).all():
                 option = "tune-learning-rate" if self._encoder_learning_rate else "learning-rate"
                 raise TrainingError(
-                    f"training diverged by epoch {self.state.epoch or 0:.3g}: the network's logits "
-                    f"are no finite numbers any more; give a lower --{option}"
+                    f"training diverged by epoch {self.state.epoch or 0:.3g}: the network's "
+                    f"logits are not finite any more; give a lower --{option}"
                 )
             rank = rank_scores(scores, part.histories, part.targets)
             gains.append(np.where(rank <= 10, 1 / np.log2(1.0 + rank), 0.0))
         return float(np.concatenate(gains).mean())
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Of whole steps in every process: `step_in_pieces` takes a process's part of them."""
+        """Of whole steps in every process: `accumulated_step` takes a process's part of them."""
         if world() == 1:
             return super().get_train_dataloader()
         loader: DataLoader[Any] = prepare_data_loader(
@@ -170,12 +170,12 @@ class NextItemTrainer(Trainer):
         return loss
 
     def _step(self, model: nn.Module, inputs: dict[str, Any], *others: Any, **named: Any) -> Tensor:
-        if world() == self._pieces == 1:
+        if world() == self._accumulate == 1:
             return super().training_step(model, inputs, *others, **named)
         objective: NextItemObjective = self.model  # type: ignore[assignment]
         objective.train()
         batch: Batch = self._prepare_inputs(inputs)  # type: ignore[assignment]
-        return step_in_pieces(objective, batch, self._pieces)
+        return accumulated_step(objective, batch, self._accumulate)
 
     def create_optimizer(self, *_: Any, **__: Any) -> torch.optim.Optimizer:
         """No decay for biases, norms and weights of tasks; these and the encoder have own rates."""
@@ -250,7 +250,7 @@ def run_stage(
     *,
     tuning: bool,
     steps: int | None = None,
-    on_round: Round = nobody,
+    on_round: Round = ignore,
     track: Sequence[str] = (),
     view: View | None = None,
     progress: Progress = silent,
@@ -312,7 +312,7 @@ def run_stage(
         validation,
         encoder_learning_rate=config.tune_learning_rate if tuning else None,
         adversarial=config.adversarial if tuning else 0.0,
-        pieces=config.accumulate,
+        accumulate=config.accumulate,
         view=view,
     )
     patience = _Patience(plan.patience * schedule.steps)
@@ -346,11 +346,11 @@ def run_stage(
     return steps
 
 
-def _schedule(asked: str, *, tuning: bool) -> str:
-    if asked != "auto":
-        return asked
+def _schedule(option: str, *, tuning: bool) -> str:
+    if option != "auto":
+        return option
     # Tuning has few epochs, and ends on the plateau that the decay brings; the first stage ends by
-    # patience, at a horizon that nobody knows beforehand.
+    # patience, at a step that is not known beforehand.
     return "linear" if tuning else "constant"
 
 

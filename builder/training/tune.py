@@ -1,7 +1,7 @@
 """Searches for better options with Optuna (Akiba et al. 2019).
 
 Each trial is a training as `builder.training.learning.learn` does it, with other options, and its
-figure what a training itself chooses by: the mean of NDCG@10 of the whole model and by text alone
+figure what a training itself chooses by: the mean of NDCG@10 of the full model and by text alone
 on the validation users. No trial ranks for a test user, so that what is found can still be tested.
 """
 
@@ -25,7 +25,7 @@ from builder.errors import ConfigError, TrainingError
 from builder.progress import Progress, silent
 from builder.training.config import TrainingConfig
 from builder.training.learning import learn
-from builder.training.prepared import Prepared, prepare
+from builder.training.preparation import Prepared, prepare
 from builder.training.search_space import Space
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,8 @@ _SETTLED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a study has come to.
+class StudyResult:
+    """The result of a study.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ def tune(
     seconds: float | None = None,
     on_best: Callable[[dict[str, Any]], None],
     progress: Progress = silent,
-) -> Found:
+) -> StudyResult:
     """Try options from `space` until the study has so many settled trials, or the time is up.
 
     Parameters
@@ -133,7 +133,7 @@ def tune(
                 timeout=seconds,
                 callbacks=[settled],
             )
-    found = Found(sorted(_settled(study), key=_worst_last), _importances(study))
+    found = StudyResult(sorted(_settled(study), key=_worst_last), _importances(study))
     if found.best is not None:
         on_best(found.best.params)
     return found
@@ -171,8 +171,8 @@ def _figure(
         except TrainingError as error:  # it diverged: as bad as options can be
             raise TrialPruned(str(error)) from error
     best = learnt.best()
-    trial.set_user_attr("ndcg@10", best.whole)
-    trial.set_user_attr("ndcg@10_text", best.text)
+    trial.set_user_attr("ndcg@10", best.ndcg)
+    trial.set_user_attr("ndcg@10_text", best.text_ndcg)
     return best.figure
 
 
@@ -227,7 +227,7 @@ def _in_space(config: TrainingConfig, space: Space) -> dict[str, Any]:
 
 
 def _try_again(study: Study) -> None:
-    """Queue what was cut short, by Ctrl-C or a kill: nobody else works on the study."""
+    """Queue trials that Ctrl-C or a kill ended: no other process works on the study."""
     queued = study.get_trials(states=(TrialState.WAITING,))
     tried = [trial.params for trial in _settled(study)]
     tried += [trial.system_attrs.get("fixed_params", {}) for trial in queued]

@@ -19,7 +19,7 @@ from builder.training.config import TrainingConfig
 from builder.training.search_space import search_space
 
 if TYPE_CHECKING:
-    from builder.training.tune import Found
+    from builder.training.tune import StudyResult
 
 _OWN: Final = frozenset({"study", "trials", "minutes", "search", "best"})
 """Options that `train` does not have."""
@@ -40,32 +40,33 @@ def tune(
     ],
     trials: Annotated[
         int,
-        typer.Option(min=1, help="Trainings to try in all, those that the study has included."),
+        typer.Option(min=1, help="Number of trials, those already in the study included."),
     ] = 30,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0, help="Begin no other trial after this long. Default: no limit."),
+        typer.Option(min=0, help="Start no further trial after this time. Default: no limit."),
     ] = None,
     search: Annotated[
         list[str] | None,
         typer.Option(
             metavar="OPTION[=VALUES]",
             help="An option of `train` to vary, with its values as LOW:HIGH or A,B,C: "
-            "dropout=0.1:0.5, width=32,64. Give it once for each. Default: width, layers, dropout, "
-            "id-dropout, both learning rates, weight-decay and freeze, around their defaults.",
+            "dropout=0.1:0.5, width=32,64. Repeatable. Default: width, layers, dropout, "
+            "id-dropout, both learning rates, weight-decay and freeze, around their "
+            "defaults.",
         ),
     ] = None,
     best: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Where the best options go, as a file for `train --config`. Default: the study's "
-            "name with .yaml.",
+            help="File for the best options, which `train --config` reads. Default: the "
+            "study's name with .yaml.",
             dir_okay=False,
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Write what was found as JSON, and no progress.")
+        bool, typer.Option("--json", help="Write the result as JSON, and no progress.")
     ] = False,
     data: DataDirectory = None,
     backbone: Backbone = None,
@@ -75,19 +76,19 @@ def tune(
 ) -> None:
     """Search for better training options.
 
-    The options of `train` hold in all trials, and trial 0 is what they say. So this tries 30
-    trainings around a run, and trains with the best:
+    The options of `train` hold in all trials; trial 0 changes none of them. This tries 30
+    trainings, then trains with the best options:
 
     Example: python -m builder tune --config train.yaml --study runs/study.db
 
     Example: python -m builder train --config runs/study.yaml --output runs/tuned
 
-    A trial's figure is the mean of NDCG@10 of the whole model and by text alone on the validation
-    users; test users are never looked at. One that is behind the median of the others after a
-    validation is given up. Ctrl-C loses the trial that is under way; the same command goes on.
+    A trial's figure is the mean of NDCG@10 of the full model and by text alone on the validation
+    users; test users are not used. A trial below the median of the others after a validation is
+    stopped. Ctrl-C loses the current trial; the same command continues the study.
 
-    The best of many is in part the luckiest: its validation figure promises too much. Train it with
-    other seeds, and `compare` it on the test users with what you have.
+    The best of many trials is in part the luckiest, so its validation figure is too high. Train
+    it with other seeds, and `compare` it with your present run on the test users.
     """
     config = training_config(data, backbone, data_options, options)
     space = search_space(config, search or ())
@@ -138,11 +139,11 @@ def tune(
         console.show_note(f"Next: python -m builder train --config {best} --output RUN")
 
 
-def _draw(found: Found, file: Path) -> str | None:
+def _draw(result: StudyResult, file: Path) -> str | None:
     """Draw the trials where matplotlib is there, and there is something to draw."""
-    if find_spec("matplotlib") is None or found.best is None:
+    if find_spec("matplotlib") is None or result.best is None:
         return None
     from builder.training.tune_report import drawing
 
-    file.write_text(drawing(found), "utf-8")
+    file.write_text(drawing(result), "utf-8")
     return str(file)

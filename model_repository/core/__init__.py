@@ -6,9 +6,9 @@
 ``requests``           reads the tensors of a request; ``tensors``, ``profile``
 ``identifiers``        item ids
 ``catalogue``          the arrays of a model's items
-``items``              places new texts among their neighbours
+``items``              finds the neighbours of new texts
 ``users``              histories, and the states that a network makes of them
-``terms``              what a score is the sum of
+``terms``              the terms of a logit
 ``scoring``            scores candidates; ``cold_items``, ``calibration``, ``top_k``
 ``policy``             what may be recommended, and in which order
 ``handler``            a batch of requests → their answers

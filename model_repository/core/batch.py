@@ -25,7 +25,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """A request whose answer needs a slower model; nobody else in its batch waits for it."""
+    """A request whose answer needs a slower model; no other request of its batch waits for it."""
 
     request: Any
 

@@ -1,8 +1,8 @@
-"""Logit → interest: a probability that means something.
+"""Calibration: from a logit to an interest, which is a probability.
 
-Interest is the probability that an item is the one that the user met next, rather than one drawn
-at random from those that the user had not met, when both are equally likely beforehand. So the
-odds ``interest / (1 - interest)`` say how many times likelier than a random item this one is.
+Interest is the probability that an item is the user's next item. The alternative is an item drawn
+at random from those that the user has not seen, and both are equally likely beforehand. So the odds
+``interest / (1 - interest)`` say how many times likelier this item is than a random one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is known of the items of a model: plain arrays, which several processes may share."""
+"""The catalogue: a model's items as plain arrays, which several processes may share."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Catalogue:
     linear_index, linear_value, decay
         INT32 and FP32 [n, K], the items that an event on an item speaks for and by how much, and
         FP32 [A], the weight of an event that is the a-th before the latest.
-    cold, cold_place
-        INT32 [c], the items without training events, and where in a list the best of them comes at
-        the latest, 2 or more; 0 for where its logit puts it.
+    cold, cold_rank
+        INT32 [c], the items without training events, and the rank that the best of them has at
+        the latest, 2 or more; 0 for the rank of its logit.
     neighbourhood
         How texts that come with requests are placed.
     profile
@@ -60,7 +60,7 @@ class Catalogue:
     linear_value: Floats = field(default_factory=_no_floats)
     decay: Floats = field(default_factory=_no_floats)
     cold: Indices = field(default_factory=_no_indices)
-    cold_place: int = 0
+    cold_rank: int = 0
     neighbourhood: Neighbourhood = NO_NEIGHBOURHOOD
     profile: Floats = field(default_factory=_no_floats)
     calibration: Calibration = _UNCALIBRATED

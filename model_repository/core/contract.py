@@ -213,7 +213,7 @@ class OptionSpec:
     name, default
         The type of the default is the type of the option: bool, int or str.
     meaning
-        One line, for whoever sends it.
+        One line, for the caller.
     choices
         What a string may be; any string if there are none.
     minimum

@@ -1,8 +1,8 @@
-"""Where an item that is known by its text alone stands: among the items most like it.
+"""Neighbours by text: what an item without training events is scored by.
 
 Nothing was learnt of such an item, and the softmax over the catalogue has taught the network that
-a text without events is never the next one. So it takes the place of its neighbours by text: their
-mean vector, bias and linear term.
+a text without events is never the next one. So the item has the mean vector, bias and linear term
+of its neighbours by text.
 
 Items are alike by the sum of two cosines: between the encoder's vectors of their texts, and between
 what the network makes of these, which knows what goes together.

@@ -35,7 +35,7 @@ class OptionsReader:
     def __init__(self, max_top_k: int, catalogue_size: int) -> None:
         self._max_top_k = max_top_k
         self._catalogue_size = catalogue_size
-        # Who does not ask for a number gets what there is.
+        # A request without a number gets as many as there are.
         self._default: Options = {option.name: option.default for option in OPTIONS}
         self._default[TOP_K.name] = min(self._default[TOP_K.name], max_top_k)
         # Most requests ask for the same, and a check takes 10 µs. Only what was found in order

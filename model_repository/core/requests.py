@@ -210,7 +210,7 @@ class RequestReader:
 
 
 class _TextRows:
-    """Numbers the distinct texts of one request, in the order in which they are first met."""
+    """Numbers the distinct texts of one request, in the order of their first use."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []

@@ -69,9 +69,9 @@ class Scorer:
             self._others.append(
                 LinearTerm(catalogue.linear_index, catalogue.linear_value, catalogue.decay)
             )
-        # Where no place is kept for them, cold items are items like any other.
-        self._cold = catalogue.cold if catalogue.cold_place else catalogue.cold[:0]
-        self._place = catalogue.cold_place if len(self._cold) else 0
+        # Without a rank of their own, cold items are ranked like all others.
+        self._cold = catalogue.cold if catalogue.cold_rank else catalogue.cold[:0]
+        self._cold_rank = catalogue.cold_rank if len(self._cold) else 0
 
     def users(
         self,
@@ -176,7 +176,7 @@ class Scorer:
         network makes of all that it found, since an item that no other term lifts may score as
         much. That is with many items masked or spoken against.
         """
-        asked = _SPARE * (max(wanted, self._place) + len(masked))
+        asked = _SPARE * (max(wanted, self._cold_rank) + len(masked))
         if _FEW * asked > len(self.catalogue):
             return None
         nearest = source.nearest(users.states[user], asked)
@@ -203,15 +203,15 @@ class Scorer:
         with -inf for the cold ones, whose logits are ``cold`` FP32 [U, c]. The third is the least
         FP32 [U] of the known ones that were looked at.
         """
-        places = largest(known, min(max(wanted, self._place), known.shape[1]))
+        places = largest(known, min(max(wanted, self._cold_rank), known.shape[1]))
         best = take(known, places)
         least = best[:, -1]
         if items is not None:
             places = items[places]
-        # Where its place lies behind those that are wanted, the best cold item may come before it
-        # by itself, or because too few of the others are left.
-        if cold.shape[1] and not (wanted < self._place and _behind(cold, least)):
-            best, places = merged(best, places, cold, self._cold, self._place, wanted)
+        # Where its rank lies behind the wanted items, the best cold item may still come before them
+        # by its own logit, or because too few of the others are left.
+        if cold.shape[1] and not (wanted < self._cold_rank and _behind(cold, least)):
+            best, places = merged(best, places, cold, self._cold, self._cold_rank, wanted)
         return places[:, :wanted], best[:, :wanted], least
 
     def _candidates(self, items: Indices, logit: Floats) -> Candidates:

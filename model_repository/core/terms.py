@@ -1,4 +1,4 @@
-"""What a logit is the sum of: the network's term, and others beside it.
+"""The terms of a logit: the network's, and others added to it.
 
 A new kind of term is a class here and a line in `scoring`.
 """

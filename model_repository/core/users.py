@@ -1,4 +1,4 @@
-"""What users did, and the states that a network makes of it."""
+"""Histories of users, and the states that the user encoder makes of them."""
 
 from __future__ import annotations
 

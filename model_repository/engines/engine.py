@@ -1,4 +1,4 @@
-"""What runs one network."""
+"""The interface of an engine, which runs one network."""
 
 from __future__ import annotations
 

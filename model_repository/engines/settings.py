@@ -1,4 +1,4 @@
-"""``settings.json``: what a version of a model is told beside its graph and its arrays."""
+"""``settings.json``: the settings of a version, beside its graph and its arrays."""
 
 from __future__ import annotations
 

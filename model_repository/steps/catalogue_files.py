@@ -47,7 +47,7 @@ def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
         np.save(directory / f"{name}.npy", np.ascontiguousarray(array))
     settings = {
         "calibration": asdict(catalogue.calibration),
-        "cold_place": catalogue.cold_place,
+        "cold_place": catalogue.cold_rank,
         "attributes": list(catalogue.attributes),
     }
     (directory / CATALOGUE_FILE).write_text(json.dumps(settings, indent=2), "utf-8")
@@ -72,7 +72,7 @@ def load_catalogue(directory: Path) -> Catalogue:
         linear_value=mapped("linear_value"),
         decay=mapped("decay"),
         cold=mapped("cold"),
-        cold_place=settings["cold_place"],
+        cold_rank=settings["cold_place"],
         neighbourhood=Neighbourhood(
             text_mean=mapped("text_mean"),
             text_weight=mapped("text_weight"),

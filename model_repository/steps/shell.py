@@ -53,8 +53,8 @@ class TritonPythonModel:
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         outcomes = self._handler([_read(request) for request in requests])
-        # Who waits for a slower model is answered from another thread, so that neither the others
-        # of the batch nor the next batch waits along.
+        # Requests that wait for a slower model are answered from another thread, so that neither
+        # the others of the batch nor the next batch wait too.
         waiting = [
             (outcome, request.get_response_sender(), request.requested_output_names())
             for request, outcome in zip(requests, outcomes, strict=True)
@@ -73,7 +73,7 @@ class TritonPythonModel:
         self._pool.shutdown()
 
     def _finish(self, waiting: Sequence[tuple[Later, Any, Sequence[str]]]) -> None:
-        # Who has gone meanwhile needs no texts encoded. To ask takes 60 us, a text more.
+        # A cancelled request needs no texts encoded. To ask takes 60 us, a text takes more.
         gone = [sender.is_cancelled() for _, sender, _ in waiting]
         outcomes = iter(
             self._finished([each[0] for each, left in zip(waiting, gone, strict=True) if not left])
@@ -87,7 +87,7 @@ class TritonPythonModel:
     def _finished(self, waiting: Sequence[Later]) -> Sequence[Outcome]:
         try:
             return self._handler.finish(waiting)
-        except Exception as error:  # noqa: BLE001  (nobody else would answer)
+        except Exception as error:  # noqa: BLE001  (else the request would have no answer)
             return [error] * len(waiting)
 
     def _response(self, wanted: Sequence[str], outcome: Outcome) -> Any:
@@ -109,7 +109,9 @@ class TritonPythonModel:
 
 
 def _cancelled() -> Any:
-    error = pb_utils.TritonError("nobody waits for the answer", pb_utils.TritonError.CANCELLED)
+    error = pb_utils.TritonError(
+        "the caller has cancelled the request", pb_utils.TritonError.CANCELLED
+    )
     return pb_utils.InferenceResponse(error=error)
 
 

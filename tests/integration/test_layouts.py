@@ -16,7 +16,7 @@ from builder.data import Holdout, Sequences
 from builder.evaluation.ranking import rank_holdout
 from builder.export.options import ModelLayout
 from builder.model.recommender import Recommender
-from builder.reports.trained import load_run
+from builder.reports.trained_run import load_run
 from builder.repository import from_text, to_text
 from builder.serving import TritonServer
 from client import Event, Item, RecommenderClient

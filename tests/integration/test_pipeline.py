@@ -88,7 +88,7 @@ def test_the_checkpoint_is_what_it_says(run: Path, minilm: Path) -> None:
     assert changed
     assert all(name.startswith(("encoder.layer.5.", "pooler.")) for name in changed)
     rows = json.loads((run / "metrics.json").read_text())["rows"]
-    assert {"popularity", "EASE", "frozen BERT: whole model", "fine-tuned: text alone"} <= {
+    assert {"popularity", "EASE", "frozen BERT: full model", "fine-tuned: text alone"} <= {
         row["name"] for row in rows
     }
     assert not run.with_name("checkpoint.partial").exists()
@@ -289,26 +289,26 @@ def test_new_items_are_served_without_training(
         np.testing.assert_allclose(by_id.logits[0], before.logits[0], rtol=1e-4, atol=1e-4)
         # By its id and by its text it takes the same place, that of its neighbours.
         new = Catalogue(["new"], [NEW_TEXT], model.catalogue.columns[:1])
-        whole = with_new_items(model, new)
+        larger = with_new_items(model, new)
         history = sequences([0, 1, 2])
-        expected = whole.scorer().logits(history)[0, -1]
+        expected = larger.scorer().logits(history)[0, -1]
         np.testing.assert_allclose(by_id.logits[1], expected, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(before.logits[1], expected, rtol=1e-3, atol=1e-3)
-        # In a list such items have a place, and the others are where they were.
-        place = whole.cold_place
-        assert 1 < place <= 50
-        scores = whole.scorer().scores(history)
+        # Cold items are moved to a rank of their own; the order of the others stays.
+        rank = larger.cold_rank
+        assert 1 < rank <= 50
+        scores = larger.scorer().scores(history)
         scores[0, :3] = -np.inf
         best = best_items(scores, 50)[0]
-        assert np.flatnonzero(~whole.met[best])[0] <= place - 1
+        assert np.flatnonzero(~larger.warm[best])[0] <= rank - 1
         found = grown.recommend(known, top_k=50, timeout=30)
-        assert list(found.items) == [whole.catalogue.item_ids[index] for index in best]
+        assert list(found.items) == [larger.catalogue.item_ids[index] for index in best]
         others = model.catalogue.item_ids[3:]
         assert list(grown.recommend(known, exclude=others).items) == ["new"]
         assert grown.recommend(["new"], top_k=5).skipped == 0
 
     file.write_text(f"{header}{row.replace('new', 'newer', 1)}")
-    with pytest.raises(ConfigError, match="new would be lost"):
+    with pytest.raises(ConfigError, match="lacks new, which version"):
         add_items(served, file)
     file.write_text(f"{header}{known[0]}\tx\t1999\tDrama\n")
     with pytest.raises(ConfigError, match="knows all of its 1 items"):

@@ -88,7 +88,7 @@ PROFILES: list[tuple[Profile | None, tuple[int, ...]]] = [
     ({"age": 24, "gender": "F"}, (2, 1, 0, 0)),
     ({"age": "55", "gender": "M", "hour": 20, "weekday": 5}, (3, 2, 21, 6)),
     ({"gender": "M"}, (0, 2, 0, 0)),
-    ({"age": 19.5, "gender": "never met"}, (1, 0, 0, 0)),
+    ({"age": 19.5, "gender": "never seen"}, (1, 0, 0, 0)),
     ({"hour": 0, "weekday": "0"}, (0, 0, 1, 1)),
     ({"hour": 24, "weekday": 7}, (0, 0, 0, 0)),  # there is no such time
 ]

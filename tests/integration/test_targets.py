@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from builder.command_line import app
 from builder.data import DataConfig, read
 from builder.errors import ExportError, GateError
+from builder.export.fp16 import convert_to_fp16
 from builder.export.graphs import EncoderGraph
-from builder.export.half import convert_to_half
 from builder.export.onnx import export_onnx
 from builder.export.pipeline import REPORT, check_named, prove, target_named
 from builder.export.recommender import recommender
@@ -43,7 +43,7 @@ def graphs(backbone: torch.nn.Module, pad_id: int, directory: Path) -> tuple[Pat
     encoder = TextEncoder(backbone.eval(), pad_id)
     single, half = directory / "single.onnx", directory / "half.onnx"
     export_onnx(EncoderGraph(encoder), ENCODER, {"h": encoder.width}, single)
-    convert_to_half(single, half)
+    convert_to_fp16(single, half)
     return single, half
 
 
@@ -156,7 +156,7 @@ def test_tensorrt_rtx_proves_the_graphs_and_publishes_nothing(run: Path, tmp_pat
     (where / REPORT).unlink()
     check = check_named("tensorrt-rtx")
     exportable = recommender(run, check, LIMITS)
-    with pytest.raises(ExportError, match="files that no check has made"):
+    with pytest.raises(ExportError, match="files that were not made by a check"):
         prove(exportable, where, check)
 
 

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from builder.export.half import convert_to_half
+from builder.export.fp16 import convert_to_fp16
 from builder.export.layout import Layout
 from builder.export.options import TargetOptions
 from builder.export.parity import FLOAT, HALF
-from builder.export.profiles import Shape, whole_range
+from builder.export.profiles import Shape, full_range
 from builder.export.targets.base import Built
 from builder.progress import Progress, silent
 from builder.repository import Accelerator, Gpu, step_config
@@ -65,7 +65,7 @@ class OnnxRuntime:
         if self._device == "cpu":
             shutil.copyfile(onnx_file, graph)
             return Built(graph)
-        precision = convert_to_half(onnx_file, graph)
+        precision = convert_to_fp16(onnx_file, graph)
         return Built(graph, time.monotonic() - started, precision.to_dict())
 
     def load(self, spec: ModelSpec, directory: Path) -> Engine:  # noqa: ARG002
@@ -111,7 +111,7 @@ class OnnxRuntime:
     def _accelerators(self, spec: ModelSpec, layout: Layout) -> tuple[Accelerator, ...]:
         if self._device != "cuda+tensorrt":
             return ()
-        profile = whole_range(spec, layout)
+        profile = full_range(spec, layout)
         ranges = {
             "min": {name: bounds.smallest for name, bounds in profile.items()},
             "opt": {name: bounds.usual for name, bounds in profile.items()},

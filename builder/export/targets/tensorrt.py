@@ -19,7 +19,7 @@ import torch
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from builder.errors import ExportError
-from builder.export.half import SINGLE_OPS, convert_to_half
+from builder.export.fp16 import SINGLE_OPS, convert_to_fp16
 from builder.export.layout import Layout
 from builder.export.options import TargetOptions
 from builder.export.parity import HALF
@@ -67,7 +67,7 @@ class _Engines:
         progress: Progress,
     ) -> Built:
         """Write the FP16 graph and its engine."""
-        precision = convert_to_half(onnx_file, graph)
+        precision = convert_to_fp16(onnx_file, graph)
         shapes = profiles(spec, layout)
         trt = self._import()
         plan, seconds = build_engine(

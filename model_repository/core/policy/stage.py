@@ -1,4 +1,4 @@
-"""What a stage of the policy is."""
+"""The interface of a stage of the policy."""
 
 from __future__ import annotations
 

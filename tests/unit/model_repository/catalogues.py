@@ -23,7 +23,7 @@ PROFILE = (ProfileColumn("age", edges=(30.0,)), ProfileColumn("gender", values=(
 
 
 def catalogue(
-    items: int = 30, *, cold: Sequence[int] = (), cold_place: int = 0, seed: int = 0
+    items: int = 30, *, cold: Sequence[int] = (), cold_rank: int = 0, seed: int = 0
 ) -> Catalogue:
     """Item number n is called ``in``; an event speaks for up to four items, and may do so twice.
 
@@ -43,7 +43,7 @@ def catalogue(
         linear_value=2 * normal(items, 4),
         decay=np.float32(0.7) ** np.arange(MAX_HISTORY, dtype=np.float32),
         cold=np.array(cold, np.int32),
-        cold_place=cold_place,
+        cold_rank=cold_rank,
         neighbourhood=Neighbourhood(
             text_mean=normal(TEXT_WIDTH),
             text_weight=normal(TEXT_WIDTH, WIDTH),

@@ -34,7 +34,7 @@ def source(tmp_path: Path) -> Path:
         random.normal(size=PARENTS).astype(np.float32),
         ids=Identifiers.of([f"i{number}" for number in range(PARENTS)]),
         cold=np.array([3, 17], np.int32),
-        cold_place=4,
+        cold_rank=4,
         linear_index=index.astype(np.int32),
         linear_value=random.random((PARENTS, ENTRIES), np.float32) + 1,
         neighbourhood=replace(
@@ -86,7 +86,7 @@ def test_a_large_catalogue_lies_in_clusters_round_the_real_one(
     names = [str(item).encode() for item in range(items)]
     assert made_catalogue.ids.indices(names) == list(range(items))
     assert len(made_catalogue.ids) == items
-    assert made_catalogue.cold_place == 4
+    assert made_catalogue.cold_rank == 4
 
 
 def test_both_models_have_the_same_files_and_the_source_keeps_its_own(

@@ -1,4 +1,4 @@
-"""Events that no recommendation is to lead to: met, and kept as such."""
+"""Events that are kept in the histories and never recommended."""
 
 from __future__ import annotations
 

@@ -188,12 +188,12 @@ PRICED = "item_id,title,price,brand\n" + "".join(
 )
 
 
-def test_columns_of_the_item_file_become_ids_by_the_items_that_training_met(write: Write) -> None:
+def test_columns_of_the_item_file_become_ids_by_the_warm_items(write: Write) -> None:
     directory = write(interactions__csv=LOG, items__csv=PRICED)
     config = DataConfig(directory, item_profile=("brand", "price"))
     _, catalogue = read(config)
-    met = np.arange(24) < 12
-    brand, price = choose_item_profile(config.item_profile, catalogue, met)
+    warm = np.arange(24) < 12
+    brand, price = choose_item_profile(config.item_profile, catalogue, warm)
     assert brand.values == ("x", "y")
     assert price.edges is not None
     assert max(price.edges) < 12.5
@@ -204,7 +204,7 @@ def test_columns_of_the_item_file_become_ids_by_the_items_that_training_met(writ
     assert ids[23, 1] == price.ids - 1
     # Items of another file, which lacks a column.
     assert item_ids((brand, price), catalogue.columns[["price"]])[:, 0].tolist() == [0] * 24
-    assert choose_item_profile((), catalogue, met) == ()
+    assert choose_item_profile((), catalogue, warm) == ()
     assert item_ids((), catalogue.columns).shape == (24, 0)
 
 

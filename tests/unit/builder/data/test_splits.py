@@ -277,7 +277,7 @@ def test_nobody_has_met_a_cold_item_after_another() -> None:
         [(user, item, 0) for item, user in enumerate("abc")]
         + [("d", 3, 1), ("d", 3, 2), ("d", 3, 3)]
     )
-    with pytest.raises(DataError, match="nobody has met an item that is held out"):
+    with pytest.raises(DataError, match="no user has an event on a held-out item"):
         split_log(
             sequences,
             6,
@@ -288,9 +288,9 @@ def test_nobody_has_met_a_cold_item_after_another() -> None:
 
 
 def _seed_without(item: int, sequences: Sequences) -> int:
-    met = np.unique(sequences.items)
+    seen = np.unique(sequences.items)
     return next(
-        s for s in range(20) if np.random.default_rng(s).choice(met, 1, replace=False)[0] != item
+        s for s in range(20) if np.random.default_rng(s).choice(seen, 1, replace=False)[0] != item
     )
 
 

@@ -16,7 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from builder.data import Columns, DataConfig, Interactions, files, logs, read
+from builder.data import Columns, DataConfig, Interactions, event_log, files, read
 from builder.data.config import CONTEXT, Context
 from builder.errors import DataError
 
@@ -78,16 +78,16 @@ def in_batches(monkeypatch: pytest.MonkeyPatch) -> Callable[[DataConfig], Outcom
     def read_both(config: DataConfig) -> Outcome:
         whole = outcome(config)
         taken: list[int] = []
-        add = logs._Events.add
+        add = event_log._Events.add
 
-        def count(self: logs._Events, batch: files.Batch) -> None:
+        def count(self: event_log._Events, batch: files.Batch) -> None:
             taken.append(batch.rows)
             add(self, batch)
 
         with monkeypatch.context() as patch:
-            patch.setattr(logs, "_BLOCK_BYTES", 128)
+            patch.setattr(event_log, "_BLOCK_BYTES", 128)
             patch.setattr(files, "_BATCH_ROWS", 4)
-            patch.setattr(logs._Events, "add", count)
+            patch.setattr(event_log._Events, "add", count)
             assert outcome(config) == whole
         assert sum(map(bool, taken)) > 1
         return whole

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from builder.data import DataConfig, read
-from builder.data.vectors import check_met, side_by_side
+from builder.data.vectors import check_coverage, side_by_side
 from builder.errors import ConfigError, DataError
 from tests.unit.builder.data.flags import data_config
 
@@ -77,9 +77,9 @@ def test_a_column_that_is_not_there_is_named(write: Write) -> None:
 
 def test_two_items_of_training_must_have_one() -> None:
     vectors = {"image": np.array([[1.0], [np.nan], [2.0]], np.float32)}
-    check_met(vectors, np.array([True, True, True]))
-    with pytest.raises(DataError, match="item vectors image: 1 of the items of training have one"):
-        check_met(vectors, np.array([True, True, False]))
+    check_coverage(vectors, np.array([True, True, True]))
+    with pytest.raises(DataError, match="item vectors image: only 1 of the warm items"):
+        check_coverage(vectors, np.array([True, True, False]))
 
 
 def test_a_file_without_any_may_bring_new_items_but_none_to_learn_from(write: Write) -> None:
@@ -87,8 +87,8 @@ def test_a_file_without_any_may_bring_new_items_but_none_to_learn_from(write: Wr
     directory = write(interactions__csv=LOG, items__csv=rows)
     _, catalogue = read(DataConfig(directory, item_vectors=("image",)))
     assert np.isnan(side_by_side(catalogue.vectors, {"image": 2}, 3)).all()
-    with pytest.raises(DataError, match="item vectors image: 0 of the items of training have one"):
-        check_met(catalogue.vectors, np.array([True, True, True]))
+    with pytest.raises(DataError, match="item vectors image: only 0 of the warm items"):
+        check_coverage(catalogue.vectors, np.array([True, True, True]))
 
 
 def test_columns_stand_side_by_side() -> None:

@@ -19,11 +19,11 @@ from torchmetrics.retrieval import (
 )
 
 from builder.data import Holdout
-from builder.evaluation.groups import Groups, by_history_length, by_item_popularity
-from builder.evaluation.lists import ListJudge
+from builder.evaluation.beyond_accuracy import ListMetrics
 from builder.evaluation.ranking import rank_holdout
 from builder.evaluation.results import COMPARED, result
 from builder.evaluation.significance import intervals, paired_difference
+from builder.evaluation.user_groups import Groups, by_history_length, by_item_popularity
 from builder.model.calibration import LabelledLogits, reliability
 from model_repository.core.calibration import Calibration
 from tests.unit.builder.evaluation.test_ranking import Fixed
@@ -46,14 +46,14 @@ def held_out() -> Holdout:
 
 
 @pytest.fixture(scope="module")
-def judge() -> ListJudge:
+def list_metrics() -> ListMetrics:
     random = np.random.default_rng(2)
     train = sequences(*(random.integers(0, ITEMS - 5, 6).tolist() for _ in range(20)))
-    return ListJudge.of(train, ITEMS, random.normal(size=(ITEMS, 7)).astype(np.float32))
+    return ListMetrics.of(train, ITEMS, random.normal(size=(ITEMS, 7)).astype(np.float32))
 
 
 def test_accuracy_is_torchmetrics_own(
-    scores: NDArray[np.float32], held_out: Holdout, judge: ListJudge
+    scores: NDArray[np.float32], held_out: Holdout, list_metrics: ListMetrics
 ) -> None:
     preds, target, query = [], [], []
     for user in range(USERS):
@@ -64,7 +64,7 @@ def test_accuracy_is_torchmetrics_own(
         target.append(competing == held_out.targets[user])
         query.append(np.full(len(competing), user))
     given = [torch.from_numpy(np.concatenate(each)) for each in (preds, target, query)]
-    metrics = result("", Fixed(scores.tolist()), held_out, judge).metrics()
+    metrics = result("", Fixed(scores.tolist()), held_out, list_metrics).metrics()
     kinds: dict[str, Callable[..., Any]] = {
         "hr": RetrievalHitRate,
         "recall": RetrievalRecall,
@@ -83,19 +83,21 @@ def test_accuracy_is_torchmetrics_own(
 def test_calibration_error_is_torchmetrics_own() -> None:
     random = np.random.default_rng(3)
     logits = random.normal(size=2_000)
-    met = random.random(2_000) < 0.3
+    is_next = random.random(2_000) < 0.3
     calibration = Calibration(1.3, 0.2)
-    found = reliability(calibration, LabelledLogits(logits, met, np.ones(2_000)))
+    found = reliability(calibration, LabelledLogits(logits, is_next, np.ones(2_000)))
     interest = torch.from_numpy(calibration.interest(logits))
-    expected = BinaryCalibrationError(n_bins=10, norm="l1")(interest, torch.from_numpy(met).long())
+    expected = BinaryCalibrationError(n_bins=10, norm="l1")(
+        interest, torch.from_numpy(is_next).long()
+    )
     assert found.error == pytest.approx(float(expected), abs=1e-6)
     assert found.weight.sum() == pytest.approx(1)
 
 
 def test_lists_are_judged_as_worked_out_by_hand() -> None:
-    train = sequences([0, 0, 1], [0], [0, 2])  # 0 is met by 3 of 3 users, 1 and 2 by one
-    judge = ListJudge.of(train, 4, np.array([[1, 0], [0, 2], [1, 1], [-3, 0]], np.float32))
-    found = judge.per_user(np.array([[0, 1], [3, -1], [-1, -1], [0, 3]], np.int32))
+    train = sequences([0, 0, 1], [0], [0, 2])  # 0 is seen by 3 of 3 users, 1 and 2 by one
+    list_metrics = ListMetrics.of(train, 4, np.array([[1, 0], [0, 2], [1, 1], [-3, 0]], np.float32))
+    found = list_metrics.per_user(np.array([[0, 1], [3, -1], [-1, -1], [0, 3]], np.int32))
     assert found["novelty@10"] == pytest.approx([0.5, 2, 0, 1])  # log2(4/4), log2(4/2), log2(4/1)
     assert found["diversity@10"] == pytest.approx([1, 0, 0, 2])
     # 4 events make 0 the first of four, 1 and 2 share the middle, 3 has none
@@ -104,16 +106,18 @@ def test_lists_are_judged_as_worked_out_by_hand() -> None:
     )
 
 
-def test_diversity_is_the_mean_over_pairs(judge: ListJudge) -> None:
+def test_diversity_is_the_mean_over_pairs(list_metrics: ListMetrics) -> None:
     top = np.array([[4, 9, 0, 17]], np.int32)
-    assert judge.directions is not None
-    cosine = judge.directions[top[0]] @ judge.directions[top[0]].T
+    assert list_metrics.directions is not None
+    cosine = list_metrics.directions[top[0]] @ list_metrics.directions[top[0]].T
     pairs = 1 - cosine[np.triu_indices(4, 1)]
-    assert judge.per_user(top)["diversity@10"] == pytest.approx([pairs.mean()], abs=1e-6)
+    assert list_metrics.per_user(top)["diversity@10"] == pytest.approx([pairs.mean()], abs=1e-6)
 
 
-def test_every_user_is_in_one_group_of_each_kind(held_out: Holdout, judge: ListJudge) -> None:
-    for groups in (by_history_length(held_out), by_item_popularity(held_out, judge.counts)):
+def test_every_user_is_in_one_group_of_each_kind(
+    held_out: Holdout, list_metrics: ListMetrics
+) -> None:
+    for groups in (by_history_length(held_out), by_item_popularity(held_out, list_metrics.counts)):
         assert (np.sum(list(groups.values()), axis=0) == 1).all()
 
 
@@ -180,9 +184,9 @@ def test_only_what_competes_is_ranked(scores: NDArray[np.float32], held_out: Hol
 
 
 def test_a_result_compares_with_itself_as_equal(
-    scores: NDArray[np.float32], held_out: Holdout, judge: ListJudge
+    scores: NDArray[np.float32], held_out: Holdout, list_metrics: ListMetrics
 ) -> None:
-    one = result("one", Fixed(scores.tolist()), held_out, judge)
+    one = result("one", Fixed(scores.tolist()), held_out, list_metrics)
     assert list(one.against(one)) == list(COMPARED)
     assert all(each.p == 1 for each in one.against(one).values())
     groups = one.in_groups(by_history_length(held_out))

@@ -112,7 +112,7 @@ def test_the_next_version_has_the_limits_options_and_attributes_of_the_active_on
     assert np.isfinite(answer["LOGIT"]).all()
     # What was added stays: a file without it is refused, and nothing is published.
     (tmp_path / "items.csv").write_text("item_id,title,genre,year\nn1,a dog,drama,2002\n")
-    with pytest.raises(ConfigError, match="n0 would be lost, which version 2"):
+    with pytest.raises(ConfigError, match="lacks n0, which version 2"):
         add_items(repository, tmp_path / "items.csv")
     assert read_manifest(repository).active == 2
 

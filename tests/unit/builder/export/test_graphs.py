@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from builder.export.layout import Layout
 from builder.export.onnx import export_onnx
-from builder.export.packing import packed_graph
+from builder.export.sequence_packing import packed_graph
 from builder.model.recommender import Recommender
 from model_repository.core import contract
 from model_repository.core.contract import ENCODER, PACKED_ENCODER, USER_ENCODER, ModelSpec

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from builder.errors import ConfigError, ExportError, GateError
 from builder.export import index_gate
-from builder.export.commands import _told
+from builder.export.commands import _summary
 from builder.export.index_gate import AUTO_FROM, RECALL_AT, takes_index, write_index
 from builder.export.pipeline import target_named
 from builder.export.targets import TargetOptions
@@ -290,7 +290,7 @@ def test_either_layout_has_an_index_and_the_manifest_its_figures(
     assert details["options"]["index"] == "approximate"
     assert f"recommend/{INDEX_FILE}" in details["sha256"]
     assert "faiss-cpu" in details["libraries"]
-    assert "of the best 100 items" in _told(done)
+    assert "of the best 100 items" in _summary(done)
     # One file, which all models of users map.
     one = repository / "recommend/1" / INDEX_FILE
     assert one.samefile(repository / "rank/1" / INDEX_FILE)

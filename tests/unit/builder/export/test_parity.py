@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from builder.errors import GateError
 from builder.export.graphs import EncoderGraph
-from builder.export.grids import encoder_inputs, user_encoder_inputs
 from builder.export.layout import Layout
 from builder.export.parity import (
     FLOAT,
@@ -21,6 +20,7 @@ from builder.export.parity import (
     in_deviations,
     in_values,
 )
+from builder.export.parity_inputs import encoder_inputs, user_encoder_inputs
 from builder.model.recommender import Recommender
 from builder.model.scoring import UserEncoderGraph
 from model_repository.core.contract import ENCODER, USER_ENCODER, ModelSpec

@@ -20,7 +20,7 @@ import model_repository
 from builder.command_line import app
 from builder.errors import ConfigError, ExportError, GateError
 from builder.export import serving_code
-from builder.export.half import convert_to_half
+from builder.export.fp16 import convert_to_fp16
 from builder.export.layout import Layout
 from builder.export.onnx import NAME_SCOPES
 from builder.export.parity import FLOAT, HALF
@@ -277,7 +277,7 @@ class Fp16(Embedded):
         *,
         progress: Progress = silent,  # noqa: ARG002
     ) -> Built:
-        precision = convert_to_half(onnx_file, directory / "graph.onnx")
+        precision = convert_to_fp16(onnx_file, directory / "graph.onnx")
         return Built(directory / "graph.onnx", 1.234, precision.to_dict())
 
     def stand_in(self, spec: ModelSpec, directory: Path) -> Engine:  # noqa: ARG002
@@ -326,6 +326,6 @@ def test_a_directory_of_somebody_s_own_is_no_place_for_a_proof(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ExportError, match="holds files that no check has made"):
+    with pytest.raises(ExportError, match="holds files that were not made by a check"):
         prove(exportable_of(checkpoint, Fp16(), LIMITS), tmp_path, Fp16())
     assert (tmp_path / "notes.txt").read_text() == "mine"

@@ -45,7 +45,7 @@ LIMITS = Limits(max_top_k=ITEMS, max_rows=4)
 @pytest.fixture(scope="module")
 def profiled(backbone: Path) -> Recommender:
     model = recommender(backbone, profile=COLUMNS, item_profile=ITEM_PROFILE)
-    return replace(model, met=np.arange(ITEMS) % 4 > 0, cold_limit=3)
+    return replace(model, warm=np.arange(ITEMS) % 4 > 0, cold_limit=3)
 
 
 @pytest.fixture(scope="module")

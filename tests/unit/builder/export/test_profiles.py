@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from builder.export.grids import Inputs, encoder_inputs, user_encoder_inputs
 from builder.export.layout import Layout, Limits
-from builder.export.profiles import profiles, whole_range
+from builder.export.parity_inputs import Inputs, encoder_inputs, user_encoder_inputs
+from builder.export.profiles import full_range, profiles
 from builder.model.recommender import Recommender
 from model_repository.core import contract
 from model_repository.core.contract import ENCODER, USER_ENCODER, ModelSpec
@@ -51,7 +51,7 @@ def test_every_shape_of_the_gate_fits_one_profile_and_no_other(
 
 def test_a_profile_is_ordered_and_has_the_contracts_inputs(lengths: Layout) -> None:
     for spec in GRIDS:
-        for profile in (*profiles(spec, lengths), whole_range(spec, lengths)):
+        for profile in (*profiles(spec, lengths), full_range(spec, lengths)):
             assert list(profile) == [tensor.name for tensor in spec.inputs]
             for bounds in profile.values():
                 assert bounds.holds(bounds.usual)
@@ -65,8 +65,8 @@ def test_texts_have_a_profile_for_each_length(layout: Layout) -> None:
     assert [(each.smallest, each.usual, each.largest) for each in found] == [
         ((1, length), (16, length), (128, length)) for length in (8, 16, 64)
     ]
-    whole = whole_range(ENCODER, layout)["INPUT_IDS"]
-    assert (whole.smallest, whole.largest) == ((1, 8), (128, 64))
+    full = full_range(ENCODER, layout)["INPUT_IDS"]
+    assert (full.smallest, full.largest) == ((1, 8), (128, 64))
 
 
 def test_histories_have_a_profile_for_each_length(layout: Layout) -> None:
@@ -82,5 +82,5 @@ def test_histories_have_a_profile_for_each_length(layout: Layout) -> None:
     assert {(each.smallest, each.usual, each.largest) for each in counts} == {
         ((1, 1), (16, 1), (64, 1))
     }
-    whole = whole_range(USER_ENCODER, layout)[contract.EVENT_AGE.name]
-    assert (whole.smallest, whole.largest) == ((1, 8), (64, 32))
+    full = full_range(USER_ENCODER, layout)[contract.EVENT_AGE.name]
+    assert (full.smallest, full.largest) == ((1, 8), (64, 32))

@@ -178,7 +178,7 @@ def test_a_text_stands_where_its_neighbours_do(model: Recommender, server: Serve
 
 
 def test_a_text_among_no_neighbours_stands_for_itself(model: Recommender) -> None:
-    nobody = catalogue_of(replace(model, met=np.zeros(ITEMS, bool)))
+    nobody = catalogue_of(replace(model, warm=np.zeros(ITEMS, bool)))
     scorer = Scorer(nobody, TorchUserEncoder(model.adapter))
     fresh = nobody.neighbourhood.place(model.text_vectors[:2].numpy(), nobody.vectors)
     none = np.zeros(0, np.int32)

@@ -38,7 +38,7 @@ def test_items_keep_their_vectors_when_texts_get_others(model: Recommender) -> N
 
 
 def test_an_item_that_nobody_met_is_a_text_as_well(model: Recommender) -> None:
-    model = replace(model, met=np.arange(ITEMS) > 2)
+    model = replace(model, warm=np.arange(ITEMS) > 2)
     assert check_texts(model, model, VALIDATION, bound=0.0).checkpoint > 0
 
 

@@ -23,15 +23,15 @@ def simulated(
 ) -> LabelledLogits:
     random = np.random.default_rng(0)
     logits = random.normal(0, 3, count)
-    met = random.random(count) < Calibration(scale, shift, ceiling).interest(logits)
-    return LabelledLogits(logits, met, np.ones(count))
+    is_next = random.random(count) < Calibration(scale, shift, ceiling).interest(logits)
+    return LabelledLogits(logits, is_next, np.ones(count))
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (0.4, 1.5), (3.0, -2.0)])
 @pytest.mark.parametrize("unit", [1.0, 1000.0])
 def test_platt_recovers_what_made_the_data(scale: float, shift: float, unit: float) -> None:
     pairs = simulated(scale, shift)
-    scaled = LabelledLogits(unit * pairs.logits, pairs.met, pairs.weights)
+    scaled = LabelledLogits(unit * pairs.logits, pairs.is_next, pairs.weights)
     found = fit_calibration(scaled)
     assert found.scale * unit == pytest.approx(scale, rel=0.1)
     assert found.shift == pytest.approx(shift, abs=0.1)
@@ -58,11 +58,11 @@ def test_logits_that_tell_the_wrong_way_round_keep_their_order() -> None:
 
 def test_weights_count_as_copies() -> None:
     pairs = simulated(0.7, 0.2, 500)
-    copies = np.where(pairs.met, 3, 1)
+    copies = np.where(pairs.is_next, 3, 1)
     repeated = LabelledLogits(
-        np.repeat(pairs.logits, copies), np.repeat(pairs.met, copies), np.ones(copies.sum())
+        np.repeat(pairs.logits, copies), np.repeat(pairs.is_next, copies), np.ones(copies.sum())
     )
-    weighted = LabelledLogits(pairs.logits, pairs.met, copies.astype(float))
+    weighted = LabelledLogits(pairs.logits, pairs.is_next, copies.astype(float))
     one, other = fit_calibration(weighted), fit_calibration(repeated)
     assert one.scale == pytest.approx(other.scale, rel=1e-3)
     assert one.shift == pytest.approx(other.shift, rel=1e-2, abs=1e-3)
@@ -74,7 +74,7 @@ def test_weights_count_as_copies() -> None:
 def test_perfect_calibration_has_no_error_and_the_opposite_all() -> None:
     far = LabelledLogits(np.array([-50.0, 50.0]), np.array([False, True]), np.ones(2))
     assert expected_calibration_error(Calibration(), far) == pytest.approx(0, abs=1e-9)
-    wrong = LabelledLogits(far.logits, ~far.met, far.weights)
+    wrong = LabelledLogits(far.logits, ~far.is_next, far.weights)
     assert expected_calibration_error(Calibration(), wrong) == pytest.approx(1)
     even = LabelledLogits(np.zeros(4), np.array([True, False] * 2), np.ones(4))
     assert expected_calibration_error(Calibration(), even) == 0
@@ -90,15 +90,15 @@ def test_calibration_error_by_hand() -> None:
 @given(st.lists(st.tuples(st.floats(-20, 20), st.booleans()), min_size=1, max_size=30))
 def test_interest_never_turns_the_order_of_logits_round(pairs: list[tuple[float, bool]]) -> None:
     logits = np.array([logit for logit, _ in pairs])
-    met = np.array([met for _, met in pairs])
-    found = fit_calibration(LabelledLogits(logits, met, np.ones(len(pairs))))
+    is_next = np.array([label for _, label in pairs])
+    found = fit_calibration(LabelledLogits(logits, is_next, np.ones(len(pairs))))
     assert found.scale >= 0
     assert np.isfinite([found.scale, found.shift]).all()
     assert 0.8 <= found.ceiling <= 1
     assert (np.diff(found.interest(np.sort(logits))) >= 0).all()
 
 
-def test_logits_that_are_all_alike_leave_the_share_of_those_that_were_met() -> None:
+def test_logits_that_are_all_alike_leave_the_share_of_those_of_next_items() -> None:
     pairs = LabelledLogits(np.full(4, -7.0), np.array([True, False, False, False]), np.ones(4))
     found = fit_calibration(pairs)
     np.testing.assert_allclose(found.interest(pairs.logits), 0.25, rtol=1e-3)
@@ -109,10 +109,10 @@ def test_negatives_are_neither_seen_nor_the_target_and_weigh_as_much() -> None:
     holdout = Holdout(sequences([0, 1], [], [2, 3, 1]), np.array([2, 4, 0], np.int32))
     logits = np.arange(15, dtype=np.float32).reshape(3, 5)  # each tells its user and item
     pairs = draw_pairs(logits, holdout, np.random.default_rng(0))
-    assert pairs.logits[pairs.met].tolist() == [2, 9, 10]
-    assert set(pairs.logits[~pairs.met]) == {3, 4, 5, 6, 7, 8, 14}
-    assert (~pairs.met).sum() == 3 * NEGATIVES
-    assert pairs.weights[pairs.met].sum() == pytest.approx(pairs.weights[~pairs.met].sum())
+    assert pairs.logits[pairs.is_next].tolist() == [2, 9, 10]
+    assert set(pairs.logits[~pairs.is_next]) == {3, 4, 5, 6, 7, 8, 14}
+    assert (~pairs.is_next).sum() == 3 * NEGATIVES
+    assert pairs.weights[pairs.is_next].sum() == pytest.approx(pairs.weights[~pairs.is_next].sum())
     twice = joined([pairs, pairs])
     assert len(twice.logits) == 2 * len(pairs.logits)
     assert twice.weights.sum() == pytest.approx(2 * pairs.weights.sum())
@@ -121,5 +121,5 @@ def test_negatives_are_neither_seen_nor_the_target_and_weigh_as_much() -> None:
 def test_users_who_have_met_everything_leave_nothing_to_calibrate() -> None:
     holdout = Holdout(sequences([0, 1]), np.array([2], np.int32))
     pairs = draw_pairs(np.ones((1, 3), np.float32), holdout, np.random.default_rng(0))
-    assert pairs.met.tolist() == [True]
+    assert pairs.is_next.tolist() == [True]
     assert fit_calibration(pairs) == Calibration()

@@ -44,7 +44,7 @@ VALIDATION = Holdout(
     ),
     np.array([2, 7, 11], np.int32),
 )  # fmt: skip
-PARTS: tuple[Part, ...] = ("whole", "network", "text")
+PARTS: tuple[Part, ...] = ("full", "network", "text")
 
 
 def save(directory: Path, backbone: Path, pooling: Pooling = "mean") -> Path:
@@ -90,10 +90,10 @@ def test_what_is_loaded_scores_bit_for_bit_what_was_saved(
 
 def test_the_parts_differ_in_what_they_know(run: Path) -> None:
     model = load_checkpoint(run)
-    whole, network, text = (model.scorer(part).scores(VALIDATION.histories) for part in PARTS)
+    full, network, text = (model.scorer(part).scores(VALIDATION.histories) for part in PARTS)
     new_user = 1
-    np.testing.assert_array_equal(whole[new_user], network[new_user])  # no event, no linear term
-    assert not np.allclose(whole[0], network[0])
+    np.testing.assert_array_equal(full[new_user], network[new_user])  # no event, no linear term
+    assert not np.allclose(full[0], network[0])
     with torch.no_grad():
         model.adapter.residual.weight.normal_()
         model.adapter.bias.normal_()

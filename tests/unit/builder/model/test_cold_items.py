@@ -27,7 +27,7 @@ def model(backbone: Path) -> Recommender:
     return replace(
         model,
         linear=replace(model.linear, value=value.astype(np.float32)),
-        met=~COLD,
+        warm=~COLD,
     )
 
 
@@ -35,17 +35,17 @@ def test_a_cold_item_scores_as_the_mean_of_its_neighbours(
     model: Recommender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(items, "NEIGHBOURS", 3)
-    whole = stand_in(model, COLD)
+    full = stand_in(model, COLD)
     mean = neighbour_means(model, COLD).toarray()
     assert (mean[:, ~COLD] == 0).all()
     assert (np.count_nonzero(mean[:, COLD], axis=0) == 3).all()
     assert not mean[COLD].any()
-    for part in ("whole", "network"):
+    for part in ("full", "network"):
         before = model.scorer(part).scores(HISTORIES)
-        after = whole.scorer(part).scores(HISTORIES)
+        after = full.scorer(part).scores(HISTORIES)
         np.testing.assert_allclose(after[:, ~COLD], before[:, ~COLD], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(after[:, COLD], (before @ mean)[:, COLD], rtol=1e-4)
-    by_text, also = (each.scorer("text").scores(HISTORIES) for each in (model, whole))
+    by_text, also = (each.scorer("text").scores(HISTORIES) for each in (model, full))
     np.testing.assert_array_equal(by_text, also)
 
 
@@ -67,8 +67,8 @@ def test_neighbours_are_alike_in_their_texts_and_in_what_the_network_makes_of_th
 def test_an_event_on_a_cold_item_speaks_for_what_its_neighbours_speak_for(
     model: Recommender,
 ) -> None:
-    whole = stand_in(model, COLD)
-    known, all_items = model.linear.matrix.toarray(), whole.linear.matrix.toarray()
+    full = stand_in(model, COLD)
+    known, all_items = model.linear.matrix.toarray(), full.linear.matrix.toarray()
     mean = neighbour_means(model, COLD).toarray()
     # A row holds as many known items as before, so the weakest of the mean may be missing.
     row, expected = all_items[4, ~COLD], (mean.T @ known)[4, ~COLD]
@@ -78,7 +78,7 @@ def test_an_event_on_a_cold_item_speaks_for_what_its_neighbours_speak_for(
     assert np.abs(row[kept]).min() >= np.abs(expected[~kept]).max()
 
 
-def test_nothing_stands_in_where_all_or_no_items_were_met(model: Recommender) -> None:
+def test_nothing_stands_in_where_all_or_no_items_are_warm(model: Recommender) -> None:
     assert stand_in(model, np.zeros(ITEMS, bool)) is model
-    none = replace(model, met=np.zeros(ITEMS, bool))
+    none = replace(model, warm=np.zeros(ITEMS, bool))
     assert stand_in(none, np.ones(ITEMS, bool)) is none

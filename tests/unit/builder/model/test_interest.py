@@ -294,7 +294,7 @@ def test_vectors_of_other_modalities_are_standardised_and_add_nothing_at_first()
     given = torch.tensor(
         [[1.0, 0.1, 0], [3, 0.1, nan], [nan, nan, 4], [2, 0.1, 8], [100, 0.1, 4], [nan, nan, nan]]
     )
-    network.fit_modalities(given, torch.arange(6) < 4)  # the last two were not met
+    network.fit_modalities(given, torch.arange(6) < 4)  # the last two are cold
     torch.testing.assert_close(network.modality_mean, torch.tensor([2.0, 0.1, 4]))
     spread = torch.tensor([(2 / 3) ** 0.5, 1, (32 / 3) ** 0.5])
     torch.testing.assert_close(network.modality_deviation, spread)

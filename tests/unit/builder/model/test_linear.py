@@ -12,7 +12,7 @@ from builder.model.scoring import linear_scores
 from tests.unit.builder.model.tiny import sequences
 
 histories = st.lists(st.lists(st.integers(0, 6), max_size=8), min_size=1, max_size=6)
-ITEMS = 8  # item 7 is never met
+ITEMS = 8  # item 7 is cold
 
 
 def binary(train: Sequences) -> NDArray[np.float64]:

@@ -26,7 +26,7 @@ def test_known_items_score_as_before_and_new_ones_as_their_neighbours(backbone: 
     before, after = model.scorer().scores(histories), grown.scorer().scores(histories)
     np.testing.assert_allclose(after[:, :ITEMS], before, rtol=1e-5, atol=1e-6)
     cold = np.arange(ITEMS + 2) >= ITEMS
-    assert (grown.met == ~cold).all()
+    assert (grown.warm == ~cold).all()
     mean = neighbour_means(grown, cold)[:ITEMS, ITEMS:]
     np.testing.assert_allclose(after[:, ITEMS:], before @ mean, rtol=1e-4, atol=1e-5)
     text = encode_texts(model.encoder, model.tokenizer, TEXTS)

@@ -1,4 +1,4 @@
-"""Where items without training events come in a list."""
+"""Ranks of cold items in a list."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_nothing_moves_without_cold_items_or_without_their_place(
 
 @pytest.fixture(scope="module")
 def model(backbone: Path) -> Recommender:
-    return replace(recommender(backbone), met=~COLD, cold_limit=3)
+    return replace(recommender(backbone), warm=~COLD, cold_limit=3)
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def model(backbone: Path) -> Recommender:
 def test_the_place_is_by_the_share_of_cold_items_and_never_before_the_limit(
     model: Recommender, items: int, cold: int, limit: int, expected: int
 ) -> None:
-    grown = replace(model, met=np.arange(items) >= cold, cold_limit=limit)
-    assert grown.cold_place == expected
+    grown = replace(model, warm=np.arange(items) >= cold, cold_limit=limit)
+    assert grown.cold_rank == expected
 
 
 def test_only_the_whole_model_moves_them(model: Recommender) -> None:
@@ -109,8 +109,8 @@ def test_only_the_whole_model_moves_them(model: Recommender) -> None:
     for part in ("network", "text"):
         scorer = model.scorer(part)
         np.testing.assert_array_equal(scorer.scores(asked), scorer.logits(asked))
-    whole = model.scorer()
-    assert (whole.scores(asked) != whole.logits(asked))[0].tolist() == COLD.tolist()
+    full = model.scorer()
+    assert (full.scores(asked) != full.logits(asked))[0].tolist() == COLD.tolist()
 
 
 @settings(deadline=None, max_examples=50)

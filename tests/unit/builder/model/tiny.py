@@ -131,7 +131,7 @@ def recommender(
     item_profile: Sequence[ProfileColumn] = (),
     vectors: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> Recommender:
-    """A whole model that was never trained."""
+    """A full model that was never trained."""
     torch.manual_seed(0)
     encoder = TextEncoder(BertModel.from_pretrained(backbone), 0, pooling)
     if encoder.query is not None:
@@ -166,7 +166,7 @@ def recommender(
         ),
         text_vectors=text_vectors,
         actions=["buy", "view"],
-        met=np.ones(ITEMS, bool),
+        warm=np.ones(ITEMS, bool),
         profile=profile,
         item_profile=item_profile,
         modalities=tuple(widths),

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from builder.data import Columns, DataConfig
 from builder.errors import CheckpointError, ConfigError, DataError
 from builder.model.checkpoint import load_checkpoint
-from builder.reports.cold import TextNeighbours
+from builder.reports.cold_items import TextNeighbours
 from builder.reports.commands import compare, evaluate
 from builder.training.config import TrainingConfig
 from builder.training.run import train
@@ -51,7 +51,7 @@ def test_figures_are_those_that_training_ended_with(run: Path) -> None:
     assert "seen items masked" in found["protocol"]
     rows = {row["name"]: row for row in found["rows"]}
     assert list(rows) == [
-        "popularity", "ItemKNN", "EASE", "whole model", "network alone", "text alone",
+        "popularity", "ItemKNN", "EASE", "full model", "network alone", "text alone",
         "linear term alone",
     ]  # fmt: skip
     for name, row in rows.items():
@@ -165,12 +165,12 @@ def test_figures_have_intervals_breakdowns_and_tests(run: Path) -> None:
             assert high >= row["metrics"][name] - 1e-12
         for kind in ("by_history_length", "by_item_popularity"):
             assert sum(each["users"] for each in row[kind].values()) == USERS
-    whole, least = rows["whole model"], rows["popularity"]
-    assert sum(whole["reliability"]["weight"]) == pytest.approx(1)
-    assert "main_less_this" not in whole
+    full, least = rows["full model"], rows["popularity"]
+    assert sum(full["reliability"]["weight"]) == pytest.approx(1)
+    assert "main_less_this" not in full
     found = least["main_less_this"]["ndcg@10"]
     assert found["difference"] == pytest.approx(
-        whole["metrics"]["ndcg@10"] - least["metrics"]["ndcg@10"]
+        full["metrics"]["ndcg@10"] - least["metrics"]["ndcg@10"]
     )
 
 
@@ -219,7 +219,7 @@ def test_two_runs_compared(run: Path, other_run: Path, tmp_path: Path) -> None:
         next(
             row["metrics"]
             for row in json.loads(call(each, "--json", "--no-baselines"))["rows"]
-            if row["name"] == "whole model"
+            if row["name"] == "full model"
         )
         for each in (run, other_run)
     )
@@ -272,7 +272,7 @@ def test_items_that_were_held_out(log: Path, backbone: Path, tmp_path: Path) -> 
     figures = json.loads(call(tmp_path / "run", "--json", "--html", file))
     cold = figures["cold"]
     assert cold["items"] == 2
-    names = ["frozen neighbours", "whole model", "network alone", "text alone"]
+    names = ["frozen neighbours", "full model", "network alone", "text alone"]
     for place in ("among_all", "among_cold"):
         assert [row["name"] for row in cold[place]] == names
         assert all(
@@ -281,7 +281,7 @@ def test_items_that_were_held_out(log: Path, backbone: Path, tmp_path: Path) -> 
     # Of two items that compete, the target is the first or the second.
     assert all(row["metrics"]["mrr"] >= 0.5 for row in cold["among_cold"])
     assert all(row["metrics"]["hr@5"] == 1 for row in cold["among_cold"])
-    assert int((~load_checkpoint(tmp_path / "run").met).sum()) == 3  # and the one without events
+    assert int((~load_checkpoint(tmp_path / "run").warm).sum()) == 3  # and the one without events
     assert Page(file.read_text()).elements["svg"] == 7
     assert "never seen in training, against each other" in call(tmp_path / "run")
 

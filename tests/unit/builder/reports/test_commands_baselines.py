@@ -56,9 +56,9 @@ def test_against_a_run(log: Path, backbone: Path, tmp_path: Path) -> None:
     )
     train(config, tmp_path / "run")
     rows = figures(call("--against", tmp_path / "run", "--no-sasrec", "--json"))
-    assert list(rows)[-1] == "whole model"
+    assert list(rows)[-1] == "full model"
     for name, row in rows.items():
-        assert ("main_less_this" in row) == (name != "whole model")
+        assert ("main_less_this" in row) == (name != "full model")
         assert "diversity@10" in row["metrics"]
 
 

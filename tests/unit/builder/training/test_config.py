@@ -37,7 +37,7 @@ def test_every_problem_is_in_one_message() -> None:
         f"seed {2**32}: must be at least 0 and below",
         "freeze '0': must be all, embeddings, none, N or -N", "lora_rank -1: must be at least 0",
         "loss 'hinge': must be one of softmax, sampled", "contrastive -1: must be at least 0",
-        "adversarial: nothing learns from it where the embeddings do not; give freeze none",
+        "adversarial: needs embeddings that learn; give freeze none",
         "text_pull -0.1: must be at least 0",
         "task_weights 'learnt': must be one of fixed, uncertainty",
         "label_smoothing 1: must be at least 0 and below 1",
@@ -60,7 +60,7 @@ def test_what_learns_of_six_layers(freeze: str, learning: int) -> None:
 
 
 def test_low_rank_updates_leave_the_embeddings() -> None:
-    with pytest.raises(ConfigError, match="lora_rank: leaves the embeddings"):
+    with pytest.raises(ConfigError, match="lora_rank: LoRA does not train the embeddings"):
         config(lora_rank=4, freeze="none")
 
 

@@ -17,8 +17,8 @@ from builder.evaluation.baselines import View, Viewed, baselines, recency_ease
 from builder.evaluation.ranking import rank_holdout
 from builder.model.checkpoint import load_checkpoint
 from builder.model.new_items import with_catalogue
-from builder.reports.contest import Contest, contest_figures
-from builder.reports.trained import load_run
+from builder.reports.baselines import BaselineTask, baseline_figures
+from builder.reports.trained_run import load_run
 from builder.training.config import TrainingConfig
 from builder.training.objective import NO_TARGET, NextItemObjective
 from builder.training.run import train
@@ -83,7 +83,7 @@ def test_without_context_nothing_is_moved_and_nothing_drawn() -> None:
 
 
 def write_ratings(directory: Path) -> Path:
-    """A log in which only the rating of what was met tells what is liked next.
+    """A log in which only the rating of what was seen tells what is liked next.
 
     Each user meets item 0, likes 1 if they liked that, 2 otherwise, and dislikes 3 on the way; all
     of them begin with an item of their own that they like.
@@ -133,16 +133,16 @@ def test_what_was_not_liked_tells_what_comes_next(rated: TrainingConfig, tmp_pat
     assert list(model.actions) == ["disliked", "liked"]
     assert model.adapter.aside is not None
     assert model.adapter.aside.abs().max() > 0
-    assert model.met[3]  # though nobody ever liked it
-    # What has been met and not liked is not recommended again.
+    assert model.warm[3]  # though nobody ever liked it
+    # What has been seen and not liked is not recommended again.
     loaded = load_run(tmp_path / "kept")
     top = rank_holdout(model.scorer(), loaded.split.test, ITEMS).top
     assert not (top == 3).any()
     # The table of the run says the same as a run that is loaded.
     rows = json.loads((tmp_path / "kept" / "metrics.json").read_text())["rows"]
-    (whole,) = (row for row in rows if row["name"] == "frozen BERT: whole model")
+    (full,) = (row for row in rows if row["name"] == "frozen BERT: full model")
     found = rank_holdout(loaded.model.scorer(), loaded.split.test, ITEMS).ndcg(10)
-    assert found == pytest.approx(whole["metrics"]["ndcg@10"])
+    assert found == pytest.approx(full["metrics"]["ndcg@10"])
     assert load_checkpoint(tmp_path / "dropped").adapter.aside is None
 
 
@@ -173,7 +173,7 @@ def test_a_warm_start_may_be_the_first_to_learn_from_context(
 
 
 def test_baselines_learn_from_targets_alone_or_from_everything() -> None:
-    # Who liked 0 liked 1, and had met 2 on the way; who liked 2 liked 3.
+    # Who liked 0 liked 1, and had seen 2 on the way; who liked 2 liked 3.
     train = sequences(*[[0, 2, 1]] * 9, *[[2, 3]] * 8, target=[*[[1, 0, 1]] * 9, *[[1, 1]] * 8])
     asked = Holdout(sequences([0, 2], target=[[1, 0]]), np.array([1], np.int32))
     split = split_of(train, asked)
@@ -184,7 +184,7 @@ def test_baselines_learn_from_targets_alone_or_from_everything() -> None:
     assert recency_ease(split, 4).scores(asked.histories)[0][3] == 0
     popularity = baselines(split, 4)["popularity"].scores(asked.histories)[0]
     assert popularity.tolist() == [9, 9, 8, 8]
-    # What the user has met is masked all the same, liked or not.
+    # What the user has seen is masked all the same, liked or not.
     assert rank_holdout(baselines(split, 4)["ItemKNN"], asked, 4).top[0].tolist() == [1, 3, -1, -1]
 
 
@@ -199,7 +199,7 @@ def test_a_view_is_what_a_scorer_is_asked_with() -> None:
 
 
 def test_every_baseline_twice_where_there_is_context(rated: TrainingConfig) -> None:
-    figures = contest_figures(Contest.of_data(replace(rated, epochs=1)), {}, with_sasrec=True)
+    figures = baseline_figures(BaselineTask.of_data(replace(rated, epochs=1)), {}, with_sasrec=True)
     usual = ["popularity", "ItemKNN", "EASE", "EASE with recency", "ALS", "SASRec"]
     assert [row["name"] for row in figures["rows"]] == [
         *usual, *(f"{name}, all events" for name in usual),
@@ -211,12 +211,12 @@ def test_every_baseline_twice_where_there_is_context(rated: TrainingConfig) -> N
 def test_sasrec_learns_from_and_is_asked_with_its_view(
     rated: TrainingConfig, tmp_path: Path
 ) -> None:
-    contest = Contest.of_data(replace(rated, epochs=1))
-    log, asked = contest.split, contest.split.test.histories
+    task = BaselineTask.of_data(replace(rated, epochs=1))
+    log, asked = task.split, task.split.test.histories
 
     def scores(view: View, histories: Sequences) -> NDArray[np.float32]:
         directory = tmp_path / view.__name__
-        scorer = train_sasrec(log, ITEMS, contest.actions, contest.training, directory, view=view)
+        scorer = train_sasrec(log, ITEMS, task.actions, task.training, directory, view=view)
         return scorer.scores(histories)
 
     usual = scores(Sequences.without_context, asked)

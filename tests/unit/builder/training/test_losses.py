@@ -67,12 +67,12 @@ def test_the_objective_minimises_what_it_is_told_to() -> None:
         (Loss(smoothing=0.2), softmax(logits, targets, certain, smoothing=0.2)),
     ):
         torch.testing.assert_close(with_loss(loss)(**BATCH)["loss"], expected)
-    met = torch.unique(targets)
-    text = made().adapter.from_text(made().text(met))
-    whole = text + made().adapter.residual(met)
+    predicted = torch.unique(targets)
+    text = made().adapter.from_text(made().text(predicted))
+    full = text + made().adapter.residual(predicted)
     torch.testing.assert_close(
         with_loss(Loss(contrastive=0.3))(**BATCH)["loss"],
-        plain + 0.3 * contrastive(text, whole),
+        plain + 0.3 * contrastive(text, full),
     )
 
 
@@ -108,8 +108,8 @@ def tuning(backbone: Path) -> TuningObjective:
     rows = [
         torch.tensor(each.tokens) for each in TextTokenizer(backbone / "tokenizer.json", 8)(TEXTS)
     ]
-    whole = NoLowerLayers(model.encoder)
-    text = TunedTextVectors(model.encoder, whole, rows, model.text_vectors, learning=4)
+    full = NoLowerLayers(model.encoder)
+    text = TunedTextVectors(model.encoder, full, rows, model.text_vectors, learning=4)
     return TuningObjective(
         adapter(dropout=0), text, POPULARITY, model.text_vectors, id_dropout=0.5,
         feature_dropout=0.2,
@@ -161,7 +161,7 @@ def test_adversarial_examples_are_learnt_from_beside_the_clean_ones(
     objective = tuning(backbone)
     words = objective.text.encoder.backbone.get_input_embeddings().weight  # type: ignore[attr-defined]
     name = next(name for name, each in objective.named_parameters() if each is words)
-    step = stepping(objective, tmp_path, pieces=pieces)
+    step = stepping(objective, tmp_path, accumulate=pieces)
     begin = words.detach().clone()
     clean = step(int(8 * START) - 1)
     with torch.no_grad():

@@ -15,7 +15,7 @@ from builder.training.text_vectors import FrozenTextVectors
 from builder.training.windows import Batch
 from tests.unit.builder.model.tiny import ITEMS, adapter
 
-POPULARITY = torch.tensor([5, 4, 3, 3, 2, 2, 2, 1, 1, 1, 1, 0])  # the last was never met
+POPULARITY = torch.tensor([5, 4, 3, 3, 2, 2, 2, 1, 1, 1, 1, 0])  # the last is cold
 UNMET = ITEMS - 1
 BATCH: Batch = {
     "items": torch.tensor([[0, 1, 2], [3, 4, 0]]),
@@ -39,9 +39,9 @@ def made(*, id_dropout: float = 0.0, feature_dropout: float = 0.0) -> NextItemOb
 
 def item_vectors(objective: NextItemObjective) -> tuple[torch.Tensor, torch.Tensor]:
     network = objective.adapter
-    met = POPULARITY > 0
+    warm = POPULARITY > 0
     text = network.from_text(objective.text(torch.arange(ITEMS)))
-    return text + network.residual.weight * met.unsqueeze(1), network.bias * met
+    return text + network.residual.weight * warm.unsqueeze(1), network.bias * warm
 
 
 @torch.no_grad()

@@ -19,8 +19,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from builder.data import DataConfig
 from builder.errors import ConfigError
 from builder.training.config import TrainingConfig, partial_directory
+from builder.training.gradient_accumulation import accumulated_step
 from builder.training.objective import Loss
-from builder.training.pieces import step_in_pieces
 from builder.training.run import check_precision, train
 from tests.unit.builder.model.tiny import ITEMS, TEXTS, USERS
 from tests.unit.builder.training.test_objective import BATCH, made
@@ -175,7 +175,7 @@ def test_pieces_count_by_their_targets(loss: Loss, pieces: int) -> None:
     expected = {name: each.grad for name, each in objective.named_parameters()}
     objective.zero_grad()
     torch.manual_seed(0)
-    torch.testing.assert_close(step_in_pieces(objective, BATCH, pieces), whole.detach())
+    torch.testing.assert_close(accumulated_step(objective, BATCH, pieces), whole.detach())
     for name, parameter in objective.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name], msg=name)
 
@@ -204,15 +204,15 @@ def test_bf16_trains_and_what_is_saved_is_fp32(
 def test_logits_are_fp32_with_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     objective = made().train()
     objective.bf16 = True
-    met = []
+    dtypes = []
 
     def seen(logits: torch.Tensor, *_: torch.Tensor, **__: float) -> torch.Tensor:
-        met.append(logits.dtype)
+        dtypes.append(logits.dtype)
         return logits.sum()
 
     monkeypatch.setattr("builder.training.objective.softmax", seen)
     loss = objective(**BATCH)["loss"]
-    assert met == [loss.dtype] == [torch.float32]
+    assert dtypes == [loss.dtype] == [torch.float32]
 
 
 def test_a_gpu_without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,19 +28,19 @@ from builder.evaluation.report import Row
 from builder.model.checkpoint import load_checkpoint, load_validation, read_config
 from builder.model.cold_items import neighbour_means
 from builder.model.recommender import encode_texts
-from builder.reports.trained import load_run
+from builder.reports.trained_run import load_run
 from builder.training.config import TrainingConfig, partial_directory
 from builder.training.learning import learn, learn_again
-from builder.training.prepared import prepare
+from builder.training.preparation import prepare
 from builder.training.run import train
 from builder.training.trainer import NextItemTrainer
 from tests.unit.builder.model.tiny import EVENTS, ITEMS, SHAPE, TEXTS, USERS
 
 NAMES = [
     "popularity", "ItemKNN", "EASE",
-    "frozen BERT: whole model", "frozen BERT: network alone", "frozen BERT: text alone",
-    "fine-tuned: whole model", "fine-tuned: network alone", "fine-tuned: text alone",
-    "trained again: whole model", "trained again: network alone", "trained again: text alone",
+    "frozen BERT: full model", "frozen BERT: network alone", "frozen BERT: text alone",
+    "fine-tuned: full model", "fine-tuned: network alone", "fine-tuned: text alone",
+    "trained again: full model", "trained again: network alone", "trained again: text alone",
 ]  # fmt: skip
 
 # A high rate, a patience of one epoch and both stages ending by it: what a resumed run has to
@@ -145,7 +145,7 @@ def test_the_table_has_baselines_and_both_stages_on_the_same_users(run: Path) ->
     assert [row.name for row in rows] == NAMES
     assert {row.users for row in rows} == {USERS}
     for row in rows:
-        assert (row.ece is not None) == row.name.endswith("whole model")
+        assert (row.ece is not None) == row.name.endswith("full model")
         assert all(0 <= value <= 1 for value in row.metrics.values())
 
 
@@ -167,7 +167,7 @@ def test_the_checkpoint_holds_the_vectors_of_its_own_encoder(run: Path) -> None:
 def test_an_item_without_events_takes_the_place_of_its_neighbours(run: Path) -> None:
     model = load_checkpoint(run)
     cold = np.arange(ITEMS) == ITEMS - 1
-    assert (model.met == ~cold).all()
+    assert (model.warm == ~cold).all()
     vectors, bias = model.item_vectors()
     mean = torch.from_numpy(neighbour_means(model, cold)[:, ITEMS - 1].toarray()).float()
     torch.testing.assert_close(vectors[-1], mean @ vectors, rtol=1e-4, atol=1e-5)
@@ -194,7 +194,7 @@ def test_what_is_saved_has_learnt_the_validation_events_and_chosen_nothing_by_th
     assert split.refit is not None
     assert len(chosen.steps) == 2
     monkeypatch.delattr(NextItemTrainer, "evaluate")
-    monkeypatch.delattr("builder.training.learning.choose_companions")
+    monkeypatch.delattr("builder.training.learning.choose_closed_form")
     monkeypatch.delattr("builder.training.learning.choose_limit")
     monkeypatch.delattr("builder.training.learning.fit_calibration")
     steps = {}
@@ -209,14 +209,14 @@ def test_what_is_saved_has_learnt_the_validation_events_and_chosen_nothing_by_th
     before = chosen.model
     assert (again.cold_limit, again.calibration) == (before.cold_limit, before.calibration)
     assert (again.linear.decay, again.linear.weight) == (before.linear.decay, before.linear.weight)
-    assert again.met.tolist() == (np.bincount(split.learnt.items, minlength=ITEMS) > 0).tolist()
+    assert again.warm.tolist() == (np.bincount(split.learnt.items, minlength=ITEMS) > 0).tolist()
     assert not np.array_equal(again.linear.value, before.linear.value)
     assert not torch.equal(again.adapter.residual.weight, before.adapter.residual.weight)
     assert not torch.equal(again.text_vectors, before.text_vectors)
     # What the second stage has learnt of the items themselves is in their residuals.
     first = load_file(tmp_path / "stages/adapter-again/trained.safetensors")
     residual = first["adapter.residual.weight"]
-    assert not torch.allclose(again.adapter.residual.weight[again.met], residual[again.met])
+    assert not torch.allclose(again.adapter.residual.weight[again.warm], residual[again.warm])
     assert steps == {
         "train the network again": chosen.steps[0], "train BERT along again": chosen.steps[1],
     }  # fmt: skip
@@ -229,8 +229,8 @@ def test_the_model_that_is_to_serve_may_learn_everything_and_is_not_tested_any_m
         rows = train(replace(config, refit="all"), tmp_path / "all")
     assert [row.name for row in rows] == NAMES[:9]
     events = USERS * EVENTS
-    assert f"held out: {events} in the place of {events - 2 * USERS}" in caplog.text
-    with pytest.raises(CheckpointError, match="has learnt the events that it would be tested on"):
+    assert f"held-out events: {events} events instead of {events - 2 * USERS}" in caplog.text
+    with pytest.raises(CheckpointError, match="has learnt the test events"):
         load_run(tmp_path / "all")
     with pytest.raises(ConfigError, match=r"--warm-start .*all: it was trained with --refit all"):
         train(replace(config, warm_start=str(tmp_path / "all")), tmp_path / "warm")
@@ -619,7 +619,7 @@ def test_the_time_of_a_request_is_learnt_and_known_wherever_it_counts(
     known = rank_holdout(run.model.scorer(), run.split.test, ITEMS).ndcg(10)
     assert known > 0.8
     # The very figures of the table come again, and the gates of an export know the times too.
-    (row,) = (each for each in figures(tmp_path / "run") if each["name"].endswith("whole model"))
+    (row,) = (each for each in figures(tmp_path / "run") if each["name"].endswith("full model"))
     assert known == pytest.approx(row["metrics"]["ndcg@10"])
     assert rank_holdout(run.model.scorer(), load_validation(tmp_path / "run"), ITEMS).ndcg(10) > 0.8
     unknown = replace(run.split.test, histories=replace(histories, profiles=None))
@@ -662,7 +662,7 @@ def write_images(log: Path, directory: Path) -> Path:
     return directory
 
 
-def test_what_images_alone_say_is_learnt_also_for_items_that_training_never_met(
+def test_what_images_alone_say_is_learnt_also_for_items_without_training_events(
     config: TrainingConfig, log: Path, tmp_path: Path
 ) -> None:
     data = DataConfig(write_images(log, tmp_path / "data"), item_vectors=("image",))

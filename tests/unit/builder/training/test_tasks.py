@@ -13,10 +13,10 @@ from safetensors.torch import load_file, load_model, save_model
 from transformers import TrainingArguments
 
 from builder.training.config import TrainingConfig, partial_directory
+from builder.training.gradient_accumulation import accumulated_step
 from builder.training.learning import _loss
 from builder.training.losses import contrastive
 from builder.training.objective import Loss, NextItemObjective, TuningObjective
-from builder.training.pieces import step_in_pieces
 from builder.training.run import train
 from builder.training.tasks import LEARNING_RATE, TaskWeights
 from builder.training.text_vectors import FrozenTextVectors
@@ -58,13 +58,13 @@ def alone() -> dict[str, float]:
     """What each task of `ALL` has at its fixed weight."""
     with torch.no_grad():
         found = made(ALL)._item_vectors(torch.arange(ITEMS))
-        met = torch.unique(BATCH["targets"][BATCH["targets"] >= 0])
+        targets = torch.unique(BATCH["targets"][BATCH["targets"] >= 0])
         known = POPULARITY > 0
         pull = (found.text - found.item).square().sum(1)[known].mean()
         nothing_else = made(Loss(text_pull=0.0))(**BATCH)["loss"]
     return {
         "next": float(nothing_else),
-        "contrast": float(0.3 * contrastive(found.text[met], found.item[met])),
+        "contrast": float(0.3 * contrastive(found.text[targets], found.item[targets])),
         "pull": float(0.5 * pull),
     }
 
@@ -113,7 +113,7 @@ def test_pieces_have_the_gradients_of_the_whole(kind: type[NextItemObjective], p
     expected = {name: each.grad for name, each in objective.named_parameters()}
     assert sum(name.startswith("tasks.") for name in expected) == (2 + (kind is TuningObjective))
     objective.zero_grad()
-    torch.testing.assert_close(step_in_pieces(objective, BATCH, pieces), whole.detach())
+    torch.testing.assert_close(accumulated_step(objective, BATCH, pieces), whole.detach())
     for name, parameter in objective.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name], msg=name)
 

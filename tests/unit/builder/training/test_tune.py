@@ -26,7 +26,7 @@ optuna = pytest.importorskip("optuna")
 
 from builder.training import tune as module  # noqa: E402 - needs optuna
 from builder.training.learning import learn  # noqa: E402
-from builder.training.prepared import Prepared, prepare  # noqa: E402
+from builder.training.preparation import Prepared, prepare  # noqa: E402
 
 app = typer.Typer()
 app.command()(train)
@@ -94,7 +94,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., float]],
     def use(figure: Callable[..., float]) -> None:
         def made_up_learn(config: TrainingConfig, *_: Any, on_round: Any, **__: Any) -> Any:
             found = figure(config, on_round)
-            best = SimpleNamespace(figure=found, whole=found, text=found)
+            best = SimpleNamespace(figure=found, ndcg=found, text_ndcg=found)
             return SimpleNamespace(best=lambda: best)
 
         monkeypatch.setattr(module, "prepare", lambda *_, **__: None)
@@ -105,7 +105,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., float]],
 
 def run(
     file: Path, *, trials: int, config: TrainingConfig = CONFIG
-) -> tuple[module.Found, list[Any]]:
+) -> tuple[module.StudyResult, list[Any]]:
     told: list[Any] = []
     found = module.tune(config, SPACE, file, trials=trials, on_best=told.append)
     return found, told
@@ -270,7 +270,7 @@ def test_a_table_for_people(log: Path, backbone: Path, tmp_path: Path, made_up: 
     made_up(lambda config, _: config.dropout / 10)
     arguments = ["--study", tmp_path / "study.db", "--data", log, "--backbone", backbone]
     result = call(*arguments, "--trials", 4, "--best", tmp_path / "best.yaml")
-    for text in ("4 trials finished, 0 given up", "learning_rate", "whole model", "trial 0"):
+    for text in ("4 trials finished, 0 given up", "learning_rate", "full model", "trial 0"):
         assert text in result.stdout
     assert f"train --config {tmp_path / 'best.yaml'}" in result.stderr
     assert yaml.safe_load((tmp_path / "best.yaml").read_text())["data"] == str(log)

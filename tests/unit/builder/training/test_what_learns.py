@@ -20,7 +20,7 @@ from builder.errors import ConfigError
 from builder.model.checkpoint import load_backbone, load_checkpoint
 from builder.model.recommender import encode_texts
 from builder.model.text_encoder import LowerLayers
-from builder.training import lora, masked
+from builder.training import lora, masked_language_model
 from builder.training.adversarial import perturbed
 from builder.training.config import TrainingConfig
 from builder.training.objective import TuningObjective
@@ -83,15 +83,15 @@ def test_what_is_not_frozen_learns(
 def test_a_run_learns_from_adversarial_examples_of_the_length_that_it_is_told(
     changed: Callable[..., Weights], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    met = set()
+    rates = set()
 
     def seen(weight: nn.Parameter, length: float) -> AbstractContextManager[None]:
-        met.add(length)
+        rates.add(length)
         return perturbed(weight, length)
 
     monkeypatch.setattr("builder.training.trainer.perturbed", seen)
     changed(freeze="none", adversarial=0.25, refit="none")
-    assert met == {0.25}
+    assert rates == {0.25}
 
 
 def test_with_everything_frozen_there_is_no_second_stage(
@@ -210,10 +210,10 @@ def masking(backbone: Path, tmp_path: Path) -> Path:
 def test_masked_words_are_guessed_better_and_better(
     masking: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(masked, "LEARNING_RATE", 0.005)
+    monkeypatch.setattr(masked_language_model, "LEARNING_RATE", 0.005)
     backbone, tokenizer = load_backbone(str(masking))
     with caplog.at_level("INFO", "builder"):
-        masked.adapt_to_texts(
+        masked_language_model.adapt_to_texts(
             backbone, str(masking), tokenizer, TEXTS * 50, epochs=8, max_length=8, seed=0,
             file=tmp_path / "mlm",
         )  # fmt: skip

@@ -14,7 +14,7 @@ ITEMS = 14
 
 
 @pytest.mark.parametrize(
-    ("cold", "place", "expected"),
+    ("cold", "rank", "expected"),
     [
         (-5.0, 2, 8.5),  # halfway between 4 and 3
         (-5.0, 4, 6.5),
@@ -24,10 +24,10 @@ ITEMS = 14
     ],
 )
 def test_the_best_cold_item_comes_between_two_others(
-    cold: float, place: int, expected: float
+    cold: float, rank: int, expected: float
 ) -> None:
     known = np.array([[4, 3, 2, 1]], np.float32)
-    assert lift(known, np.array([cold], np.float32), place) == pytest.approx([expected])
+    assert lift(known, np.array([cold], np.float32), rank) == pytest.approx([expected])
 
 
 def test_where_too_few_others_are_left_nothing_moves() -> None:
@@ -40,12 +40,12 @@ def test_where_too_few_others_are_left_nothing_moves() -> None:
     seed=st.integers(0, 9_999),
     users=st.integers(1, 3),
     cold_items=st.integers(1, 6),
-    place=st.sampled_from([0, 2, 3, 5, 8]),
+    rank=st.sampled_from([0, 2, 3, 5, 8]),
     wanted=st.integers(1, ITEMS),
     masked=st.sampled_from([0, 0.3, 0.8]),
 )
 def test_in_a_list_as_in_the_whole_catalogue(
-    seed: int, users: int, cold_items: int, place: int, wanted: int, masked: float
+    seed: int, users: int, cold_items: int, rank: int, wanted: int, masked: float
 ) -> None:
     random = np.random.default_rng(seed)
     logits = random.normal(size=(users, ITEMS)).astype(np.float32)
@@ -53,15 +53,15 @@ def test_in_a_list_as_in_the_whole_catalogue(
     cold = np.sort(random.choice(ITEMS, cold_items, replace=False)).astype(np.int32)
 
     whole = logits.copy()
-    if place:
-        whole[:, cold] += lifts(logits, cold, place)[:, np.newaxis]
+    if rank:
+        whole[:, cold] += lifts(logits, cold, rank)[:, np.newaxis]
     expected = np.take_along_axis(whole, largest(whole, wanted), 1)
 
     known = logits.copy()
     known[:, cold] = -np.inf
-    places = largest(known, max(wanted, place))
+    places = largest(known, max(wanted, rank))
     best = np.take_along_axis(known, places, 1)
-    found, items = merged(best, places, logits[:, cold], cold, place, wanted)
+    found, items = merged(best, places, logits[:, cold], cold, rank, wanted)
     np.testing.assert_array_equal(found, expected)
     # Each stands for its own item, and for one alone.
     left = np.isfinite(found)

@@ -25,7 +25,7 @@ from tests.unit.model_repository.catalogues import (
 from tests.unit.model_repository.conftest import strings, user
 
 ITEMS = 30
-CATALOGUE = catalogue(ITEMS, cold=(3, 9, 14), cold_place=3)
+CATALOGUE = catalogue(ITEMS, cold=(3, 9, 14), cold_rank=3)
 EVERYTHING = [f"i{number}" for number in range(ITEMS)]
 READER = reader(CATALOGUE, max_top_k=12)
 

@@ -321,7 +321,7 @@ def test_permuting_candidates_permutes_what_their_slots_mean(
 
 
 def meanings(found: UserRequest) -> list[object]:
-    """Candidates, with its text for each row: rows are numbered as they are met."""
+    """Candidates, with its text for each row: rows are numbered by their first use."""
     return [
         found.texts[-slot - 1] if NO_ITEM < slot < 0 else slot for slot in found.candidates.tolist()
     ]

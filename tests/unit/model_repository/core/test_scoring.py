@@ -29,7 +29,7 @@ from tests.unit.model_repository.catalogues import (
 ITEMS = 30
 COLD = (2, 5, 7, 20)
 CATALOGUE = catalogue(ITEMS)
-WITH_COLD = catalogue(ITEMS, cold=COLD, cold_place=4)
+WITH_COLD = catalogue(ITEMS, cold=COLD, cold_rank=4)
 SCORER = Scorer(CATALOGUE, EventSums())
 FRESH = CATALOGUE.neighbourhood.place(
     np.random.default_rng(3).normal(size=(3, TEXT_WIDTH)).astype(np.float32), CATALOGUE.vectors
@@ -54,8 +54,8 @@ def expected_list(scorer: Scorer, asked: Users, user: int, masked: Indices) -> F
     known = scorer.catalogue
     logits: Floats = scorer.logits(asked)[user]
     logits[masked] = -np.inf
-    if known.cold_place and len(known.cold):
-        logits[known.cold] += lifts(logits[np.newaxis], known.cold, known.cold_place)[0]
+    if known.cold_rank and len(known.cold):
+        logits[known.cold] += lifts(logits[np.newaxis], known.cold, known.cold_rank)[0]
     return logits
 
 
@@ -146,7 +146,7 @@ class TestBest:
         logits_at_once: int,
         data: st.DataObject,
     ) -> None:
-        scorer = Scorer(replace(known, cold_place=place), EventSums())
+        scorer = Scorer(replace(known, cold_rank=place), EventSums())
         asked = users(scorer, of)
         masked = [
             np.array(data.draw(st.lists(st.integers(0, ITEMS - 1), unique=True)), np.int32)
@@ -237,7 +237,7 @@ class TestSource:
         self, of: list[list[int]], place: int, most: int, strength: float, data: st.DataObject
     ) -> None:
         """Whatever is masked, spoken for or against: else everything is read."""
-        known = catalogue(LARGE, cold=range(0, LARGE, 9), cold_place=place)
+        known = catalogue(LARGE, cold=range(0, LARGE, 9), cold_rank=place)
         known = replace(known, linear_value=strength * np.abs(known.linear_value))
         source = Nearest(known, most=most)
         scorers = [Scorer(known, EventSums(), each) for each in (source, None)]

@@ -20,7 +20,7 @@ from tests.unit.model_repository.catalogues import catalogue
 BLANK = Catalogue(np.zeros((0, 3), np.float32), np.zeros(0, np.float32))
 CATALOGUES = {
     "full": replace(
-        catalogue(12, cold=(3, 7), cold_place=5),
+        catalogue(12, cold=(3, 7), cold_rank=5),
         ids=Identifiers.of(["", "ï", "a\nb", *(f"n{number}" for number in range(9))]),
         attributes={
             "genre": Strings.of([f"é{number % 3}" for number in range(12)]),

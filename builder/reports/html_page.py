@@ -9,7 +9,7 @@ from typing import Final
 
 from builder.errors import ConfigError
 from builder.reports import plots
-from builder.reports.figures import WHOLE, Figures
+from builder.reports.figures import FULL, Figures
 from builder.reports.tables import COLD, NAMES
 
 _STYLE: Final = """
@@ -44,13 +44,13 @@ def write_page(file: Path, page: str) -> None:
 def run_page(figures: Figures) -> str:
     """Page of `run_figures`."""
     rows = figures["rows"]
-    main = next(row for row in rows if row["name"] == WHOLE)
+    main = next(row for row in rows if row["name"] == FULL)
     best = max((row for row in rows if row is not main), key=lambda row: row["metrics"]["ndcg@10"])
     parts = [
         _note(f"{figures['checkpoint']}; {rows[0]['users']:,} users, {figures['split']}."),
         _note(figures["protocol"]),
         _heading("Accuracy"),
-        plots.forest(rows, "ndcg@10", "NDCG@10", WHOLE),
+        plots.forest(rows, "ndcg@10", "NDCG@10", FULL),
         _metrics_table(rows, _ACCURACY),
         _note("With one relevant item a user, recall at k is HR at k."),
         _heading("What the first 10 are like"),
@@ -59,28 +59,28 @@ def run_page(figures: Figures) -> str:
             "Coverage: share of the catalogue shown to anyone. Novelty in bits. Diversity: mean "
             "distance of the texts in a list. Popularity: mean percentile, 0.5 for random items."
         ),
-        _heading(f"What the {WHOLE} is better by"),
+        _heading(f"What the {FULL} is better by"),
         _tests_table(rows),
         _note(
             "Paired over users: 95 % bootstrap interval of the difference in NDCG@10, and the "
             "p-value of a randomisation test."
         ),
-        _heading("Who is served how well"),
+        _heading("Accuracy by group of users"),
         *(plots.groups([best, main], kind, name) for kind, name in NAMES.items()),
         _heading("Accuracy and popularity"),
-        plots.popularity(rows, WHOLE),
+        plots.popularity(rows, FULL),
         _heading("Calibration of the interest"),
         plots.reliability(main["reliability"], main["ece"]),
         _note(
             "Held-out items against as much weight of random unseen ones: of the items given an "
-            "interest of 0.7, seven tenths of the weight should be items that were met next."
+            "interest of 0.7, seven tenths of the weight should be users' next items."
         ),
     ]
     if cold := figures.get("cold"):
         for place, against in COLD.items():
             parts += [
                 _heading(f"{cold['items']:,} items never seen in training, {against}"),
-                plots.forest(cold[place], "ndcg@10", "NDCG@10", WHOLE),
+                plots.forest(cold[place], "ndcg@10", "NDCG@10", FULL),
                 _metrics_table(cold[place], _ACCURACY),
                 _note(f"{cold[place][0]['users']:,} users, the last such item of each."),
             ]
@@ -142,7 +142,7 @@ def _tests_table(rows: Sequence[Figures]) -> str:
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
     body = "".join(
-        f"<tr{' class=main' if row[0] == WHOLE else ''}>"
+        f"<tr{' class=main' if row[0] == FULL else ''}>"
         + "".join(f"<td>{escape(cell)}</td>" for cell in row)
         + "</tr>\n"
         for row in rows

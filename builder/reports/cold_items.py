@@ -1,4 +1,4 @@
-"""Items that training never saw: how well they are recommended from their text alone."""
+"""Figures of cold items: how well they are recommended from their text alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
 from builder.errors import CheckpointError
-from builder.evaluation.lists import ListJudge, directions
+from builder.evaluation.beyond_accuracy import ListMetrics, directions
 from builder.evaluation.ranking import Scorer
 from builder.evaluation.report import PARTS
 from builder.evaluation.results import Result, result
@@ -20,7 +20,7 @@ from builder.model.linear import recency_weights
 from builder.model.recommender import encode_texts
 from builder.model.text_encoder import TextEncoder
 from builder.progress import Progress, silent
-from builder.reports.trained import TrainedRun
+from builder.reports.trained_run import TrainedRun
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class TextNeighbours:
 
 
 def cold_results(
-    run: TrainedRun, judge: ListJudge, *, progress: Progress = silent
+    run: TrainedRun, list_metrics: ListMetrics, *, progress: Progress = silent
 ) -> dict[str, list[Result]]:
     """Results on the cold items, ranked in the whole catalogue and among each other.
 
@@ -61,12 +61,12 @@ def cold_results(
     frozen = _frozen_vectors(run, progress)
     scorers: dict[str, Scorer] = {} if frozen is None else {NEIGHBOURS: TextNeighbours(frozen)}
     scorers |= {name: run.model.scorer(part) for name, part in PARTS.items()}
-    among = np.zeros(len(judge.counts), bool)
+    among = np.zeros(len(list_metrics.counts), bool)
     among[run.split.cold_items] = True
     competitors = {"among_all": None, "among_cold": among}
     return {
         place: [
-            result(name, scorer, holdout, judge, among=competing)
+            result(name, scorer, holdout, list_metrics, among=competing)
             for name, scorer in scorers.items()
         ]
         for place, competing in competitors.items()

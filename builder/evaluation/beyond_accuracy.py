@@ -1,10 +1,10 @@
-"""What a recommended list is like, whether or not it holds the target.
+"""Beyond-accuracy metrics of the recommended lists.
 
 Means over users and over the first 10 recommended:
 
 novelty
-    Self-information in bits, ``-log2((met + 1) / (users + 1))`` of an item that `met` of the
-    training users met (Zhou et al. 2010; the added one keeps an item without events finite).
+    Self-information in bits, ``-log2((seen + 1) / (users + 1))`` of an item that `seen` of the
+    training users have seen (Zhou et al. 2010; the added one keeps an item without events finite).
 diversity
     Intra-list diversity: 1 - cosine of the items' text vectors, mean over the pairs of a list
     (Ziegler et al. 2005; Castells et al. 2015).
@@ -29,36 +29,36 @@ _CHUNK: Final = 1_024
 
 
 @dataclass(frozen=True, eq=False)
-class ListJudge:
-    """What lists are judged by; the same for all that are compared.
+class ListMetrics:
+    """Beyond-accuracy metrics of lists; one object for all scorers that are compared.
 
     Attributes
     ----------
     counts
         INT64 [n], training events of each item.
-    surprise, percentile
+    self_information, percentile
         FP64 [n], self-information and popularity percentile of each item.
     directions
         FP32 [n, h], text vectors of length 1; None where there are none, and no diversity then.
     """
 
     counts: NDArray[np.int64]
-    surprise: NDArray[np.float64]
+    self_information: NDArray[np.float64]
     percentile: NDArray[np.float64]
     directions: NDArray[np.float32] | None
 
     @classmethod
     def of(
         cls, train: Sequences, items: int, text_vectors: NDArray[np.float32] | None = None
-    ) -> ListJudge:
+    ) -> ListMetrics:
         """Learn popularity from `train`; ``text_vectors`` is FP32 [n, h]."""
         counts = np.bincount(train.items, minlength=items)
         users = np.repeat(np.arange(len(train)), train.lengths)
         pairs = np.unique(users * items + train.items)
-        met = np.bincount(pairs % items, minlength=items)
+        seen = np.bincount(pairs % items, minlength=items)
         return cls(
             counts=counts,
-            surprise=-np.log2((met + 1) / (len(train) + 1)),
+            self_information=-np.log2((seen + 1) / (len(train) + 1)),
             percentile=(stats.rankdata(counts) - 0.5) / items,
             directions=None if text_vectors is None else directions(text_vectors),
         )
@@ -70,7 +70,7 @@ class ListJudge:
         """
         top = top[:, :LENGTH]
         found = {
-            f"novelty@{LENGTH}": _mean(self.surprise, top),
+            f"novelty@{LENGTH}": _mean(self.self_information, top),
             f"popularity@{LENGTH}": _mean(self.percentile, top),
         }
         if self.directions is not None:

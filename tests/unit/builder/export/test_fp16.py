@@ -8,11 +8,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from builder.errors import ExportError
-from builder.export.grids import encoder_inputs, user_encoder_inputs
-from builder.export.half import MASK, convert_to_half
+from builder.export.fp16 import MASK, convert_to_fp16
 from builder.export.layout import Layout
 from builder.export.onnx import NAME_SCOPES
 from builder.export.parity import HALF
+from builder.export.parity_inputs import encoder_inputs, user_encoder_inputs
 from builder.model.recommender import Recommender
 from model_repository.core.contract import ENCODER, USER_ENCODER, ModelSpec
 from model_repository.engines.onnx import OnnxEngine
@@ -29,7 +29,7 @@ def halves(
     found = {}
     for spec, file in onnx_files.items():
         half = tmp_path_factory.mktemp("half") / file.name
-        convert_to_half(file, half)
+        convert_to_fp16(file, half)
         found[spec] = onnx.load(half)
     return found
 
@@ -79,11 +79,11 @@ def test_both_precisions_give_the_same_answers(
     tmp_path: Path,
 ) -> None:
     onnx.save(halves[spec], tmp_path / "half.onnx")
-    whole, half = OnnxEngine(onnx_files[spec], 1), OnnxEngine(tmp_path / "half.onnx", 1)
+    single, half = OnnxEngine(onnx_files[spec], 1), OnnxEngine(tmp_path / "half.onnx", 1)
     (output,) = (tensor.name for tensor in spec.outputs)
     grid = encoder_inputs if spec is ENCODER else user_encoder_inputs
     for inputs in grid(model, layout):
-        expected, found = whole.run(inputs)[output], half.run(inputs)[output]
+        expected, found = single.run(inputs)[output], half.run(inputs)[output]
         difference = np.abs(found - expected).max() / expected.std()
         assert 1e-6 < difference < HALF  # FP16 it is
 
@@ -137,7 +137,7 @@ def test_what_stems_from_no_submodule_stays_fp32(tmp_path: Path) -> None:
     model = onnx.load(source)
     model.graph.node[1].metadata_props[0].value = "['', 'sigmoid']"
     onnx.save(model, source)
-    precision = convert_to_half(source, tmp_path / "out.onnx")
+    precision = convert_to_fp16(source, tmp_path / "out.onnx")
     assert (precision.half, precision.single) == (1, ("own",))
     known = types(onnx.load(tmp_path / "out.onnx"))
     assert known["logit"] == TensorProto.FLOAT16
@@ -153,7 +153,7 @@ def test_a_node_whose_constant_fp16_would_lose_stays_fp32(tmp_path: Path) -> Non
         ],
         {"tiny": np.array(1e-9, np.float32), "one": np.array(1, np.float32)},
     )
-    precision = convert_to_half(source, tmp_path / "out.onnx")
+    precision = convert_to_fp16(source, tmp_path / "out.onnx")
     assert precision.single == ("clamp",)
     # 1e-9 became 0 in the division alone, which is in FP16; the clamp kept it.
     found = OnnxEngine(tmp_path / "out.onnx", 1).run({"X": np.array([4.0], np.float32)})["Y"]
@@ -173,7 +173,7 @@ def test_an_output_that_the_networks_read_on_is_cast_once(tmp_path: Path) -> Non
     model = onnx.load(source)
     model.graph.output.append(helper.make_tensor_value_info("Z", TensorProto.FLOAT, ["n"]))
     onnx.save(model, source)
-    convert_to_half(source, tmp_path / "out.onnx")
+    convert_to_fp16(source, tmp_path / "out.onnx")
     half = onnx.load(tmp_path / "out.onnx")
     onnx.checker.check_model(half, full_check=True)
     assert [node.op_type for node in half.graph.node] == ["Cast", "Mul", "Cast", "Add", "Cast"]
@@ -189,7 +189,7 @@ def test_a_weight_beyond_fp16_is_refused_by_name(tmp_path: Path, sign: int) -> N
         {"huge": np.array([1.0, sign * 70_000.0], np.float32)},
     )
     with pytest.raises(ExportError, match=r"weight 'huge' reaches 7e\+04"):
-        convert_to_half(source, tmp_path / "out.onnx")
+        convert_to_fp16(source, tmp_path / "out.onnx")
 
 
 def test_a_graph_within_a_graph_is_refused(tmp_path: Path) -> None:
@@ -207,4 +207,4 @@ def test_a_graph_within_a_graph_is_refused(tmp_path: Path) -> None:
         {"yes": np.array(True)},
     )  # fmt: skip
     with pytest.raises(ExportError, match=r"node 'either' \(If\)"):
-        convert_to_half(source, tmp_path / "out.onnx")
+        convert_to_fp16(source, tmp_path / "out.onnx")

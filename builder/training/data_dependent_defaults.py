@@ -37,7 +37,7 @@ had a validation NDCG@10 of .1668 and .1724 with 200 (seeds 0 and 1, network alo
 and .1578 and .1686 with 100 (.1467 and .1465)."""
 TUNE_STEPS: Final = 300
 """On MovieLens-100K 100 steps took text alone from .0715 to .0924 validation NDCG@10, 300 to .0993,
-and on the test users from .0625 to .0733 and .0759; the whole model .1057 and .1093 (one seed)."""
+and on the test users from .0625 to .0733 and .0759; the full model .1057 and .1093 (one seed)."""
 TUNE_ROUNDS: Final = 12
 TUNE_TOKENS: Final = 6_000
 """Tokens that go through the learning layers in a step: a second on two cores with MiniLM."""
@@ -118,8 +118,8 @@ def plan_stages(config: TrainingConfig, windows: int, events: int) -> Plan:
     patience = config.patience or int(np.clip(ceil(PATIENCE_STEPS / adapter.steps), *PATIENCE))
     log.info(
         "%d histories, or parts of them, with %d events: %d in a step, %d steps an epoch; a "
-        "validation every %d steps, at most %d times, and %d in vain end a stage; the second has "
-        "%d steps",
+        "validation every %d steps, at most %d; a stage ends after %d without a better "
+        "figure; the second stage has %d steps",
         windows,
         events,
         batch,

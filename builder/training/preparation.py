@@ -1,4 +1,4 @@
-"""What a training starts from: the data, split, and the backbone with its text vectors."""
+"""The inputs of a training: the data, its split, and the backbone with its text vectors."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from torch import nn
 
 from builder.data import Catalogue, DataConfig, Holdout, Sequences, Split, read, split_log
 from builder.data.profiles import choose_item_profile, choose_profile, with_profiles
-from builder.data.vectors import check_met
+from builder.data.vectors import check_coverage
 from builder.errors import ConfigError, DataError
 from builder.model.checkpoint import load_backbone, load_checkpoint, read_config
 from builder.model.recommender import Recommender, encode_texts
 from builder.model.text_encoder import TextEncoder, layer_count
 from builder.progress import Progress, silent
-from builder.training.adapt import chosen_on
 from builder.training.config import TrainingConfig, learning_layers
-from builder.training.linear_choice import Terms, linear_terms
+from builder.training.data_dependent_defaults import chosen_on
+from builder.training.linear_term_choice import Terms, linear_terms
 from builder.training.lora import check_installed
-from builder.training.masked import adapt_to_texts
+from builder.training.masked_language_model import adapt_to_texts
 from builder.training.parallel import is_main, wait
 from model_repository.core.profile import ProfileColumn
 from model_repository.engines.tokenizer import TextTokenizer
@@ -158,26 +158,26 @@ def _read(config: TrainingConfig, start: Recommender | None) -> TrainingData:
     )
     if split.train.target is not None:
         log.info(
-            "%d of the training events are targets; the others are context: learnt as what users "
-            "have met, and not recommended again",
+            "%d of the training events are targets; the others are context: seen items, "
+            "which are not recommended again",
             split.train.target.sum(),
         )
     if config.hold_out_items:
-        log.info("%d items are held out of training altogether", len(split.cold_items))
+        log.info("%d items are held out of training", len(split.cold_items))
     if interactions.time is None:
-        log.info("the log has no times: the order of the file is taken for the order of events")
+        log.info("the log has no times: events are taken in the order of the file")
     if len(split.train.items) < 2:
         raise DataError("there are fewer than 2 training events; give a longer log")
     if start is None:
-        met = np.bincount(split.train.items, minlength=len(catalogue)) > 0
+        warm = np.bincount(split.train.items, minlength=len(catalogue)) > 0
         profile: Sequence[ProfileColumn] = (
             *choose_profile(split, interactions),
             *config.data.clock.columns,
         )
         items: Sequence[ProfileColumn] = choose_item_profile(
-            config.data.item_profile, catalogue, met
+            config.data.item_profile, catalogue, warm
         )
-        check_met(catalogue.vectors, met)
+        check_coverage(catalogue.vectors, warm)
         modalities = {name: vectors.shape[1] for name, vectors in catalogue.vectors.items()}
     else:
         profile, items = start.profile, start.item_profile

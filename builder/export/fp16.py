@@ -69,7 +69,7 @@ class Precision:
         return {"fp16_nodes": self.half, "fp32_nodes": self.single_ops}
 
 
-def convert_to_half(
+def convert_to_fp16(
     source: Path, destination: Path, *, single_ops: Iterable[str] = SINGLE_OPS
 ) -> Precision:
     """Write the FP32 graph `source` as an FP16 graph with FP32 inputs and outputs.

@@ -181,13 +181,13 @@ class _Events:
             self._report_odd_time(log, problems, time)
         rating = columns.rating or ""
         self._bad_ratings.report(log, problems, "ratings that cannot be read", rating)
-        met = sorted(name for name in self._actions.numbers if name)
+        kinds = sorted(name for name in self._actions.numbers if name)
         for name in self._config.target_actions:
-            if columns.action in log.names and name not in met:
+            if columns.action in log.names and name not in kinds:
                 problems.add(
                     "target actions that are not in the log",
                     f"{log.path}: no event has the target action {name!r}; give one of "
-                    f"{', '.join(met)}",
+                    f"{', '.join(kinds)}",
                 )
 
     def _report_odd_time(self, log: TextFile, problems: Problems, column: str) -> None:
@@ -235,9 +235,9 @@ class _Events:
         self._item = bytearray()
         action, actions = None, list[str]()
         if self._columns.action in log.names:
-            met = list(self._actions.numbers)
-            actions = sorted(name for name in met if name)
-            numbers = np.array([actions.index(name) + 1 if name else 0 for name in met], np.int32)
+            kinds = list(self._actions.numbers)
+            actions = sorted(name for name in kinds if name)
+            numbers = np.array([actions.index(name) + 1 if name else 0 for name in kinds], np.int32)
             action = numbers[np.frombuffer(self._action, np.int32)[keep][order]]
             self._action = bytearray()
         if target is not None:
@@ -269,8 +269,8 @@ class _Codes:
         """Return the numbers, INT32 [B], of a batch's values."""
         encoded = text.dictionary_encode()
         numbers = self.numbers
-        met = [numbers.setdefault(v, len(numbers)) for v in encoded.dictionary.to_pylist()]
-        codes: NDArray[np.int32] = np.array(met, np.int32)[encoded.indices.to_numpy()]
+        numbered = [numbers.setdefault(v, len(numbers)) for v in encoded.dictionary.to_pylist()]
+        codes: NDArray[np.int32] = np.array(numbered, np.int32)[encoded.indices.to_numpy()]
         return codes
 
 

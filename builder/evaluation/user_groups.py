@@ -1,4 +1,4 @@
-"""Users in groups, so that a mean does not hide whom a model serves badly."""
+"""Groups of users, so that a mean does not hide users whom the model serves badly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from builder.data.splits import Holdout
 
 Groups = dict[str, NDArray[np.bool_]]
-"""Name of a group → BOOL [U], who is in it; every user is in exactly one."""
+"""Name of a group → BOOL [U], its users; every user is in exactly one."""
 
 
 def by_history_length(holdout: Holdout) -> Groups:
@@ -31,10 +31,10 @@ def by_item_popularity(holdout: Holdout, counts: NDArray[np.int64]) -> Groups:
     place = np.empty(len(counts), np.int64)
     place[order] = np.arange(len(counts))
     share = place[holdout.targets] / max(np.count_nonzero(counts), 1)
-    met = counts[holdout.targets] > 0
+    warm = counts[holdout.targets] > 0
     return {
-        "head": met & (share < 0.1),
-        "middle": met & (share >= 0.1) & (share < 0.5),
-        "tail": met & (share >= 0.5),
-        "no events": ~met,
+        "head": warm & (share < 0.1),
+        "middle": warm & (share >= 0.1) & (share < 0.5),
+        "tail": warm & (share >= 0.5),
+        "no events": ~warm,
     }

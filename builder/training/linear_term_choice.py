@@ -1,7 +1,7 @@
-"""Chooses on the validation users what stands beside the network in closed form.
+"""Chooses the linear term and the popularity prior on the validation users.
 
-That is the linear term and a prior of popularity. Together they are what a model falls back on
-where the log is too short to learn from: at the largest weight the linear term decides alone.
+A model falls back on both where the log is too short to learn from: at the largest weight the
+linear term decides alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REGULARISATION_LARGE: Final = (100.0, 400.0)
 LARGE_CATALOGUE: Final = 5_000
 SHRINKAGE: Final = (10.0, 100.0)
 TEXT_SHARE: Final = (0.01, 0.03, 0.1, 0.3)
-"""How much of the neighbours by text is added to what is met together. Where users have five
+"""How much of the neighbours by text is added to what is seen together. Where users have five
 events each (MovieLens-100K, their last five), that lifted NDCG@10 on the test users from .042 to
 .049, and where they have three, .028 to .036 on validation; with whole histories it is level."""
 DECAY: Final = (1.0, 0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6)
@@ -74,11 +74,11 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Companions:
+class ClosedForm:
     """What stands beside the network.
 
     ``prior`` is added to the items' biases, FP32 [n]; ``ndcg`` is the validation NDCG@10 of the
-    whole.
+    full model.
     """
 
     recipe: Recipe
@@ -148,14 +148,14 @@ def linear_terms(
     return Terms(together, text_neighbours(text_vectors, popularity > 0, keep=keep), popularity)
 
 
-def choose_companions(
+def choose_closed_form(
     terms: Terms,
     network: NDArray[np.float32],
     validation: Holdout,
     max_history: int,
     *,
     progress: Progress = silent,
-) -> Companions:
+) -> ClosedForm:
     """What has the best NDCG@`CHOSEN_AT` beside the network's logits FP32 [U, n].
 
     One choice after the other, each with the weight that suits it best: B at `USUAL_DECAY`, its
@@ -194,18 +194,18 @@ def choose_companions(
     recipe, term = best((replace(recipe, decay=decay), term) for decay in DECAY)
 
     term = term.weighted(decay=recipe.decay, weight=recipe.weight)
-    whole = network + np.float32(recipe.weight) * linear_scores(
+    full = network + np.float32(recipe.weight) * linear_scores(
         term, validation.histories, max_history
     )
     popularity = popularity_prior(terms.popularity)
     priors = [
-        (ndcg(whole + np.float32(weight) * popularity, validation, CHOSEN_AT), weight)
+        (ndcg(full + np.float32(weight) * popularity, validation, CHOSEN_AT), weight)
         for weight in PRIOR
     ]
     _, weight = max(priors, key=lambda each: each[0])
     recipe = replace(recipe, prior=weight)
     prior = np.float32(weight) * popularity
-    figure = ndcg(whole + prior, validation, 10)
+    figure = ndcg(full + prior, validation, 10)
     log.info(
         "linear term: %s%s, decay %g, weight %g; popularity weight %g; validation NDCG@10 %.4f, "
         "of the network alone %.4f",
@@ -217,7 +217,7 @@ def choose_companions(
         figure,
         ndcg(network.copy(), validation, 10),
     )
-    return Companions(recipe, term, prior, figure)
+    return ClosedForm(recipe, term, prior, figure)
 
 
 def popularity_prior(popularity: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -225,6 +225,6 @@ def popularity_prior(popularity: NDArray[np.int64]) -> NDArray[np.float32]:
 
     0 for an item without events: nothing is known of it, so it stands as the average.
     """
-    met = popularity > 0
+    warm = popularity > 0
     prior = np.log(np.maximum(popularity, 1)).astype(np.float32)
-    return np.where(met, prior - prior[met].mean(), np.float32(0))
+    return np.where(warm, prior - prior[warm].mean(), np.float32(0))

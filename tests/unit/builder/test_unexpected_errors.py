@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import command_line, console, last_resort
+from builder import command_line, console, unexpected_errors
 
 
 @pytest.mark.parametrize(
@@ -25,12 +25,12 @@ from builder import command_line, console, last_resort
     ],
 )
 def test_what_the_machine_lacks_is_said_with_what_to_do(error: Exception, told: str) -> None:
-    message = last_resort.message(error)
+    message = unexpected_errors.message(error)
     assert told in message
     assert "fault of this software" not in message
     outer = ValueError("could not save")
     outer.__cause__ = error
-    assert last_resort.message(outer) == message
+    assert unexpected_errors.message(outer) == message
 
 
 def test_a_fault_of_ours_goes_to_a_file_that_the_message_names(
@@ -38,7 +38,7 @@ def test_a_fault_of_ours_goes_to_a_file_that_the_message_names(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["builder", "export", "--checkpoint", "a b"])
-    message = last_resort.message(KeyError("boom"))
+    message = unexpected_errors.message(KeyError("boom"))
     (report,) = tmp_path.iterdir()
     assert str(report) in message
     assert "python -m builder export --checkpoint 'a b'" in message

@@ -1,4 +1,4 @@
-"""Everything that a model has to beat, under one protocol: `python -m builder baselines`."""
+"""Figures of all baselines under one protocol: `python -m builder baselines`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 from builder.data import Sequences, Split, read, split_log
 from builder.evaluation.als import als_is_installed, implicit_als
 from builder.evaluation.baselines import View, baselines, recency_ease
-from builder.evaluation.lists import ListJudge
+from builder.evaluation.beyond_accuracy import ListMetrics
 from builder.evaluation.ranking import Scorer
 from builder.evaluation.report import PROTOCOL
 from builder.evaluation.results import result
 from builder.model.linear import EASE_LIMIT
 from builder.progress import Progress, silent
-from builder.reports.figures import WHOLE, Figures, judge_of, rows
-from builder.reports.recorded import read_scores
-from builder.reports.trained import TrainedRun
+from builder.reports.external_scores import read_scores
+from builder.reports.figures import FULL, Figures, list_metrics_of, rows
+from builder.reports.trained_run import TrainedRun
 from builder.training.config import TrainingConfig
 from builder.training.sasrec import train_sasrec
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Contest:
+class BaselineTask:
     """What the baselines learn from and are tested on.
 
     Attributes
@@ -45,23 +45,23 @@ class Contest:
     run: TrainedRun | None = None
 
     @classmethod
-    def of_data(cls, training: TrainingConfig) -> Contest:
+    def of_data(cls, training: TrainingConfig) -> BaselineTask:
         interactions, catalogue = read(training.data)
         sequences = Sequences.from_interactions(interactions, training.data.min_events)
         split = split_log(sequences, len(catalogue), method=training.split, seed=training.seed)
         return cls(training, split, catalogue.item_ids, len(interactions.actions))
 
     @classmethod
-    def against(cls, run: TrainedRun) -> Contest:
+    def against(cls, run: TrainedRun) -> BaselineTask:
         model = run.model
         return cls(run.training, run.split, model.catalogue.item_ids, len(model.actions), run)
 
 
 def _scorers(
-    contest: Contest, view: View, *, with_sasrec: bool, progress: Progress
+    task: BaselineTask, view: View, *, with_sasrec: bool, progress: Progress
 ) -> dict[str, Scorer]:
     """Every baseline that can be had here, by a view of the histories."""
-    split, items, training = contest.split, len(contest.item_ids), contest.training
+    split, items, training = task.split, len(task.item_ids), task.training
     scorers = baselines(split, items, view)
     if items <= EASE_LIMIT:
         scorers["EASE with recency"] = recency_ease(split, items, view)
@@ -72,7 +72,7 @@ def _scorers(
             scorers["SASRec"] = train_sasrec(
                 split,
                 items,
-                contest.actions,
+                task.actions,
                 training,
                 Path(state),
                 view=view,
@@ -81,8 +81,8 @@ def _scorers(
     return scorers
 
 
-def contest_figures(
-    contest: Contest,
+def baseline_figures(
+    task: BaselineTask,
     recorded: Mapping[str, Path],
     *,
     with_sasrec: bool = True,
@@ -92,11 +92,9 @@ def contest_figures(
 
     ``recorded`` has scores of other programs by name, see `read_scores`.
     """
-    split, items = contest.split, len(contest.item_ids)
+    split, items = task.split, len(task.item_ids)
     # Read first: what is wrong with a file should not show after minutes of training.
-    others = {
-        name: read_scores(file, split.test, contest.item_ids) for name, file in recorded.items()
-    }
+    others = {name: read_scores(file, split.test, task.item_ids) for name, file in recorded.items()}
     if not als_is_installed():
         log.warning("ALS is left out: pip install 'tritonrec[evaluation]'")
     views: dict[str, View] = {"": Sequences.without_context}
@@ -104,21 +102,21 @@ def contest_figures(
         views[", all events"] = Sequences.without_distinction
     scorers: dict[str, Scorer] = {}
     for suffix, view in views.items():
-        found = _scorers(contest, view, with_sasrec=with_sasrec, progress=progress)
+        found = _scorers(task, view, with_sasrec=with_sasrec, progress=progress)
         scorers |= {f"{name}{suffix}": scorer for name, scorer in found.items()}
     scorers |= others
-    judge = ListJudge.of(split.learnt, items)
-    if contest.run is not None:
-        scorers[WHOLE] = contest.run.model.scorer()
-        judge = judge_of(contest.run)
+    list_metrics = ListMetrics.of(split.learnt, items)
+    if task.run is not None:
+        scorers[FULL] = task.run.model.scorer()
+        list_metrics = list_metrics_of(task.run)
     results = []
     for done, (name, scorer) in enumerate(scorers.items(), 1):
-        results.append(result(name, scorer, split.test, judge))
+        results.append(result(name, scorer, split.test, list_metrics))
         progress("evaluate", done, len(scorers))
     return {
-        "data": str(contest.training.data.directory),
-        "seed": contest.training.seed,
+        "data": str(task.training.data.directory),
+        "seed": task.training.seed,
         "protocol": PROTOCOL,
-        "split": contest.training.split,
-        "rows": rows(results, split.test, judge, main=None if contest.run is None else WHOLE),
+        "split": task.training.split,
+        "rows": rows(results, split.test, list_metrics, main=None if task.run is None else FULL),
     }

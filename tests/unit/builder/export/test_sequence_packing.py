@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from builder.export.packing import packed_graph
+from builder.export.sequence_packing import packed_graph
 from builder.model.pooling import POOLINGS, Pooling
 from builder.model.recommender import pad_rows
 from builder.model.text_encoder import TextEncoder

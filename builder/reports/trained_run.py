@@ -49,8 +49,8 @@ def load_run(directory: Path, data: Path | None = None) -> TrainedRun:
         ) from error
     if training.refit == "all":
         raise CheckpointError(
-            f"{directory} was trained with --refit all: it has learnt the events that it would be "
-            "tested on. Its metrics.json has the figures of the training before; for others train "
+            f"{directory} was trained with --refit all: it has learnt the test events. Its "
+            "metrics.json has the figures of the first training; to test a run, train "
             "without --refit"
         )
     config = training.data

@@ -1,4 +1,4 @@
-"""What becomes of an exception that no command expects: a message, and never a traceback."""
+"""Turns an exception that no command expects into a message, without a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a backbone can read texts that lie back to back in one row, and its graph if it can."""
+"""Packing: the graph that reads several texts in one row, where the backbone allows it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def packed_graph(encoder: TextEncoder, rows: Sequence[Sequence[int]]) -> PackedE
             if (packed - padded).abs().max() <= _BOUND * padded.std():
                 return graph
     log.info(
-        "%s does not read texts that lie back to back; they are padded, which is slower",
+        "%s cannot read packed texts, several in one row; they are padded, which is slower",
         type(encoder.backbone).__name__,
     )
     return None

@@ -6,8 +6,13 @@ from typing import Any
 import pytest
 
 from builder.data import DataConfig, leave_one_out
-from builder.training.adapt import Plan, choose_max_history, choose_tune_texts, plan_stages
 from builder.training.config import TrainingConfig
+from builder.training.data_dependent_defaults import (
+    Plan,
+    choose_max_history,
+    choose_tune_texts,
+    plan_stages,
+)
 from tests.unit.builder.model.tiny import sequences
 
 

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from builder.data import Sequences, Split, leave_one_out
 from builder.model.linear import LinearTerm
-from builder.training.linear_choice import (
-    Companions,
-    choose_companions,
+from builder.training.linear_term_choice import (
+    ClosedForm,
+    choose_closed_form,
     linear_terms,
     popularity_prior,
 )
@@ -19,13 +19,13 @@ ITEMS = 40
 TEXT = np.eye(ITEMS, dtype=np.float32)
 
 
-def companions(
+def closed_form(
     split: Split, text: NDArray[np.float32], network: NDArray[np.float32] | None = None
-) -> Companions:
+) -> ClosedForm:
     if network is None:
         network = np.zeros((len(split.validation), ITEMS), np.float32)
     terms = linear_terms(split.train, text, keep=8)
-    return choose_companions(terms, network, split.validation, max_history=10)
+    return choose_closed_form(terms, network, split.validation, max_history=10)
 
 
 def pairs(*, events: int) -> Sequences:
@@ -34,7 +34,7 @@ def pairs(*, events: int) -> Sequences:
 
 
 def test_the_term_decides_where_the_network_knows_nothing() -> None:
-    found = companions(leave_one_out(pairs(events=8)), TEXT)
+    found = closed_form(leave_one_out(pairs(events=8)), TEXT)
     assert found.linear.weight > 0
     assert found.ndcg > 0.5
 
@@ -43,25 +43,25 @@ def test_the_network_decides_where_it_knows_all() -> None:
     split = leave_one_out(pairs(events=8))
     network = np.zeros((len(split.validation), ITEMS), np.float32)
     network[np.arange(len(network)), split.validation.targets] = 1.0
-    found = companions(split, TEXT, network)
+    found = closed_form(split, TEXT, network)
     assert (found.linear.weight, found.ndcg) == (0, 1)
     assert not found.prior.any()
 
 
 def test_texts_speak_where_the_log_is_too_short() -> None:
-    """One training event each: nothing is met together, but what follows reads alike."""
+    """One training event each: nothing is seen together, but what follows reads alike."""
     split = leave_one_out(pairs(events=3))
     angle = 2 * np.pi * np.arange(ITEMS) / ITEMS
     alike = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
-    found = companions(split, alike)
+    found = closed_form(split, alike)
     assert found.linear.weight > 0
     assert found.ndcg > 0.5
-    assert companions(split, TEXT).ndcg < 0.3
+    assert closed_form(split, TEXT).ndcg < 0.3
 
 
 def test_popularity_is_what_is_left() -> None:
     log = sequences(*[[user % 30, 39, 38] for user in range(60)], *[[39]] * 80)
-    found = companions(leave_one_out(log), TEXT)
+    found = closed_form(leave_one_out(log), TEXT)
     assert found.prior.argmax() == 39
     assert found.ndcg > 0.9
 
@@ -72,7 +72,7 @@ def test_the_prior_leaves_items_without_events_in_the_middle() -> None:
     np.testing.assert_allclose(prior[1:], np.log([1, 4, 2, 2]) - np.log(2), atol=1e-6)
 
 
-def test_neighbours_by_text_are_cosines_between_items_that_were_met() -> None:
+def test_neighbours_by_text_are_cosines_between_warm_items() -> None:
     random = np.random.default_rng(0)
     text = random.normal(size=(ITEMS, 5)).astype(np.float32)
     terms = linear_terms(sequences(list(range(30)), list(range(30))), text, keep=ITEMS)
