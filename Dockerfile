@@ -60,6 +60,7 @@ CMD ["tritonserver", \
     "--disable-auto-complete-config", \
     "--exit-on-error=true", \
     "--strict-readiness=true", \
+    "--grpc-http2-min-recv-ping-interval-without-data=5000", \
     "--exit-timeout-secs=30"]
 
 

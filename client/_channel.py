@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import grpc
 
+from client._proxies import proxy_between
 from client.errors import InvalidInput
 from client.policies import Connection, Tls
 
@@ -40,6 +41,8 @@ class ChannelFactory:
     def open(self, address: str, authority: str | None) -> Any:
         """Open a channel; InvalidInput names a TLS file that is unreadable."""
         options = self._options(authority)
+        if proxy_between(address, authority) is None:
+            options.append(("grpc.enable_http_proxy", 0))
         if self.tls is None:
             return self.library.insecure_channel(address, options=options)
         return self.library.secure_channel(address, _credentials(self.tls), options=options)

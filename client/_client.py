@@ -58,8 +58,9 @@ class Client:
         Parameters
         ----------
         targets
-            ``host:port`` of Triton's gRPC endpoint, or several. ``dns:///name:port`` stands for
-            every address behind the name, looked up again from time to time.
+            ``host:port`` of Triton's gRPC endpoint, 8001 without a port, or several.
+            ``dns:///name:port`` stands for every address behind the name, looked up again from
+            time to time.
         timeout
             Seconds that a call may take when it is not told otherwise, with all its retries and
             parts; None for no deadline.

@@ -15,7 +15,17 @@ from typing import Annotated, Any, Final, Literal, get_origin, get_type_hints
 
 import typer
 
-from client import Item, RecommenderClient, RecommenderError, ScoredItem, Tls, Unsupported
+from client import (
+    DeadlineExceeded,
+    Item,
+    RecommenderClient,
+    RecommenderError,
+    ScoredItem,
+    Tls,
+    Unavailable,
+    Unsupported,
+)
+from client._methods import health
 from client._targets import DEFAULT_TARGET
 from model_repository.core.contract import OPTIONS, OptionSpec
 
@@ -210,13 +220,19 @@ def classify(
 
 @_command
 def status(client: RecommenderClient) -> _Answer:
-    """Say whether a server is ready, and what it has done; exit code 1 if it is not.
+    """Say whether a server is ready, or why not, and what it has done; exit code 1 if it is not.
 
     Example: python -m client status --target triton-a:8001 --target triton-b:8001
     """
-    live = client.live()
-    found: dict[str, Any] = {"live": live, "ready": live and client.ready()}
-    lines = [f"live   {_yes(live)}", f"ready  {_yes(found['ready'])}"]
+    servers = client._run(health(client._service))  # noqa: SLF001 - both are of this package
+    live, ready = any(each.live for each in servers), any(each.ready for each in servers)
+    found: dict[str, Any] = {
+        "live": live,
+        "ready": ready,
+        "servers": [dataclasses.asdict(each) for each in servers],
+    }
+    lines = [f"live   {_yes(live)}", f"ready  {_yes(ready)}"]
+    lines += [f"why    {each.server}: {each.reason}" for each in servers if each.reason]
     if live:
         server = client.metadata()
         found["server"] = {"name": server.name, "version": server.version}
@@ -281,8 +297,8 @@ def _scored(item: ScoredItem) -> dict[str, Any]:
 def _statistics(client: RecommenderClient) -> list[Any]:
     try:
         return list(client.statistics())
-    except Unsupported:  # a server that was built without them
-        return []
+    except (Unsupported, Unavailable, DeadlineExceeded):
+        return []  # a server that was built without them, or none has any and one is not there
 
 
 def _milliseconds(seconds: float) -> float | None:

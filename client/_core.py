@@ -30,6 +30,7 @@ from client._deadlines import Deadline
 from client._decoding import response_parameters
 from client._latency import LatencyWindow
 from client._protocol import INFER, Message, Procedure, addressed
+from client._proxies import Proxy
 from client.errors import Cancelled, DeadlineExceeded, RecommenderError, map_error
 from client.observers import Observation, Observer, ResponseInfo
 from client.policies import Balancing, Hedge, Retry
@@ -60,7 +61,10 @@ class Attempt:
 
 @dataclass(slots=True, eq=False)
 class Outcome:
-    """How an attempt ended: with an ``answer`` (``code`` is OK), or not."""
+    """How an attempt ended: with an ``answer`` (``code`` is OK), or not.
+
+    ``proxy`` stood between, where there was no answer.
+    """
 
     attempt: Attempt
     code: StatusCode
@@ -68,6 +72,11 @@ class Outcome:
     details: str = ""
     trailing: Sequence[tuple[str, str | bytes]] = ()
     cause: BaseException | None = None
+    proxy: Proxy | None = None
+
+    def error(self) -> RecommenderError:
+        """Return the error that stands for this end, for the caller to raise from ``cause``."""
+        return map_error(self.code, self.details, self.proxy.hint if self.proxy else "")
 
 
 @dataclass(slots=True)
@@ -280,7 +289,7 @@ def exchange(core: Core, message: Message[_Answer], context: Context) -> Plan[_A
                 return answer
             pause = _pause_before_retry(attempts, outcome, number)
             if pause is None:
-                raise map_error(outcome.code, outcome.details) from outcome.cause
+                raise outcome.error() from outcome.cause
             _logger.debug(
                 "%s: attempt %d at %s failed (%s), retrying in %.0f ms",
                 *(context.request_id, number, outcome.attempt.endpoint.address),
@@ -327,7 +336,7 @@ class _Attempts:
         left = context.deadline.left()
         if left is not None and left <= 0:
             if self.failed is not None:  # says more than that the time is over
-                raise map_error(self.failed.code, self.failed.details) from self.failed.cause
+                raise self.failed.error() from self.failed.cause
             raise DeadlineExceeded(
                 "DEADLINE_EXCEEDED: the time was over before the request was sent (pass a longer "
                 "timeout=)",
@@ -421,5 +430,5 @@ def ask_server(
     outcome = yield Ask(attempt)
     assert outcome is not None
     if outcome.code is not StatusCode.OK:
-        raise map_error(outcome.code, outcome.details) from outcome.cause
+        raise outcome.error() from outcome.cause
     return job.parse(job.message.procedure.read(outcome.answer))

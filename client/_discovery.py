@@ -47,6 +47,11 @@ class Discovery:
         if not self._names:
             self._hand_over()
 
+    @property
+    def names(self) -> Sequence[Name]:
+        """The targets that are looked up."""
+        return self._names
+
     def ensure(self, deadline: Deadline) -> Plan[None]:
         """Look the names up when it is time to; only a call that knows no server yet waits."""
         if not self._names:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from grpc import StatusCode
 
 from client._connections import Connection, Connections
 from client._core import Attempt, Outcome
+from client._proxies import proxy_between
 from client.errors import ClientClosed
+
+_NO_ANSWER: Final = (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED)
 
 
 @dataclass(eq=False)
@@ -41,12 +44,16 @@ class Driver:
         code = call.code()
         if code is StatusCode.CANCELLED:
             self.check_open(cause)
+        proxy = None
+        if code in _NO_ANSWER:
+            proxy = proxy_between(attempt.endpoint.address, attempt.endpoint.authority)
         return Outcome(
             attempt,
             code,
             details=call.details() or "",
             trailing=call.trailing_metadata() or (),
             cause=cause,
+            proxy=proxy,
         )
 
     def check_open(self, cause: BaseException | None) -> None:

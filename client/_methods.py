@@ -20,13 +20,16 @@ from client._many import Many, OnError, Source, read_many
 from client._service import Service
 from client._status import (
     RECOMMENDER_MODELS,
+    Health,
     all_that_came,
     any_says_yes,
+    health_plan,
     live_plan,
     metadata_plan,
     ready_plan,
     statistics_plan,
 )
+from client.errors import DeadlineExceeded, Unavailable
 from client.items import Event, Item, Profile
 from client.results import (
     Classification,
@@ -288,6 +291,15 @@ def live(service: Service, *, timeout: Timeout = NOT_GIVEN) -> Plan[bool]:
     """Say whether any server runs at all, whatever models it holds."""
     plan = partial(live_plan, service.core)
     return any_says_yes((yield from service.ask_all(plan, service.context(timeout))))
+
+
+def health(service: Service, *, timeout: Timeout = NOT_GIVEN) -> Plan[list[Health]]:
+    """Say of each server whether it is live and ready, and why not."""
+    plan = partial(health_plan, service.core, RECOMMENDER_MODELS)
+    try:
+        return (yield from service.ask_all(plan, service.context(timeout)))
+    except (Unavailable, DeadlineExceeded) as error:  # no name of them can be looked up
+        return [Health(str(name), reason=str(error)) for name in service.discovery.names]
 
 
 def metadata(

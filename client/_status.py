@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from client._balancing import Endpoint
@@ -27,6 +28,32 @@ RECOMMENDER_MODELS: Final = tuple(
 )
 
 _ABSENT: Final = (Unavailable, DeadlineExceeded, ModelNotFound)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What one server is, and why it is not more; ``reason`` is empty where it is ready."""
+
+    server: str
+    live: bool = False
+    ready: bool = False
+    reason: str = ""
+
+
+def health_plan(
+    core: Core, models: Sequence[str], endpoint: Endpoint, context: Context
+) -> Plan[Health]:
+    """Ask one server whether it runs, and whether it answers all of ``models``."""
+    server = endpoint.address
+    live = yield from live_plan(core, endpoint, context)
+    if live is not True:
+        return Health(server, reason=str(live or "the server says that it is not live"))
+    for model in models:
+        ready = yield from ready_plan(core, [model], endpoint, context)
+        if ready is not True:
+            reason = str(ready or f"the model {model} is not ready")
+            return Health(server, live=True, reason=reason)
+    return Health(server, live=True, ready=True)
 
 
 def ready_plan(

@@ -171,11 +171,14 @@ _BY_CODE: Final[dict[StatusCode, tuple[type[RecommenderError], str]]] = {
 }
 
 
-def map_error(code: StatusCode, details: str | None) -> RecommenderError:
+def map_error(code: StatusCode, details: str | None, hint: str = "") -> RecommenderError:
     """Return the error that stands for a call ended by ``code``, for the caller to raise.
 
-    ``details`` is the text that came with the code. Chain the result to the gRPC error.
+    ``details`` is the text that came with the code, ``hint`` what else the caller knows of the
+    cause. Chain the result to the gRPC error.
     """
     kind, advice = _BY_CODE.get(code, _BY_CODE[StatusCode.UNKNOWN])
     said = details or ""
+    if hint:
+        advice = f"{hint}; {advice}"
     return kind(f"{code.name}: {said or 'no details'} ({advice})", code=code, details=said)

@@ -124,13 +124,18 @@ class Connection:
         calls under way end on the old one; None to keep it. A load balancer that spreads
         connections, as a Kubernetes Service does, sees new servers only this way.
     keepalive
-        Seconds without traffic during a call after which the peer is asked for a sign of life.
+        Seconds without traffic during a call after which the server is asked for a sign of life.
+        gRPC's servers end the connection of a client that asks more often than every 300 s, unless
+        they are told otherwise; ``builder serve`` and :class:`client.testing.FakeServer` let it ask
+        every 5 s. A shorter time than the default is for calls of minutes behind a load balancer
+        that forgets connections at rest. A server that vanishes while a request is on its way is
+        noticed after 5 s in any case.
     max_message_bytes
         Largest request and largest response.
     """
 
     max_age: float | None = 300.0
-    keepalive: float = 30.0
+    keepalive: float = 300.0
     max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
 
     def __post_init__(self) -> None:

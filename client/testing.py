@@ -38,6 +38,7 @@ Score = Callable[[Sequence[str], str], float]
 _WIDTH: Final = 8
 _MAX_BATCH: Final = 64
 _LABELS: Final = ("no", "yes")
+_PING_EVERY: Final = 5_000  # milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,13 @@ class FakeServer:
         self._behaviour.faults.append(_Fault(code, details, trailing, times))
 
     def start(self) -> None:
-        options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)]
+        options = [
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", -1),
+            # As `builder serve` has it: gRPC's own 300 s end the calls of clients that ask more
+            # often whether the server is alive.
+            ("grpc.http2.min_ping_interval_without_data_ms", _PING_EVERY),
+        ]
         server = grpc.server(ThreadPoolExecutor(self._workers), options=options)
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
             _Servicer(self._behaviour), server

@@ -35,6 +35,9 @@ _CALL_TIMEOUT: Final = 5.0
 _WAIT_SLICE: Final = 0.5
 # Triton looks once a second whether its models are unloaded.
 _UNLOAD_MARGIN: Final = 2.0
+# Of pings with which a client asks during a long call whether the server is alive. gRPC's own
+# 300 s end the calls of clients that ask more often, with "too_many_pings".
+_PING_EVERY: Final = 5_000  # milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +279,7 @@ class TritonServer:
             "backend-config": f"python,shm-region-prefix-name={self.identity}-",
             "grpc-address": f"[{address}]" if ":" in address else address,
             "grpc-port": self._ports["gRPC"],
+            "grpc-http2-min-recv-ping-interval-without-data": _PING_EVERY,
             "allow-http": str("HTTP" in self._ports).lower(),
             "allow-metrics": str("metrics" in self._ports).lower(),
         }

@@ -26,6 +26,7 @@ import yaml
 
 from builder.doctor.images import IMAGES, SERVER_PACKAGES
 from builder.serving import TritonServer
+from builder.serving import server as serving
 from client import RecommenderClient
 from tests.integration.tiny_repository import Layout, write_tiny_repository
 
@@ -155,6 +156,11 @@ def test_no_stage_runs_as_root_and_all_that_serve_tell_their_health() -> None:
     assert {stage.user for stage in STAGES.values()} == {"1000"}
     for name in ("server", "cpu"):
         assert "/v2/health/ready" in STAGES[name].healthcheck[-1]
+
+
+def test_the_server_stage_takes_pings_as_often_as_serve_does() -> None:
+    option = f"--grpc-http2-min-recv-ping-interval-without-data={serving._PING_EVERY}"
+    assert option in STAGES["server"].command
 
 
 def test_everything_that_is_copied_reaches_the_build() -> None:

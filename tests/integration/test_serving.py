@@ -29,6 +29,7 @@ from builder.errors import RepositoryError, ServingError
 from builder.repository import activate, stage
 from builder.serving import TritonServer, find_tritonserver
 from builder.serving import installation as installing
+from builder.serving import server as serving
 from builder.serving.output import parse_line
 from builder.serving.ports import claim_ports
 from tests.integration.serving_models import (
@@ -359,6 +360,23 @@ def test_a_stub_that_cannot_start_meets_the_limit_and_says_why(tmp_path: Path) -
     with pytest.raises(ServingError, match="error while loading shared libraries: libcudart"):
         server.start()
     assert traces(server.identity) == []
+
+
+def test_a_long_call_survives_the_keepalive_of_its_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Triton takes two pings that come too early; here four come, one a second."""
+    monkeypatch.setattr(serving, "_PING_EVERY", 500)
+    slow = "at_once = self.execute\nself.execute = lambda all: (time.sleep(5), at_once(all))[1]"
+    publish_one_model(tmp_path / "models", slow)
+    pings = [("grpc.keepalive_time_ms", 500), ("grpc.http2.max_pings_without_data", 0)]
+    with (
+        TritonServer(tmp_path / "models") as server,
+        triton.InferenceServerClient(server.grpc_address, channel_args=pings) as client,
+    ):
+        tensor = triton.InferInput("IN", [1], "INT32")
+        tensor.set_data_from_numpy(np.ones(1, np.int32))
+        assert client.infer("solo", [tensor]).as_numpy("OUT").tolist() == [1]
 
 
 def test_a_dead_stub_does_not_hold_the_server(tmp_path: Path) -> None:

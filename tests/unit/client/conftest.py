@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -73,6 +74,12 @@ def answer_well(request: service_pb2.ModelInferRequest) -> service_pb2.ModelInfe
     logits = -np.arange(asked.int64_param if asked else 10, dtype=np.float32)[None]
     items = np.array([[f"item-{i}" for i in range(logits.size)]], object).reshape(logits.shape)
     return respond(ITEM=items, INTEREST=1 / (1 + np.exp(-logits)), LOGIT=logits, **counts)
+
+
+def dead_port() -> int:
+    """Return a port where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
 
 
 @dataclass

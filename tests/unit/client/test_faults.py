@@ -24,6 +24,8 @@ from client import (
     RecommenderError,
     Retry,
     Unavailable,
+    _channel,
+    testing,
 )
 from client.testing import FakeServer
 from tests.unit.client.conftest import Triton
@@ -210,6 +212,37 @@ def test_goaway_fails_no_call(triton: Triton, connect: type[RecommenderClient]) 
                 assert len(client.rank([], ["a", "b"])) == 2
     finally:
         server.stop(grace=None).wait()
+
+
+@pytest.mark.parametrize(("every", "answered"), [(500, True), (300_000, False)])
+def test_a_long_call_survives_its_keepalive_where_the_server_allows_it(
+    every: int, answered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server takes two pings that come too early, the client sends one a second."""
+    monkeypatch.setattr(testing, "_PING_EVERY", every)
+    # gRPC's clients send two pings, and then one a minute.
+    at_once = ("grpc.http2.max_pings_without_data", 0)
+    monkeypatch.setattr(_channel, "_OPTIONS", (*_channel._OPTIONS, at_once))
+    with (
+        FakeServer(["a"]) as server,
+        RecommenderClient(
+            server.address,
+            timeout=PATIENT,
+            retry=Retry(attempts=1),
+            connection=Connection(keepalive=0.5),
+        ) as client,
+    ):
+        server.set_delay(5)
+        if answered:
+            assert client.recommend([]).ids == ("a",)
+        else:
+            with pytest.raises(Unavailable, match="Too many pings"):
+                client.recommend([])
+
+
+def test_the_keepalive_is_one_that_every_server_of_grpc_allows() -> None:
+    allowed = 300  # seconds, GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS
+    assert Connection().keepalive >= allowed
 
 
 class TestSeveralServers:

@@ -132,26 +132,6 @@ def test_timeout(nowhere: RecommenderClient, timeout: Any) -> None:
             call()
 
 
-@pytest.mark.parametrize("target", ["", "http://localhost:8000", "https://a:1", None, 8001])
-def test_target(target: Any) -> None:
-    with pytest.raises(InvalidInput, match=r"pass '?host:port"):
-        RecommenderClient(target)
-    with pytest.raises(InvalidInput, match="pass host:port") as caught:
-        RecommenderClient(["localhost:8001", target])
-    assert caught.value.field == "targets[1]"
-
-
-@pytest.mark.parametrize("name", ["dns:///", "dns:///:80", "dns:///host:port"])
-def test_a_name_to_look_up(name: str) -> None:
-    with pytest.raises(InvalidInput, match="pass dns:///name:port"):
-        RecommenderClient(name)
-
-
-def test_no_target() -> None:
-    with pytest.raises(InvalidInput, match="at least one server"):
-        RecommenderClient([])
-
-
 @pytest.mark.parametrize("size", [0, -1, 2**31, 1e6, True, None])
 def test_max_message_bytes(size: Any) -> None:
     with pytest.raises(InvalidInput, match="below 2 GiB"):
