@@ -6,13 +6,20 @@ import inspect
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
-import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification
 
 from builder.errors import CheckpointError
+from builder.model.backbone import (
+    FILES,
+    check_length,
+    fit_embeddings,
+    load_tokenizer,
+    load_weights,
+    position_count,
+)
 
 Activation = Literal["softmax", "sigmoid", "none"]
 Pair = tuple[str, str]
@@ -72,23 +79,23 @@ def load_classifier(source: str) -> Classifier:
     where = f"--classifier {source}"
     _refuse_unfinished(source)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
-        model, loading = AutoModelForSequenceClassification.from_pretrained(
-            source, dtype=torch.float32, output_loading_info=True
-        )
+        tokenizer = load_tokenizer(source, where)
+        found = load_weights(AutoModelForSequenceClassification, source, where)
+        fit_embeddings(found.model, tokenizer.backend_tokenizer, where)
+    except CheckpointError:
+        raise
     except Exception as error:  # whatever a file of somebody else's leads to
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise CheckpointError(
-            f"{where}: it cannot be loaded ({reason}); give a directory with config.json, "
-            "model.safetensors and tokenizer.json, or a hub name where the hub can be reached"
-        ) from error
-    if missing := sorted(loading["missing_keys"]):
+        raise CheckpointError(f"{where}: it cannot be loaded ({reason}); {FILES}") from error
+    if missing := found.random:
         raise CheckpointError(
             f"{where}: it has no trained {', '.join(missing[:3])}{' …' if missing[3:] else ''}; "
             "a pretrained BERT becomes a classifier by `python -m builder train-classifier`"
         )
     check_tokenizer(tokenizer, where)
-    config: Any = model.config
+    model, config = found.model, cast("Any", found.model.config)
+    longest = min(longest_row(model), int(tokenizer.model_max_length))
+    check_length(longest, tokenizer, where, pairs=True)
     return Classifier(
         source=source,
         model=model.eval(),
@@ -96,7 +103,7 @@ def load_classifier(source: str) -> Classifier:
         labels=tuple(str(config.id2label[index]) for index in range(config.num_labels)),
         activation=activation_of(config),
         token_types=uses_token_types(model, tokenizer),
-        max_length=min(longest_row(model), int(tokenizer.model_max_length)),
+        max_length=longest,
     )
 
 
@@ -124,21 +131,12 @@ def uses_token_types(model: nn.Module, tokenizer: Any) -> bool:
 
 def longest_row(model: nn.Module) -> int:
     """Tokens that the network has positions for, at most `LONGEST`."""
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            # RoBERTa and its kin number positions from padding_idx + 1.
-            offset = 0 if module.padding_idx is None else module.padding_idx + 1
-            return min(LONGEST, module.num_embeddings - offset)
-    return LONGEST
+    positions = position_count(model)
+    return LONGEST if positions is None else min(LONGEST, positions)
 
 
 def check_tokenizer(tokenizer: Any, where: str) -> None:
     """Raise CheckpointError for a tokenizer that the serving code cannot stand in for."""
-    if not tokenizer.is_fast or tokenizer.pad_token_id is None:
-        raise CheckpointError(
-            f"{where}: its tokenizer has no tokenizer.json or no padding token, which serving "
-            "needs; choose another"
-        )
     sides = {"pads": tokenizer.padding_side, "truncates": tokenizer.truncation_side}
     if wrong := [verb for verb, side in sides.items() if side != "right"]:
         raise CheckpointError(

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import (
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     EarlyStoppingCallback,
     Trainer,
     TrainingArguments,
@@ -40,6 +39,7 @@ from builder.classifier.config import ClassifierConfig
 from builder.classifier.data import Examples, LabelledTexts, read_labelled_texts
 from builder.classifier.metrics import classification_metrics
 from builder.errors import CheckpointError, ConfigError
+from builder.model.backbone import FILES, fit_embeddings, load_tokenizer, load_weights
 from builder.model.recommender import length_batches, pad_rows
 from builder.model.text_encoder import layer_list
 from builder.progress import Progress, silent
@@ -236,23 +236,24 @@ def _validation_figures(prediction: EvalPrediction) -> dict[str, float]:
 def _load_backbone(config: ClassifierConfig, labels: Sequence[str]) -> tuple[nn.Module, Any]:
     where = f"--backbone {config.backbone}"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(config.backbone, use_fast=True)
-        model = AutoModelForSequenceClassification.from_pretrained(
+        tokenizer = load_tokenizer(config.backbone, where)
+        # The head of another classifier is replaced where it has another number of labels.
+        model = load_weights(
+            AutoModelForSequenceClassification,
             config.backbone,
-            dtype=torch.float32,
+            where,
             num_labels=len(labels),
             id2label=dict(enumerate(labels)),
             label2id={label: index for index, label in enumerate(labels)},
             problem_type="single_label_classification",
-            # The head of another classifier is replaced where it has another number of labels.
-            ignore_mismatched_sizes=True,
-        )
+        ).model
+        fit_embeddings(model, tokenizer.backend_tokenizer, where)
+    except CheckpointError:
+        raise
     except Exception as error:  # whatever a file of somebody else's leads to
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{where}: it cannot be loaded as a classifier ({reason}); give a directory with "
-            "config.json, model.safetensors and tokenizer.json, or a hub name where the hub can "
-            "be reached"
+            f"{where}: it cannot be loaded as a classifier ({reason}); {FILES}"
         ) from error
     check_tokenizer(tokenizer, where)
     return model, tokenizer

@@ -25,12 +25,14 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoTokenizer
+from tokenizers import Tokenizer
+from transformers import AutoModel
 
 from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
 from builder.data.tables import Catalogue
 from builder.errors import CheckpointError
+from builder.model.backbone import FILES, fit_embeddings, load_tokenizer, load_weights
 from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.linear import LinearTerm
 from builder.model.recommender import Recommender
@@ -114,6 +116,9 @@ def _load(directory: Path, config: dict[str, Any]) -> Recommender:
     backbone, loading = AutoModel.from_pretrained(directory / "encoder", output_loading_info=True)
     if missing := loading["missing_keys"]:
         raise ValueError(f"encoder/ lacks the weights {', '.join(sorted(missing)[:3])} …")
+    fit_embeddings(
+        backbone, Tokenizer.from_file(str(directory / "encoder/tokenizer.json")), str(directory)
+    )
     tensors = load_file(directory / "adapter.safetensors")
     encoder = TextEncoder(backbone, config["pad_id"], config["pooling"])
     if encoder.query is not None:
@@ -209,23 +214,18 @@ def load_backbone(name_or_path: str) -> tuple[torch.nn.Module, Any]:
     Raises
     ------
     CheckpointError
-        It cannot be loaded, or has no fast tokenizer.
+        It cannot be loaded, has no fast tokenizer, or its files do not belong together.
     """
+    where = f"--backbone {name_or_path}"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path, use_fast=True)
-        backbone = AutoModel.from_pretrained(name_or_path, dtype=torch.float32)
+        tokenizer = load_tokenizer(name_or_path, where)
+        backbone = load_weights(AutoModel, name_or_path, where).model
+        fit_embeddings(backbone, tokenizer.backend_tokenizer, where)
+    except CheckpointError:
+        raise
     except Exception as error:  # whatever a file of somebody else's leads to
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise CheckpointError(
-            f"--backbone {name_or_path}: it cannot be loaded ({reason}); give a "
-            "directory with config.json, model.safetensors and tokenizer.json, or a hub name "
-            "where the hub can be reached"
-        ) from error
-    if not tokenizer.is_fast or tokenizer.pad_token_id is None:
-        raise CheckpointError(
-            f"--backbone {name_or_path}: its tokenizer has no tokenizer.json or no padding token, "
-            "which serving needs; choose another"
-        )
+        raise CheckpointError(f"{where}: it cannot be loaded ({reason}); {FILES}") from error
     return backbone, tokenizer
 
 

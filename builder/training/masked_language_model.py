@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from builder.errors import ConfigError
+from builder.model.backbone import fit_embeddings, load_weights
 from builder.progress import Progress, silent
 from builder.training.parallel import is_main, wait
 
@@ -88,11 +89,12 @@ def _learnt(
     if tokenizer.mask_token is None:
         raise ConfigError(f"--mlm-epochs: the tokenizer of {source} has no mask; leave it out")
     try:
-        model = AutoModelForMaskedLM.from_pretrained(source, dtype=torch.float32)
+        model: Any = load_weights(AutoModelForMaskedLM, source, f"--backbone {source}").model
     except ValueError as error:
         raise ConfigError(
             f"--mlm-epochs: {source} has no head that guesses masked words; leave it out"
         ) from error
+    fit_embeddings(model, tokenizer.backend_tokenizer, f"--backbone {source}")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device).train()
     rows = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]

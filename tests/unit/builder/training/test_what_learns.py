@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -259,6 +260,21 @@ def test_masked_words_are_not_guessed_twice_when_a_run_goes_on(
         train(asked, output, resume=True, progress=partial(_note, tasks))
         assert ("guess masked words" in tasks) == (task == "guess masked words")
         assert figures(output) == figures(tmp_path / "undisturbed")
+
+
+def test_a_mask_that_the_network_has_no_embedding_of(backbone: Path, tmp_path: Path) -> None:
+    source = shutil.copytree(backbone, tmp_path / "masking")
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer.add_special_tokens({"mask_token": "[MASK]"})
+    tokenizer.save_pretrained(source)
+    model, hub_tokenizer = load_backbone(str(source))
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    masked_language_model.adapt_to_texts(
+        model, str(source), hub_tokenizer, TEXTS,
+        epochs=5, max_length=8, seed=0, file=tmp_path / "weights",
+    )  # fmt: skip
+    changed = {name: weight - before[name] for name, weight in model.state_dict().items()}
+    assert learnt(changed) == {"embeddings", "0", "1", "2"}
 
 
 def _note(tasks: list[str], task: str, _done: int, _total: int) -> None:
