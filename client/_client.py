@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from client import _inputs
+from client._addresses import DEFAULT_TARGET, read_targets
 from client._channel import ChannelFactory
 from client._connections import Connections
 from client._core import Core
 from client._deadlines import DEFAULT_TIMEOUT
 from client._discovery import Discovery
 from client._service import Service, Token, authorization
-from client._targets import DEFAULT_TARGET, read_targets
 from client.errors import ClientClosed, ClientMisused
 from client.observers import Hook, Observer, ResponseInfo
 from client.policies import (

@@ -25,8 +25,8 @@ from client import (
     Unavailable,
     Unsupported,
 )
+from client._addresses import DEFAULT_TARGET
 from client._methods import health
-from client._targets import DEFAULT_TARGET
 from model_repository.core.contract import OPTIONS, OptionSpec
 
 _REQUEST: Final = "Request"

@@ -25,12 +25,12 @@ from typing import Any, Final, Generic, TypeVar, cast
 from grpc import StatusCode
 
 from client._balancing import Balancer, Endpoint
-from client._budget import RetryBudget
 from client._deadlines import Deadline
 from client._decoding import response_parameters
 from client._latency import LatencyWindow
 from client._protocol import INFER, Message, Procedure, addressed
 from client._proxies import Proxy
+from client._retry_budget import RetryBudget
 from client.errors import Cancelled, DeadlineExceeded, RecommenderError, map_error
 from client.observers import Observation, Observer, ResponseInfo
 from client.policies import Balancing, Hedge, Retry

@@ -9,10 +9,10 @@ from concurrent.futures import Future
 
 from grpc import StatusCode
 
+from client._addresses import Found, Name
 from client._balancing import Balancer
 from client._core import Await, Plan
 from client._deadlines import Deadline
-from client._targets import Found, Name
 from client.errors import DeadlineExceeded, RecommenderError, Unavailable
 
 _logger = logging.getLogger(__name__)

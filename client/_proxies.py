@@ -12,7 +12,7 @@ from ipaddress import ip_address, ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
-from client._targets import host_of
+from client._addresses import host_of
 
 _VARIABLES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
 _EXCLUDING: Final = ("no_grpc_proxy", "no_proxy", "NO_PROXY")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from builder.data.config import DataConfig
 from builder.data.files import Batch, TextFile, scan
-from builder.data.layouts import Layout
+from builder.data.formats import Layout
 from builder.data.problems import SHOWN_PER_KIND, Problems
 from builder.data.tables import Catalogue, Interactions
 from builder.data.times import KINDS, UNREADABLE, TimeColumn

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from builder.data.config import DataConfig
 from builder.data.event_log import read_log
 from builder.data.files import TextTable, load
-from builder.data.layouts import Layout, find_layout, layout_of_items, tidy_items, usual_template
+from builder.data.formats import Layout, find_layout, layout_of_items, tidy_items, usual_template
 from builder.data.problems import Problems
 from builder.data.tables import Catalogue, Interactions
 from builder.data.template import Template

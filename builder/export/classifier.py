@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from builder.classifier.checkpoint import Classifier, load_classifier, load_examples
-from builder.export.base import DirectoryOf, EngineOf, Exportable, Figures
 from builder.export.classifier_gates import check_texts, samples
+from builder.export.exportable import DirectoryOf, EngineOf, Exportable, Figures
 from builder.export.graphs import ClassifierGraph
 from builder.export.layout import Layout, Limits
 from builder.export.parity import check_parity, in_values

@@ -15,7 +15,7 @@ from builder.options import Given, command
 from builder.repository import DEFAULT_REPOSITORY
 
 if TYPE_CHECKING:
-    from builder.export.base import Exportable, Figures
+    from builder.export.exportable import Exportable, Figures
     from builder.export.pipeline import Exported, Proof
     from builder.export.targets import Compiler
     from builder.progress import Progress

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from builder.errors import ConfigError, ExportError
-from builder.export.base import Exportable, Figures
+from builder.export.exportable import Exportable, Figures
 from builder.export.onnx import OPSET
 from builder.export.serving_code import libraries_of
 from builder.export.targets import CHECKS, TARGETS, Built, Check, Compiler, Target, TargetOptions

@@ -19,7 +19,6 @@ import torch
 from builder.data.splits import Holdout
 from builder.data.tables import Catalogue
 from builder.errors import ConfigError
-from builder.export.base import DirectoryOf, EngineOf, Exportable, Figures
 from builder.export.encoder_engine import (
     GRAPH,
     REDUCED_BOUNDS,
@@ -27,6 +26,7 @@ from builder.export.encoder_engine import (
     encode_rows,
     write_encoder,
 )
+from builder.export.exportable import DirectoryOf, EngineOf, Exportable, Figures
 from builder.export.graphs import EncoderGraph
 from builder.export.index_gate import IndexFigure, takes_index, write_index
 from builder.export.layout import Layout, Limits

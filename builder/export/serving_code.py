@@ -16,7 +16,7 @@ PACKAGE: Final = "serving"
 _SOURCE: Final = Path(model_repository.__file__).parent
 _SHELL: Final = f'''"""The model as Triton's Python backend loads it."""
 
-from .{PACKAGE}.steps.shell import TritonPythonModel
+from .{PACKAGE}.steps.triton_model import TritonPythonModel
 
 __all__ = ["TritonPythonModel"]
 '''

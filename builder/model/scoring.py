@@ -18,9 +18,9 @@ from model_repository.core.arrays import Floats
 from model_repository.core.catalogue import Catalogue
 from model_repository.core.cold_items import lifts
 from model_repository.core.identifiers import Identifiers, Strings
+from model_repository.core.score_terms import LinearTerm as ServedLinearTerm
+from model_repository.core.score_terms import Users
 from model_repository.core.scoring import Scorer
-from model_repository.core.terms import LinearTerm as ServedLinearTerm
-from model_repository.core.terms import Users
 from model_repository.core.users import NO_AGE, EventBatch, History, ages
 
 if TYPE_CHECKING:

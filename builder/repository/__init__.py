@@ -1,6 +1,6 @@
 """Model repositories: configurations from the wire contract, and their atomic publication."""
 
-from builder.repository.config import (
+from builder.repository.config_pbtxt import (
     Accelerator,
     CudaGraph,
     DynamicBatching,

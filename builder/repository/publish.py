@@ -31,7 +31,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from builder.errors import RepositoryError
 from builder.repository import swap
-from builder.repository.config import from_text, to_text
+from builder.repository.config_pbtxt import from_text, to_text
 from builder.repository.graph import check_graph
 from builder.repository.manifest import (
     MANIFEST,

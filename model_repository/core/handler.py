@@ -16,8 +16,8 @@ from .batch import Later, Outcome, Request, Tensors, attempt, attempt_together
 from .contract import INTEREST, ITEM, ITEM_INTEREST, ITEM_LOGIT, LOGIT, SKIPPED, TRUNCATED
 from .items import NO_NEW_ITEMS, NewItems
 from .requests import RequestReader, UserRequest
+from .score_terms import Users
 from .scoring import Scorer
-from .terms import Users
 from .users import NO_ITEM, History
 
 

@@ -17,7 +17,7 @@ from .arrays import Floats, Indices
 from .catalogue import Candidates, Catalogue
 from .cold_items import merged
 from .items import NO_NEW_ITEMS, NewItems
-from .terms import LinearTerm, NetworkTerm, Term, Users
+from .score_terms import LinearTerm, NetworkTerm, Term, Users
 from .top_k import largest, take
 from .users import NO_ITEM, History, UserEncoder, user_states
 

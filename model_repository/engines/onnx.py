@@ -9,7 +9,7 @@ from typing import Any
 import onnxruntime
 from numpy.typing import NDArray
 
-from .cores import available_cores
+from .cpu_cores import available_cores
 
 
 class OnnxEngine:

@@ -14,7 +14,7 @@ from ..core.arrays import Floats
 from ..core.batch import Tensors
 from ..core.contract import FIRST_TOKEN, INPUT_IDS, TOKEN_TEXT, VECTOR
 from ..core.length_batches import length_batches
-from .cores import available_cores
+from .cpu_cores import available_cores
 from .engine import Engine
 from .settings import read_settings
 from .token_packs import token_packs

@@ -26,7 +26,7 @@ Count = Callable[[int, int], None]
 
 
 def load(directory: Path, model: str) -> Handler:
-    from .metrics import Counters
+    from .server_metrics import Counters
 
     counters = Counters(
         model,

@@ -218,13 +218,13 @@ ensemble, fused = map(Path, sys.argv[1:])
 sys.path.insert(0, str(fused / "rank/1"))
 sys.modules["triton_python_backend_utils"] = types.ModuleType("stand_in")
 from serving.core.batch import Request
-from serving.steps import shell
+from serving.steps import triton_model
 from serving.steps.encode import Encode
 from serving.steps.libraries import check_libraries
 handlers, differences = {}, []
 for directory in (file.parent for root in (ensemble, fused) for file in root.glob("*/1/model.py")):
     differences += check_libraries(directory)
-    module, function = shell.LOADERS[name := directory.parent.name]
+    module, function = triton_model.LOADERS[name := directory.parent.name]
     if name == "encode":  # otherwise with counters, which Triton provides
         handlers[name] = Encode(directory)
     else:  # rank and recommend of the fused layout replace those that ask other models

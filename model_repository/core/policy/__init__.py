@@ -16,8 +16,8 @@ from ..arrays import Indices
 from ..catalogue import Candidates, Catalogue
 from ..contract import TOP_K
 from ..requests import UserRequest
+from .base import Stage
 from .seen import Excluded, Seen
-from .stage import Stage
 
 STAGES: Final[Sequence[Stage]] = (Seen(), Excluded())
 """In the order in which they rerank."""

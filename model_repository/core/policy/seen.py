@@ -7,7 +7,7 @@ from ..catalogue import Catalogue
 from ..contract import INCLUDE_SEEN
 from ..options import Options
 from ..requests import UserRequest
-from .stage import Stage
+from .base import Stage
 
 
 class Seen(Stage):

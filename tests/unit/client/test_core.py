@@ -25,7 +25,6 @@ from client import (
     Unavailable,
 )
 from client._balancing import Balancer, Endpoint
-from client._budget import RetryBudget
 from client._core import (
     PUSHBACK,
     Ask,
@@ -42,6 +41,7 @@ from client._core import (
 from client._deadlines import Deadline
 from client._latency import LatencyWindow
 from client._protocol import Message, Procedure
+from client._retry_budget import RetryBudget
 
 MESSAGE = Message(Procedure("Echo", lambda raw: raw), b"body")
 JOB = Job(MESSAGE, lambda answer: answer)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Tensors = Mapping[str, NDArray[Any]]
 
-_IMPORTERS = ("steps.shell", "steps.metrics", "engines.triton")
+_IMPORTERS = ("steps.triton_model", "steps.server_metrics", "engines.triton")
 
 
 class Tensor:

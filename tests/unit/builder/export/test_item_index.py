@@ -24,8 +24,8 @@ from builder.export.targets.tensorrt import TensorRT
 from builder.repository import read_manifest
 from model_repository.core.arrays import Indices
 from model_repository.core.catalogue import Candidates
+from model_repository.core.score_terms import Users
 from model_repository.core.scoring import Scorer
-from model_repository.core.terms import Users
 from model_repository.core.users import NO_AGE, History
 from model_repository.engines.item_index import on_sphere, queries
 from model_repository.steps.catalogue_files import CATALOGUE_FILE

@@ -36,7 +36,7 @@ from builder.repository import from_text, read_manifest
 from model_repository.core import contract
 from model_repository.core.contract import ModelSpec
 from model_repository.core.errors import InvalidRequest
-from model_repository.core.terms import Users
+from model_repository.core.score_terms import Users
 from model_repository.core.users import History
 from model_repository.engines.engine import Engine
 from model_repository.engines.onnx import OnnxEngine
@@ -147,7 +147,7 @@ def test_every_python_model_has_the_whole_serving_package(
         if name == "__init__.py" or name.split("/")[0] in ("core", "engines", "steps")
         if "__pycache__" not in name
     }
-    assert {"core/contract.py", "engines/onnx.py", "steps/shell.py"} <= expected.keys()
+    assert {"core/contract.py", "engines/onnx.py", "steps/triton_model.py"} <= expected.keys()
     for model in MODELS[layout]:
         directory = repositories[layout] / model / "1"
         config = from_text((directory / "config.pbtxt").read_text("utf-8"), model)
@@ -155,7 +155,7 @@ def test_every_python_model_has_the_whole_serving_package(
             assert not (directory / PACKAGE).exists()
             continue
         assert files_of(directory / PACKAGE) == expected
-        assert f"from .{PACKAGE}.steps.shell import TritonPythonModel" in (
+        assert f"from .{PACKAGE}.steps.triton_model import TritonPythonModel" in (
             directory / "model.py"
         ).read_text("utf-8")
         assert check_libraries(directory) == []

@@ -23,8 +23,8 @@ from builder.repository import from_text
 from model_repository.core.batch import Request
 from model_repository.core.contract import ENCODER, PROFILE, USER_ENCODER
 from model_repository.core.errors import InvalidRequest
+from model_repository.core.score_terms import Users
 from model_repository.core.scoring import Scorer
-from model_repository.core.terms import Users
 from model_repository.core.users import History
 from model_repository.steps.user_models import load_scorer, load_user_encoder
 from tests.new_text import logit_of_text

@@ -28,7 +28,7 @@ sys.modules["triton_python_backend_utils"] = ModuleType("triton_python_backend_u
 root = Path(sys.argv[1])
 sys.path.insert(0, str(root))
 model = importlib.import_module("3.model")
-assert model.TritonPythonModel.__module__ == "3.{PACKAGE}.steps.shell", model.TritonPythonModel
+assert model.TritonPythonModel.__module__ == "3.{PACKAGE}.steps.triton_model"
 for file in sorted((root / "3").rglob("*.py")):
     importlib.import_module(".".join(file.relative_to(root).with_suffix("").parts))
 print(json.dumps(sorted({{name.split(".")[0] for name in sys.modules}})))

@@ -18,7 +18,7 @@ from model_repository.core.errors import InvalidRequest
 from model_repository.core.handler import Recommend
 from model_repository.core.identifiers import Identifiers
 from model_repository.core.options import Options
-from model_repository.core.policy.stage import Stage
+from model_repository.core.policy.base import Stage
 from model_repository.core.requests import UserRequest
 from model_repository.core.scoring import Scorer
 from tests.unit.model_repository.catalogues import (

@@ -15,8 +15,8 @@ from model_repository.core.arrays import Floats, Indices
 from model_repository.core.catalogue import Candidates, Catalogue
 from model_repository.core.cold_items import lifts
 from model_repository.core.errors import InvalidRequest
+from model_repository.core.score_terms import NetworkTerm, Users
 from model_repository.core.scoring import Scorer
-from model_repository.core.terms import NetworkTerm, Users
 from model_repository.core.users import NO_ITEM, History
 from tests.unit.model_repository.catalogues import (
     MAX_HISTORY,

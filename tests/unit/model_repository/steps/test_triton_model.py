@@ -85,7 +85,7 @@ def model(
 
 
 def new_model(name: str, directory: Path, version: str) -> Any:
-    made = import_module("model_repository.steps.shell").TritonPythonModel()
+    made = import_module("model_repository.steps.triton_model").TritonPythonModel()
     made.initialize(
         {
             "model_config": json.dumps({"name": name}),
@@ -107,7 +107,7 @@ def number(response: Any) -> int:
 
 @pytest.mark.usefixtures("backend")
 def test_each_model_of_the_contract_has_a_handler() -> None:
-    loaders = import_module("model_repository.steps.shell").LOADERS
+    loaders = import_module("model_repository.steps.triton_model").LOADERS
     steps = (
         *contract.ENCODE_STEPS.steps,
         *contract.RANK_TEXTS_STEPS.steps,
@@ -221,5 +221,5 @@ def test_a_missing_library_is_named_before_anything_is_loaded(
 
 @pytest.mark.usefixtures("backend")
 def test_bytes_are_read_by_the_fast_reader() -> None:
-    shell = import_module("model_repository.steps.shell")
+    shell = import_module("model_repository.steps.triton_model")
     assert shell.pb_utils.deserialize_bytes_tensor.__module__.endswith(".bytes_reader")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model_repository.engines.cores import available_cores
+from model_repository.engines.cpu_cores import available_cores
 
 
 @pytest.fixture(autouse=True)

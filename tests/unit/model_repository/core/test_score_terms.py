@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_repository.core import terms
+from model_repository.core import score_terms
 from model_repository.core.arrays import Floats
 from model_repository.core.items import NewItems
-from model_repository.core.terms import LinearTerm, NetworkTerm, Users
+from model_repository.core.score_terms import LinearTerm, NetworkTerm, Users
 from model_repository.core.users import NO_ITEM, History
 from tests.unit.model_repository.catalogues import MAX_HISTORY, WIDTH, catalogue
 
@@ -77,7 +77,7 @@ def test_the_linear_term_of_some_items_is_that_of_the_whole_catalogue(
 @given(histories)
 def test_the_row_of_a_large_catalogue_is_emptied_too(of: list[list[int]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(terms, "_SMALL_CATALOGUE", 0)
+        patch.setattr(score_terms, "_SMALL_CATALOGUE", 0)
         for user in range(len(of)):
             LINEAR.of(users(of), user, np.arange(ITEMS, dtype=np.int32))
             assert not LINEAR._row().any()
@@ -87,7 +87,7 @@ def test_the_row_of_a_large_catalogue_is_emptied_too(of: list[list[int]]) -> Non
 def test_users_who_take_turns_get_what_they_get_together(of: list[list[int]], most: int) -> None:
     together = whole(LINEAR, users(of))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(terms, "_ENTRIES", most)
+        patch.setattr(score_terms, "_ENTRIES", most)
         np.testing.assert_array_equal(whole(LINEAR, users(of)), together)
 
 
