@@ -61,9 +61,7 @@ def demo(
     typer.secho("3. Export: compile, hold against the gates, publish", bold=True)
     with console.progress_bars() as progress:
         target = target_named("embedded")
-        published = publish(
-            recommender(run, target, progress=progress), repository, target, progress=progress
-        )
+        published = publish(recommender(run, target), repository, target, progress=progress)
     ranking = published.figures.ranking
     assert ranking is not None
     typer.echo(

@@ -58,8 +58,7 @@ class Ranking:
         return float(np.mean(self.ndcg_per_user(k)))
 
     def ndcg_per_user(self, k: int) -> NDArray[np.float64]:
-        gain: NDArray[np.float64] = np.where(self.rank <= k, 1.0 / np.log2(1.0 + self.rank), 0.0)
-        return gain
+        return ndcg_gain(self.rank, k)
 
     def mrr(self) -> float:
         return float(np.mean(1.0 / self.rank))
@@ -173,4 +172,10 @@ def best_items(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:
 def ndcg(scores: NDArray[np.float32], holdout: Holdout, cutoff: int) -> float:
     """NDCG@`cutoff` of scores FP32 [U, n] for all users of `holdout`; they are masked in place."""
     rank = rank_scores(scores, holdout.histories, holdout.targets)
-    return float(np.mean(np.where(rank <= cutoff, 1 / np.log2(1.0 + rank), 0.0)))
+    return float(np.mean(ndcg_gain(rank, cutoff)))
+
+
+def ndcg_gain(rank: NDArray[np.int64], cutoff: int) -> NDArray[np.float64]:
+    """What each rank, 1 the best, adds to NDCG@`cutoff`, in the shape of `rank`."""
+    gain: NDArray[np.float64] = np.where(rank <= cutoff, 1 / np.log2(1.0 + rank), 0.0)
+    return gain

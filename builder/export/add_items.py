@@ -18,6 +18,7 @@ from builder.export.pipeline import Exported, publish, target_named
 from builder.export.recommender import recommender
 from builder.export.targets import TargetOptions
 from builder.model.checkpoint import load_checkpoint, read_config
+from builder.model.new_items import with_new_items
 from builder.model.recommender import Recommender
 from builder.progress import Progress, silent
 from builder.repository.family import check_family
@@ -79,9 +80,8 @@ def add_items(
         checkpoint,
         target,
         _limits_of(active),
-        new_items=new,
+        model=with_new_items(model, new, progress=progress),
         attributes=tuple(active.details.get("attributes", ())),
-        progress=progress,
     )
     return publish(exportable, repository, target, progress=progress)
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from builder.export.exportable import Exportable, Figures
     from builder.export.pipeline import Exported, Proof
     from builder.export.targets import Compiler
-    from builder.progress import Progress
 
 _MIB = 1 << 20
 _CONTAINER = "\n(in Triton's container: the server that comes with pip has only the Python backend)"
@@ -92,11 +91,11 @@ def export(
         done: Exported | Proof
         if target in CHECKS:
             check = check_named(target, options)
-            found = _exportable(checkpoint, classifier, check, limits.make(), columns, progress)
+            found = _exportable(checkpoint, classifier, check, limits.make(), columns)
             done = prove(found, proof or Path("build") / target, check, progress=progress)
         else:
             chosen = target_named(target, options)
-            found = _exportable(checkpoint, classifier, chosen, limits.make(), columns, progress)
+            found = _exportable(checkpoint, classifier, chosen, limits.make(), columns)
             done = publish(found, repository, chosen, progress=progress)
     typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else _summary(done))
 
@@ -144,12 +143,11 @@ def _exportable(
     compiler: Compiler,
     limits: Limits,
     attributes: tuple[str, ...],
-    progress: Progress,
 ) -> Exportable:
     if checkpoint is not None:
         from builder.export.recommender import recommender
 
-        return recommender(checkpoint, compiler, limits, attributes=attributes, progress=progress)
+        return recommender(checkpoint, compiler, limits, attributes=attributes)
     from builder.export.classifier import classifier as classifier_of
 
     if attributes:

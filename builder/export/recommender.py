@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from builder.data.splits import Holdout
-from builder.data.tables import Catalogue
 from builder.errors import ConfigError
 from builder.export.encoder_engine import (
     GRAPH,
@@ -39,7 +38,6 @@ from builder.export.serving_code import install, write_json
 from builder.export.targets import Built, Compiler, FusedOptions, Target
 from builder.export.text_gate import check_texts
 from builder.model.checkpoint import load_checkpoint, load_validation
-from builder.model.new_items import with_new_items
 from builder.model.recommender import Recommender, with_text_vectors
 from builder.model.scoring import UserEncoderGraph, catalogue_of, histories_of
 from builder.progress import Progress, silent
@@ -77,11 +75,10 @@ def recommender(
     compiler: Compiler,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     *,
-    new_items: Catalogue | None = None,
+    model: Recommender | None = None,
     attributes: tuple[str, ...] = (),
-    progress: Progress = silent,
 ) -> RecommenderExport:
-    """The export of a checkpoint, with new items if there are any.
+    """The export of a checkpoint; of its ``model`` with new items, where that is given.
 
     Raises
     ------
@@ -90,9 +87,7 @@ def recommender(
     ConfigError
         The item file had none of the ``attributes``.
     """
-    model = load_checkpoint(checkpoint)
-    if new_items is not None:
-        model = with_new_items(model, new_items, progress=progress)
+    model = model or load_checkpoint(checkpoint)
     if unknown := [name for name in attributes if name not in model.catalogue.columns]:
         raise ConfigError(
             f"--attributes {','.join(unknown)}: the item file had no such column; its columns "

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from builder.data.splits import Holdout
 from builder.errors import GateError
-from builder.evaluation.ranking import user_chunk
+from builder.evaluation.ranking import ndcg_gain, user_chunk
 from builder.export.ranking_gate import CUTOFF, RankingFigure
 from builder.model.neighbourhood import served_neighbourhood
 from builder.model.recommender import Recommender
@@ -87,5 +87,4 @@ def _gains(
     own = scores[users, targets][:, np.newaxis, np.newaxis]
     beaten = scores[users[:, np.newaxis, np.newaxis], others] >= own
     rank = 1 + (beaten & (others != targets[:, np.newaxis, np.newaxis])).sum(axis=2)
-    gains: NDArray[np.float64] = np.where(rank <= CUTOFF, 1 / np.log2(1.0 + rank), 0.0)
-    return gains
+    return ndcg_gain(rank, CUTOFF)

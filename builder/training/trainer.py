@@ -31,7 +31,7 @@ from transformers.trainer_utils import SchedulerType, get_last_checkpoint
 from builder.data.splits import Holdout
 from builder.errors import TrainingError
 from builder.evaluation.baselines import View
-from builder.evaluation.ranking import rank_scores, user_chunk
+from builder.evaluation.ranking import ndcg_gain, rank_scores, user_chunk
 from builder.model.recommender import item_vectors
 from builder.model.scoring import network_scores
 from builder.progress import Progress, silent
@@ -130,7 +130,7 @@ class NextItemTrainer(Trainer):
                     f"logits are not finite any more; give a lower --{option}"
                 )
             rank = rank_scores(scores, part.histories, part.targets)
-            gains.append(np.where(rank <= 10, 1 / np.log2(1.0 + rank), 0.0))
+            gains.append(ndcg_gain(rank, 10))
         return float(np.concatenate(gains).mean())
 
     def get_train_dataloader(self) -> DataLoader[Any]:

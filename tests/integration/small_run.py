@@ -55,5 +55,5 @@ def export_run(
 ) -> Exported:
     """Publish a run; to the embedded target with its ``options``, unless another is given."""
     chosen = target or target_named("embedded", options)
-    exportable = recommender(run, chosen, limits, progress=progress)
+    exportable = recommender(run, chosen, limits)
     return publish(exportable, repository, chosen, progress=progress)
