@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
@@ -30,7 +32,7 @@ def with_usage(
     """
     then, cpu_then = read_statistics(address), _cpu_seconds(address)
     measured = measure(seconds)
-    cpu_now, now = _cpu_seconds(address), read_statistics(address)
+    cpu_now, now = _cpu_seconds(address), _settled_statistics(address)
 
     def counted(name: str, counter: str) -> int | None:
         if name not in now:
@@ -49,6 +51,20 @@ def with_usage(
         users_per_execution=users / executions if users and executions else None,
         encoder_executions=None if encodings is None else encodings / requests,
     )
+
+
+def _settled_statistics(address: str) -> dict[str, Any]:
+    """Statistics once two readings agree: Triton counts a batch after its answers have left.
+
+    Where others ask the server too, they never agree; then those of a second later.
+    """
+    now = read_statistics(address)
+    for _ in range(10):
+        time.sleep(0.1)
+        before, now = now, read_statistics(address)
+        if now == before:
+            break
+    return now
 
 
 def _cpu_seconds(address: str) -> float | None:
