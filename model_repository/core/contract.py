@@ -231,7 +231,7 @@ TOP_K: Final = OptionSpec("top_k", 10, "how many items to recommend", minimum=1)
 ON_UNKNOWN: Final = OptionSpec(
     "on_unknown",
     "error",
-    "what becomes of a candidate that is neither in the catalogue nor given as text: the request "
+    "what happens to a candidate that is neither in the catalogue nor given as text: the request "
     "is refused, or the candidate gets NaN",
     choices=("error", "skip"),
 )
