@@ -204,6 +204,7 @@ def classify(
     Example: python -m client classify "what a film" "not again" --json
     """
     found = client.classify(texts, pair or None)
+    found = dataclasses.replace(found, labels=_told_apart(found.labels))
     told = found.activation in ("softmax", "sigmoid")  # else there are values, and no label applies
     predicted = found.predicted() if told else [()] * len(texts)
     rows, lines = [], []
@@ -216,6 +217,14 @@ def classify(
             for label, value in sorted(by_label.items(), key=lambda pair: -pair[1])
         ]
     return {"activation": found.activation, "texts": rows}, "\n".join(lines)
+
+
+def _told_apart(labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels, with its number behind each whose name another has too."""
+    return tuple(
+        f"{label} #{place}" if labels.count(label) > 1 else label
+        for place, label in enumerate(labels)
+    )
 
 
 @_command

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
@@ -14,12 +15,15 @@ from transformers import AutoModelForSequenceClassification
 from builder.errors import CheckpointError
 from builder.model.backbone import (
     FILES,
+    Weights,
     check_length,
     fit_embeddings,
     load_tokenizer,
     load_weights,
     position_count,
 )
+
+log = logging.getLogger(__name__)
 
 Activation = Literal["softmax", "sigmoid", "none"]
 Pair = tuple[str, str]
@@ -80,7 +84,7 @@ def load_classifier(source: str) -> Classifier:
     _refuse_unfinished(source)
     try:
         tokenizer = load_tokenizer(source, where)
-        found = load_weights(AutoModelForSequenceClassification, source, where)
+        found, labels = _with_labels(source, where)
         fit_embeddings(found.model, tokenizer.backend_tokenizer, where)
     except CheckpointError:
         raise
@@ -100,11 +104,45 @@ def load_classifier(source: str) -> Classifier:
         source=source,
         model=model.eval(),
         tokenizer=tokenizer,
-        labels=tuple(str(config.id2label[index]) for index in range(config.num_labels)),
+        labels=labels,
         activation=activation_of(config),
         token_types=uses_token_types(model, tokenizer),
         max_length=longest,
     )
+
+
+def _with_labels(source: str, where: str) -> tuple[Weights, tuple[str, ...]]:
+    """The network, and the names of its outputs in their order, however they are numbered."""
+    kind = AutoModelForSequenceClassification
+    found = load_weights(kind, source, where)
+    config: Any = found.model.config
+    names = {int(number): str(name) for number, name in config.id2label.items()}
+    outputs = config.num_labels
+    rows = {shape[0] for shape, asked in found.mismatched.values() if asked[0] == outputs}
+    if len(rows) == 1 and set(found.mismatched) == set(found.random):
+        (outputs,) = rows
+        found = load_weights(kind, source, where, num_labels=outputs)
+    if len(names) == outputs:
+        labels = tuple(names[number] for number in sorted(names))
+        if sorted(names) != list(range(outputs)):
+            log.warning(
+                "%s: id2label in config.json does not count from 0 without gaps; its names are "
+                "taken in the order of their numbers: %s",
+                *(where, ", ".join(labels)),
+            )
+    else:
+        labels = tuple(names.get(number, f"LABEL_{number}") for number in range(outputs))
+        log.warning(
+            "%s: id2label in config.json has %d names and the network %d outputs, which are called "
+            "%s",
+            *(where, len(names), outputs, ", ".join(labels)),
+        )
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        log.warning(
+            "%s: several outputs are called %s; they can be told apart by their place alone",
+            *(where, ", ".join(twice)),
+        )
+    return found, labels
 
 
 def activation_of(config: Any) -> Activation:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,10 +38,14 @@ _SPECIAL: Final = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 @dataclass(frozen=True)
 class Weights:
-    """A network, with what of it was not in the file and is random."""
+    """A network, with what of it was not in the file and is random.
+
+    ``mismatched`` are the shapes of what the file has otherwise: there, and by ``config.json``.
+    """
 
     model: nn.Module
     random: Sequence[str]
+    mismatched: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
 
 
 def load_weights(kind: Any, source: str, where: str, **options: Any) -> Weights:
@@ -97,14 +101,16 @@ def load_weights(kind: Any, source: str, where: str, **options: Any) -> Weights:
             + (f"; it has others, such as {', '.join(there)}" if there else "")
             + "; save the network itself with save_pretrained, not a module around it"
         )
-    others = {name: shapes for name, *shapes in loading["mismatched_keys"]}
+    others = {
+        name: (tuple(found), tuple(asked)) for name, found, asked in loading["mismatched_keys"]
+    }
     if wrong := _of_encoder(model, others):
-        found, asked = (tuple(shape) for shape in others[wrong[0]])
+        found, asked = others[wrong[0]]
         raise CheckpointError(
             f"{where}: {wrong[0]} is {found} in the file of weights and {asked} by config.json; "
             "one of the two files is another model's"
         )
-    return Weights(model, sorted({*loading["missing_keys"], *others}))
+    return Weights(model, sorted({*loading["missing_keys"], *others}), others)
 
 
 def _of_encoder(model: Any, names: Any) -> list[str]:

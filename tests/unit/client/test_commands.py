@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typer.main import get_command
 from client.__main__ import main
 from client._commands import app
 from client.testing import FakeServer
+from tests.unit.client.conftest import Triton
 
 ROOT = Path(__file__).parents[3]
 COMMANDS: dict[str, Any] = cast("Any", get_command(app)).commands
@@ -76,3 +78,18 @@ def test_a_shell_completes_the_script_and_not_the_module() -> None:
     assert done.stdout.split() == ["recommend"]
     assert "--install-completion" in python("-c", f"{SCRIPT} main(['--help'])").stdout
     assert "--show-completion" not in python("-m", "client", "--help").stdout
+
+
+def test_labels_of_one_name_are_all_shown(
+    triton: Triton, capsys: pytest.CaptureFixture[str]
+) -> None:
+    triton.parameters = {"labels": '["x", "x"]', "activation": "softmax"}
+    at = ["--target", triton.address]
+    assert main(["classify", "a", "--json", *at]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["texts"]
+    assert list(found["probabilities"]) == ["x #0", "x #1"]
+    assert found["labels"] == ["x #1"]
+    assert main(["classify", "a", *at]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-2:] for line in lines[1:]] == [["x", "#1"], ["x", "#0"]]
+    assert [line[0] for line in lines[1:]] == ["*", " "]

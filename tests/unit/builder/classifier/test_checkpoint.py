@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from builder.classifier.checkpoint import EXAMPLES, load_classifier, load_examples, save_examples
 from builder.errors import CheckpointError
@@ -76,3 +77,43 @@ def test_examples(tmp_path: Path) -> None:
     (tmp_path / EXAMPLES).write_text('{"text": 1}\n')
     with pytest.raises(CheckpointError, match="damaged"):
         load_examples(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "outputs", "expected", "told"),
+    [
+        ([0, 1, 2], 3, ("a", "b", "c"), ""),
+        ([1, 2, 3], 3, ("a", "b", "c"), "in the order of their numbers: a, b, c"),
+        ([-1, 0, 1], 3, ("a", "b", "c"), "in the order of their numbers"),
+        ([0, 5, 7], 3, ("a", "b", "c"), "in the order of their numbers"),
+        ([2, 1, 0], 3, ("c", "b", "a"), ""),
+        ([0, 2], 3, ("a", "LABEL_1", "b"), "has 2 names and the network 3 outputs"),
+        ([1, 2], 3, ("LABEL_0", "a", "b"), "has 2 names and the network 3 outputs"),
+        ([0, 1, 2], 2, ("a", "b"), "has 3 names and the network 2 outputs"),
+    ],
+)
+def test_labels_however_they_are_numbered(
+    numbers: list[int],
+    outputs: int,
+    expected: tuple[str, ...],
+    told: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source = write_classifier(tmp_path / "c", labels=[f"label {n}" for n in range(outputs)])
+    weights = load_classifier(str(source)).model.state_dict()
+    names = dict(zip(map(str, numbers), "abc", strict=False))
+    edited(source, "config.json", id2label=names, label2id={})
+    caplog.clear()
+    found = load_classifier(str(source))
+    assert found.labels == expected
+    assert found.model.config.num_labels == outputs  # type: ignore[union-attr]
+    assert all(torch.equal(weights[name], each) for name, each in found.model.state_dict().items())
+    assert told in caplog.text
+    assert bool(told) == bool(caplog.text)
+
+
+def test_labels_of_one_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = write_classifier(tmp_path / "c", labels=["x", "y", "x"])
+    assert load_classifier(str(source)).labels == ("x", "y", "x")
+    assert "several outputs are called x;" in caplog.text
