@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +12,12 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from builder.doctor.findings import Finding
 from builder.errors import RepositoryError
 from builder.repository import Manifest, VersionRecord, check_graph, from_text, read_manifest
+from builder.repository.manifest import sha256_of
 from builder.repository.publish import CONFIG, DEFAULT_FILES
 
 _REPAIR: Final = (
     "restore the file, activate another version with `python -m builder activate`, or export again"
 )
-_CHUNK: Final = 1 << 20
 
 
 @dataclass
@@ -155,14 +154,11 @@ def _home(contents: Contents, model: str) -> Path:
 
 
 def _difference(path: Path, expected: str) -> str | None:
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
+        found = sha256_of(path)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    if digest.hexdigest() != expected:
+    if found != expected:
         return "is not the file that was exported: its SHA-256 differs from the manifest's"
     return None
 

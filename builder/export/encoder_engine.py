@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder.errors import ExportError
+from builder.export.graph_files import copy_graph
 from builder.export.options import ENGINES, FusedOptions, Precision
 from builder.export.quantise import quantise
 from builder.export.serving_code import write_json
@@ -90,7 +91,7 @@ def write_encoder(
             vnni=bool(_processor() & {"avx512_vnni", "avx_vnni", "amx_int8"}),
         )
     else:
-        (directory / GRAPH).write_bytes(onnx_file.read_bytes())
+        copy_graph(onnx_file, directory / GRAPH)
 
     # One text at a time gains by a second thread in FP32, with MiniLM a quarter; INT8 loses by it.
     lone_parallel = wanted.precision != "int8"

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from builder.errors import ExportError
+from builder.export.graph_files import save_graph
 from builder.export.onnx import NAME_SCOPES
 
 SINGLE_OPS: Final = frozenset({"LayerNormalization"})
@@ -82,7 +83,7 @@ def convert_to_fp16(
     model = onnx.load(str(source))
     converter = _Converter(model.graph, frozenset(single_ops))
     precision = converter.convert()
-    onnx.save(model, str(destination))
+    save_graph(model, destination)
     return precision
 
 

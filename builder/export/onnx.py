@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from builder.errors import ExportError
+from builder.export import graph_files
 from model_repository.core.contract import Dtype, ModelSpec
 
 OPSET: Final = 20
@@ -28,7 +29,9 @@ _TORCH: Final[Mapping[Dtype, torch.dtype]] = {
 def export_onnx(
     module: nn.Module, spec: ModelSpec, sizes: Mapping[str, int], destination: Path
 ) -> None:
-    """Write `module` as ONNX with the inputs and outputs of `spec`.
+    """Write `module` as ONNX with the inputs and outputs of `spec`; large weights lie beside it.
+
+    See `builder.export.graph_files`.
 
     Parameters
     ----------
@@ -68,7 +71,9 @@ def export_onnx(
         raise ExportError(f"model {spec.name!r} does not export to ONNX: {error}") from error
     assert program is not None
     _drop_notes(program.model)
-    program.save(str(destination))
+    weights = [value.const_value for value in program.model.graph.initializers.values()]
+    size = sum(weight.nbytes for weight in weights if weight is not None)
+    program.save(str(destination), external_data=size > graph_files.LARGEST)
 
 
 def _drop_notes(model: Any) -> None:

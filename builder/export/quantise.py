@@ -19,6 +19,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from builder.export.graph_files import save_graph, weights_beside
+
 Inputs = Mapping[str, NDArray[Any]]
 
 _STRENGTH: Final = 0.7
@@ -45,7 +47,7 @@ def quantise(source: Path, destination: Path, texts: Iterable[Inputs], *, vnni: 
     smooth(model, texts)
     with tempfile.TemporaryDirectory() as scratch:
         smoothed, quantised = Path(scratch) / "smoothed.onnx", Path(scratch) / "quantised.onnx"
-        onnx.save(model, smoothed)
+        save_graph(model, smoothed)
         quantize_dynamic(
             smoothed,
             quantised,
@@ -53,8 +55,9 @@ def quantise(source: Path, destination: Path, texts: Iterable[Inputs], *, vnni: 
             reduce_range=not vnni,
             weight_type=QuantType.QInt8,
             op_types_to_quantize=["MatMul"],
+            use_external_data_format=weights_beside(smoothed).is_file(),
         )
-        destination.write_bytes(quantised.read_bytes())
+        save_graph(onnx.load(quantised), destination)
 
 
 def smooth(model: ModelProto, texts: Iterable[Inputs]) -> None:
@@ -89,9 +92,11 @@ def _largest(
     watched.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
     )
-    session = onnxruntime.InferenceSession(
-        watched.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        save_graph(watched, Path(scratch) / "watched.onnx")
+        session = onnxruntime.InferenceSession(
+            Path(scratch) / "watched.onnx", providers=["CPUExecutionProvider"]
+        )
     found: dict[str, NDArray[np.float64]] = {}
     for inputs in texts:
         for name, values in zip(names, session.run(names, dict(inputs)), strict=True):

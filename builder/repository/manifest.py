@@ -5,6 +5,7 @@ Also the default path of a repository.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ DEFAULT_REPOSITORY: Final = Path("repository")
 
 MANIFEST: Final = "manifest.json"
 _FORMAT: Final = "tritonrec-repository-1"
+_CHUNK: Final = 1 << 20
 _EARLIER_DEFAULT: Final = Path("model_repository")
 
 
@@ -106,6 +108,15 @@ def manifest_text(manifest: Manifest) -> str:
             f"the version's details do not fit into {MANIFEST}: {error}; use JSON values and "
             "finite numbers"
         ) from error
+
+
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file, as a version's details list it; the file may be larger than the memory."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _parse(document: Any) -> Manifest:

@@ -20,7 +20,6 @@ import contextlib
 import dataclasses
 import datetime as dt
 import errno
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -39,6 +38,7 @@ from builder.repository.manifest import (
     VersionRecord,
     manifest_text,
     read_manifest,
+    sha256_of,
 )
 
 CONFIG: Final = "config.pbtxt"
@@ -93,7 +93,7 @@ class Staging:
             status = file.stat()
             key = status.st_dev, status.st_ino
             if key not in known:
-                known[key] = hashlib.sha256(file.read_bytes()).hexdigest()
+                known[key] = sha256_of(file)
             return known[key]
 
         return {

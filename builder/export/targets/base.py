@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from builder.export.graph_files import graph_bytes
 from builder.export.layout import Layout
 from builder.export.options import FusedOptions, IndexName, TargetOptions
 from builder.progress import Progress, silent
@@ -45,7 +46,7 @@ class Built:
     def to_dict(self) -> dict[str, Any]:
         return {
             "file": self.file.name,
-            "bytes": self.file.stat().st_size,
+            "bytes": graph_bytes(self.file),
             "seconds": round(self.seconds, 2),
             **self.details,
         }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from pathlib import Path
 from typing import Any, Final
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from builder.export.graph_files import copy_graph
 from builder.export.layout import Layout
 from builder.export.options import FusedOptions, TargetOptions
 from builder.export.parity import FLOAT
@@ -54,7 +54,7 @@ class Embedded:
         progress: Progress = silent,  # noqa: ARG002
     ) -> Built:
         install(directory, ["onnxruntime"])
-        shutil.copyfile(onnx_file, directory / GRAPH)
+        copy_graph(onnx_file, directory / GRAPH)
         write_json(directory / SETTINGS, {"threads": _threads(spec)})
         return Built(directory / GRAPH)
 

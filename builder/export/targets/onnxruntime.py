@@ -7,7 +7,6 @@ backend nor its CUDA provider is part of that, since both come with Triton's con
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +14,7 @@ from typing import Any, Final
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from builder.export.fp16 import convert_to_fp16
+from builder.export.graph_files import copy_graph
 from builder.export.layout import Layout
 from builder.export.options import TargetOptions
 from builder.export.parity import FLOAT, HALF
@@ -63,7 +63,7 @@ class OnnxRuntime:
         graph = directory / GRAPH
         started = time.monotonic()
         if self._device == "cpu":
-            shutil.copyfile(onnx_file, graph)
+            copy_graph(onnx_file, graph)
             return Built(graph)
         precision = convert_to_fp16(onnx_file, graph)
         return Built(graph, time.monotonic() - started, precision.to_dict())
