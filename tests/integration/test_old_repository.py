@@ -23,6 +23,7 @@ from builder.serving import TritonServer
 from client import InvalidInput, RecommenderClient
 from tests.fixtures.old_repository import unpack_old
 from tests.fixtures.recorded import ask, assert_same
+from tests.shared import first_of
 
 FILE = Path(__file__).parents[1] / "fixtures/old_answers.json"
 RECORDED = json.loads(FILE.read_text("utf-8"))
@@ -98,6 +99,7 @@ def test_it_serves_as_it_did(repository: Path, layout: str) -> None:
         assert_answers(client, layout, SAME_CODE)
 
 
+@pytest.mark.parametrize("layout", first_of(LAYOUTS), indirect=True)
 def test_a_new_version_replaces_it_and_it_comes_back(
     old: Path, repository: Path, layout: str
 ) -> None:
@@ -115,6 +117,7 @@ def test_a_new_version_replaces_it_and_it_comes_back(
         assert_answers(client, layout, SAME_CODE)
 
 
+@pytest.mark.parametrize("layout", first_of(LAYOUTS), indirect=True)
 def test_new_items_join_it(old: Path, repository: Path, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text(RECORDED["new_items"])
     checkpoint = ("--checkpoint", old / "checkpoint")
