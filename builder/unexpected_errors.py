@@ -15,6 +15,7 @@ from typing import Final
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_SUCH_PLACE: Final = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _GO_ON: Final = "run the same command again; `train` goes on where it was with --resume"
 # Libraries in C++ and Rust tell of the system's error in words alone.
 _FULL_IN_WORDS: Final = re.compile(r"no space left|os error 28\b|quota exceeded", re.IGNORECASE)
@@ -51,6 +52,8 @@ def _of_the_machine(error: BaseException) -> str | None:
             return (
                 f"{each.filename}: {each.strerror}; change its permissions, or name another place"
             )
+        if isinstance(each, OSError) and each.errno in _NO_SUCH_PLACE and each.filename:
+            return f"{each.filename}: {each.strerror}; name another place"
     return None
 
 

@@ -22,6 +22,7 @@ from builder.model.backbone import (
     load_weights,
     position_count,
 )
+from builder.unfinished_run import is_interrupted
 
 log = logging.getLogger(__name__)
 
@@ -215,8 +216,7 @@ def load_examples(source: str) -> list[Pair]:
 
 def _refuse_unfinished(source: str) -> None:
     directory = Path(source)
-    unfinished = directory.with_name(directory.name + ".partial")
-    if not directory.exists() and unfinished.is_dir():
+    if not directory.exists() and is_interrupted(directory):
         raise CheckpointError(
             f"--classifier {source}: training was interrupted; continue with `python -m builder "
             f"train-classifier --resume --output {source} …`"

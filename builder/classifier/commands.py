@@ -13,7 +13,7 @@ from rich.table import Table
 from builder import console
 from builder.classifier.config import ClassifierConfig
 from builder.options import Given, command
-from builder.training.config import partial_directory
+from builder.unfinished_run import is_interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ def train_classifier(
         with console.progress_bars(shown=not as_json) as progress:
             rows = run(config, output, resume=resume, progress=progress)
     except KeyboardInterrupt:
-        if partial_directory(output).is_dir():
+        if is_interrupted(output):
             console.show_note("Interrupted. To continue, repeat the command with --resume.")
         raise typer.Exit(130) from None
     if as_json:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -29,6 +28,7 @@ from transformers import (
 )
 from transformers.trainer_utils import EvalPrediction, SchedulerType, get_last_checkpoint
 
+from builder import unfinished_run
 from builder.classifier.checkpoint import (
     check_tokenizer,
     longest_row,
@@ -43,7 +43,6 @@ from builder.model.backbone import FILES, fit_embeddings, load_tokenizer, load_w
 from builder.model.recommender import length_batches, pad_rows
 from builder.model.text_encoder import layer_list
 from builder.progress import Progress, silent
-from builder.training.config import partial_directory
 from builder.training.progress import ReportProgress
 from model_repository.engines.tokenizer import TextTokenizer, TokenRow
 
@@ -53,7 +52,6 @@ PROTOCOL: Final = (
     "figures on the test split, which nothing was chosen on; the epoch is the one with the best "
     "validation ROC-AUC; before: the pretrained encoder under a random head"
 )
-_OPTIONS: Final = "training.json"
 _TRAINER: Final = "trainer"
 _EVALUATION_BATCH: Final = 128
 _WARMUP: Final = 0.1
@@ -87,7 +85,7 @@ def train_classifier(
         The data or the backbone cannot be read.
     """
     data = read_labelled_texts(config.data, config.seed)
-    partial = _open(config, output, resume=resume)
+    partial = unfinished_run.begin(output, config.to_dict(), resume=resume)
     transformers.set_seed(config.seed)
     model, hub_tokenizer = _load_backbone(config, data.labels)
     if config.tune_layers is not None:
@@ -116,7 +114,8 @@ def train_classifier(
     model.save_pretrained(partial)  # type: ignore[operator]
     save_examples(partial, list(data.validation.pairs[:_SAVED_EXAMPLES]))
     _write_metrics(config, data, rows, partial)
-    _finish(partial, output)
+    shutil.rmtree(partial / _TRAINER, ignore_errors=True)
+    unfinished_run.finish(partial, output)
     return rows
 
 
@@ -288,31 +287,6 @@ def _row(name: str, probabilities: NDArray[np.float32], test: Examples) -> Row:
     return Row(name, len(test), classification_metrics(probabilities, test.labels))
 
 
-def _open(config: ClassifierConfig, output: Path, *, resume: bool) -> Path:
-    partial = partial_directory(output)
-    options = partial / _OPTIONS
-    if output.exists():
-        raise ConfigError(f"--output {output} exists; choose another, or remove it to train again")
-    if resume:
-        if not options.is_file():
-            raise ConfigError(
-                f"--resume: there is no interrupted run at {partial}; leave --resume out"
-            )
-        begun, asked = json.loads(options.read_text("utf-8")), config.to_dict()
-        if different := [name for name in asked if asked[name] != begun.get(name)]:
-            raise ConfigError(
-                f"--resume: the interrupted run had other options for {', '.join(different)}; "
-                "repeat its options, or leave --resume out to begin again"
-            )
-        return partial
-    if partial.exists():
-        log.warning("an interrupted run at %s begins again; --resume would continue it", partial)
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
-    options.write_text(json.dumps(config.to_dict(), indent=2), "utf-8")
-    return partial
-
-
 def _write_metrics(
     config: ClassifierConfig, data: LabelledTexts, rows: Sequence[Row], partial: Path
 ) -> None:
@@ -328,14 +302,3 @@ def _write_metrics(
     }
     text = json.dumps(metrics, indent=2, ensure_ascii=False) + "\n"
     (partial / "metrics.json").write_text(text, "utf-8")
-
-
-def _finish(partial: Path, output: Path) -> None:
-    shutil.rmtree(partial / _TRAINER, ignore_errors=True)
-    (partial / _OPTIONS).unlink()
-    try:
-        os.rename(partial, output)  # noqa: PTH104 - Path.rename on Windows replaces; this must not
-    except OSError as error:
-        raise CheckpointError(
-            f"the run is complete at {partial} but could not be renamed to {output}: {error}"
-        ) from error

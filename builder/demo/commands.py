@@ -38,8 +38,9 @@ def demo(
     from builder.evaluation.report import PROTOCOL, Row
     from builder.export.pipeline import publish, target_named
     from builder.export.recommender import recommender
-    from builder.training.config import TrainingConfig, partial_directory
+    from builder.training.config import TrainingConfig
     from builder.training.run import train
+    from builder.unfinished_run import is_interrupted
 
     typer.secho("1. Fetch MovieLens-100K and a pretrained MiniLM BERT", bold=True)
     data = fetch_movielens_100k(cache / "ml-100k").absolute()
@@ -54,7 +55,7 @@ def demo(
         rows = [Row(**row) for row in json.loads((run / "metrics.json").read_text("utf-8"))["rows"]]
     else:
         with console.progress_bars() as progress:
-            resume = (partial_directory(run) / "training.json").is_file()
+            resume = is_interrupted(run)
             rows = train(config, run, resume=resume, progress=progress)
     console.show(figures_table(rows, PROTOCOL))
 

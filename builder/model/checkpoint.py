@@ -37,6 +37,7 @@ from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.linear import LinearTerm
 from builder.model.recommender import Recommender
 from builder.model.text_encoder import TextEncoder
+from builder.unfinished_run import is_interrupted
 from model_repository.core.calibration import Calibration
 from model_repository.core.profile import ProfileColumn
 from model_repository.engines.tokenizer import TextTokenizer
@@ -185,13 +186,12 @@ def read_config(directory: Path) -> dict[str, Any]:
     """
     file = directory / "config.json"
     if not file.is_file():
-        unfinished = directory.with_name(directory.name + ".partial").is_dir()
         raise CheckpointError(
             f"{directory} is not a checkpoint: it has no config.json; "
             + (
                 f"training was interrupted: continue with `python -m builder train --resume "
                 f"--output {directory} …`"
-                if unfinished
+                if is_interrupted(directory)
                 else "make one with `python -m builder train`"
             )
         )

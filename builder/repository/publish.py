@@ -183,6 +183,7 @@ def _opened(repository: Path) -> Iterator[tuple[Path, Manifest, Path]]:
     with contextlib.ExitStack() as stack:
         with _explained(target):
             # Said now: an export works for minutes before it comes to the swap.
+            swap.refuse_current_directory(target)
             swap.refuse_mount_point(target)
             stack.enter_context(swap.lock(target))
             swap.recover(target)

@@ -62,6 +62,19 @@ def refuse_mount_point(target: Path) -> None:
         raise _mount_error(target)
 
 
+def refuse_current_directory(target: Path) -> None:
+    """Raise RepositoryError if this process works in ``target``, or in a directory within.
+
+    A shell that does so too would stand in a deleted directory afterwards.
+    """
+    here = Path.cwd()
+    if target in (here, *here.parents):
+        raise RepositoryError(
+            f"{target} is the current directory, or holds it, and would be replaced while it is "
+            "in use; name a directory of its own, or change to another directory first"
+        )
+
+
 def recover(target: Path) -> None:
     """Clear away what dead processes left beside ``target``. The caller holds ``lock``."""
     for old in _siblings(target, "old"):

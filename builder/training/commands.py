@@ -13,7 +13,8 @@ from builder.config_file import ConfigFile, PrintConfig, config_text
 from builder.data.config import DataConfig
 from builder.errors import ConfigError
 from builder.options import Given, command
-from builder.training.config import TrainingConfig, partial_directory
+from builder.training.config import TrainingConfig
+from builder.unfinished_run import is_interrupted
 
 DataDirectory = Annotated[
     Path | None, typer.Option(metavar="DIR", help="The log and the items. Required.")
@@ -117,7 +118,7 @@ def train(
             with console.progress_bars(shown=shown) as progress:
                 rows = run(config, output, resume=resume, track=track or (), progress=progress)
         except KeyboardInterrupt:
-            if partial_directory(output).is_dir():
+            if is_interrupted(output):
                 console.show_note("Interrupted. To continue, repeat the command with --resume.")
             raise typer.Exit(130) from None
         if not is_main():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from builder.data.config import DataConfig
@@ -332,12 +331,3 @@ def learning_layers(freeze: str, layers: int) -> int:
             f"freeze {freeze}: BERT has {layers} layers; give at most {layers - 1}, or all"
         )
     return layers - lowest if lowest > 0 else min(-lowest, layers)
-
-
-PARTIAL: Final = ".partial"
-"""What is appended to the output's name until the run is complete."""
-
-
-def partial_directory(output: Path) -> Path:
-    """Where a run lives until it is complete and takes its own name."""
-    return output.with_name(output.name + PARTIAL)

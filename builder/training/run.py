@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 import transformers
 
+from builder import unfinished_run
 from builder.data import Split
-from builder.errors import CheckpointError, ConfigError
+from builder.errors import ConfigError
 from builder.evaluation.baselines import baselines
 from builder.evaluation.report import PROTOCOL, Row, model_rows, row
 from builder.model.checkpoint import save_checkpoint
 from builder.model.recommender import Recommender
 from builder.progress import Progress, silent
-from builder.training.config import TrainingConfig, partial_directory
+from builder.training.config import TrainingConfig
 from builder.training.data_dependent_defaults import MOST_USERS
 from builder.training.learning import AGAIN, learn, learn_again
 from builder.training.parallel import is_main, of_main, world
@@ -28,8 +28,6 @@ from builder.training.preparation import MLM, prepare
 from builder.training.trackers import untracked
 
 log = logging.getLogger(__name__)
-
-_OPTIONS: Final = "training.json"
 
 
 def train(
@@ -85,41 +83,9 @@ def train(
 
 def _begin(config: TrainingConfig, output: Path, *, resume: bool) -> tuple[Path, list[Row] | None]:
     """Where the run lives, and its table if it was complete but for its name."""
-    directory = _open(config, output, resume=resume)
+    directory = unfinished_run.begin(output, _options(config), resume=resume)
     complete = (directory / "config.json").is_file()
     return directory, _publish(directory, output) if complete else None
-
-
-def _open(config: TrainingConfig, output: Path, *, resume: bool) -> Path:
-    partial = partial_directory(output)
-    options = partial / _OPTIONS
-    if output.exists():
-        raise ConfigError(f"--output {output} exists; choose another, or remove it to train again")
-    if resume:
-        if not options.is_file():
-            raise ConfigError(
-                f"--resume: there is no interrupted run at {partial}; leave --resume out"
-            )
-        try:
-            begun = json.loads(options.read_text("utf-8"))
-        except ValueError as error:
-            raise ConfigError(
-                f"--resume: {options} was not written to its end; leave --resume out"
-            ) from error
-        asked = _options(config)
-        different = [name for name in asked if asked[name] != begun.get(name)]
-        if different:
-            raise ConfigError(
-                f"--resume: the interrupted run had other options for {', '.join(different)}; "
-                "repeat its options, or leave --resume out to begin again"
-            )
-        return partial
-    if partial.exists():
-        log.warning("an interrupted run at %s begins again; --resume would continue it", partial)
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
-    options.write_text(json.dumps(_options(config), indent=2), "utf-8")
-    return partial
 
 
 def _options(config: TrainingConfig) -> dict[str, Any]:
@@ -168,11 +134,5 @@ def _publish(directory: Path, output: Path) -> list[Row]:
         shutil.rmtree(directory / name, ignore_errors=True)
     (directory / "encoder" / MLM).unlink(missing_ok=True)
     metrics = json.loads((directory / "metrics.json").read_text("utf-8"))
-    try:
-        os.rename(directory, output)  # noqa: PTH104 - Path.rename on Windows replaces; this must not
-    except OSError as error:
-        raise CheckpointError(
-            f"the run is complete at {directory} but could not be renamed to {output}: {error}"
-        ) from error
-    (output / _OPTIONS).unlink()
+    unfinished_run.finish(directory, output)
     return [Row(**row) for row in metrics["rows"]]

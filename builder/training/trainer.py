@@ -28,6 +28,7 @@ from transformers import (
 from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_utils import SchedulerType, get_last_checkpoint
 
+from builder import unfinished_run
 from builder.data.splits import Holdout
 from builder.errors import TrainingError
 from builder.evaluation.baselines import View
@@ -37,7 +38,7 @@ from builder.model.scoring import network_scores
 from builder.progress import Progress, silent
 from builder.training import tasks
 from builder.training.adversarial import START, perturbed
-from builder.training.config import PARTIAL, TrainingConfig
+from builder.training.config import TrainingConfig
 from builder.training.data_dependent_defaults import Plan
 from builder.training.gradient_accumulation import accumulated_step
 from builder.training.objective import NextItemObjective
@@ -294,7 +295,7 @@ def run_stage(
         metric_for_best_model=SELECTION,
         greater_is_better=True,
         report_to=list(track),
-        run_name=f"{directory.name.removesuffix(PARTIAL)} {name}",
+        run_name=f"{unfinished_run.name_of(directory)} {name}",
         disable_tqdm=True,  # `progress` is told instead
         remove_unused_columns=False,
         label_names=[],

@@ -21,7 +21,7 @@ import optuna
 from optuna import Study, Trial, TrialPruned
 from optuna.trial import FrozenTrial, TrialState
 
-from builder.errors import ConfigError, TrainingError
+from builder.errors import BuilderError, ConfigError, TrainingError
 from builder.progress import Progress, silent
 from builder.training.config import TrainingConfig
 from builder.training.learning import learn
@@ -114,11 +114,17 @@ def tune(
         `file` is no study, or one of other options or another space.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    is_new = not file.exists()
     study = _open(file, config, space)
     missing = trials - len(_settled(study))
     if missing > 0:
         with tempfile.TemporaryDirectory() as directory:
-            prepared = prepare(config, Path(directory), progress=progress)
+            try:
+                prepared = prepare(config, Path(directory), progress=progress)
+            except BuilderError:
+                if is_new:
+                    file.unlink()  # else the mended command would meet a study of other options
+                raise
 
             def settled(study: Study, trial: FrozenTrial) -> None:
                 _log_trial(study, trial)

@@ -17,6 +17,7 @@ from builder import command_line, console, unexpected_errors
         (OSError(errno.ENOSPC, "No space left on device", "runs/a/x"), "runs/a/x could not be wri"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "no space is left"),
         (RuntimeError("PytorchStreamWriter failed writing file data/0"), "look for a full disk"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"), "a/b: Not a directory; name"),
         (PermissionError(errno.EACCES, "Permission denied", "/root/x"), "/root/x: Permission deni"),
         (
             FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"),

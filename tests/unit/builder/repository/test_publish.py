@@ -293,6 +293,20 @@ def test_a_mount_point_is_refused_before_the_work(repository: Path) -> None:
     assert "entered" not in done.stdout
 
 
+@pytest.mark.parametrize("inside", [".", "recommend/1"])
+def test_the_current_directory_is_not_replaced(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
+    (repository / inside).mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(repository / inside)
+    before = sorted(repository.parent.iterdir())
+    for path in (repository, Path(os.path.relpath(repository))):
+        with pytest.raises(RepositoryError, match="is the current directory, or holds it"):
+            activate(path, 1)
+    assert sorted(repository.parent.iterdir()) == before
+    assert Path.cwd().exists()
+
+
 def test_activating_what_is_not_there(repository: Path, tmp_path: Path) -> None:
     with pytest.raises(RepositoryError, match="no version 7; it holds 1"):
         activate(repository, 7)

@@ -11,7 +11,7 @@ import pytest
 from builder.data import Columns, DataConfig
 from builder.errors import ConfigError
 from builder.training.commands import train
-from builder.training.config import TrainingConfig, learning_layers, partial_directory
+from builder.training.config import TrainingConfig, learning_layers
 
 DATA = DataConfig(Path("data"), columns=Columns(time="when"), min_rating=4.0)
 
@@ -82,7 +82,3 @@ def test_the_command_has_every_option_with_the_default_of_the_configuration() ->
         if field.name in ("data", "backbone"):  # required, by the flag or the file
             continue
         assert offered[field.name] == field.default
-
-
-def test_a_run_lives_beside_its_output() -> None:
-    assert partial_directory(Path("runs/first")) == Path("runs/first.partial")
