@@ -97,7 +97,8 @@ def _learnt(
     fit_embeddings(model, tokenizer.backend_tokenizer, f"--backbone {source}")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device).train()
-    rows = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
+    found = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
+    rows = [row for row in found if row]  # without special tokens a text may have none
     collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=MASKED)
     optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
     steps = ceil(len(rows) / BATCH)
