@@ -39,9 +39,9 @@ from builder.classifier.config import ClassifierConfig
 from builder.classifier.data import Examples, LabelledTexts, read_labelled_texts
 from builder.classifier.metrics import classification_metrics
 from builder.errors import CheckpointError, ConfigError
-from builder.model.backbone import FILES, fit_embeddings, load_tokenizer, load_weights
+from builder.model.backbone import FILES, check_length, fit_embeddings, load_tokenizer, load_weights
 from builder.model.recommender import length_batches, pad_rows
-from builder.model.text_encoder import layer_list
+from builder.model.text_encoder import layer_count, layer_list
 from builder.progress import Progress, silent
 from builder.training.config import partial_directory
 from builder.training.progress import ReportProgress
@@ -86,15 +86,20 @@ def train_classifier(
     DataError, CheckpointError
         The data or the backbone cannot be read.
     """
+    partial = partial_directory(output)
+    _check(config, output, resume=resume)
     data = read_labelled_texts(config.data, config.seed)
-    partial = _open(config, output, resume=resume)
     transformers.set_seed(config.seed)
     model, hub_tokenizer = _load_backbone(config, data.labels)
     if config.tune_layers is not None:
         _freeze_below(model, config.tune_layers)
-    hub_tokenizer.model_max_length = min(config.max_length, longest_row(model))
+    longest = min(config.max_length, longest_row(model))
+    check_length(longest, hub_tokenizer, f"--backbone {config.backbone}", pairs=True)
+    if not resume:
+        _make(config, partial)
+    hub_tokenizer.model_max_length = longest
     hub_tokenizer.save_pretrained(partial)
-    tokenize = TextTokenizer(partial / "tokenizer.json", hub_tokenizer.model_max_length)
+    tokenize = TextTokenizer(partial / "tokenizer.json", longest)
     batches = _Batches(hub_tokenizer.pad_token_id, types=uses_token_types(model, hub_tokenizer))
     train, validation, test = (
         _TokenizedExamples(part, tokenize) for part in (data.train, data.validation, data.test)
@@ -263,6 +268,11 @@ def _freeze_below(model: nn.Module, trainable: int) -> None:
     """Let only the last `trainable` layers of the encoder learn, and what is above."""
     encoder = model.base_model
     assert isinstance(encoder, nn.Module)
+    if not layer_count(encoder):
+        raise ConfigError(
+            f"tune_layers {trainable}: the layers of the backbone share their weights, so none can "
+            "be chosen; leave --tune-layers out"
+        )
     _, _, layers = layer_list(encoder)
     if trainable > len(layers):
         raise ConfigError(
@@ -288,7 +298,8 @@ def _row(name: str, probabilities: NDArray[np.float32], test: Examples) -> Row:
     return Row(name, len(test), classification_metrics(probabilities, test.labels))
 
 
-def _open(config: ClassifierConfig, output: Path, *, resume: bool) -> Path:
+def _check(config: ClassifierConfig, output: Path, *, resume: bool) -> None:
+    """Raise where no run can begin, or none be resumed."""
     partial = partial_directory(output)
     options = partial / _OPTIONS
     if output.exists():
@@ -298,19 +309,25 @@ def _open(config: ClassifierConfig, output: Path, *, resume: bool) -> Path:
             raise ConfigError(
                 f"--resume: there is no interrupted run at {partial}; leave --resume out"
             )
-        begun, asked = json.loads(options.read_text("utf-8")), config.to_dict()
+        try:
+            begun, asked = json.loads(options.read_text("utf-8")), config.to_dict()
+        except ValueError as error:
+            raise ConfigError(
+                f"--resume: {options} was not written to its end; leave --resume out"
+            ) from error
         if different := [name for name in asked if asked[name] != begun.get(name)]:
             raise ConfigError(
                 f"--resume: the interrupted run had other options for {', '.join(different)}; "
                 "repeat its options, or leave --resume out to begin again"
             )
-        return partial
+
+
+def _make(config: ClassifierConfig, partial: Path) -> None:
     if partial.exists():
         log.warning("an interrupted run at %s begins again; --resume would continue it", partial)
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
-    options.write_text(json.dumps(config.to_dict(), indent=2), "utf-8")
-    return partial
+    (partial / _OPTIONS).write_text(json.dumps(config.to_dict(), indent=2), "utf-8")
 
 
 def _write_metrics(
