@@ -58,10 +58,16 @@ def train(
     if problems := untracked(track):
         raise ConfigError("\n".join(problems))
     check_precision(config.precision)
-    directory, rows = of_main(lambda: _begin(config, output, resume=resume))
+    directory = partial_directory(output)
+    rows = of_main(lambda: _finished(config, output, resume=resume))
     if rows is not None:
         return rows
-    prepared = prepare(config, directory / "encoder", progress=progress)
+    prepared = prepare(
+        config,
+        directory / "encoder",
+        begin=lambda: None if resume else of_main(lambda: _make(config, directory)),
+        progress=progress,
+    )
     learnt = learn(config, prepared, directory, track=track, progress=progress)
     best = learnt.best()
     split = prepared.data.split
@@ -83,43 +89,40 @@ def train(
     return _publish(directory, output)
 
 
-def _begin(config: TrainingConfig, output: Path, *, resume: bool) -> tuple[Path, list[Row] | None]:
-    """Where the run lives, and its table if it was complete but for its name."""
-    directory = _open(config, output, resume=resume)
-    complete = (directory / "config.json").is_file()
-    return directory, _publish(directory, output) if complete else None
-
-
-def _open(config: TrainingConfig, output: Path, *, resume: bool) -> Path:
+def _finished(config: TrainingConfig, output: Path, *, resume: bool) -> list[Row] | None:
+    """The table of a run that was complete but for its name; raise where none can begin."""
     partial = partial_directory(output)
     options = partial / _OPTIONS
     if output.exists():
         raise ConfigError(f"--output {output} exists; choose another, or remove it to train again")
-    if resume:
-        if not options.is_file():
-            raise ConfigError(
-                f"--resume: there is no interrupted run at {partial}; leave --resume out"
-            )
-        try:
-            begun = json.loads(options.read_text("utf-8"))
-        except ValueError as error:
-            raise ConfigError(
-                f"--resume: {options} was not written to its end; leave --resume out"
-            ) from error
-        asked = _options(config)
-        different = [name for name in asked if asked[name] != begun.get(name)]
-        if different:
-            raise ConfigError(
-                f"--resume: the interrupted run had other options for {', '.join(different)}; "
-                "repeat its options, or leave --resume out to begin again"
-            )
-        return partial
+    if not resume:
+        return None
+    if not options.is_file():
+        raise ConfigError(f"--resume: there is no interrupted run at {partial}; leave --resume out")
+    try:
+        begun = json.loads(options.read_text("utf-8"))
+    except ValueError as error:
+        raise ConfigError(
+            f"--resume: {options} was not written to its end; leave --resume out"
+        ) from error
+    asked = _options(config)
+    different = [name for name in asked if asked[name] != begun.get(name)]
+    if different:
+        raise ConfigError(
+            f"--resume: the interrupted run had other options for {', '.join(different)}; "
+            "repeat its options, or leave --resume out to begin again"
+        )
+    complete = (partial / "config.json").is_file()
+    return _publish(partial, output) if complete else None
+
+
+def _make(config: TrainingConfig, partial: Path) -> None:
+    """Where the run lives until it is complete."""
     if partial.exists():
         log.warning("an interrupted run at %s begins again; --resume would continue it", partial)
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
-    options.write_text(json.dumps(_options(config), indent=2), "utf-8")
-    return partial
+    (partial / _OPTIONS).write_text(json.dumps(_options(config), indent=2), "utf-8")
 
 
 def _options(config: TrainingConfig) -> dict[str, Any]:
