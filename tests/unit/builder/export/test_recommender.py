@@ -370,7 +370,7 @@ def test_a_backbone_that_cannot_be_packed_is_padded(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("builder.export.recommender.packed_graph", lambda _encoder, _rows: None)
+    monkeypatch.setattr("builder.export.recommender.packed_graph", lambda *_: None)
     export(checkpoint, tmp_path / "models", embedded())
     told = [
         read_manifest(root).versions[1].details["engine"]["graphs"]["encode"]["packed"]
