@@ -10,6 +10,9 @@ from hypothesis import settings
 # test. Set before torch is imported, and inherited by every process that a test starts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Nothing here is on Hugging Face's hub: a wrong path must not be looked for there.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 # How long an example takes says more about what else the machine does than about the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

@@ -39,11 +39,12 @@ from builder.classifier.config import ClassifierConfig
 from builder.classifier.data import Examples, LabelledTexts, read_labelled_texts
 from builder.classifier.metrics import classification_metrics
 from builder.errors import CheckpointError, ConfigError
-from builder.model.backbone import FILES, fit_embeddings, load_tokenizer, load_weights
+from builder.model.backbone import FILES, check_length, fit_embeddings, load_tokenizer, load_weights
 from builder.model.recommender import length_batches, pad_rows
-from builder.model.text_encoder import layer_list
+from builder.model.text_encoder import layer_count, layer_list
 from builder.progress import Progress, silent
 from builder.training.progress import ReportProgress
+from builder.unfinished_run import partial_directory
 from model_repository.engines.tokenizer import TextTokenizer, TokenRow
 
 log = logging.getLogger(__name__)
@@ -84,15 +85,20 @@ def train_classifier(
     DataError, CheckpointError
         The data or the backbone cannot be read.
     """
+    partial = partial_directory(output)
+    unfinished_run.check(output, config.to_dict(), resume=resume)
     data = read_labelled_texts(config.data, config.seed)
-    partial = unfinished_run.begin(output, config.to_dict(), resume=resume)
     transformers.set_seed(config.seed)
     model, hub_tokenizer = _load_backbone(config, data.labels)
     if config.tune_layers is not None:
         _freeze_below(model, config.tune_layers)
-    hub_tokenizer.model_max_length = min(config.max_length, longest_row(model))
+    longest = min(config.max_length, longest_row(model))
+    check_length(longest, hub_tokenizer, f"--backbone {config.backbone}", pairs=True)
+    if not resume:
+        unfinished_run.begin(output, config.to_dict())
+    hub_tokenizer.model_max_length = longest
     hub_tokenizer.save_pretrained(partial)
-    tokenize = TextTokenizer(partial / "tokenizer.json", hub_tokenizer.model_max_length)
+    tokenize = TextTokenizer(partial / "tokenizer.json", longest)
     batches = _Batches(hub_tokenizer.pad_token_id, types=uses_token_types(model, hub_tokenizer))
     train, validation, test = (
         _TokenizedExamples(part, tokenize) for part in (data.train, data.validation, data.test)
@@ -262,6 +268,11 @@ def _freeze_below(model: nn.Module, trainable: int) -> None:
     """Let only the last `trainable` layers of the encoder learn, and what is above."""
     encoder = model.base_model
     assert isinstance(encoder, nn.Module)
+    if not layer_count(encoder):
+        raise ConfigError(
+            f"tune_layers {trainable}: the layers of the backbone share their weights, so none can "
+            "be chosen; leave --tune-layers out"
+        )
     _, _, layers = layer_list(encoder)
     if trainable > len(layers):
         raise ConfigError(

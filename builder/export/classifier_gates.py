@@ -17,6 +17,7 @@ from builder.progress import Progress, silent
 from model_repository.core.batch import Request
 from model_repository.core.contract import PROBABILITY, TEXT, TEXT_PAIR, TRUNCATED
 from model_repository.engines.engine import Engine
+from model_repository.engines.tokenizer import STAND_IN
 from model_repository.steps.tokenizer import RequestTokenizer
 
 _SENTENCE: Final = "The Matrix (1999): a hacker learns that the world is a simulation."
@@ -83,6 +84,8 @@ def check_texts(
 def reference(classifier: Classifier, pair: Pair) -> NDArray[np.float32]:
     """What ``transformers`` answers to one text or pair, FP32 [1, labels]."""
     text, second = pair
+    if not classifier.tokenizer(text, second or None)["input_ids"]:
+        text, second = STAND_IN, ""
     encoded = classifier.tokenizer(
         text, second or None, truncation=True, max_length=classifier.max_length, return_tensors="pt"
     )

@@ -16,6 +16,7 @@ from builder.errors import ExportError
 from builder.export.graph_files import copy_graph
 from builder.export.options import ENGINES, FusedOptions, Precision
 from builder.export.quantise import quantise
+from builder.export.sequence_packing import unpadded
 from builder.export.serving_code import write_json
 from model_repository.core.contract import INPUT_IDS, VECTOR
 from model_repository.engines.packed_encoder import PackedEncoder, pack
@@ -130,10 +131,7 @@ class PaddedEncoder:
         self._encode = PackedEncoder(directory)
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        padded = inputs[INPUT_IDS.name]
-        lengths = [np.trim_zeros(row != self._pad_id, "b").size for row in padded]
-        rows = [row[:length] for row, length in zip(padded, lengths, strict=True)]
-        return {VECTOR.name: self._encode(rows)}
+        return {VECTOR.name: self._encode(unpadded(inputs[INPUT_IDS.name], self._pad_id))}
 
 
 def _candidates(wanted: FusedOptions) -> list[str]:

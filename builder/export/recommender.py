@@ -47,6 +47,7 @@ from model_repository.core.contract import (
     ENCODE,
     ENCODE_STEPS,
     ENCODER,
+    INPUT_IDS,
     PACKED_ENCODER,
     RANK,
     RANK_TEXTS_STEPS,
@@ -277,7 +278,8 @@ class FusedExport(RecommenderExport):
         )
         progress("export graphs", 0, 2)
         rows = [row.tokens for row in model.tokenizer(model.catalogue.texts)]
-        packed = packed_graph(model.encoder, rows)
+        judged = (each[INPUT_IDS.name] for each in encoder_inputs(model, self.layout))
+        packed = packed_graph(model.encoder, rows, judged)
         with tempfile.TemporaryDirectory() as scratch:
             graph = Path(scratch) / GRAPH
             if packed is None:

@@ -20,6 +20,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils.hub import cached_file
 
 from builder.errors import CheckpointError
+from model_repository.engines.tokenizer import STAND_IN
 
 log = logging.getLogger(__name__)
 
@@ -162,8 +163,18 @@ def load_tokenizer(source: str, where: str) -> Any:
     Raises
     ------
     CheckpointError
-        It has no ``tokenizer.json`` or no padding token.
+        It has no ``tokenizer.json`` or no padding token, or makes no token of a full stop.
     """
+    tokenizer = _as_written(source, where)
+    if not {*tokenizer(STAND_IN)["input_ids"]} - {tokenizer.pad_token_id}:
+        raise CheckpointError(
+            f"{where}: its tokenizer makes no token of {STAND_IN!r}, and has no special tokens; "
+            "give it a token for unknown words (unk_token) other than the padding token"
+        )
+    return tokenizer
+
+
+def _as_written(source: str, where: str) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:
         raise CheckpointError(

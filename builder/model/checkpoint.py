@@ -114,7 +114,11 @@ def load_checkpoint(directory: Path) -> Recommender:
 
 
 def _load(directory: Path, config: dict[str, Any]) -> Recommender:
-    backbone, loading = AutoModel.from_pretrained(directory / "encoder", output_loading_info=True)
+    backbone, loading = AutoModel.from_pretrained(
+        directory / "encoder",
+        output_loading_info=True,
+        local_files_only=True,  # where there is no such directory, its name is not the hub's
+    )
     if missing := loading["missing_keys"]:
         raise ValueError(f"encoder/ lacks the weights {', '.join(sorted(missing)[:3])} …")
     fit_embeddings(

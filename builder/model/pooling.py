@@ -3,4 +3,6 @@
 from typing import Final, Literal, get_args
 
 Pooling = Literal["mean", "cls", "attention"]
+PoolingChoice = Literal["auto", "mean", "cls", "attention"]
+"""``auto``: the pooling that the backbone was trained with, where it says so."""
 POOLINGS: Final = get_args(Pooling)

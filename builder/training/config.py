@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from builder.data.config import DataConfig
 from builder.data.splits import Method
 from builder.errors import ConfigError
-from builder.model.pooling import Pooling
+from builder.model.pooling import PoolingChoice
 from builder.options import check, option, refuse
 
 LossKind = Literal["softmax", "sampled"]
@@ -70,10 +70,10 @@ class TrainingConfig:
         panel=_PROTOCOL,
     )
 
-    pooling: Pooling = option(
-        "mean",
+    pooling: PoolingChoice = option(
+        "auto",
         "How token states become one vector: mean of all; cls, the first; or attention, "
-        "learned weights. Use mean for sentence encoders.",
+        "learned weights. auto: as the backbone's modules.json says, otherwise mean.",
         panel=_TEXT,
     )
     max_length: int = option(

@@ -61,7 +61,7 @@ def adapt_to_texts(
     Raises
     ------
     ConfigError
-        The tokenizer has no mask, or the architecture no head for the task.
+        The architecture has no head for the task.
     """
     if is_main() and not file.is_file():
         with torch.random.fork_rng():  # what follows draws the same when the file is there
@@ -77,6 +77,12 @@ def adapt_to_texts(
         raise ConfigError(f"--mlm-epochs: {source} does not keep {unknown[0]} in this task")
 
 
+def check_mask(tokenizer: Any, source: str) -> None:
+    """Raise `ConfigError` where the tokenizer has no mask."""
+    if tokenizer.mask_token is None:
+        raise ConfigError(f"--mlm-epochs: the tokenizer of {source} has no mask; leave it out")
+
+
 def _learnt(
     source: str,
     tokenizer: Any,
@@ -86,8 +92,6 @@ def _learnt(
     progress: Progress,
 ) -> dict[str, torch.Tensor]:
     """Weights of the encoder by name."""
-    if tokenizer.mask_token is None:
-        raise ConfigError(f"--mlm-epochs: the tokenizer of {source} has no mask; leave it out")
     try:
         model: Any = load_weights(AutoModelForMaskedLM, source, f"--backbone {source}").model
     except ValueError as error:
@@ -97,7 +101,8 @@ def _learnt(
     fit_embeddings(model, tokenizer.backend_tokenizer, f"--backbone {source}")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device).train()
-    rows = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
+    found = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
+    rows = [row for row in found if row]  # without special tokens a text may have none
     collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=MASKED)
     optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
     steps = ceil(len(rows) / BATCH)

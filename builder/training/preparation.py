@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,15 +18,18 @@ from builder.data import Catalogue, DataConfig, Holdout, Sequences, Split, read,
 from builder.data.profiles import choose_item_profile, choose_profile, with_profiles
 from builder.data.vectors import check_coverage
 from builder.errors import ConfigError, DataError
+from builder.model.backbone import check_length, position_count
 from builder.model.checkpoint import load_backbone, load_checkpoint, read_config
+from builder.model.pooling import Pooling
 from builder.model.recommender import Recommender, encode_texts
+from builder.model.sentence_modules import SentenceModules, read_sentence_modules
 from builder.model.text_encoder import TextEncoder, layer_count
 from builder.progress import Progress, silent
 from builder.training.config import TrainingConfig, learning_layers
 from builder.training.data_dependent_defaults import chosen_on
 from builder.training.linear_term_choice import Terms, linear_terms
 from builder.training.lora import check_installed
-from builder.training.masked_language_model import adapt_to_texts
+from builder.training.masked_language_model import adapt_to_texts, check_mask
 from builder.training.parallel import is_main, wait
 from model_repository.core.profile import ProfileColumn
 from model_repository.engines.tokenizer import TextTokenizer
@@ -100,36 +103,53 @@ class Prepared:
     random: torch.Tensor
 
 
-def prepare(config: TrainingConfig, directory: Path, *, progress: Progress = silent) -> Prepared:
-    """Read the log and the backbone, whose tokenizer is kept in `directory`; seed everything."""
+def prepare(
+    config: TrainingConfig,
+    directory: Path,
+    *,
+    begin: Callable[[], object] = lambda: None,
+    progress: Progress = silent,
+) -> Prepared:
+    """Read the log and the backbone, whose tokenizer is kept in `directory`; seed everything.
+
+    `begin` is called when all was read and found in order, before anything is written.
+    """
     transformers.set_seed(config.seed)
     start = None
     if config.warm_start is not None:
         start = load_checkpoint(Path(config.warm_start))
         _check_tested(Path(config.warm_start))
     data = _read(config, start)
-    backbone, hub_tokenizer = load_backbone(
-        config.backbone if config.warm_start is None else f"{config.warm_start}/encoder"
-    )
+    source = config.backbone if config.warm_start is None else f"{config.warm_start}/encoder"
+    backbone, hub_tokenizer = load_backbone(source)
+    said = read_sentence_modules(source, f"--backbone {source}")
+    max_length = _max_length(config, backbone, said)
+    check_length(max_length, hub_tokenizer, f"--backbone {source}")
+    layers_that_learn(config, backbone)  # refused here, before any work
+    adapt = config.mlm_epochs and start is None
+    if adapt:
+        check_mask(hub_tokenizer, source)
+    begin()
     if is_main():
         hub_tokenizer.save_pretrained(directory)
     wait()
-    tokenizer = TextTokenizer(directory / "tokenizer.json", _max_length(config, backbone))
-    layers_that_learn(config, backbone)  # refused here, before any work
-    if config.mlm_epochs and start is None:
+    tokenizer = TextTokenizer(directory / "tokenizer.json", max_length)
+    if adapt:
         adapt_to_texts(
             backbone,
             config.backbone,
             hub_tokenizer,
             data.catalogue.texts,
             epochs=config.mlm_epochs,
-            max_length=_max_length(config, backbone),
+            max_length=max_length,
             seed=config.seed,
             file=directory / MLM,
             progress=progress,
         )
-    encoder = TextEncoder(backbone, hub_tokenizer.pad_token_id, config.pooling)
-    if start is not None:
+    if start is None:
+        pooling = _pooling(config, said)
+        encoder = TextEncoder(backbone, hub_tokenizer.pad_token_id, pooling)
+    else:
         encoder = start.encoder
     vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
     terms = linear_terms(
@@ -232,7 +252,23 @@ def layers_that_learn(config: TrainingConfig, backbone: nn.Module) -> int:
     return learning
 
 
-def _max_length(config: TrainingConfig, backbone: nn.Module) -> int:
-    positions = getattr(backbone.config, "max_position_embeddings", config.max_length)
-    # RoBERTa and its kin number positions from pad_id + 1.
-    return min(config.max_length, int(positions) - 2) if positions else config.max_length
+def _pooling(config: TrainingConfig, said: SentenceModules) -> Pooling:
+    """The pooling that was asked for, or that the backbone says; tells what was chosen."""
+    if said.unused:
+        log.warning(
+            "--backbone %s: its modules.json has what is not used here: %s; the text vectors are "
+            "its pooled token states, and what is above them is learnt",
+            *(config.backbone, ", ".join(said.unused)),
+        )
+    pooling = (said.pooling or "mean") if config.pooling == "auto" else config.pooling
+    log.info("pooling: %s; the backbone says %s", pooling, said.pooling or "nothing of use")
+    return pooling
+
+
+def _max_length(config: TrainingConfig, backbone: nn.Module, said: SentenceModules) -> int:
+    """Longest text in tokens: as asked, but no longer than the backbone takes."""
+    most = [each for each in (position_count(backbone), said.max_length) if each is not None]
+    longest = min([config.max_length, *most])
+    if longest < config.max_length:
+        log.info("texts are cut at %d tokens, the most that the backbone takes", longest)
+    return longest

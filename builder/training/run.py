@@ -26,6 +26,7 @@ from builder.training.learning import AGAIN, learn, learn_again
 from builder.training.parallel import is_main, of_main, world
 from builder.training.preparation import MLM, prepare
 from builder.training.trackers import untracked
+from builder.unfinished_run import partial_directory
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +57,16 @@ def train(
     if problems := untracked(track):
         raise ConfigError("\n".join(problems))
     check_precision(config.precision)
-    directory, rows = of_main(lambda: _begin(config, output, resume=resume))
+    directory = partial_directory(output)
+    rows = of_main(lambda: _finished(config, output, resume=resume))
     if rows is not None:
         return rows
-    prepared = prepare(config, directory / "encoder", progress=progress)
+    prepared = prepare(
+        config,
+        directory / "encoder",
+        begin=lambda: resume or of_main(lambda: unfinished_run.begin(output, _options(config))),
+        progress=progress,
+    )
     learnt = learn(config, prepared, directory, track=track, progress=progress)
     best = learnt.best()
     split = prepared.data.split
@@ -81,11 +88,12 @@ def train(
     return _publish(directory, output)
 
 
-def _begin(config: TrainingConfig, output: Path, *, resume: bool) -> tuple[Path, list[Row] | None]:
-    """Where the run lives, and its table if it was complete but for its name."""
-    directory = unfinished_run.begin(output, _options(config), resume=resume)
-    complete = (directory / "config.json").is_file()
-    return directory, _publish(directory, output) if complete else None
+def _finished(config: TrainingConfig, output: Path, *, resume: bool) -> list[Row] | None:
+    """The table of a run that was complete but for its name; raise where none can begin."""
+    unfinished_run.check(output, _options(config), resume=resume)
+    directory = partial_directory(output)
+    complete = resume and (directory / "config.json").is_file()
+    return _publish(directory, output) if complete else None
 
 
 def _options(config: TrainingConfig) -> dict[str, Any]:

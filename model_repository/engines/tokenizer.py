@@ -18,6 +18,8 @@ Rows = Sequence[Sequence[int]]
 _CHARACTERS_PER_TOKEN: Final = 64
 """What lies beyond this many characters per token of the longest length is never looked at, so
 that a megabyte of text costs no more than a page of it."""
+STAND_IN: Final = "."
+"""What a text of no tokens is read as; a network needs at least one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class TokenRow:
 class TextTokenizer:
     """Cuts texts to `max_length` tokens, special tokens included; pads nothing.
 
+    No row is empty: where there are no special tokens, a text of spaces is read as `STAND_IN`.
+
     Parameters
     ----------
     file
@@ -50,6 +54,7 @@ class TextTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length)
         self.max_length = max_length
+        self._stand_in = self._tokenizer.encode(STAND_IN)
 
     def __call__(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[TokenRow]:
         """Tokenize texts, each alone or with its second text; an empty second text is none.
@@ -66,10 +71,10 @@ class TextTokenizer:
         )
         return [
             TokenRow(
-                encoding.ids,
+                encoding.ids or self._stand_in.ids,
                 truncated=max(len(text), len(second)) > limit
                 or (len(encoding.ids) == self.max_length and bool(encoding.overflowing)),
-                types=encoding.type_ids,
+                types=encoding.type_ids or self._stand_in.type_ids,
             )
             for text, second, encoding in zip(texts, seconds, encodings, strict=True)
         ]

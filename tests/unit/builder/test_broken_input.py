@@ -87,10 +87,10 @@ def test_one_message_and_exit_code_2(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     Path("good").mkdir()
     events = "".join(f"u{user},i{item},{item}\n" for user in range(9) for item in range(5))
     Path("good/interactions.csv").write_text(f"user_id,item_id,timestamp\n{events}")
@@ -109,5 +109,5 @@ def test_one_message_and_exit_code_2(
     assert "Traceback" not in everything
     assert "fault of this software" not in everything
     if words[0] != "doctor":
-        assert bad in everything.replace("\n", ""), everything
+        assert bad.split("/")[0] in everything.replace("\n", ""), everything
     assert sorted(Path().rglob("*")) == before

@@ -61,9 +61,7 @@ def test_no_run_is_made_inside_a_file(here: Path) -> None:
 
 
 def test_there_must_be_something_to_continue() -> None:
-    with pytest.raises(
-        ConfigError, match=r"no interrupted run at run\.partial; leave"
-    ):
+    with pytest.raises(ConfigError, match=r"no interrupted run at run\.partial; leave"):
         unfinished_run.check(Path("run"), OPTIONS, resume=True)
     Path("run.partial").mkdir()
     Path("run.partial/training.json").write_text("{")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,15 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, TrainerCallback
+from transformers import (
+    AlbertConfig,
+    AlbertModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    TrainerCallback,
+)
 from typer.testing import CliRunner
 
 import builder.classifier.training as training
@@ -22,7 +31,8 @@ from builder.classifier.checkpoint import load_classifier, load_examples
 from builder.classifier.commands import train_classifier as command
 from builder.classifier.config import ClassifierConfig
 from builder.classifier.training import train_classifier
-from builder.errors import CheckpointError, ConfigError
+from builder.errors import BuilderError, CheckpointError, ConfigError
+from tests.unit.builder.classifier.tiny import write_classifier
 
 DOCUMENT = Path(__file__).parents[4] / "docs" / "classifiers.md"
 
@@ -154,6 +164,44 @@ def test_an_interrupted_run_is_resumed_to_the_same_figures(
 def test_a_backbone_that_is_none(config: ClassifierConfig, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"--backbone .*nowhere: it cannot be loaded"):
         train_classifier(replace(config, backbone=str(tmp_path / "nowhere")), tmp_path / "run")
+
+
+def write_albert(directory: Path) -> Path:
+    """An ALBERT, whose layers share their weights, with a tokenizer."""
+    write_classifier(directory)
+    vocabulary = len(AutoTokenizer.from_pretrained(directory))
+    shape: dict[str, Any] = {"vocab_size": vocabulary, "hidden_size": 16, "embedding_size": 8}
+    config = AlbertConfig(**shape, num_attention_heads=2, intermediate_size=32, pad_token_id=0)
+    AlbertModel(config).save_pretrained(directory)
+    return directory
+
+
+def test_a_refusal_leaves_nothing_behind(
+    config: ClassifierConfig, tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    albert = str(write_albert(tmp_path / "albert"))
+    short = Path(shutil.copytree(tiny("bert"), tmp_path / "short"))
+    described = json.loads((short / "config.json").read_text()) | {"max_position_embeddings": 3}
+    BertModel(BertConfig(**described)).save_pretrained(short)
+    partial = tmp_path / "run.partial"
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"backbone": albert, "tune_layers": 1}, "share their weights.*leave --tune-layers out"),
+        ({"tune_layers": 3}, "the backbone has 2 layers"),
+        ({"backbone": str(tmp_path / "nowhere")}, "cannot be loaded"),
+        ({"backbone": str(short)}, "places for 3 tokens and 3 of them are special"),
+        ({"data": tmp_path / "none.csv"}, "none.csv"),
+    ]
+    for options, message in refused:
+        with pytest.raises(BuilderError, match=message):
+            train_classifier(replace(config, **options), tmp_path / "run")
+        assert not partial.exists()
+    partial.mkdir()
+    (partial / "training.json").write_text("{")
+    with pytest.raises(ConfigError, match="leave --resume out"):
+        train_classifier(config, tmp_path / "run", resume=True)
+    with pytest.raises(ConfigError, match="share their weights"):
+        train_classifier(replace(config, **refused[0][0]), tmp_path / "run")
+    assert (partial / "training.json").read_text() == "{"  # an interrupted run outlives a refusal
 
 
 def test_options_are_checked_together(behaviour: Path) -> None:

@@ -178,6 +178,14 @@ def test_the_texts_find_what_the_shapes_cannot(
         published(tiny("bert"), tmp_path / "models")
 
 
+def test_a_text_of_no_tokens_is_served(tmp_path: Path) -> None:
+    source = write_classifier(tmp_path / "c")
+    file = source / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"post_processor": None}))
+    done = published(source, tmp_path / "models")  # ("", "") is among the texts of the gate
+    assert done.figures.parity[-1].difference <= 1e-5
+
+
 def test_a_text_that_serving_refuses_fails_the_gate(
     tiny: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

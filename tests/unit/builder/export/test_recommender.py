@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from builder.errors import ConfigError, ExportError
+from builder.export.options import ModelLayout
 from builder.export.recommender import recommender
 from builder.export.targets import TargetOptions
 from builder.model.recommender import Recommender, encode_texts
@@ -24,9 +26,16 @@ from model_repository.core.scoring import Scorer
 from model_repository.core.users import History
 from model_repository.steps.encode import Encode
 from tests.new_text import logit_of_text
-from tests.unit.builder.export.checkpoints import LIMITS, assert_no_path, embedded, export
+from tests.unit.builder.export.checkpoints import (
+    LIMITS,
+    assert_no_path,
+    embedded,
+    export,
+    write_checkpoint,
+)
 from tests.unit.builder.export.in_process import Server, Tensors
 from tests.unit.builder.model.tiny import ITEMS, sequences
+from tests.unit.builder.model.tiny import recommender as recommender_of
 from tests.unit.model_repository.conftest import plain, strings, user
 
 TEXTS = ["a dog film", "the cats", "matrix matrix", "toy", "a film about the matrix " * 9]
@@ -335,6 +344,25 @@ def test_each_engine_answers(
     assert figures["texts"]["users"] == figures["ranking"]["users"]
 
 
+@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+def test_a_text_of_no_tokens_has_the_same_vector_everywhere(
+    backbone: Path, tmp_path: Path, layout: ModelLayout
+) -> None:
+    source = shutil.copytree(backbone, tmp_path / "backbone")
+    file = source / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"post_processor": None}))
+    model = recommender_of(source, "cls")
+    checkpoint = write_checkpoint(tmp_path / "run", model, source)
+    export(checkpoint, tmp_path / "models", embedded(layout=layout))
+    texts = ["\u200b", "toy", "", "."]
+    trained = encode_texts(model.encoder, model.tokenizer, texts).numpy()
+    found = Server(tmp_path / "models").tensors("encode", plain(*texts))
+    assert not isinstance(found, Exception), found
+    np.testing.assert_allclose(found["VECTOR"], trained, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(trained[[0, 2]], trained[[3, 3]], rtol=1e-4, atol=1e-5)
+    assert not np.allclose(trained[1], trained[3], atol=1e-2)
+
+
 def test_a_backbone_that_cannot_be_packed_is_padded(
     checkpoint: Path,
     repositories: dict[str, Path],
@@ -342,7 +370,7 @@ def test_a_backbone_that_cannot_be_packed_is_padded(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("builder.export.recommender.packed_graph", lambda _encoder, _rows: None)
+    monkeypatch.setattr("builder.export.recommender.packed_graph", lambda *_: None)
     export(checkpoint, tmp_path / "models", embedded())
     told = [
         read_manifest(root).versions[1].details["engine"]["graphs"]["encode"]["packed"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import AutoModel, ModernBertConfig, MPNetConfig
 
 from builder.export.sequence_packing import packed_graph
 from builder.model.pooling import POOLINGS, Pooling
@@ -51,6 +52,38 @@ def test_a_backbone_that_lets_texts_mix_is_not_packed() -> None:
     model = encoder("bert")
     model.backbone = Mixing(model.backbone)
     assert packed_graph(model, ROWS) is None
+
+
+def modernbert() -> TextEncoder:
+    """Two of its three layers look no further than 4 tokens."""
+    config = ModernBertConfig(
+        **SHAPE | {"max_position_embeddings": 64}, local_attention=8,
+        pad_token_id=PAD, cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return TextEncoder(AutoModel.from_config(config), PAD).eval()
+
+
+def mpnet() -> TextEncoder:
+    """Counts positions by what is not token 1, whatever the padding is."""
+    torch.manual_seed(0)
+    return TextEncoder(AutoModel.from_config(MPNetConfig(**SHAPE, pad_token_id=0)), 0).eval()
+
+
+@pytest.mark.parametrize(
+    ("model", "titles", "judged"),
+    [
+        (modernbert(), [[2, 5, 3], [2, 6, 7, 3]], [[2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 3]]),
+        (mpnet(), [[1, 5, 2], [1, 6, 2]], [[1, 5, 2, 1, 6, 2]]),
+    ],
+    ids=["modernbert", "mpnet"],
+)
+def test_packing_is_tried_on_what_it_is_judged_by(
+    model: TextEncoder, titles: list[list[int]], judged: list[list[int]]
+) -> None:
+    assert packed_graph(model, titles) is not None  # short titles do not show it
+    assert packed_graph(model, titles, [np.array(judged, np.int32)]) is None
+    assert packed_graph(model, titles, [pad_rows(titles, model.pad_id).int().numpy()]) is not None
 
 
 class Mixing(nn.Module):

@@ -236,3 +236,16 @@ def test_the_tokenizers_class_is_told_to_differ(
     file.write_text(json.dumps(written))
     load_tokenizer(str(source), "here")
     assert re.search(r"here: transformers' BertTokenizer does not cut .*'Fish &amp;", caplog.text)
+
+
+def test_a_tokenizer_that_makes_no_token_of_a_full_stop(copy: Copy) -> None:
+    source = copy()
+    file = source / "tokenizer.json"
+    written = json.loads(file.read_text())
+    written["post_processor"] = None
+    file.write_text(json.dumps(written))
+    load_tokenizer(str(source), "here")
+    written["model"]["unk_token"] = "[PAD]"
+    file.write_text(json.dumps(written))
+    with pytest.raises(CheckpointError, match=r"here: its tokenizer makes no token of '\.'"):
+        load_tokenizer(str(source), "here")

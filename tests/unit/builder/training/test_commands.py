@@ -18,7 +18,7 @@ from builder.errors import ConfigError
 from builder.model.checkpoint import read_config
 from builder.progress import silent
 from builder.training.commands import train
-from builder.training.config import partial_directory
+from builder.unfinished_run import partial_directory
 
 app = typer.Typer()
 app.command()(train)

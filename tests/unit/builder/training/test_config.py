@@ -32,7 +32,8 @@ def test_every_problem_is_in_one_message() -> None:
     for problem in (
         "width 63: must be a multiple of heads, 2", "layers 0: must be at least 1",
         "dropout 1.0: must be at least 0 and below 1", "learning_rate 0.0: must be above 0",
-        "pooling 'max': must be one of mean, cls, attention", "weight_decay -1.0: must be at least",
+        "pooling 'max': must be one of auto, mean, cls, attention",
+        "weight_decay -1.0: must be at least",
         "tune_learning_rate nan: must be a finite", "warmup_epochs inf: must be a finite number",
         f"seed {2**32}: must be at least 0 and below",
         "freeze '0': must be all, embeddings, none, N or -N", "lora_rank -1: must be at least 0",

@@ -18,10 +18,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from builder.data import DataConfig
 from builder.errors import ConfigError
-from builder.training.config import TrainingConfig, partial_directory
+from builder.training.config import TrainingConfig
 from builder.training.gradient_accumulation import accumulated_step
 from builder.training.objective import Loss
 from builder.training.run import check_precision, train
+from builder.unfinished_run import partial_directory
 from tests.unit.builder.model.tiny import ITEMS, TEXTS, USERS
 from tests.unit.builder.training.test_objective import BATCH, made
 

@@ -29,11 +29,12 @@ from builder.model.checkpoint import load_checkpoint, load_validation, read_conf
 from builder.model.cold_items import neighbour_means
 from builder.model.recommender import encode_texts
 from builder.reports.trained_run import load_run
-from builder.training.config import TrainingConfig, partial_directory
+from builder.training.config import TrainingConfig
 from builder.training.learning import learn, learn_again
 from builder.training.preparation import prepare
 from builder.training.run import train
 from builder.training.trainer import NextItemTrainer
+from builder.unfinished_run import partial_directory
 from tests.unit.builder.model.tiny import EVENTS, ITEMS, SHAPE, TEXTS, USERS
 
 NAMES = [
@@ -496,6 +497,13 @@ def test_runs_that_cannot_begin(run: Path, config: TrainingConfig, tmp_path: Pat
         train(replace(config, backbone=str(tmp_path)), tmp_path / "no backbone")
     with pytest.raises(DataError):
         train(replace(config, data=DataConfig(tmp_path)), tmp_path / "no data")
+    with pytest.raises(ConfigError, match="has no mask"):
+        train(replace(config, mlm_epochs=1), tmp_path / "no mask")
+    assert not list(tmp_path.glob("no*"))  # nothing is left of a run that was refused
+    begun = (partial_directory(output) / "training.json").read_bytes()
+    with pytest.raises(ConfigError, match="freeze 3"):
+        train(replace(config, freeze="3"), output)
+    assert (partial_directory(output) / "training.json").read_bytes() == begun
 
 
 def test_more_layers_than_the_backbone_has_are_refused_before_any_training(
@@ -640,7 +648,6 @@ def test_the_time_of_a_request_is_learnt_and_known_wherever_it_counts(
         other = replace(again, data=replace(data, **changed))
         with pytest.raises(ConfigError, match=message):
             train(other, tmp_path / "other")
-        shutil.rmtree(partial_directory(tmp_path / "other"))
 
 
 def write_images(log: Path, directory: Path) -> Path:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, load_model, save_model
 from transformers import TrainingArguments
 
-from builder.training.config import TrainingConfig, partial_directory
+from builder.training.config import TrainingConfig
 from builder.training.gradient_accumulation import accumulated_step
 from builder.training.learning import _loss
 from builder.training.losses import contrastive
@@ -22,6 +22,7 @@ from builder.training.tasks import LEARNING_RATE, TaskWeights
 from builder.training.text_vectors import FrozenTextVectors
 from builder.training.trainer import NextItemTrainer
 from builder.training.windows import Windows
+from builder.unfinished_run import partial_directory
 from tests.unit.builder.model.tiny import ITEMS, adapter, sequences
 from tests.unit.builder.training.test_objective import BATCH, POPULARITY
 from tests.unit.builder.training.test_run import config, figures

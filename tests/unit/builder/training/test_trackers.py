@@ -7,8 +7,9 @@ import pytest
 
 from builder.errors import ConfigError
 from builder.training import trackers
-from builder.training.config import TrainingConfig, partial_directory
+from builder.training.config import TrainingConfig
 from builder.training.run import train
+from builder.unfinished_run import partial_directory
 from tests.unit.builder.training.test_run import config
 
 __all__ = ["config"]

@@ -1,0 +1,92 @@
+"""What sentence-transformers wrote beside a backbone: its pooling, and how long a text may be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from transformers.utils.hub import cached_file
+
+from builder.errors import CheckpointError
+from builder.model.pooling import Pooling
+
+_POOLINGS: Final[Mapping[str, Pooling]] = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "cls": "cls",
+    "mean": "mean",
+}
+"""As flags, or by the name that newer versions write."""
+
+
+@dataclass(frozen=True)
+class SentenceModules:
+    """None of it where the backbone has no ``modules.json``.
+
+    ``unused`` names what it has and we do not use, in words.
+    """
+
+    pooling: Pooling | None = None
+    max_length: int | None = None
+    unused: tuple[str, ...] = ()
+
+
+def read_sentence_modules(source: str, where: str) -> SentenceModules:
+    """Read ``modules.json`` and what it leads to, of a directory or hub name.
+
+    Raises
+    ------
+    CheckpointError
+        One of the files is damaged.
+    """
+    try:
+        return _read(source)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(
+            f"{where}: modules.json, or a file that it leads to, is not as sentence-transformers "
+            f"writes it ({type(error).__name__}: {error}); repair it, or remove modules.json"
+        ) from error
+
+
+def _read(source: str) -> SentenceModules:
+    pooling, length, unused = None, None, []
+    for module in _json(source, "modules.json") or ():
+        path, kind = module["path"], module["type"].rpartition(".")[2]
+        if kind == "Transformer":
+            found = _json(source, _within(path, "sentence_bert_config.json")) or {}
+            length = found.get("max_seq_length")
+        elif kind == "Pooling":
+            modes = _modes(_json(source, _within(path, "config.json")) or {})
+            pooling = _POOLINGS.get(modes[0]) if len(modes) == 1 else None
+            if pooling is None:
+                unused.append(f"the pooling {' + '.join(modes)}")
+        elif kind != "Normalize":  # whitening gives the vectors a length of its own
+            unused.append(f"{path} ({kind})")
+    return SentenceModules(pooling, None if length is None else int(length), tuple(unused))
+
+
+def _modes(config: Mapping[str, Any]) -> list[str]:
+    if named := config.get("pooling_mode"):
+        return [named] if isinstance(named, str) else list(named)
+    flags = [name for name, on in config.items() if name.startswith("pooling_mode_") and on is True]
+    return flags or ["mean"]
+
+
+def _json(source: str, name: str) -> Any:
+    """What a file holds; None where it is not there."""
+    file = cached_file(
+        source,
+        name,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    if file is None:
+        return None
+    with open(file, encoding="utf-8") as stream:  # noqa: PTH123 - a path as text
+        return json.load(stream)
+
+
+def _within(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
