@@ -94,6 +94,8 @@ def load_weights(kind: Any, source: str, where: str, **options: Any) -> Weights:
             rows,
         )
         model, loading = read(**more, vocab_size=rows)
+    if "key_mapping" in more:
+        model._weight_conversions = None  # noqa: SLF001 - or save_pretrained puts the prefix back
     if lost := _of_encoder(model, loading["missing_keys"]):
         there = sorted(loading["unexpected_keys"])[:2]
         raise CheckpointError(

@@ -68,10 +68,18 @@ PREFIXES = ["student.", "model.", "module.", "bert.", "0.auto_model.", "model.st
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_weights_in_a_wrapper(
-    prefix: str, copy: Copy, backbone: Path, caplog: pytest.LogCaptureFixture
+    prefix: str,
+    copy: Copy,
+    backbone: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     source = str(renamed(copy(), lambda name: prefix + name))
-    assert same_encoder(load_backbone(source)[0], backbone)
+    model: Any = load_backbone(source)[0]
+    assert same_encoder(model, backbone)
+    model.save_pretrained(tmp_path / "kept")  # as a checkpoint does, whose names are the plain ones
+    kept = load_file(tmp_path / "kept/model.safetensors")
+    assert kept.keys() == load_file(backbone / "model.safetensors").keys()
     assert ("its weights are named" in caplog.text) == (prefix != "bert.")  # a usual name
     for kind in (AutoModelForMaskedLM, AutoModelForSequenceClassification):
         found = load_weights(kind, source, "here")
