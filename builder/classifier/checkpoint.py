@@ -21,6 +21,7 @@ from builder.model.backbone import (
     load_tokenizer,
     load_weights,
     position_count,
+    try_out,
 )
 from builder.unfinished_run import is_interrupted
 
@@ -87,6 +88,7 @@ def load_classifier(source: str) -> Classifier:
         tokenizer = load_tokenizer(source, where)
         found, labels = _with_labels(source, where)
         fit_embeddings(found.model, tokenizer.backend_tokenizer, where)
+        try_out(found.model, tokenizer, where)
     except CheckpointError:
         raise
     except Exception as error:  # whatever a file of somebody else's leads to

@@ -39,7 +39,14 @@ from builder.classifier.config import ClassifierConfig
 from builder.classifier.data import Examples, LabelledTexts, read_labelled_texts
 from builder.classifier.metrics import classification_metrics
 from builder.errors import CheckpointError, ConfigError
-from builder.model.backbone import FILES, check_length, fit_embeddings, load_tokenizer, load_weights
+from builder.model.backbone import (
+    FILES,
+    check_length,
+    fit_embeddings,
+    load_tokenizer,
+    load_weights,
+    try_out,
+)
 from builder.model.recommender import length_batches, pad_rows
 from builder.model.text_encoder import layer_count, layer_list
 from builder.progress import Progress, silent
@@ -253,6 +260,7 @@ def _load_backbone(config: ClassifierConfig, labels: Sequence[str]) -> tuple[nn.
             problem_type="single_label_classification",
         ).model
         fit_embeddings(model, tokenizer.backend_tokenizer, where)
+        try_out(model, tokenizer, where)
     except CheckpointError:
         raise
     except Exception as error:  # whatever a file of somebody else's leads to

@@ -94,6 +94,8 @@ def load_weights(kind: Any, source: str, where: str, **options: Any) -> Weights:
             rows,
         )
         model, loading = read(**more, vocab_size=rows)
+    if "key_mapping" in more:
+        model._weight_conversions = None  # noqa: SLF001 - or save_pretrained puts the prefix back
     if lost := _of_encoder(model, loading["missing_keys"]):
         there = sorted(loading["unexpected_keys"])[:2]
         raise CheckpointError(
@@ -269,3 +271,25 @@ def check_length(length: int, tokenizer: Any, where: str, *, pairs: bool = False
             "text fits; max_position_embeddings or pad_token_id in config.json is wrong, or it "
             "is another kind of network"
         )
+
+
+@torch.no_grad()
+def try_out(model: Any, tokenizer: Any, where: str) -> None:
+    """Raise `CheckpointError` where the network cannot read a short text."""
+    if (places := position_count(model)) is not None:
+        check_length(places, tokenizer, where)
+    ids = torch.tensor([tokenizer(STAND_IN)["input_ids"]])
+    try:
+        model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    except Exception as error:  # whatever a network that is none of ours wants
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        missing = model.config.pad_token_id is None
+        raise CheckpointError(
+            f"{where}: its {type(model).__name__} cannot read a text ({reason}); "
+            + (
+                "config.json has no pad_token_id, which it may need to number positions: give the "
+                "one that it was trained with"
+                if missing
+                else "give an encoder such as BERT, with the config.json it was trained with"
+            )
+        ) from error

@@ -32,7 +32,7 @@ from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
 from builder.data.tables import Catalogue
 from builder.errors import CheckpointError
-from builder.model.backbone import FILES, fit_embeddings, load_tokenizer, load_weights
+from builder.model.backbone import FILES, fit_embeddings, load_tokenizer, load_weights, try_out
 from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.linear import LinearTerm
 from builder.model.recommender import Recommender
@@ -225,6 +225,7 @@ def load_backbone(name_or_path: str) -> tuple[torch.nn.Module, Any]:
         tokenizer = load_tokenizer(name_or_path, where)
         backbone = load_weights(AutoModel, name_or_path, where).model
         fit_embeddings(backbone, tokenizer.backend_tokenizer, where)
+        try_out(backbone, tokenizer, where)
     except CheckpointError:
         raise
     except Exception as error:  # whatever a file of somebody else's leads to

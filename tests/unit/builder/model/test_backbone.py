@@ -19,6 +19,8 @@ from transformers import (
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    T5Config,
+    T5Model,
 )
 
 from builder.classifier.checkpoint import load_classifier
@@ -66,10 +68,18 @@ PREFIXES = ["student.", "model.", "module.", "bert.", "0.auto_model.", "model.st
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_weights_in_a_wrapper(
-    prefix: str, copy: Copy, backbone: Path, caplog: pytest.LogCaptureFixture
+    prefix: str,
+    copy: Copy,
+    backbone: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     source = str(renamed(copy(), lambda name: prefix + name))
-    assert same_encoder(load_backbone(source)[0], backbone)
+    model: Any = load_backbone(source)[0]
+    assert same_encoder(model, backbone)
+    model.save_pretrained(tmp_path / "kept")  # as a checkpoint does, whose names are the plain ones
+    kept = load_file(tmp_path / "kept/model.safetensors")
+    assert kept.keys() == load_file(backbone / "model.safetensors").keys()
     assert ("its weights are named" in caplog.text) == (prefix != "bert.")  # a usual name
     for kind in (AutoModelForMaskedLM, AutoModelForSequenceClassification):
         found = load_weights(kind, source, "here")
@@ -236,6 +246,18 @@ def test_the_tokenizers_class_is_told_to_differ(
     file.write_text(json.dumps(written))
     load_tokenizer(str(source), "here")
     assert re.search(r"here: transformers' BertTokenizer does not cut .*'Fish &amp;", caplog.text)
+
+
+def test_a_network_that_cannot_read_a_text(copy: Copy, tmp_path: Path) -> None:
+    source = edited(write_classifier(tmp_path / "c", "roberta"), "config.json", pad_token_id=None)
+    for load in (load_backbone, load_classifier):
+        with pytest.raises(CheckpointError, match=r"Roberta.* cannot read .* no pad_token_id"):
+            load(str(source))
+    other = copy()
+    shape: dict[str, Any] = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+    T5Model(T5Config(vocab_size=15, **shape, pad_token_id=0)).save_pretrained(other)
+    with pytest.raises(CheckpointError, match=r"T5Model cannot read .* an encoder such as BERT"):
+        load_backbone(str(other))
 
 
 def test_a_tokenizer_that_makes_no_token_of_a_full_stop(copy: Copy) -> None:

@@ -34,3 +34,11 @@ def test_a_text_of_no_tokens_is_read_as_a_full_stop(plain_file: Path) -> None:
 def test_special_tokens_are_tokens(parts: Parts) -> None:
     tokenize = TextTokenizer(parts.directory / "tokenizer.json", 8)
     assert [row.tokens for row in tokenize(NOTHING)] == [[2, 3]] * len(NOTHING)
+
+
+def test_the_file_s_own_truncation_does_not_count(parts: Parts, tmp_path: Path) -> None:
+    tokenizer = Tokenizer.from_str(parts.tokenizer.to_str())
+    tokenizer.enable_truncation(5, direction="left")
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (row,) = TextTokenizer(tmp_path / "tokenizer.json", 6)(["toy story the matrix a film"])
+    assert (row.tokens, row.truncated) == ([2, 4, 5, 6, 7, 3], True)
