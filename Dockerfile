@@ -38,7 +38,8 @@ ENV PIP_BREAK_SYSTEM_PACKAGES=1 \
     PIP_NO_CACHE_DIR=1 \
     MALLOC_MMAP_THRESHOLD_=33554432 \
     MALLOC_TRIM_THRESHOLD_=134217728 \
-    OPENBLAS_NUM_THREADS=1
+    OPENBLAS_NUM_THREADS=1 \
+    ORT_DISABLE_TELEMETRY=1
 COPY constraints.txt /tmp/constraints.txt
 # What the Python models import. NVIDIA's image comes with numpy below 2, and stays there: with
 # numpy 2, the Python backend of Triton 2.51 read every text as garbage, and whether that of this

@@ -10,6 +10,7 @@ import grpc
 from client import _methods
 from client._client import Client
 from client._core import Plan
+from client._gevent import warn_of_gevent
 from client._many import Many
 from client._methods import published
 from client._service import Service
@@ -86,6 +87,7 @@ class RecommenderClient(Client):
     _to_close: ClassVar[str] = "use it in a with statement, or call close()"
 
     def _start(self) -> None:
+        warn_of_gevent(3)  # who makes the client
         self._driver = SyncDriver(self._connections, self._closed, self._max_parallel)
 
     def _close_channel(self, channel: grpc.Channel) -> None:

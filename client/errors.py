@@ -32,6 +32,10 @@ from typing import Final
 from grpc import StatusCode
 
 
+class GeventWarning(RuntimeWarning):
+    """gevent has patched the process, and gRPC was not told to work with it."""
+
+
 class RecommenderError(Exception):
     """Anything that keeps a call from its result.
 

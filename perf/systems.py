@@ -199,7 +199,13 @@ def _process(
 
 
 def _environment() -> dict[str, str]:
-    quiet = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0"}
+    quiet = {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
+        "INFINITY_ANONYMOUS_USAGE_STATS": "0",
+    }
     return {**os.environ, **quiet}
 
 

@@ -24,6 +24,13 @@ _PROVIDED: Final = frozenset({"triton_python_backend_utils", *sys.stdlib_module_
 _PACKAGE_OF: Final = {"faiss": "faiss-cpu"}
 """Imported name → package, where they differ."""
 _INSTALLED_AS: Final = {"faiss-cpu": "'tritonrec[index]'", "openvino": "'tritonrec[openvino]'"}
+_SHARED_MEMORY: Final = "/dev/shm"
+_SHARED_MEMORY_TO_START: Final = 1 << 20  # of one instance
+_SHARED_MEMORY_ENOUGH: Final = 256 << 20
+_MORE_SHARED_MEMORY: Final = (
+    "in Docker start the container with --shm-size=1g (shm_size in compose.yaml); elsewhere "
+    "mount -o remount,size=1g /dev/shm"
+)
 # The first ONNX Runtime that knows an operator set; from its table of versions.
 _FIRST_ONNXRUNTIME: Final = {19: (1, 15), 20: (1, 17), 21: (1, 18)}
 
@@ -49,6 +56,7 @@ def diagnose(repository: Path, server: Server) -> Report:
     if contents.manifest is not None:
         findings += _check_backends(contents, server)
         findings += _check_packages(contents, server)
+        findings += _check_shared_memory(contents, server)
         findings += _check_opset(contents, server)
         findings += _check_gpu_instances(contents, server)
         findings += check_tensorrt(contents, server)
@@ -110,6 +118,33 @@ def _check_packages(contents: Contents, server: Server) -> Iterator[Finding]:
             yield Finding("ok", package, what)
         else:
             yield Finding("ok", package, f"version {version or 'unknown'}, imported by {who}")
+
+
+def _check_shared_memory(contents: Contents, server: Server) -> Iterator[Finding]:
+    instances = sum(
+        sum(group.count or 1 for group in config.instance_group) or 1
+        for config in contents.configs.values()
+        if config.backend == "python"
+    )
+    if server.shared_memory is None or server.problem or not instances:
+        return
+    least = instances * _SHARED_MEMORY_TO_START
+    held = f"has {server.shared_memory >> 20} MB"
+    if server.shared_memory < least:
+        yield Finding(
+            "error",
+            _SHARED_MEMORY,
+            f"{held}; {instances} instances of Python models take {least >> 20} MB to start",
+            _MORE_SHARED_MEMORY,
+        )
+    elif server.shared_memory < _SHARED_MEMORY_ENOUGH:
+        yield Finding(
+            "warning",
+            _SHARED_MEMORY,
+            f"{held}, through which {instances} instances of Python models exchange tensors; a "
+            "request that finds it full fails",
+            _MORE_SHARED_MEMORY,
+        )
 
 
 def _needed_packages(directory: Path) -> set[str]:

@@ -48,7 +48,7 @@ class TritonImage:
 # From the release notes, the compatibility matrix and the build script of each Triton release.
 # The first is the one to choose; the other is for drivers that the first does not run on.
 _IMAGES: Final = (
-    TritonImage("26.08", tensorrt="11.2.1.2", onnxruntime="1.27.0", python="3.12", cuda="13.4"),
+    TritonImage("26.08", tensorrt="11.2.1.2", onnxruntime="1.28.0", python="3.12", cuda="13.4"),
     TritonImage("26.05", tensorrt="10.16.1.11", onnxruntime="1.24.4", python="3.12", cuda="13.2"),
 )
 IMAGES: Final[Mapping[str, TritonImage]] = {image.release: image for image in _IMAGES}

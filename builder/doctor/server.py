@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ class Server:
         Versions that the backends of these names link; None where it is not known.
     gpus
         Those that it can use; None where it is not known.
+    shared_memory
+        Bytes of ``/dev/shm``; None where it is not known.
     image
         None for this machine.
     """
@@ -59,6 +62,7 @@ class Server:
     tensorrt: str | None = None
     onnxruntime: str | None = None
     gpus: tuple[Gpu, ...] | None = None
+    shared_memory: int | None = None
     image: TritonImage | None = None
 
 
@@ -79,6 +83,7 @@ def local_server() -> Server:
         tensorrt=None if embedded else _library_version("libnvinfer.so"),
         onnxruntime=_onnxruntime(installation),
         gpus=gpus,
+        shared_memory=_shared_memory(),
     )
 
 
@@ -126,6 +131,13 @@ def parse_capability(text: object) -> tuple[int, int] | None:
         text = f"{text[0]}.{text[1]}"
     match = re.fullmatch(r"(?:sm_?)?(\d+)\.?(\d)", str(text).strip(), re.IGNORECASE)
     return (int(match[1]), int(match[2])) if match else None
+
+
+def _shared_memory() -> int | None:
+    try:
+        return shutil.disk_usage("/dev/shm").total
+    except OSError:
+        return None
 
 
 def _backends(installation: Installation) -> frozenset[str] | None:

@@ -129,6 +129,8 @@ def step_config(
     """
     config = _model_config(spec, version, max_batch_size, sizes, parameters)
     config.backend = backend
+    if backend == "python" and spec.batched:
+        _show_requests_without_rows(config)
     config.default_model_filename = default_model_filename
     if gpu is None:
         config.instance_group.add(kind=ModelInstanceGroup.KIND_CPU, count=instances)
@@ -235,6 +237,19 @@ def _model_config(
     for key, value in (parameters or {}).items():
         config.parameters[key].string_value = value
     return config
+
+
+def _show_requests_without_rows(config: ModelConfig) -> None:
+    """Add an axis of length 1 in front of axes that vary; `steps.row_shapes` takes it off again.
+
+    Triton leaves the first axis out of a request of no rows (`InferenceRequest::Normalize`), so
+    that its backends take the next axis for the number of rows. Where that is 0 they return
+    without an answer: the caller waits for ever, and the server cannot stop. Where it is large the
+    whole batch fails.
+    """
+    for tensor in config.input:
+        if tensor.dims and tensor.dims[0] == -1:
+            tensor.reshape.shape.extend([1, *tensor.dims])
 
 
 def _place_on_gpu(config: ModelConfig, gpu: Gpu, instances: int) -> None:

@@ -189,7 +189,7 @@ def _opened(repository: Path) -> Iterator[tuple[Path, Manifest, Path]]:
             swap.recover(target)
             manifest = _held(target)
             scratch = swap.staging_path(target)
-            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+            stack.callback(swap.delete_tree, scratch, ignore_errors=True)
             scratch.mkdir()
         yield target, manifest, scratch
 

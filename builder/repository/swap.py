@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -41,7 +42,7 @@ def swap_in(built: Path, target: Path) -> None:
             built.rename(target)
         elif _exchange(built, target):
             # From here on the old tree bears the staging name, so the next one clears it away.
-            shutil.rmtree(built, ignore_errors=True)
+            delete_tree(built, ignore_errors=True)
         else:
             _two_renames(built, target)
     except OSError as error:
@@ -49,6 +50,19 @@ def swap_in(built: Path, target: Path) -> None:
             raise _mount_error(target) from error
         raise
     sync_directory(target.parent)
+
+
+def delete_tree(directory: Path, *, ignore_errors: bool = False) -> None:
+    """Delete a directory of ours, also where directories in it are read-only.
+
+    Nothing in one of those can be deleted, and its mode may have come with the repository.
+    """
+    for root, directories, _ in os.walk(directory):
+        for path in (Path(root, name) for name in directories):
+            if not path.is_symlink():
+                with contextlib.suppress(OSError):
+                    path.chmod(path.stat().st_mode | stat.S_IRWXU)
+    shutil.rmtree(directory, ignore_errors=ignore_errors)
 
 
 def refuse_mount_point(target: Path) -> None:
@@ -79,11 +93,11 @@ def recover(target: Path) -> None:
     """Clear away what dead processes left beside ``target``. The caller holds ``lock``."""
     for old in _siblings(target, "old"):
         if target.exists():
-            shutil.rmtree(old)
+            delete_tree(old)
         else:
             old.rename(target)
     for staging in _siblings(target, "staging"):
-        shutil.rmtree(staging)
+        delete_tree(staging)
 
 
 @contextlib.contextmanager
@@ -162,7 +176,7 @@ def _two_renames(built: Path, target: Path) -> None:
     except BaseException:
         old.rename(target)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    delete_tree(old, ignore_errors=True)
 
 
 def _siblings(target: Path, kind: str) -> list[Path]:

@@ -253,12 +253,15 @@ class TritonServer:
         view = scratch / "repository"
         for config in self.repository.glob("*/config.pbtxt"):
             model = config.parent
-            shutil.copytree(
-                model,
-                view / model.name,
-                copy_function=os.symlink,
-                ignore=shutil.ignore_patterns("__pycache__"),
-            )
+            # Not copytree(): it copies the modes too, and what lies in a read-only directory
+            # cannot be deleted.
+            for root, directories, files in os.walk(model, followlinks=True):
+                if "__pycache__" in directories:
+                    directories.remove("__pycache__")
+                here = view / Path(root).relative_to(self.repository)
+                here.mkdir(parents=True)
+                for name in files:
+                    (here / name).symlink_to(Path(root, name))
         return view
 
     def _command(self, installation: Installation, scratch: Path, view: Path) -> list[str]:

@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import triton_python_backend_utils as pb_utils
 
-from ..core.batch import Handler, Later, Outcome, Request
+from ..core.batch import Handler, Later, Outcome, Request, attempt
 from ..core.errors import InvalidRequest
 from .bytes_reader import read_bytes
 from .libraries import check_libraries
+from .row_shapes import RowShapes
 
 pb_utils.deserialize_bytes_tensor = read_bytes
 
@@ -40,7 +41,9 @@ class TritonPythonModel:
     """One instance of a model."""
 
     def initialize(self, args: Mapping[str, str]) -> None:
-        self._name: str = json.loads(args["model_config"])["name"]
+        config = json.loads(args["model_config"])
+        self._name: str = config["name"]
+        self._shapes = RowShapes(config)
         module, function = LOADERS[self._name]
         directory = Path(args["model_repository"]) / args["model_version"]
         for difference in check_libraries(directory):
@@ -52,7 +55,7 @@ class TritonPythonModel:
         self._pool = ThreadPoolExecutor(_LATER_AT_ONCE)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        outcomes = self._handler([_read(request) for request in requests])
+        outcomes = self._outcomes(requests)
         # Requests that wait for a slower model are answered from another thread, so that neither
         # the others of the batch nor the next batch wait too.
         waiting = [
@@ -68,6 +71,18 @@ class TritonPythonModel:
             else self._response(request.requested_output_names(), outcome)
             for request, outcome in zip(requests, outcomes, strict=True)
         ]
+
+    def _outcomes(self, requests: Sequence[Any]) -> list[Outcome | Later]:
+        found = [attempt(self._read, request) for request in requests]
+        sound = [each for each in found if not isinstance(each, Exception)]
+        answers = iter(self._handler(sound) if sound else ())
+        return [each if isinstance(each, Exception) else next(answers) for each in found]
+
+    def _read(self, request: Any) -> Request:
+        return Request(
+            self._shapes.undo({each.name(): each.as_numpy() for each in request.inputs()}),
+            request.parameters() or "",
+        )
 
     def finalize(self) -> None:
         self._pool.shutdown()
@@ -113,10 +128,3 @@ def _cancelled() -> Any:
         "the caller has cancelled the request", pb_utils.TritonError.CANCELLED
     )
     return pb_utils.InferenceResponse(error=error)
-
-
-def _read(request: Any) -> Request:
-    return Request(
-        {tensor.name(): tensor.as_numpy() for tensor in request.inputs()},
-        request.parameters() or "",
-    )

@@ -26,11 +26,14 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 SCALE = {scale}
+LONGER = set()  # what config.pbtxt shows with an axis more
 
 
 def read(request, name):
     tensor = pb_utils.get_input_tensor_by_name(request, name)
-    return None if tensor is None else tensor.as_numpy()
+    if tensor is None:
+        return None
+    return tensor.as_numpy()[:, 0] if name in LONGER else tensor.as_numpy()
 
 
 def respond(**tensors):
@@ -45,6 +48,8 @@ def refuse(given):
 class TritonPythonModel:
     def initialize(self, args):
         self.step = getattr(self, args["model_name"])
+        config = json.loads(args["model_config"])
+        LONGER.update(each["name"] for each in config["input"] if "reshape" in each)
 
     def execute(self, requests):
         return [self.answer(request) for request in requests]

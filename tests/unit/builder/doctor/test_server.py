@@ -240,3 +240,16 @@ def test_nvidia_smi_is_read() -> None:
 )  # fmt: skip
 def test_compute_capabilities_are_read(text: object, expected: tuple[int, int] | None) -> None:
     assert parse_capability(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("held", "severity"), [(1 << 20, "error"), (64 << 20, "warning"), (1 << 30, ""), (None, "")]
+)
+def test_shared_memory_that_python_models_do_not_fit_in(
+    tmp_path: Path, held: int | None, severity: str
+) -> None:
+    publish(tmp_path / "models")
+    report = diagnose(tmp_path / "models", server(shared_memory=held))
+    found = [finding for finding in report.findings if finding.where == "/dev/shm"]
+    assert [finding.severity for finding in found] == ([severity] if severity else [])
+    assert all("--shm-size=1g" in finding.remedy for finding in found)

@@ -67,6 +67,21 @@ def test_a_batched_step_leaves_the_first_axis_out() -> None:
     assert dims(step(contract.TOKENIZER))["TEXT"] == [1]
 
 
+def test_python_models_are_shown_requests_without_rows() -> None:
+    """Else Triton neither answers them nor lets them go."""
+
+    def shown(config: ModelConfig) -> dict[str, list[int]]:
+        return {each.name: list(each.reshape.shape) for each in config.input if each.reshape.shape}
+
+    assert shown(step(contract.USER_ENCODER)) == {
+        "EVENT": [1, -1, 64], "EVENT_ACTION": [1, -1], "EVENT_AGE": [1, -1]
+    }  # fmt: skip
+    assert shown(step(contract.TOKENIZER)) == {"HISTORY_TEXT": [1, -1], "CANDIDATE_TEXT": [1, -1]}
+    # Adapters see every request anyway, and an engine takes tensors as they are.
+    assert shown(step(contract.ADAPTER)) == {}
+    assert shown(step(contract.ENCODER, backend="onnxruntime")) == {}
+
+
 def test_an_unbatched_step_keeps_every_axis_and_fixes_the_known_ones() -> None:
     assert dims(step(contract.ADAPTER)) == {
         "VECTOR": [-1, 384],

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,21 @@ def test_leftovers_of_dead_publishers_are_cleared(repository: Path) -> None:
     (repository.parent / ".models2.staging-1-other").mkdir()
     publish(repository, "two")
     assert beside(repository) == [".models2.staging-1-other"]
+
+
+def test_read_only_directories_are_no_hindrance() -> None:
+    script = Path(__file__).with_name("read_only.py")
+    # Not below tmp_path, into which only its owner may go.
+    with tempfile.TemporaryDirectory() as parent:
+        done = subprocess.run(
+            [sys.executable, str(script), parent],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == "['models', 'scratch']"
 
 
 def test_an_incomplete_version_is_not_published(repository: Path) -> None:

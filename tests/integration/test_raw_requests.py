@@ -1,0 +1,193 @@
+"""What any client may send, past the SDK: whatever it is, to whichever model, it is answered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc.model_config_pb2 import DataType
+
+from builder.export.classifier import classifier
+from builder.export.layout import Limits
+from builder.export.pipeline import publish, target_named
+from builder.serving import TritonServer
+from client import Item, RecommenderClient
+from tests.integration.tiny_repository import Layout, write_tiny_repository
+from tests.unit.builder.classifier.tiny import write_classifier
+
+AT_MOST: Final = 5.0
+"""Seconds; Triton's batcher takes up to half a one, and the machine may be busy."""
+
+ANSWERS: Final = (
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.UNIMPLEMENTED,
+)
+
+ELEMENT: Final = {"BYTES": b"\0\0\0\0", "FP32": b"\0" * 4, "INT32": b"\0" * 4, "INT64": b"\0" * 8}
+
+
+@dataclass(frozen=True)
+class Input:
+    name: str
+    dtype: str
+    dims: tuple[int, ...]
+    optional: bool
+
+
+@dataclass(frozen=True)
+class Model:
+    name: str
+    batched: bool
+    inputs: tuple[Input, ...]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    dtype: str
+    shape: tuple[int, ...]
+    raw: bytes
+
+
+Tensors = Mapping[str, Tensor]
+
+
+def zeros(model: Model, length: int, *, optional: bool = True, rows: int = 1) -> dict[str, Tensor]:
+    """Inputs of the right shape, axes that vary being ``length`` long.
+
+    Triton counts the elements of no rows as those of one.
+    """
+    found = {}
+    for each in model.inputs:
+        if each.optional and not optional:
+            continue
+        dims = tuple(length if axis < 0 else axis for axis in each.dims)
+        raw = ELEMENT[each.dtype] * prod(dims) * max(1, rows if model.batched else 1)
+        found[each.name] = Tensor(each.dtype, (rows, *dims) if model.batched else dims, raw)
+    return found
+
+
+def requests(model: Model) -> Iterator[tuple[str, Tensors]]:
+    """Odd requests, each with its description."""
+    for optional in (False, True):
+        for length in (0, 1, 3, 100):
+            yield f"no rows of {length}", zeros(model, length, optional=optional, rows=0)
+            yield f"a row of {length}", zeros(model, length, optional=optional)
+        yield "too many rows", zeros(model, 2, optional=optional, rows=1000)
+    yield "no inputs", {}
+    for spec in model.inputs:
+        usual = zeros(model, 3)
+        right = usual.pop(spec.name)
+        yield f"no {spec.name}", usual
+        yield f"only {spec.name}", {spec.name: right}
+        for what, tensor in odd(right):
+            yield f"{spec.name} {what}", usual | {spec.name: tensor}
+            yield f"only {spec.name} {what}", {spec.name: tensor}
+
+
+def odd(right: Tensor) -> Iterator[tuple[str, Tensor]]:
+    dtype, shape, raw = right.dtype, right.shape, right.raw
+    for other in ELEMENT:
+        if other != dtype:
+            yield f"as {other}", Tensor(other, shape, ELEMENT[other] * prod(shape))
+    yield "of a type that there is not", Tensor("TEXT", shape, raw)
+    yield "cut", Tensor(dtype, shape, raw[:-1])
+    yield "without bytes", Tensor(dtype, shape, b"")
+    yield "with bytes too many", Tensor(dtype, shape, raw + b"\0")
+    yield "with an axis more", Tensor(dtype, (*shape, 1), raw)
+    yield "with an axis more in front", Tensor(dtype, (1, *shape), raw)
+    yield "flat", Tensor(dtype, (prod(shape),), raw)
+    yield "without axes", Tensor(dtype, (), raw)
+    yield "of a negative length", Tensor(dtype, (*shape[:-1], -1), raw)
+    yield "of minus one rows", Tensor(dtype, (-1, *shape[1:]), raw)
+    for length in (2**31, 2**62, 2**63 - 1):
+        yield f"of length {length}", Tensor(dtype, (*shape[:-1], length), raw)
+        yield f"of {length} rows", Tensor(dtype, (length, *shape[1:]), raw)
+    if dtype == "BYTES":
+        for text in (b"\xff\xfe", b"\0", b"{", b"[" * 100_000, b"toy " * 5_000):
+            element = len(text).to_bytes(4, "little") + text
+            yield f"with {text[:4]!r}", Tensor(dtype, shape, element * prod(shape))
+        yield "with a length past its end", Tensor(dtype, shape, b"\xff\xff\xff\x7f" * prod(shape))
+    else:
+        for byte in (0xFF, 0x7F, 0x80):  # -1 or NaN, huge, and huge and negative
+            yield f"of bytes {byte:02x}", Tensor(dtype, shape, bytes([byte]) * len(raw))
+
+
+def message(model: str, tensors: Tensors) -> Any:
+    request = service_pb2.ModelInferRequest(model_name=model)
+    for name, tensor in tensors.items():
+        request.inputs.add(name=name, datatype=tensor.dtype, shape=tensor.shape)
+        request.raw_input_contents.append(tensor.raw)
+    return request
+
+
+def models_of(server: TritonServer, stub: Any) -> Iterator[Model]:
+    for status in server.models():
+        config = stub.ModelConfig(service_pb2.ModelConfigRequest(name=status.name)).config
+        inputs = tuple(
+            Input(each.name, wire_type(each.data_type), tuple(each.dims), each.optional)
+            for each in config.input
+        )
+        yield Model(status.name, config.max_batch_size > 0, inputs)
+
+
+def wire_type(number: int) -> str:
+    name: str = DataType.Name(number).removeprefix("TYPE_")
+    return "BYTES" if name == "STRING" else name
+
+
+def unanswered(server: TritonServer) -> list[str]:
+    """The odd requests that get no answer of the model they go to, of all to all models."""
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        return [
+            f"{model.name}, {what}: {fault}"
+            for model in models_of(server, stub)
+            for what, tensors in requests(model)
+            if (fault := fault_of(stub, message(model.name, tensors)))
+        ]
+
+
+def fault_of(stub: Any, request: Any) -> str:
+    """Why there is no answer, empty if there is one."""
+    try:
+        stub.ModelInfer(request, timeout=AT_MOST)
+    except grpc.RpcError as error:
+        details = error.details() or ""
+        if error.code() not in ANSWERS or "not healthy" in details:
+            return f"{error.code()} {details}"
+    return ""
+
+
+@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+def test_whatever_is_sent_is_answered_and_so_is_the_next_request(
+    layout: Layout, tmp_path: Path
+) -> None:
+    write_tiny_repository(tmp_path, layout=layout)
+    with TritonServer(tmp_path) as server:
+        assert unanswered(server) == []
+        with RecommenderClient(server.grpc_address, timeout=AT_MOST) as client:
+            assert client.ready()
+            assert client.rank(["i1"], [Item("i7"), "i2"]).items == ("i7", "i2")
+            assert client.recommend(["i29"], top_k=2).items == ("i28", "i27")
+        before = time.monotonic()
+    # A request that is never released would keep the server until its time to stop is over.
+    assert time.monotonic() - before < AT_MOST
+
+
+def test_so_is_what_is_sent_to_a_classifier(tmp_path: Path) -> None:
+    source = write_classifier(tmp_path / "bert", labels=("no", "yes"))
+    exportable = classifier(str(source), Limits(max_rows=4))
+    publish(exportable, tmp_path / "models", target_named("embedded"))
+    with TritonServer(tmp_path / "models") as server:
+        assert unanswered(server) == []
+        with RecommenderClient(server.grpc_address, timeout=AT_MOST) as client:
+            assert client.classify(["toy story"]).probabilities.shape == (1, 2)
