@@ -11,8 +11,10 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
-# A test file stays with one process, so that what its tests share is made once.
-PYTEST := $(RUN) pytest -n logical --dist loadfile --durations 15
+# One worker more than there are cores: tests that start a server wait for it. A test file stays with
+# one worker, so that what its tests share is made once.
+WORKERS := $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
+PYTEST := $(RUN) pytest -n $(WORKERS) --dist loadfile --durations 15
 SLOW := classifier export reports training # these train and compile
 
 .PHONY: demo test test-fast test-all test-gpu perf lint clean
