@@ -240,7 +240,7 @@ def _model_config(
 
 
 def _show_requests_without_rows(config: ModelConfig) -> None:
-    """Add an axis of length 1 in front of axes that vary; `steps.row_shapes` takes it off again.
+    """Add an axis of length 1 in front of axes that vary; `steps.wire_inputs` takes it off again.
 
     Triton leaves the first axis out of a request of no rows (`InferenceRequest::Normalize`), so
     that its backends take the next axis for the number of rows. Where that is 0 they return

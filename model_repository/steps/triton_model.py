@@ -16,7 +16,7 @@ from ..core.batch import Handler, Later, Outcome, Request, attempt
 from ..core.errors import InvalidRequest
 from .bytes_reader import read_bytes
 from .libraries import check_libraries
-from .row_shapes import RowShapes
+from .wire_inputs import WireInputs
 
 pb_utils.deserialize_bytes_tensor = read_bytes
 
@@ -43,7 +43,7 @@ class TritonPythonModel:
     def initialize(self, args: Mapping[str, str]) -> None:
         config = json.loads(args["model_config"])
         self._name: str = config["name"]
-        self._shapes = RowShapes(config)
+        self._inputs = WireInputs(config)
         module, function = LOADERS[self._name]
         directory = Path(args["model_repository"]) / args["model_version"]
         for difference in check_libraries(directory):
@@ -80,7 +80,7 @@ class TritonPythonModel:
 
     def _read(self, request: Any) -> Request:
         return Request(
-            self._shapes.undo({each.name(): each.as_numpy() for each in request.inputs()}),
+            self._inputs.restored({each.name(): each.as_numpy() for each in request.inputs()}),
             request.parameters() or "",
         )
 

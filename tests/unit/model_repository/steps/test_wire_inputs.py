@@ -12,10 +12,10 @@ from builder.repository import step_config
 from model_repository.core import contract
 from model_repository.core.batch import Tensors
 from model_repository.core.errors import InvalidRequest
-from model_repository.steps.row_shapes import RowShapes
+from model_repository.steps.wire_inputs import WireInputs
 
 
-def shapes(spec: contract.ModelSpec) -> RowShapes:
+def inputs(spec: contract.ModelSpec) -> WireInputs:
     config = step_config(
         spec,
         backend="python",
@@ -28,20 +28,21 @@ def shapes(spec: contract.ModelSpec) -> RowShapes:
     read = json.loads(text)
     for each in read["input"]:
         each["dims"] = [int(axis) for axis in each["dims"]]
-    return RowShapes(read)
+    return WireInputs(read)
 
 
 def test_tensors_have_the_shapes_of_the_wire_again() -> None:
     sent: Tensors = {
         "EVENT": np.arange(12, dtype=np.float32).reshape(2, 3, 2),
         "EVENT_ACTION": np.arange(6, dtype=np.int32).reshape(2, 3),
+        "EVENT_AGE": np.arange(6, dtype=np.int64).reshape(2, 3),
         "EVENT_COUNT": np.array([[3], [2]], np.int32),
     }
     shown = {
         name: values if name == "EVENT_COUNT" else values[:, np.newaxis]
         for name, values in sent.items()
     }
-    found = shapes(contract.USER_ENCODER).undo(shown)
+    found = inputs(contract.USER_ENCODER).restored(shown)
     assert found.keys() == sent.keys()
     for name, values in sent.items():
         np.testing.assert_array_equal(found[name], values)
@@ -51,11 +52,23 @@ def test_tensors_have_the_shapes_of_the_wire_again() -> None:
 def test_a_request_of_no_rows_is_refused(events: int) -> None:
     shown = {"HISTORY": np.empty((1, events), np.object_)}
     with pytest.raises(InvalidRequest, match=r"HISTORY has no rows: .*; send at least one"):
-        shapes(contract.RANK).undo(shown)
+        inputs(contract.RANK).restored(shown)
     with pytest.raises(InvalidRequest, match="TEXT has no rows"):
-        shapes(contract.ENCODE).undo({"TEXT": np.empty(1, np.object_)})
+        inputs(contract.ENCODE).restored({"TEXT": np.empty(1, np.object_)})
+
+
+def test_a_missing_tensor_is_named() -> None:
+    for spec in (contract.RECOMMEND, contract.RANK_TEXTS):
+        with pytest.raises(InvalidRequest, match=r"HISTORY\w* is missing; the model needs"):
+            inputs(spec).restored({})
+    assert inputs(contract.TOKENIZER).restored({}) == {}  # each of its inputs may be left out
 
 
 def test_a_model_that_is_not_batched_gets_what_was_sent() -> None:
-    sent = {"VECTOR": np.zeros((0, 2)), "HISTORY_ROW": np.zeros((1, 0)), "unheard of": np.zeros(())}
-    assert shapes(contract.ADAPTER).undo(sent) == sent
+    sent = {
+        "VECTOR": np.zeros((0, 2)),
+        "HISTORY_ROW": np.zeros((1, 0)),
+        "CANDIDATE_ROW": np.zeros((1, 0)),
+        "unheard of": np.zeros(()),
+    }
+    assert inputs(contract.ADAPTER).restored(sent) == sent
