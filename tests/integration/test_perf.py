@@ -71,6 +71,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]
 
 
+@pytest.mark.sweep
 @pytest.mark.usefixtures("analyzer")
 def test_a_run_checks_answers_and_writes_report_table_and_plots(
     served: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

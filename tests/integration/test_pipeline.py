@@ -326,6 +326,7 @@ def snapshot(directory: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.sweep
 def test_an_interrupted_export_publishes_nothing(
     run: Path, repository: Path, tmp_path: Path
 ) -> None:

@@ -132,6 +132,7 @@ def test_no_value_inside_comes_near_the_end_of_fp16(
     assert 0 < peak < LARGEST / 16
 
 
+@pytest.mark.sweep
 def test_tensorrt_rtx_proves_the_graphs_and_publishes_nothing(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
     where, repository = tmp_path / "proof", tmp_path / "models"

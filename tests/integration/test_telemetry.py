@@ -73,6 +73,7 @@ def traced(command: list[str], home: Path) -> list[str]:
     return [line for line in log.read_text(errors="replace").splitlines() if ELSEWHERE.search(line)]
 
 
+@pytest.mark.sweep
 def test_training_export_and_serving_ask_nobody(
     tmp_path: Path, movielens: Path, minilm: Path
 ) -> None:

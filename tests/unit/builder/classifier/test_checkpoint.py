@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from builder import unfinished_run
 from builder.classifier.checkpoint import EXAMPLES, load_classifier, load_examples, save_examples
 from builder.errors import CheckpointError
 from tests.unit.builder.classifier.tiny import ARCHITECTURES, MAX_LENGTH, write_classifier
@@ -58,7 +59,7 @@ def test_what_is_no_classifier(tmp_path: Path, minilm: Path) -> None:
         load_classifier(str(tmp_path / "nowhere"))
     with pytest.raises(CheckpointError, match=r"no trained classifier\.bias.*train-classifier"):
         load_classifier(str(minilm))
-    (tmp_path / "run.partial").mkdir()
+    unfinished_run.begin(tmp_path / "run", {})
     with pytest.raises(CheckpointError, match=r"interrupted; continue with .* --resume"):
         load_classifier(str(tmp_path / "run"))
     left = write_classifier(tmp_path / "left")

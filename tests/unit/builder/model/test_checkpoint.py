@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, GPT2Config, GPT2Model
 
+from builder import unfinished_run
 from builder.data import Holdout
 from builder.errors import CheckpointError
 from builder.model.checkpoint import (
@@ -299,7 +300,7 @@ def test_a_config_that_is_not_ours(tmp_path: Path, content: str, problem: str) -
 def test_what_is_no_checkpoint_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="make one with `python -m builder train`"):
         load_checkpoint(tmp_path / "run")
-    (tmp_path / "run.partial").mkdir()
+    unfinished_run.begin(tmp_path / "run", {})
     with pytest.raises(CheckpointError, match=r"interrupted: continue with .* --resume"):
         load_checkpoint(tmp_path / "run")
 
