@@ -5,8 +5,9 @@ A program of its own, without imports from this project: it has to outlive its p
     _guard.py PARENT_PID GRACE_SECONDS SCRATCH SHM_PREFIX COMMAND...
 
 SIGTERM, or the death of the parent, ends the server: SIGTERM first, SIGKILL to its process group
-after GRACE_SECONDS or at a second SIGTERM. Then the directory SCRATCH and the shared memory
-regions named SHM_PREFIX* are deleted. Exits as the server did (128 + n after signal n).
+after GRACE_SECONDS or at a second SIGTERM. Then the directory SCRATCH, the shared memory
+regions named SHM_PREFIX* and the server's directory for Python environments are deleted. Exits as
+the server did (128 + n after signal n).
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from pathlib import Path
 
 _WAKE = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 _PR_SET_PDEATHSIG = 1
+_TEMPORARY = Path("/tmp")
+"""Where Triton's Python backend puts its directory, whatever TMPDIR says."""
+_SECONDS_TO_BACKEND = 10.0
+"""How long after its start a server has loaded the Python backend."""
 
 
 def main(parent: int, grace: float, scratch: Path, prefix: str, command: list[str]) -> int:
@@ -34,6 +39,7 @@ def main(parent: int, grace: float, scratch: Path, prefix: str, command: list[st
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # should the guard itself be killed
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAKE)
 
+    began = time.time()
     # preexec_fn is safe here: this process has one thread.
     server = subprocess.Popen(command, preexec_fn=in_child, start_new_session=True)
     deadline = float("inf")
@@ -51,7 +57,19 @@ def main(parent: int, grace: float, scratch: Path, prefix: str, command: list[st
     shutil.rmtree(scratch, ignore_errors=True)
     for region in Path("/dev/shm").glob(f"{prefix}*"):
         region.unlink(missing_ok=True)
+    _delete_environments(began)
     return code if code >= 0 else 128 - code
+
+
+def _delete_environments(began: float) -> None:
+    """Delete the directory for Python environments that a server which was killed leaves.
+
+    Its name tells nothing of the server. What another one uses is not empty, or of another time.
+    """
+    for directory in _TEMPORARY.glob("python_env_*"):
+        with contextlib.suppress(OSError):  # not empty, somebody else's, or gone
+            if 0 <= directory.stat().st_mtime - began <= _SECONDS_TO_BACKEND:
+                directory.rmdir()
 
 
 if __name__ == "__main__":
