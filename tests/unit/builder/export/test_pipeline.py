@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -32,7 +33,7 @@ from builder.export.targets import Built, TargetOptions
 from builder.export.targets.embedded import Embedded
 from builder.model.scoring import TorchUserEncoder
 from builder.progress import Progress, silent
-from builder.repository import from_text, read_manifest
+from builder.repository import MANIFEST, from_text, read_manifest
 from model_repository.core import contract
 from model_repository.core.contract import ModelSpec
 from model_repository.core.errors import InvalidRequest
@@ -330,3 +331,15 @@ def test_a_directory_of_somebody_s_own_is_no_place_for_a_proof(
     with pytest.raises(ExportError, match="holds files that were not made by a check"):
         prove(exportable_of(checkpoint, Fp16(), LIMITS), tmp_path, Fp16())
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_the_cores_of_the_exporting_machine_change_nothing(
+    checkpoint: Path, repositories: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    export(checkpoint, tmp_path / "models", embedded(layout="ensemble"))
+    found, expected = (files_of(path) for path in (tmp_path / "models", repositories["ensemble"]))
+    for files in (found, expected):
+        del files[MANIFEST]
+    assert found == expected
