@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from builder.data.request_time import REQUEST_TIME, Clock
 from builder.data.template import Template
+from builder.data.times import TimeFormat
 from builder.errors import ConfigError
 from builder.options import check, names, option, refuse
 
@@ -115,6 +116,12 @@ class DataConfig:
         "Template of an item's text, as in '{title} ({year}) {genres}'.",
         panel=_PANEL, metavar="TEMPLATE",
     )  # fmt: skip
+    time_format: TimeFormat = option(
+        "auto",
+        "What the times of the log are: a unit of Unix time, dates with the day or the month "
+        "first, or auto, which also detects ISO 8601, YYYYMMDD and YYYYMMDDhhmmss.",
+        panel=_PANEL,
+    )
     min_rating: float | None = option(
         None,
         "Events rated this or higher are targets, the events to recommend; see --context for "

@@ -91,7 +91,7 @@ class _Events:
         self._users = _Codes()
         self._actions = _Codes()
         self._actions.numbers[""] = 0  # "not known", whatever comes first
-        self._times = TimeColumn()
+        self._times = TimeColumn(config.time_format)
         # INT32 [E] each, as bytes: they grow in place, where joining arrays would take them twice.
         self._user = bytearray()
         self._item = bytearray()
@@ -106,8 +106,8 @@ class _Events:
         )
         self._bad_times = _Wrong(
             lambda text: (
-                f"{text!r} is no time; write Unix seconds or milliseconds, or "
-                "ISO 8601 such as 2024-05-01T12:30:00Z"
+                f"{text!r} is no time of 1970 to 2100; write Unix seconds or "
+                "ISO 8601 such as 2024-05-01T12:30:00Z, or say by --time-format what it is"
             )
         )
         self._bad_ratings = _Wrong(
@@ -179,6 +179,7 @@ class _Events:
         if time in log.names:
             self._bad_times.report(log, problems, "times that cannot be read", time)
             self._report_odd_time(log, problems, time)
+            self._report_doubtful_times(log, problems, time)
         rating = columns.rating or ""
         self._bad_ratings.report(log, problems, "ratings that cannot be read", rating)
         kinds = sorted(name for name in self._actions.numbers if name)
@@ -202,9 +203,16 @@ class _Events:
             column,
             lambda _: (
                 f"{text!r} looks like {KINDS[kind]}, but most of the column is "
-                f"{KINDS[self._times.usual]} ({count:,} rows differ); write all in one unit"
+                f"{KINDS[self._times.usual]} ({count:,} rows differ); write all in one unit, or "
+                "say by --time-format what they are"
             ),
         )
+
+    def _report_doubtful_times(self, log: TextFile, problems: Problems, column: str) -> None:
+        doubt = self._times.doubt()
+        if doubt is not None:
+            row, why = doubt
+            log.report(problems, "times in doubt", [row], column, lambda _: why)
 
     def sorted(self, log: TextFile) -> Interactions:
         """Return the events of users that have enough of them, and forget all events."""

@@ -1,9 +1,9 @@
-"""Recognises times: Unix seconds, milliseconds, microseconds, nanoseconds, or ISO 8601 text."""
+"""Recognises times: Unix time in any unit, ISO 8601, dates as digits, US and European dates."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
+from typing import Final, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -11,31 +11,72 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-KINDS: Final = ("seconds", "milliseconds", "microseconds", "nanoseconds", "ISO text")
+TimeFormat = Literal[
+    "auto",
+    "seconds",
+    "milliseconds",
+    "microseconds",
+    "nanoseconds",
+    "minutes",
+    "hours",
+    "days",
+    "day-first",
+    "month-first",
+]
+TIME_FORMATS: Final = get_args(TimeFormat)
+KINDS: Final = (
+    *TIME_FORMATS[1:],
+    "ISO text",
+    "YYYYMMDD",
+    "YYYYMMDDhhmm",
+    "YYYYMMDDhhmmss",
+    "dates with the day or the month first",
+    "numbers too small for a time",
+)
 UNREADABLE: Final = -1
 
-_ISO: Final = 4
-_PER_SECOND: Final = (1, 10**3, 10**6, 10**9)
-# A number this large is no longer of the unit at this position: 10^11 seconds is the year 5138,
-# 10^11 milliseconds is 1973. The last bound is where INT64 ends.
-_BOUNDS: Final = (1e11, 1e14, 1e17, 9.2e18)
+_DAY_FIRST, _MONTH_FIRST, _ISO, _DATE, _MINUTE, _SECOND, _EITHER, _SMALL = range(7, 15)
+# Of each kind of number: how many seconds one is, or how many of it are a second.
+_SECONDS: Final = {4: 60, 5: 3600, 6: 86400}
+_PER_SECOND: Final = {0: 1, 1: 10**3, 2: 10**6, 3: 10**9, _SMALL: 1}
+# Which numbers are of a unit: from the seventies, or later where Windows' ticks since 1601 and
+# .NET's since 1 would fit too, to 2100.
+_RANGES: Final = ((1e8, 4.1025e9), (3.1e11, 4.1025e12), (3.1e14, 4.1025e15), (7e17, 4.1025e18))
+_CALENDAR: Final = ((_DATE, 10**6), (_MINUTE, 100), (_SECOND, 1))  # what fills up the digits
+_COUNTER: Final = 1000  # numbers that begin below it count events, and say their order
+_1970_TO_2100: Final = (0, 4_102_444_800)
 _NUMBER: Final = r"^-?\d+(\.\d*)?([eE][+-]?\d+)?$"
 _ISO_DATE: Final = r"^\d{4}-\d{2}-\d{2}"
+_UTC: Final = r"\s*(UTC|GMT|Z)$"
+_DMY: Final = (
+    r"^(?P<a>\d{1,2})(?P<mark>[/.-])(?P<b>\d{1,2})[/.-](?P<y>\d{4})"
+    r"(?:,?[ T]+(?P<h>\d{1,2}):(?P<m>\d{2})(?::(?P<s>\d{2})(?:\.\d+)?)?\s*(?P<half>[AaPp][Mm])?)?$"
+)
+# Numbers that are none of the above, but often stand in such a column: from, to, what, what to do.
+_LIKELY: Final = (
+    (1900, 2100, "years", "name a column of full times by --column time=NAME"),
+    (7_300, 32_800, "days since 1970", "give --time-format days"),
+    (32_800, 73_100, "dates of a spreadsheet", "save them as dates such as 2024-05-01 12:30:00"),
+    (175_000, 800_000, "hours since 1970", "give --time-format hours"),
+    (10_500_000, 48_000_000, "minutes since 1970", "give --time-format minutes"),
+)
 
 
 class TimeColumn:
-    """Reads a column of times, a batch after the other; the unit of a number follows from its size.
+    """Reads a column of times, a batch after the other; the size of a number says its unit.
 
     A column of whole numbers is kept as they are. One that has anything else is in microseconds,
     those of its batches too that are of whole numbers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, form: TimeFormat = "auto") -> None:
+        self._form: TimeFormat = form
         self._ticks = bytearray()  # INT64, in place: joining arrays would take them twice
         self._ends: list[int] = [0]  # of the batches, in events
         self._integers: list[bool] = []  # whether a batch is of whole numbers
         self._counts: Counter[int] = Counter()
         self._first: dict[int, tuple[int, str]] = {}
+        self._small = (np.inf, -np.inf)  # the least and the most of the numbers of kind _SMALL
 
     def add(self, start: int, text: pa.Array | None, keep: NDArray[np.bool_]) -> NDArray[np.int8]:
         """Read the times of the rows from ``start``, and keep some of them.
@@ -47,9 +88,9 @@ class TimeColumn:
             return np.broadcast_to(np.int8(UNREADABLE), len(keep))
         try:
             ticks = text.cast(pa.int64()).to_numpy()
-            kinds, whole = _units(ticks.astype(np.float64)), True
+            kinds, whole = self._kinds(ticks.astype(np.float64)), True
         except pa.ArrowInvalid:
-            (kinds, ticks), whole = _parse_any(text), False
+            (kinds, ticks), whole = self._parse_any(text), False
         self._ticks += ticks[keep].data
         self._ends.append(len(self._ticks) // 8)
         self._integers.append(whole)
@@ -63,21 +104,38 @@ class TimeColumn:
     @property
     def usual(self) -> int:
         """The most frequent readable kind, on a tie the first one; or ``UNREADABLE``."""
-        readable = self._counts.keys() - {UNREADABLE}
-        return min(
-            readable, key=lambda kind: (-self._counts[kind], self._first[kind]), default=UNREADABLE
-        )
+        counts = self._readable()
+        return min(counts, key=lambda kind: (-counts[kind], self._first[kind]), default=UNREADABLE)
 
     def odd(self) -> tuple[int, str, int, int] | None:
         """Return row, text and kind of the first time that is not of the usual kind.
 
         The last number says how many there are. Times that cannot be read do not count.
         """
-        odd = self._counts.keys() - {UNREADABLE, self.usual}
+        counts = self._readable()
+        odd = counts.keys() - {self.usual}
         if not odd:
             return None
         kind = min(odd, key=self._first.__getitem__)
-        return *self._first[kind], kind, sum(self._counts[kind] for kind in odd)
+        return *self._first[kind], kind, sum(counts[kind] for kind in odd)
+
+    def doubt(self) -> tuple[int, str] | None:
+        """Why times of one kind are none all the same, and what to do; and a row to show."""
+        row, text = self._first.get(self.usual, (0, ""))
+        if self.usual == _EITHER:
+            return row, (
+                f"{text!r} and all others may have the day or the month first; "
+                "give --time-format day-first or --time-format month-first"
+            )
+        least, most = self._small
+        if self.usual != _SMALL or least < _COUNTER:
+            return None
+        told = f"as Unix seconds the column, from {least:.0f} to {most:.0f}, would be of 1970"
+        for low, high, unit, mend in _LIKELY:
+            if low <= least and most <= high:
+                return row, f"{told}; they look like {unit}: {mend}"
+        units = ", ".join(TIME_FORMATS[1:-2])
+        return row, f"{told}; name their unit by --time-format (one of {units})"
 
     def take(self) -> tuple[NDArray[np.int64], int]:
         """Return the times that were kept, and forget them; all read must be of one kind.
@@ -87,47 +145,180 @@ class TimeColumn:
         """
         ticks = np.frombuffer(self._ticks, np.int64)
         self._ticks = bytearray()
+        usual = self.usual
         if all(self._integers):
-            return ticks, _PER_SECOND[self.usual]
+            if usual in _PER_SECOND:
+                return ticks, _PER_SECOND[usual]
+            return _seconds(usual, ticks), 1
         for start, end, whole in zip(self._ends, self._ends[1:], self._integers, strict=False):
             if whole:
-                ticks[start:end] = _microseconds(ticks[start:end].astype(np.float64))[1]
+                ticks[start:end] = _microseconds(usual, ticks[start:end].astype(np.float64))
+        if usual == _DAY_FIRST:
+            ticks = _day_and_month_swapped(ticks)
         return ticks, 10**6
 
+    def _readable(self) -> Counter[int]:
+        """How many there are of each kind; a date that may be read both ways is as the others."""
+        counts = Counter({kind: n for kind, n in self._counts.items() if kind != UNREADABLE})
+        sure = [kind for kind in (_DAY_FIRST, _MONTH_FIRST) if counts[kind]]
+        if sure:
+            counts[max(sure, key=counts.__getitem__)] += counts.pop(_EITHER, 0)
+        return +counts
 
-def _units(numbers: NDArray[np.float64]) -> NDArray[np.int8]:
-    units = np.searchsorted(_BOUNDS, np.abs(numbers), side="right").astype(np.int8)
-    units[units == len(_BOUNDS)] = UNREADABLE
-    return units
+    def _kinds(self, numbers: NDArray[np.float64]) -> NDArray[np.int8]:
+        kinds = np.full(len(numbers), UNREADABLE, np.int8)
+        if self._form in ("day-first", "month-first"):
+            return kinds
+        if self._form != "auto":
+            kind = KINDS.index(self._form)
+            kinds[np.abs(numbers) < _most(kind)] = kind
+            return kinds
+        small = np.abs(numbers) < _RANGES[0][0]
+        kinds[small] = _SMALL
+        for kind, (low, high) in enumerate(_RANGES):
+            kinds[(numbers >= low) & (numbers < high)] = kind
+        for kind, filling in _CALENDAR:
+            low, high = 19000101_000000 // filling, 21001231_235959 // filling
+            where = np.flatnonzero((numbers >= low) & (numbers <= high))
+            where = where[numbers[where] % 1 == 0]
+            if len(where):
+                valid = _calendar(numbers[where].astype(np.int64) * filling)[1]
+                kinds[where[valid]] = kind
+        rest = numbers[kinds == _SMALL]
+        if len(rest):
+            self._small = (min(self._small[0], rest.min()), max(self._small[1], rest.max()))
+        return kinds
+
+    def _parse_any(self, text: pa.Array) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+        """Read fractions, ISO text and dates: kinds and microseconds.
+
+        Those of which the day or the month may come first have the month first.
+        """
+        kinds = np.full(len(text), UNREADABLE, np.int8)
+        ticks = np.zeros(len(text), np.int64)
+        where = _matches(text, _NUMBER)
+        numbers = text.filter(where).cast(pa.float64()).to_numpy()
+        kinds[where] = found = self._kinds(numbers)
+        for kind in np.unique(found[found != UNREADABLE]).tolist():
+            ticks[np.flatnonzero(where)[found == kind]] = _microseconds(
+                kind, numbers[found == kind]
+            )
+        text = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), _UTC, "")
+        if self._form in ("auto", "day-first", "month-first"):
+            self._parse_dates(text, kinds, ticks)
+        if self._form == "auto":
+            _parse_iso(text, kinds, ticks)
+        return kinds, ticks
+
+    def _parse_dates(
+        self, text: pa.Array, kinds: NDArray[np.int8], ticks: NDArray[np.int64]
+    ) -> None:
+        fields = pc.extract_regex(text, _DMY)
+        where = np.flatnonzero(fields.is_valid().to_numpy(zero_copy_only=False))
+        if not len(where):
+            return
+        fields = fields.take(pa.array(where))
+
+        def number(name: str) -> NDArray[np.int64]:
+            digits = fields.field(name)
+            empty = pc.equal(digits, "")
+            found: NDArray[np.int64] = pc.if_else(empty, "0", digits).cast(pa.int64()).to_numpy()
+            return found
+
+        first, second, year = number("a"), number("b"), number("y")
+        half = pc.utf8_lower(fields.field("half")).to_numpy(zero_copy_only=False)
+        hour = number("h")
+        hour = np.where(half == "", hour, hour % 12 + 12 * (half == "pm"))
+        clock = hour * 10_000 + number("m") * 100 + number("s")
+        dotted = fields.field("mark").to_numpy(zero_copy_only=False) == "."
+        ways = [
+            _calendar((year * 10_000 + month * 100 + day) * 10**6 + clock)
+            for month, day in ((first, second), (second, first))
+        ]
+        by_month, by_day = (seconds for seconds, _ in ways)
+        as_month, as_day = (valid & _is_plausible(seconds) for seconds, valid in ways)
+        as_month &= ~dotted if self._form == "auto" else self._form == "month-first"
+        as_day &= self._form != "month-first"
+        found = np.full(len(where), UNREADABLE, np.int8)
+        found[as_day] = _DAY_FIRST
+        found[as_month] = _MONTH_FIRST
+        found[as_month & as_day] = _EITHER
+        kinds[where] = found
+        # Where the month could come first, it does so here, and `take` knows.
+        ticks[where] = np.where(ways[0][1], by_month, by_day) * 10**6
 
 
-def _microseconds(
-    numbers: NDArray[np.float64],
-) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    units = _units(numbers)
-    per_second = np.array([*_PER_SECOND, 1], np.float64)[units]  # the last is for UNREADABLE
-    microseconds = np.where(units == UNREADABLE, 0, numbers / per_second * 1e6)
-    return units, np.rint(microseconds).astype(np.int64)
-
-
-def _parse_any(text: pa.Array) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    """Read fractions and ISO text: kinds and microseconds."""
-    kinds = np.full(len(text), UNREADABLE, np.int8)
-    ticks = np.zeros(len(text), np.int64)
-    is_number = pc.match_substring_regex(text, _NUMBER)
-    is_iso = pc.match_substring_regex(text, _ISO_DATE)
-
-    numbers = text.filter(is_number).cast(pa.float64()).to_numpy()
-    where = is_number.to_numpy(zero_copy_only=False)
-    kinds[where], ticks[where] = _microseconds(numbers)
-
+def _parse_iso(text: pa.Array, kinds: NDArray[np.int8], ticks: NDArray[np.int64]) -> None:
+    for pattern, iso in (
+        (r"^(\d{4})/(\d{2})/(\d{2})", r"\1-\2-\3"),
+        (r"\s+([+-]\d{2}:?\d{2})$", r"\1"),
+    ):
+        text = pc.replace_substring_regex(text, pattern, iso)
+    where = _matches(text, _ISO_DATE)
     dates = pd.to_datetime(
-        pd.Series(text.filter(is_iso).to_pylist(), dtype=object),
+        pd.Series(text.filter(where).to_pylist(), dtype=object),
         format="ISO8601",
         utc=True,
         errors="coerce",
     )
-    where = is_iso.to_numpy(zero_copy_only=False)
-    kinds[where] = np.where(dates.isna(), UNREADABLE, _ISO)
-    ticks[where] = pd.DatetimeIndex(dates).as_unit("us").asi8
-    return kinds, ticks
+    microseconds = pd.DatetimeIndex(dates).as_unit("us").asi8
+    good = ~dates.isna().to_numpy() & _is_plausible(microseconds // 10**6)
+    kinds[where] = np.where(good, _ISO, UNREADABLE)
+    ticks[where] = np.where(good, microseconds, 0)
+
+
+def _matches(text: pa.Array, pattern: str) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = pc.match_substring_regex(text, pattern).to_numpy(
+        zero_copy_only=False
+    )
+    return found
+
+
+def _is_plausible(seconds: NDArray[np.int64]) -> NDArray[np.bool_]:
+    low, high = _1970_TO_2100
+    return (seconds >= low) & (seconds < high)
+
+
+def _most(kind: int) -> float:
+    """Of a unit that was asked for, the first number beyond what INT64 and a calendar can say."""
+    return min(2.5e11 / _SECONDS.get(kind, 1) * _PER_SECOND.get(kind, 1), 9.2e18)
+
+
+def _seconds(kind: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of whole numbers of a kind that is not finer than a second."""
+    if kind in _SECONDS:
+        found: NDArray[np.int64] = numbers * _SECONDS[kind]
+        return found
+    return _calendar(numbers * dict(_CALENDAR)[kind])[0]
+
+
+def _microseconds(kind: int, numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+    if kind in dict(_CALENDAR):
+        found: NDArray[np.int64] = _seconds(kind, numbers.astype(np.int64)) * 10**6
+    else:
+        unit = _SECONDS.get(kind, 1) / _PER_SECOND.get(kind, 1)
+        found = np.rint(numbers * unit * 1e6).astype(np.int64)
+    return found
+
+
+def _calendar(digits: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Unix seconds of YYYYMMDDhhmmss, and which of them are a date and a time of day."""
+    year, month, day = digits // 10**10, digits // 10**8 % 100, digits // 10**6 % 100
+    hour, minute, second = digits // 10**4 % 100, digits // 100 % 100, digits % 100
+    first = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
+    date = first.astype("datetime64[D]") + (day - 1)
+    valid = (month >= 1) & (month <= 12) & (day >= 1) & (date.astype("datetime64[M]") == first)
+    valid &= (hour < 24) & (minute < 60) & (second < 60)
+    return date.astype(np.int64) * 86_400 + hour * 3600 + minute * 60 + second, valid
+
+
+def _day_and_month_swapped(ticks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Microseconds whose dates had the month first, where they could, with the day first."""
+    date = (ticks // 10**6 // 86_400).astype("datetime64[D]")
+    months = date.astype("datetime64[M]")
+    day = (date - months).astype(np.int64)  # from 0
+    month = months.astype(np.int64) % 12
+    swapped = (months - month + day).astype("datetime64[D]") + month
+    moved = (swapped - date).astype(np.int64) * 86_400 * 10**6
+    found: NDArray[np.int64] = ticks + np.where(day < 12, moved, 0)
+    return found
