@@ -72,6 +72,7 @@ class TimeColumn:
     def __init__(self, form: TimeFormat = "auto") -> None:
         self._form: TimeFormat = form
         self._ticks = bytearray()  # INT64, in place: joining arrays would take them twice
+        self._without = 0  # events before the first batch that has times
         self._ends: list[int] = [0]  # of the batches, in events
         self._integers: list[bool] = []  # whether a batch is of whole numbers
         self._counts: Counter[int] = Counter()
@@ -85,7 +86,13 @@ class TimeColumn:
         Returns the kinds, INT8 [B]: index into ``KINDS``, or ``UNREADABLE``.
         """
         if text is None:
-            return np.broadcast_to(np.int8(UNREADABLE), len(keep))
+            self._without += int(np.count_nonzero(keep))
+            return np.full(len(keep), UNREADABLE, np.int8)
+        if self._without:  # none of these events has a time, but each has a place
+            self._ticks += bytes(8 * self._without)
+            self._without = 0
+            self._ends.append(len(self._ticks) // 8)
+            self._integers.append(True)
         try:
             ticks = text.cast(pa.int64()).to_numpy()
             kinds, whole = self._kinds(ticks.astype(np.float64)), True
@@ -119,6 +126,12 @@ class TimeColumn:
         kind = min(odd, key=self._first.__getitem__)
         return *self._first[kind], kind, sum(counts[kind] for kind in odd)
 
+    def is_usual(self, kinds: NDArray[np.int8]) -> NDArray[np.bool_]:
+        """Which of these kinds are read as the usual one is."""
+        usual = self.usual
+        same: NDArray[np.bool_] = kinds == usual
+        return same | (kinds == _EITHER) if usual in (_DAY_FIRST, _MONTH_FIRST) else same
+
     def doubt(self) -> tuple[int, str] | None:
         """Why times of one kind are none all the same, and what to do; and a row to show."""
         row, text = self._first.get(self.usual, (0, ""))
@@ -138,7 +151,7 @@ class TimeColumn:
         return row, f"{told}; name their unit by --time-format (one of {units})"
 
     def take(self) -> tuple[NDArray[np.int64], int]:
-        """Return the times that were kept, and forget them; all read must be of one kind.
+        """Return the times that were kept, and forget them; those of other kinds mean nothing.
 
         They are ticks, INT64 [E], in the finest unit of the column, for sorting: events within
         one second keep their order. The second value is how many ticks a second has.
@@ -151,7 +164,7 @@ class TimeColumn:
                 return ticks, _PER_SECOND[usual]
             return _seconds(usual, ticks), 1
         for start, end, whole in zip(self._ends, self._ends[1:], self._integers, strict=False):
-            if whole:
+            if whole and usual not in (_DAY_FIRST, _MONTH_FIRST, _ISO):
                 ticks[start:end] = _microseconds(usual, ticks[start:end].astype(np.float64))
         if usual == _DAY_FIRST:
             ticks = _day_and_month_swapped(ticks)

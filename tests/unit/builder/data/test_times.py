@@ -164,7 +164,7 @@ def test_a_column_of_an_unlikely_range_names_the_option(
 def test_a_time_that_cannot_be_is_none(write: Write, time: str) -> None:
     found = fault_of(write, ["2023-11-15", time])
     assert found.startswith(f"'{time}' is no time of 1970 to 2100; write Unix seconds or ISO 8601")
-    assert found.endswith("or say by --time-format what it is")
+    assert found.endswith("say by --time-format what it is, or give --on-bad-rows drop")
 
 
 @pytest.mark.parametrize(
