@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
+
+import pandas as pd
+
+from builder.errors import DataError
 
 _POINT_ZERO: Final = re.compile(r"^(\d+)\.0+$")
 _LEADING_ZEROS: Final = re.compile(r"^0+(?=\d)")
@@ -42,6 +46,38 @@ def difference(one: str, other: str) -> str:
             found.append(name)
         one, other = pair
     return " and ".join(found)
+
+
+def rows_of_users(
+    profile: pd.DataFrame, user_ids: Sequence[str], file: str, *, loose: bool
+) -> pd.DataFrame:
+    """A row for each user of the log, of those by user id; of blanks where there is none.
+
+    ``file`` names the file and the column for a message.
+
+    Raises
+    ------
+    DataError
+        No user of the log is in the file, or some are if only written alike, which ``loose`` does.
+    """
+    absent = [user for user in user_ids if user not in profile.index]
+    known = LikeIds(profile.index) if absent else None
+    near = {user: like for user in absent if known and (like := known.like(user)) is not None}
+    if near and not loose:
+        user, like = next(iter(near.items()))
+        raise DataError(
+            f"{file}: user {user!r} of the log is {like!r} here, which differs by "
+            f"{difference(user, like)} ({len(near):,} users do so); write them alike, or give "
+            "--match-ids loose"
+        )
+    if user_ids and len(absent) == len(user_ids) and not near:
+        raise DataError(
+            f"{file}: none of the {len(user_ids):,} users of the log is here, such as "
+            f"{user_ids[0]!r}; correct the ids, name their column by --column user=NAME, or leave "
+            "--profile out"
+        )
+    rows = [near.get(user, user) for user in user_ids]
+    return profile.reindex(rows, fill_value="").reset_index(drop=True)
 
 
 def _plain(text: str) -> str:

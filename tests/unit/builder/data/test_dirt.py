@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -218,3 +219,58 @@ def test_a_consequence_is_no_second_fault(write: Write, log: str, items: str, fa
     )
     (found,) = errors_of(directory)
     assert found.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("users", "fault"),
+    [
+        (
+            "1.0,A\n2.0,B\n",
+            "user '1' of the log is '1.0' here, which differs by a '.0' at its end (2",
+        ),
+        (
+            "01,A\n2,B\n",
+            "user '1' of the log is '01' here, which differs by leading zeros (1 users",
+        ),
+    ],
+)
+def test_profiles_of_users_that_nearly_match(write: Write, users: str, fault: str) -> None:
+    directory = write(
+        interactions__csv="user_id,item_id\n1,1\n2,2\n3,2\n",
+        items__csv=ITEMS,
+        users__csv=f"user_id,group\n{users}",
+    )
+    with pytest.raises(DataError, match=re.escape(f"users.csv: user_id: {fault}")) as caught:
+        read(DataConfig(directory, profile=("group",)))
+    assert str(caught.value).endswith("or give --match-ids loose")
+    read(DataConfig(directory))  # whoever reads no profile is not asked
+    interactions, _ = read(DataConfig(directory, profile=("group",), match_ids="loose"))
+    assert interactions.profile is not None
+    assert interactions.profile["group"].tolist() == ["A", "B", ""]
+
+
+def test_profiles_of_other_users(write: Write) -> None:
+    directory = write(
+        interactions__csv="user_id,item_id\n1,1\n2,2\n",
+        items__csv=ITEMS,
+        users__csv="user_id,group\nx1,A\nx2,B\n",
+    )
+    message = "user_id: none of the 2 users of the log is here, such as '1'; correct the ids"
+    with pytest.raises(DataError, match=message):
+        read(DataConfig(directory, profile=("group",)))
+
+
+def test_rows_that_repeat_another_in_full_count_once(write: Write) -> None:
+    directory = write(
+        interactions__csv="user_id,item_id\n1,1\n2,3\n",
+        items__csv="item_id,title\n1,Ape\n2,Yak\n1,Ape\n3,Ox\n1,Ape\n",
+        users__csv="user_id,group\n1,A\n1,A\n2,B\n",
+    )
+    interactions, catalogue = read(DataConfig(directory, profile=("group",)))
+    assert catalogue.item_ids == ["1", "2", "3"]
+    assert catalogue.texts == ["Ape", "Yak", "Ox"]
+    assert interactions.item.tolist() == [0, 2]
+    (directory / "items.csv").write_text("item_id,title\n1,Ape\n1,Ape\n2,\n1,Gibbon\n")
+    repeated, without_text, _ = errors_of(directory)
+    assert repeated.startswith("items.csv:5: item_id: '1' was already given at items.csv:2; keep")
+    assert without_text.startswith("items.csv:4: title: item '2' has no text")

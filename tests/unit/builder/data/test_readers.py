@@ -219,9 +219,9 @@ def test_every_problem_at_once(write: Write) -> None:
         b"u,1,3\n"
         b"u,,nan,102\n",
         items__csv='item_id,title\n1,"two\nlines"\n2,\n1,again\n,nameless\n',
-        users__csv="user_id\nu\nu\n",
+        users__csv="user_id,group\nu,A\nu,B\n",
     )
-    assert problems_of(DataConfig(directory, min_rating=3)) == [
+    assert problems_of(DataConfig(directory, min_rating=3, profile=("group",))) == [
         "items.csv:6: item_id: the value is missing",
         "items.csv:5: item_id: '1' was already given at items.csv:2",
         "items.csv:4: title: item '2' has no text",
