@@ -151,7 +151,7 @@ class _Events:
         target = np.ones(batch.rows, np.bool_)
         if self._config.min_rating is not None:
             text = batch.columns.get(columns.rating or "", blank)
-            ratings = _ratings(text)
+            ratings = numbers_of(text)
             keep &= self._bad_ratings.add(self.rows, ~np.isfinite(ratings), text)
             target = ratings >= self._config.min_rating
         action = batch.columns.get(columns.action or "")
@@ -376,7 +376,7 @@ def _is_blank(text: pa.Array) -> NDArray[np.bool_]:
     return blank
 
 
-def _ratings(text: pa.Array) -> NDArray[np.float64]:
+def numbers_of(text: pa.Array) -> NDArray[np.float64]:
     """FP64 [B]; not finite where the text is no number."""
     try:
         ratings: NDArray[np.float64] = text.cast(pa.float64()).to_numpy()

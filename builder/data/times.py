@@ -132,6 +132,12 @@ class TimeColumn:
         same: NDArray[np.bool_] = kinds == usual
         return same | (kinds == _EITHER) if usual in (_DAY_FIRST, _MONTH_FIRST) else same
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether all can be read as times of one kind, and none is a small number."""
+        sure = self.usual not in (UNREADABLE, _SMALL) and self.odd() is None
+        return sure and UNREADABLE not in self._counts
+
     def doubt(self) -> tuple[int, str] | None:
         """Why times of one kind are none all the same, and what to do; and a row to show."""
         row, text = self._first.get(self.usual, (0, ""))
