@@ -6,10 +6,11 @@ from collections import Counter
 from typing import Final, Literal, get_args
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from builder.data.dates import ISO_START, calendar, day_and_month, day_first, iso_times
 
 TimeFormat = Literal[
     "auto",
@@ -44,14 +45,7 @@ _PER_SECOND: Final = {0: 1, 1: 10**3, 2: 10**6, 3: 10**9, _SMALL: 1}
 _RANGES: Final = ((1e8, 4.1025e9), (3.1e11, 4.1025e12), (3.1e14, 4.1025e15), (7e17, 4.1025e18))
 _CALENDAR: Final = ((_DATE, 10**6), (_MINUTE, 100), (_SECOND, 1))  # what fills up the digits
 _COUNTER: Final = 1000  # numbers that begin below it count events, and say their order
-_1970_TO_2100: Final = (0, 4_102_444_800)
 _NUMBER: Final = r"^-?\d+(\.\d*)?([eE][+-]?\d+)?$"
-_ISO_DATE: Final = r"^\d{4}-\d{2}-\d{2}"
-_UTC: Final = r"\s*(UTC|GMT|Z)$"
-_DMY: Final = (
-    r"^(?P<a>\d{1,2})(?P<mark>[/.-])(?P<b>\d{1,2})[/.-](?P<y>\d{4})"
-    r"(?:,?[ T]+(?P<h>\d{1,2}):(?P<m>\d{2})(?::(?P<s>\d{2})(?:\.\d+)?)?\s*(?P<half>[AaPp][Mm])?)?$"
-)
 # Numbers that are none of the above, but often stand in such a column: from, to, what, what to do.
 _LIKELY: Final = (
     (1900, 2100, "years", "name a column of full times by --column time=NAME"),
@@ -173,7 +167,7 @@ class TimeColumn:
             if whole and usual not in (_DAY_FIRST, _MONTH_FIRST, _ISO):
                 ticks[start:end] = _microseconds(usual, ticks[start:end].astype(np.float64))
         if usual == _DAY_FIRST:
-            ticks = _day_and_month_swapped(ticks)
+            ticks = day_first(ticks)
         return ticks, 10**6
 
     def _readable(self) -> Counter[int]:
@@ -201,7 +195,7 @@ class TimeColumn:
             where = np.flatnonzero((numbers >= low) & (numbers <= high))
             where = where[numbers[where] % 1 == 0]
             if len(where):
-                valid = _calendar(numbers[where].astype(np.int64) * filling)[1]
+                valid = calendar(numbers[where].astype(np.int64) * filling)[1]
                 kinds[where[valid]] = kind
         rest = numbers[kinds == _SMALL]
         if len(rest):
@@ -222,68 +216,24 @@ class TimeColumn:
             ticks[np.flatnonzero(where)[found == kind]] = _microseconds(
                 kind, numbers[found == kind]
             )
-        text = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), _UTC, "")
-        if self._form in ("auto", "day-first", "month-first"):
-            self._parse_dates(text, kinds, ticks)
+        is_iso = _matches(text, ISO_START)
         if self._form == "auto":
-            _parse_iso(text, kinds, ticks)
+            ticks[is_iso], good = iso_times(text.filter(is_iso))
+            kinds[is_iso] = np.where(good, _ISO, UNREADABLE)
+        rest = np.flatnonzero(~where & ~is_iso)
+        if len(rest) and self._form in ("auto", "day-first", "month-first"):
+            kinds[rest], ticks[rest] = self._parse_days(text.take(pa.array(rest)))
         return kinds, ticks
 
-    def _parse_dates(
-        self, text: pa.Array, kinds: NDArray[np.int8], ticks: NDArray[np.int64]
-    ) -> None:
-        fields = pc.extract_regex(text, _DMY)
-        where = np.flatnonzero(fields.is_valid().to_numpy(zero_copy_only=False))
-        if not len(where):
-            return
-        fields = fields.take(pa.array(where))
-
-        def number(name: str) -> NDArray[np.int64]:
-            digits = fields.field(name)
-            empty = pc.equal(digits, "")
-            found: NDArray[np.int64] = pc.if_else(empty, "0", digits).cast(pa.int64()).to_numpy()
-            return found
-
-        first, second, year = number("a"), number("b"), number("y")
-        half = pc.utf8_lower(fields.field("half")).to_numpy(zero_copy_only=False)
-        hour = number("h")
-        hour = np.where(half == "", hour, hour % 12 + 12 * (half == "pm"))
-        clock = hour * 10_000 + number("m") * 100 + number("s")
-        dotted = fields.field("mark").to_numpy(zero_copy_only=False) == "."
-        ways = [
-            _calendar((year * 10_000 + month * 100 + day) * 10**6 + clock)
-            for month, day in ((first, second), (second, first))
-        ]
-        by_month, by_day = (seconds for seconds, _ in ways)
-        as_month, as_day = (valid & _is_plausible(seconds) for seconds, valid in ways)
+    def _parse_days(self, text: pa.Array) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+        ticks, as_month, as_day, dotted = day_and_month(text)
         as_month &= ~dotted if self._form == "auto" else self._form == "month-first"
         as_day &= self._form != "month-first"
-        found = np.full(len(where), UNREADABLE, np.int8)
-        found[as_day] = _DAY_FIRST
-        found[as_month] = _MONTH_FIRST
-        found[as_month & as_day] = _EITHER
-        kinds[where] = found
-        # Where the month could come first, it does so here, and `take` knows.
-        ticks[where] = np.where(ways[0][1], by_month, by_day) * 10**6
-
-
-def _parse_iso(text: pa.Array, kinds: NDArray[np.int8], ticks: NDArray[np.int64]) -> None:
-    for pattern, iso in (
-        (r"^(\d{4})/(\d{2})/(\d{2})", r"\1-\2-\3"),
-        (r"\s+([+-]\d{2}:?\d{2})$", r"\1"),
-    ):
-        text = pc.replace_substring_regex(text, pattern, iso)
-    where = _matches(text, _ISO_DATE)
-    dates = pd.to_datetime(
-        pd.Series(text.filter(where).to_pylist(), dtype=object),
-        format="ISO8601",
-        utc=True,
-        errors="coerce",
-    )
-    microseconds = pd.DatetimeIndex(dates).as_unit("us").asi8
-    good = ~dates.isna().to_numpy() & _is_plausible(microseconds // 10**6)
-    kinds[where] = np.where(good, _ISO, UNREADABLE)
-    ticks[where] = np.where(good, microseconds, 0)
+        kinds = np.full(len(text), UNREADABLE, np.int8)
+        kinds[as_day] = _DAY_FIRST
+        kinds[as_month] = _MONTH_FIRST
+        kinds[as_month & as_day] = _EITHER
+        return kinds, ticks
 
 
 def _matches(text: pa.Array, pattern: str) -> NDArray[np.bool_]:
@@ -291,11 +241,6 @@ def _matches(text: pa.Array, pattern: str) -> NDArray[np.bool_]:
         zero_copy_only=False
     )
     return found
-
-
-def _is_plausible(seconds: NDArray[np.int64]) -> NDArray[np.bool_]:
-    low, high = _1970_TO_2100
-    return (seconds >= low) & (seconds < high)
 
 
 def _most(kind: int) -> float:
@@ -308,7 +253,7 @@ def _seconds(kind: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     if kind in _SECONDS:
         found: NDArray[np.int64] = numbers * _SECONDS[kind]
         return found
-    return _calendar(numbers * dict(_CALENDAR)[kind])[0]
+    return calendar(numbers * dict(_CALENDAR)[kind])[0]
 
 
 def _microseconds(kind: int, numbers: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -317,27 +262,4 @@ def _microseconds(kind: int, numbers: NDArray[np.float64]) -> NDArray[np.int64]:
     else:
         unit = _SECONDS.get(kind, 1) / _PER_SECOND.get(kind, 1)
         found = np.rint(numbers * unit * 1e6).astype(np.int64)
-    return found
-
-
-def _calendar(digits: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Unix seconds of YYYYMMDDhhmmss, and which of them are a date and a time of day."""
-    year, month, day = digits // 10**10, digits // 10**8 % 100, digits // 10**6 % 100
-    hour, minute, second = digits // 10**4 % 100, digits // 100 % 100, digits % 100
-    first = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
-    date = first.astype("datetime64[D]") + (day - 1)
-    valid = (month >= 1) & (month <= 12) & (day >= 1) & (date.astype("datetime64[M]") == first)
-    valid &= (hour < 24) & (minute < 60) & (second < 60)
-    return date.astype(np.int64) * 86_400 + hour * 3600 + minute * 60 + second, valid
-
-
-def _day_and_month_swapped(ticks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Microseconds whose dates had the month first, where they could, with the day first."""
-    date = (ticks // 10**6 // 86_400).astype("datetime64[D]")
-    months = date.astype("datetime64[M]")
-    day = (date - months).astype(np.int64)  # from 0
-    month = months.astype(np.int64) % 12
-    swapped = (months - month + day).astype("datetime64[D]") + month
-    moved = (swapped - date).astype(np.int64) * 86_400 * 10**6
-    found: NDArray[np.int64] = ticks + np.where(day < 12, moved, 0)
     return found

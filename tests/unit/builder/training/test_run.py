@@ -312,7 +312,7 @@ def test_a_warm_start_begins_where_the_run_ended_and_takes_new_items_by_their_te
     items[1:1] = ["new\ta cat film"]  # not at the end: items are told by their ids
     (longer / "tiny.item").write_text("\n".join(items))
     with (longer / "tiny.inter").open("a") as file:
-        file.write("".join(f"\nu{user}\tnew\t1000001" for user in range(20)))
+        file.write("".join(f"\nu{user}\tnew\t1700000001" for user in range(20)))
     warm = replace(
         config,
         data=DataConfig(longer),
