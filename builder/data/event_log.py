@@ -281,6 +281,11 @@ class _Events:
                 self._drops,
             )
         doubt = self._times.doubt()
+        if self._config.request_time and self._times.is_counter:
+            why = (
+                "the numbers count events, and tell no hour or weekday; leave --request-time out, "
+            )
+            doubt = 0, f"{why}or say by --time-format what they are"
         if doubt is not None:
             row, why = doubt
             found.add("times in doubt", column, row, why, 1, drop=False)

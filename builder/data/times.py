@@ -127,6 +127,11 @@ class TimeColumn:
         return same | (kinds == _EITHER) if usual in (_DAY_FIRST, _MONTH_FIRST) else same
 
     @property
+    def is_counter(self) -> bool:
+        """Whether the numbers say the order of the events and no more."""
+        return self.usual == _SMALL and self._small[0] < _COUNTER
+
+    @property
     def is_sure(self) -> bool:
         """Whether all can be read as times of one kind, and none is a small number."""
         sure = self.usual not in (UNREADABLE, _SMALL) and self.odd() is None
@@ -140,9 +145,9 @@ class TimeColumn:
                 f"{text!r} and all others may have the day or the month first; "
                 "give --time-format day-first or --time-format month-first"
             )
-        least, most = self._small
-        if self.usual != _SMALL or least < _COUNTER:
+        if self.usual != _SMALL or self.is_counter:
             return None
+        least, most = self._small
         told = f"as Unix seconds the column, from {least:.0f} to {most:.0f}, would be of 1970"
         for low, high, unit, mend in _LIKELY:
             if low <= least and most <= high:
