@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Final
@@ -14,9 +15,11 @@ from rich.table import Table
 
 from builder import console
 from builder.data.config import DataConfig
-from builder.data.description import PERCENTILES, Description, describe
+from builder.data.description import FEW_EVENTS, PERCENTILES, Description, describe
 from builder.data.readers import read
 from builder.data.samples import fetch_minilm, fetch_movielens_100k
+from builder.data.survey import survey
+from builder.data.train_line import train_line
 from builder.errors import ConfigError
 from builder.options import Given, command
 
@@ -46,15 +49,27 @@ def describe_command(
 
     Example: python -m builder data describe logs/ --column user=customer --column time=bought_at
     """
-    log, catalogue = read(options.make(directory=directory.absolute()))
-    description = describe(log, catalogue, backbone)
+    config = options.make(directory=directory.absolute())
+    log, catalogue = read(config)
+    found = survey(config)
+    description = describe(log, catalogue, backbone, found)
     if as_json:
         typer.echo(json.dumps(asdict(description), ensure_ascii=False))
         return
-    console.show(_counts(description), _lengths(description))
+    ratings = [_ratings(description.ratings)] if description.ratings else []
+    console.show(_counts(description), *ratings, _lengths(description))
     typer.echo(f"{typer.style('Item texts', bold=True)}, the first three:")
     for example in catalogue.texts[:3]:
         typer.echo(f"  {example}")
+    for role, name in description.unused.items():
+        typer.echo(
+            f"Column {name!r} looks like the {role} of an event and is not used; "
+            f"give --column {shlex.quote(f'{role}={name}')}"
+        )
+    typer.echo(f"{typer.style('To train', bold=True)}, with the options that fit:")
+    typer.echo(
+        f"  {train_line(replace(config, directory=directory), found, description, backbone)}"
+    )
 
 
 @app.command("fetch")
@@ -83,10 +98,25 @@ def _counts(description: Description) -> Table:
     table.add_row("events", f"{description.events:,}")
     if description.targets < description.events:
         table.add_row("of which targets", f"{description.targets:,}")
+    table.add_row("repeated pairs of user and item", f"{description.repeated_pairs:,}")
+    table.add_row(f"users with fewer than {FEW_EVENTS} events", f"{description.few_events:,}")
     table.add_row("density", f"{description.density:.3%}")
     table.add_row("actions", ", ".join(description.actions) or "none")
     table.add_row("first event", _moment(description.first_event))
     table.add_row("last event", _moment(description.last_event))
+    return table
+
+
+def _ratings(ratings: dict[float, int]) -> Table:
+    """How many events a minimum rating would leave."""
+    table = Table(title="Ratings")
+    for name in ("rating", "events", "events with this or a higher one"):
+        table.add_column(name, justify="right")
+    total = reach = sum(ratings.values())
+    for rating, count in ratings.items():
+        table.add_row(f"{rating:g}", f"{count:,}", f"{reach:,} ({reach / total:.0%})")
+        reach -= count
+    table.caption = "Choose --min-rating by them."
     return table
 
 

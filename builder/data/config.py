@@ -11,11 +11,14 @@ from zoneinfo import ZoneInfo
 
 from builder.data.request_time import REQUEST_TIME, Clock
 from builder.data.template import Template
+from builder.data.times import TimeFormat
 from builder.errors import ConfigError
 from builder.options import check, names, option, refuse
 
 Format = Literal["auto", "recbole", "movielens", "table"]
 FORMATS: Final = get_args(Format)
+MatchIds = Literal["exact", "loose"]
+OnFault = Literal["error", "drop"]
 Context = Literal["keep", "drop"]
 CONTEXT: Final = get_args(Context)
 _PANEL: Final = "Data"
@@ -115,6 +118,30 @@ class DataConfig:
         "Template of an item's text, as in '{title} ({year}) {genres}'.",
         panel=_PANEL, metavar="TEMPLATE",
     )  # fmt: skip
+    time_format: TimeFormat = option(
+        "auto",
+        "What the times of the log are: a unit of Unix time, dates with the day or the month "
+        "first, or auto, which also detects ISO 8601, YYYYMMDD and YYYYMMDDhhmmss.",
+        panel=_PANEL,
+    )
+    match_ids: MatchIds = option(
+        "exact",
+        "Whether ids of log, item file and user file are the same only if written alike (exact), "
+        "or also if they differ by spaces around, leading zeros, '.0' at the end, or case (loose).",
+        panel=_PANEL,
+    )
+    on_bad_rows: OnFault = option(
+        "error",
+        "What happens to rows of the log without a user or an item, or with a time or a rating "
+        "that cannot be read: they are errors, or left out with a warning.",
+        panel=_PANEL,
+    )
+    on_unknown_items: OnFault = option(
+        "error",
+        "What happens to events with items that the item file does not have: they are errors, "
+        "or left out with a warning.",
+        panel=_PANEL,
+    )
     min_rating: float | None = option(
         None,
         "Events rated this or higher are targets, the events to recommend; see --context for "

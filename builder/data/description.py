@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from builder.data.sequences import Sequences
+from builder.data.survey import Survey
 from builder.data.tables import Catalogue, Interactions
 from builder.errors import ConfigError
 
+FEW_EVENTS: Final = 3
+"""From which on a user can be held out for validation and for the test."""
 PERCENTILES: Final = (0, 5, 25, 50, 75, 90, 95, 99, 100)
 
 
@@ -31,6 +34,12 @@ class Description:
     history_length, token_length
         Percentile (``PERCENTILES``, as text) → events per user, tokens per item text including
         the special ones. ``token_length`` is None without a backbone.
+    repeated_pairs
+        Events whose user had the same item before.
+    few_events
+        Users with fewer targets than ``FEW_EVENTS``, who are in no test.
+    ratings, unused
+        See `Survey`.
     """
 
     users: int
@@ -44,10 +53,17 @@ class Description:
     last_event: int | None
     history_length: dict[str, float]
     token_length: dict[str, float] | None
+    repeated_pairs: int
+    few_events: int
+    ratings: dict[float, int] = field(default_factory=dict)
+    unused: dict[str, str] = field(default_factory=dict)
 
 
 def describe(
-    interactions: Interactions, catalogue: Catalogue, backbone: str | None = None
+    interactions: Interactions,
+    catalogue: Catalogue,
+    backbone: str | None = None,
+    survey: Survey | None = None,
 ) -> Description:
     """Count events and, given a backbone, the tokens that its tokenizer makes of each text.
 
@@ -59,14 +75,15 @@ def describe(
     users, items = len(interactions.user_ids), len(catalogue)
     pairs = np.unique(interactions.user.astype(np.int64) * items + interactions.item)
     times = interactions.time
+    survey = survey or Survey()
+    user = interactions.user
+    targets = user if interactions.target is None else user[interactions.target]
     return Description(
         users=users,
         items=items,
         items_with_events=len(np.unique(interactions.item)),
         events=len(interactions),
-        targets=int(
-            len(interactions) if interactions.target is None else interactions.target.sum()
-        ),
+        targets=len(targets),
         density=len(pairs) / (users * items),
         actions=interactions.actions,
         first_event=None if times is None else int(times.min()),
@@ -75,6 +92,10 @@ def describe(
         token_length=None
         if backbone is None
         else _percentiles(token_lengths(catalogue.texts, backbone)),
+        repeated_pairs=len(interactions) - len(pairs),
+        few_events=int((np.bincount(targets, minlength=users) < FEW_EVENTS).sum()),
+        ratings=survey.ratings,
+        unused=survey.unused,
     )
 
 

@@ -6,7 +6,6 @@ the ids of the users. Sorting takes about as much again while it lasts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import fields
 from typing import Final
 
@@ -19,7 +18,9 @@ from numpy.typing import NDArray
 from builder.data.config import DataConfig
 from builder.data.files import Batch, TextFile, scan
 from builder.data.formats import Layout
-from builder.data.problems import SHOWN_PER_KIND, Problems
+from builder.data.ids import LikeIds, difference
+from builder.data.problems import Problems
+from builder.data.row_faults import Findings, RowFaults
 from builder.data.tables import Catalogue, Interactions
 from builder.data.times import KINDS, UNREADABLE, TimeColumn
 
@@ -27,6 +28,12 @@ LIKED: Final = "liked"
 DISLIKED: Final = "disliked"
 """Actions of a log that has none, but ratings and a minimum that not all of them reach."""
 _BLOCK_BYTES: Final = 1 << 20  # of which pyarrow reads many ahead
+_NOT_UTF8: Final = "text that is not UTF-8"
+_LOSE_ITEMS: Final = (
+    "rows of the wrong length",
+    "lines that are no JSON objects",
+    "too few items",
+)
 
 
 def read_log(
@@ -34,7 +41,11 @@ def read_log(
 ) -> Interactions | None:
     """Read, check and sort the log; None means that ``problems`` says what is wrong with it."""
     columns = layout.columns
-    events = _Events(config, layout, catalogue)
+    # Items were lost with their rows: that their events know them no more is no second fault.
+    lost_items = any(kind in problems for kind in _LOSE_ITEMS)
+    if _NOT_UTF8 in problems and catalogue is not None:
+        lost_items |= any("\ufffd" in item for item in catalogue.item_ids)
+    events = _Events(config, layout, None if lost_items else catalogue)
     wanted = {getattr(columns, field.name) for field in fields(columns)}
     log = scan(layout.interactions, wanted, problems, events.add, _BLOCK_BYTES)
     if log is None:
@@ -91,30 +102,42 @@ class _Events:
         self._users = _Codes()
         self._actions = _Codes()
         self._actions.numbers[""] = 0  # "not known", whatever comes first
-        self._times = TimeColumn()
+        self._times = TimeColumn(config.time_format)
         # INT32 [E] each, as bytes: they grow in place, where joining arrays would take them twice.
         self._user = bytearray()
         self._item = bytearray()
         self._action = bytearray()
         self._target = bytearray()  # BOOL [E]; empty where all that is kept are targets
-        self._without_user = _Wrong(lambda _: "the value is missing; fill it in or remove the row")
-        self._without_item = _Wrong(lambda _: "the value is missing; fill it in or remove the row")
-        self._unknown_items = _Wrong(
-            lambda item: (
-                f"item {item!r} is not in {layout.items.name}; add it there or remove its events"
-            )
+        self._kind = bytearray()  # INT8 [E], of the times; only where rows may be left out
+        self._drops = config.on_bad_rows == "drop"
+        drops_unknown = config.on_unknown_items == "drop"
+        self._like_items: LikeIds | None = None
+        self._near: tuple[int, str, str] | None = None  # row, item, the known one that is like it
+        self._near_count = 0
+        missing = "the value is missing; fill it in, or give --on-bad-rows drop"
+        self._without_user = RowFaults(lambda _: missing, drop=self._drops)
+        self._without_item = RowFaults(lambda _: missing, drop=self._drops)
+        unknown = (
+            f"is not in {layout.items.name}; add it there, or give --on-unknown-items drop to "
+            "leave its events out"
         )
-        self._bad_times = _Wrong(
+        self._unknown_items = RowFaults(lambda item: f"item {item!r} {unknown}", drop=drops_unknown)
+        # Apart: they are a consequence where the log is not UTF-8.
+        self._garbled_items = RowFaults(lambda item: f"item {item!r} {unknown}", drop=drops_unknown)
+        self._bad_times = RowFaults(
             lambda text: (
-                f"{text!r} is no time; write Unix seconds or milliseconds, or "
-                "ISO 8601 such as 2024-05-01T12:30:00Z"
-            )
+                f"{text!r} is no time of 1970 to 2100; write Unix seconds or ISO 8601 such as "
+                "2024-05-01T12:30:00Z, say by --time-format what it is, or give "
+                "--on-bad-rows drop"
+            ),
+            drop=self._drops,
         )
-        self._bad_ratings = _Wrong(
+        self._bad_ratings = RowFaults(
             lambda text: (
-                f"{text!r} is no number, which the minimum rating needs; "
-                "correct it or remove the row"
-            )
+                f"{text!r} is no number, which the minimum rating needs; correct it, or give "
+                "--on-bad-rows drop"
+            ),
+            drop=self._drops,
         )
 
     def add(self, batch: Batch) -> None:
@@ -123,11 +146,13 @@ class _Events:
         blank = pa.repeat(pa.scalar("", pa.large_string()), batch.rows)
         user = batch.columns.get(columns.user or "", blank)
         item = batch.columns.get(columns.item or "", blank)
-        keep = target = np.ones(batch.rows, np.bool_)
+        items, keep = self._items(item)
+        keep &= self._without_user.add(self.rows, _is_blank(user), user)
+        target = np.ones(batch.rows, np.bool_)
         if self._config.min_rating is not None:
             text = batch.columns.get(columns.rating or "", blank)
-            ratings = _ratings(text)
-            self._bad_ratings.add(self.rows, ~np.isfinite(ratings), text)
+            ratings = numbers_of(text)
+            keep &= self._bad_ratings.add(self.rows, ~np.isfinite(ratings), text)
             target = ratings >= self._config.min_rating
         action = batch.columns.get(columns.action or "")
         actions = None if action is None else self._actions.encode(action)
@@ -136,32 +161,60 @@ class _Events:
             wanted = [numbers.get(name, -1) for name in self._config.target_actions]
             target = target & np.isin(actions, wanted)
         if self._config.context == "drop":
-            keep = target
+            keep &= target
         elif self._chooses:
-            self._target += target.data
+            self._target += target[keep].data
         if actions is not None:
             self._action += bytes(len(self._user) - len(self._action))  # events before had none
             self._action += actions[keep].data
-        self._without_user.add(self.rows, _is_blank(user), user)
         self._user += self._users.encode(user)[keep].data
-        self._item += self._items(item)[keep].data
+        self._item += items[keep].data
         time = batch.columns.get(columns.time or "")
         kinds = self._times.add(self.rows, time, keep)
+        if self._drops:
+            self._kind += kinds[keep].data
         self._bad_times.add(self.rows, kinds == UNREADABLE, blank if time is None else time)
         self.rows += batch.rows
 
-    def _items(self, text: pa.Array) -> NDArray[np.int32]:
-        """INT32 [B]; -1 where the item is not known."""
+    def _items(self, text: pa.Array) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """INT32 [B], -1 where the item is not known; and which events are kept, BOOL [B]."""
         without = _is_blank(text)
-        self._without_item.add(self.rows, without, text)
+        keep = self._without_item.add(self.rows, without, text)
         if self._catalogue is None:
-            return np.full(len(text), -1, np.int32)
+            return np.full(len(text), -1, np.int32), keep
         encoded = text.dictionary_encode()
         index = self._catalogue.index
-        numbers = [index.get(item_id, -1) for item_id in encoded.dictionary.to_pylist()]
-        items: NDArray[np.int32] = np.array(numbers, np.int32)[encoded.indices.to_numpy()]
-        self._unknown_items.add(self.rows, (items < 0) & ~without, text)
-        return items
+        names = encoded.dictionary.to_pylist()
+        numbers = np.array([index.get(name, -1) for name in names], np.int32)
+        near = {place: like for place in np.flatnonzero(numbers < 0).tolist()
+                if (like := self._like(names[place])) is not None}  # fmt: skip
+        if self._config.match_ids == "loose":
+            for place, like in near.items():
+                numbers[place] = index[like]
+            near = {}
+        places = encoded.indices.to_numpy()
+        items: NDArray[np.int32] = numbers[places]
+        unknown = (items < 0) & ~without
+        if near:
+            rows = np.flatnonzero(np.isin(places, list(near)))
+            if self._near is None:
+                place = int(places[rows[0]])
+                self._near = self.rows + int(rows[0]), names[place], near[place]
+            self._near_count += len(rows)
+            unknown[rows] = False
+        garbled = unknown & pc.match_substring(text, "\ufffd").to_numpy(zero_copy_only=False)
+        keep &= self._unknown_items.add(self.rows, unknown & ~garbled, text)
+        keep &= self._garbled_items.add(self.rows, garbled, text)
+        if self._config.on_unknown_items == "drop":
+            keep &= (items >= 0) | without
+        return items, keep
+
+    def _like(self, item: str) -> str | None:
+        if self._catalogue is None or not item:
+            return None
+        if self._like_items is None:
+            self._like_items = LikeIds(self._catalogue.item_ids)
+        return self._like_items.like(item)
 
     @property
     def _chooses(self) -> bool:
@@ -173,50 +226,90 @@ class _Events:
         columns = self._columns
         user, item, time = columns.user or "", columns.item or "", columns.time or ""
         name = log.path.name
-        self._without_user.report(log, problems, f"missing values of {user} in {name}", user)
-        self._without_item.report(log, problems, f"missing values of {item} in {name}", item)
-        self._unknown_items.report(log, problems, "events with items that are not known", item)
+        found = Findings(log, problems)
+        self._without_user.report(found, f"missing values of {user} in {name}", user)
+        self._without_item.report(found, f"missing values of {item} in {name}", item)
+        self._report_near_items(found, item)
+        unknown = "events with items that are not known"
+        self._unknown_items.report(found, unknown, item)
+        if _NOT_UTF8 not in problems:
+            self._garbled_items.report(found, unknown, item)
         if time in log.names:
-            self._bad_times.report(log, problems, "times that cannot be read", time)
-            self._report_odd_time(log, problems, time)
+            self._report_times(found, time)
         rating = columns.rating or ""
-        self._bad_ratings.report(log, problems, "ratings that cannot be read", rating)
+        self._bad_ratings.report(found, "ratings that cannot be read", rating)
         kinds = sorted(name for name in self._actions.numbers if name)
-        for name in self._config.target_actions:
-            if columns.action in log.names and name not in kinds:
+        for action in self._config.target_actions:
+            if columns.action in log.names and action not in kinds:
                 problems.add(
                     "target actions that are not in the log",
-                    f"{log.path}: no event has the target action {name!r}; give one of "
+                    f"{log.path}: no event has the target action {action!r}; give one of "
                     f"{', '.join(kinds)}",
                 )
+        if not len(problems):
+            found.left_out.warn_of_rows_left_out()
 
-    def _report_odd_time(self, log: TextFile, problems: Problems, column: str) -> None:
-        odd = self._times.odd()
-        if odd is None:
+    def _report_near_items(self, found: Findings, column: str) -> None:
+        if self._near is None:
             return
-        row, text, kind, count = odd
-        log.report(
-            problems,
-            "times of several kinds",
-            [row],
+        row, item, like = self._near
+        found.add(
+            "items that are written otherwise",
             column,
-            lambda _: (
-                f"{text!r} looks like {KINDS[kind]}, but most of the column is "
-                f"{KINDS[self._times.usual]} ({count:,} rows differ); write all in one unit"
-            ),
+            row,
+            f"item {item!r} is {like!r} in the item file, which differs by "
+            f"{difference(item, like)} ({self._near_count:,} events have such items); write them "
+            "alike, or give --match-ids loose",
+            self._near_count,
+            self._config.on_unknown_items == "drop",
         )
+
+    def _report_times(self, found: Findings, column: str) -> None:
+        kind = "times that cannot be read"
+        self._bad_times.report(found, kind, column, drop=self._times.usual != UNREADABLE)
+        odd = self._times.odd()
+        if odd is not None:
+            row, text, unit, count = odd
+            found.add(
+                "times of several kinds",
+                column,
+                row,
+                f"{text!r} looks like {KINDS[unit]}, but most of the column is "
+                f"{KINDS[self._times.usual]} ({count:,} rows differ); write all in one unit, say "
+                "by --time-format what they are, or give --on-bad-rows drop",
+                count,
+                self._drops,
+            )
+        doubt = self._times.doubt()
+        if self._config.request_time and self._times.is_counter:
+            why = (
+                "the numbers count events, and tell no hour or weekday; leave --request-time out, "
+            )
+            doubt = 0, f"{why}or say by --time-format what they are"
+        if doubt is not None:
+            row, why = doubt
+            found.add("times in doubt", column, row, why, 1, drop=False)
 
     def sorted(self, log: TextFile) -> Interactions:
         """Return the events of users that have enough of them, and forget all events."""
         users = np.frombuffer(self._user, np.int32)
         self._user = bytearray()  # the array alone holds the memory, until it is let go
-        counts = np.bincount(users, minlength=len(self._users.numbers))
+        timed = self._with_times(log)
         target = np.frombuffer(self._target, np.bool_) if self._target else None
         self._target = bytearray()
-        wanted = counts if target is None else np.bincount(users[target], minlength=len(counts))
+        users_kept = users if timed is None else users[timed]
+        counts = np.bincount(users_kept, minlength=len(self._users.numbers))
+        wanted = counts
+        if target is not None:
+            wanted = np.bincount(
+                users[target if timed is None else target & timed], minlength=len(counts)
+            )
+        del users_kept
         enough = wanted >= max(self._config.min_events, 1)
         kept = np.flatnonzero(enough)
         keep = ... if len(kept) == np.count_nonzero(counts) else enough[users]  # ... copies nothing
+        if timed is not None:
+            keep = timed & enough[users]
         users = users[keep]
         # Both sorts are stable: events at the same time stay in the order of the file.
         if self._columns.time in log.names:
@@ -258,6 +351,15 @@ class _Events:
             target=target,
         )
 
+    def _with_times(self, log: TextFile) -> NDArray[np.bool_] | None:
+        """Which events have a time like the others, BOOL [E]; None where all have."""
+        if not self._drops or self._columns.time not in log.names:
+            return None
+        kinds = np.frombuffer(self._kind, np.int8)
+        self._kind = bytearray()
+        usual = self._times.is_usual(kinds)
+        return None if usual.all() else usual
+
 
 class _Codes:
     """Gives distinct values numbers, in order of first appearance."""
@@ -274,32 +376,12 @@ class _Codes:
         return codes
 
 
-class _Wrong:
-    """Rows with one kind of problem: the first ones in words, and how many there are."""
-
-    def __init__(self, describe: Callable[[str], str]) -> None:
-        self._describe = describe
-        self._messages: dict[int, str] = {}
-        self._count = 0
-
-    def add(self, start: int, wrong: NDArray[np.bool_], text: pa.Array) -> None:
-        """Take what is ``wrong``, BOOL [B], with the values of the rows from ``start``."""
-        rows = np.flatnonzero(wrong)
-        for row in rows[: SHOWN_PER_KIND - len(self._messages)].tolist():
-            self._messages[start + row] = self._describe(text[row].as_py())
-        self._count += len(rows)
-
-    def report(self, log: TextFile, problems: Problems, kind: str, column: str) -> None:
-        shown = list(self._messages)
-        log.report(problems, kind, shown, column, self._messages.__getitem__, self._count)
-
-
 def _is_blank(text: pa.Array) -> NDArray[np.bool_]:
     blank: NDArray[np.bool_] = pc.equal(text, "").to_numpy(zero_copy_only=False)
     return blank
 
 
-def _ratings(text: pa.Array) -> NDArray[np.float64]:
+def numbers_of(text: pa.Array) -> NDArray[np.float64]:
     """FP64 [B]; not finite where the text is no number."""
     try:
         ratings: NDArray[np.float64] = text.cast(pa.float64()).to_numpy()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from typing import Final
 
 from builder.errors import DataError
 
 SHOWN_PER_KIND: Final = 20
+_EXAMPLES: Final = 3  # of rows that are left out
+
+log = logging.getLogger(__name__)
 
 
 class Problems:
@@ -19,6 +23,9 @@ class Problems:
 
     def __len__(self) -> int:
         return sum(self._counts.values())
+
+    def __contains__(self, kind: str) -> bool:
+        return kind in self._counts
 
     def add(self, kind: str, message: str) -> None:
         """Record one problem: ``"file:line: column: what is wrong; what to do"``."""
@@ -45,3 +52,10 @@ class Problems:
             if hidden:
                 lines.append(f"... and {hidden:,} more: {kind}")
         raise DataError("\n".join(lines))
+
+    def warn_of_rows_left_out(self) -> None:
+        """Log how many rows of each kind are not used, with the first of them."""
+        for kind, messages in self._shown.items():
+            # What to do about them was said by the option that leaves them out.
+            examples = " | ".join(text.rpartition("; ")[0] for text in messages[:_EXAMPLES])
+            log.warning("left out: %s, %s: %s", kind, f"{self._counts[kind]:,} rows", examples)

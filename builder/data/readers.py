@@ -13,7 +13,9 @@ from builder.data.config import DataConfig
 from builder.data.event_log import read_log
 from builder.data.files import TextTable, load
 from builder.data.formats import Layout, find_layout, layout_of_items, tidy_items, usual_template
+from builder.data.ids import rows_of_users
 from builder.data.problems import Problems
+from builder.data.repeats import without_repeats
 from builder.data.tables import Catalogue, Interactions
 from builder.data.template import Template
 from builder.data.vectors import read_vectors
@@ -45,7 +47,12 @@ def read(config: DataConfig) -> tuple[Interactions, Catalogue]:
     if catalogue is None or interactions is None:  # both report why, so this is unreachable
         raise DataError(f"{config.directory}: cannot be read")
     if profile is not None:
-        everyone = profile.reindex(interactions.user_ids, fill_value="").reset_index(drop=True)
+        everyone = rows_of_users(
+            profile,
+            interactions.user_ids,
+            f"{layout.users}: {layout.columns.user}",
+            loose=config.match_ids == "loose",
+        )
         interactions = replace(interactions, profile=everyone)
     return interactions, catalogue
 
@@ -75,6 +82,7 @@ def _read_items(
     key = layout.columns.item_key or layout.columns.item or ""
     if not table.has(key, "item_key", problems):
         return None
+    table = without_repeats(table, key)
     _check_ids(table, key, problems)
     rows = pd.DataFrame({name: column.to_pandas() for name, column in table.columns.items()})
     rows = tidy_items(layout.format, rows)
@@ -150,6 +158,7 @@ def _read_users(config: DataConfig, layout: Layout, problems: Problems) -> pd.Da
     table = load(layout.users, {column, *config.profile}, problems)
     if table is None or not table.has(column, "user", problems):
         return None
+    table = without_repeats(table, column)
     _check_ids(table, column, problems)
     own = [name for name in table.names if name != column]
     unknown = [name for name in config.profile if name not in own]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,9 @@ from .options import Options, OptionsReader
 from .profile import ProfileColumn, ProfileReader
 from .tensors import check_length, check_texts, decode, numbers, seconds, show, strings
 from .users import NO_AGE, NO_ITEM, History, ages
+
+_YEAR_2100: Final = 4_102_444_800
+_FINER_UNITS: Final = {10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,7 @@ class RequestReader:
         else:
             check_length(HISTORY_TIME.name, len(times), beside.name, length)
             _check_order(times)
+            _check_unit(times)
             since = ages(times[kept])
         numbered = [self._actions.get(actions[place], 0) for place in kept]
         return History(np.array(slots, np.int32), np.array(numbered, np.int32), since)
@@ -264,6 +268,20 @@ def _check_order(times: NDArray[np.int64]) -> None:
             f"{name}[{place}] is {times[place]}, before {name}[{place - 1}], "
             f"{times[place - 1]}; send the history oldest first"
         )
+
+
+def _check_unit(times: NDArray[np.int64]) -> None:
+    """Refuse times, oldest first, that are no seconds: taken for some, they change the answer."""
+    if not times.size or times[-1] < _YEAR_2100:
+        return
+    place = int(np.searchsorted(times, _YEAR_2100))
+    time, factor = int(times[place]), 1000
+    while time // factor >= _YEAR_2100 and factor < 10**9:
+        factor *= 1000
+    raise InvalidRequest(
+        f"{HISTORY_TIME.name}[{place}] is {time}, which is after the year 2100 as Unix seconds, "
+        f"and seconds are expected; divide by {factor} if these are {_FINER_UNITS[factor]}"
+    )
 
 
 def _indices(found: Sequence[int | None]) -> Indices:

@@ -192,7 +192,7 @@ def test_times_before_1970(write: Write) -> None:
 
 
 def test_mixed_times_name_the_first_odd_line(write: Write) -> None:
-    rows = "u,1,100\nu,2,101\nu,3,1714566600000\nu,1,102\nu,2,2024-05-01\n"
+    rows = "u,1,1714566600\nu,2,1714566601\nu,3,1714566600000\nu,1,1714566602\nu,2,2024-05-01\n"
     directory = write(interactions__csv=f"user_id,item_id,timestamp\n{rows}", items__csv=ITEMS)
     assert problems_of(DataConfig(directory)) == [
         (
@@ -219,9 +219,9 @@ def test_every_problem_at_once(write: Write) -> None:
         b"u,1,3\n"
         b"u,,nan,102\n",
         items__csv='item_id,title\n1,"two\nlines"\n2,\n1,again\n,nameless\n',
-        users__csv="user_id\nu\nu\n",
+        users__csv="user_id,group\nu,A\nu,B\n",
     )
-    assert problems_of(DataConfig(directory, min_rating=3)) == [
+    assert problems_of(DataConfig(directory, min_rating=3, profile=("group",))) == [
         "items.csv:6: item_id: the value is missing",
         "items.csv:5: item_id: '1' was already given at items.csv:2",
         "items.csv:4: title: item '2' has no text",
@@ -231,8 +231,8 @@ def test_every_problem_at_once(write: Write) -> None:
         "interactions.csv:5: user_id: the value is missing",
         "interactions.csv:7: item_id: the value is missing",
         "interactions.csv:3: item_id: item '9' is not in items.csv",
-        "interactions.csv:3: timestamp: 'yesterday' is no time",
-        "interactions.csv:4: timestamp: '2024-13-01' is no time",
+        "interactions.csv:3: timestamp: 'yesterday' is no time of 1970 to 2100",
+        "interactions.csv:4: timestamp: '2024-13-01' is no time of 1970 to 2100",
         "interactions.csv:4: rating: 'four' is no number, which the minimum rating needs",
         "interactions.csv:7: rating: 'nan' is no number, which the minimum rating needs",
     ]

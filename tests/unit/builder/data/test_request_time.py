@@ -97,6 +97,14 @@ def test_a_log_without_times_is_refused(write: Write) -> None:
     read(DataConfig(directory))
 
 
+def test_a_count_of_events_has_no_hour(write: Write) -> None:
+    log = "user_id,item_id,timestamp\nu,1,1\nu,2,2\n"
+    directory = write(interactions__csv=log, items__csv=ITEMS)
+    with pytest.raises(DataError, match="the numbers count events, and tell no hour or weekday"):
+        read(DataConfig(directory, request_time=("hour",)))
+    read(DataConfig(directory, request_time=("hour",), time_format="days"))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

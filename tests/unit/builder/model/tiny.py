@@ -102,7 +102,7 @@ def write_log(directory: Path) -> Path:
     items = [f"i{index}\t{text}" for index, text in enumerate(TEXTS)]
     (directory / "tiny.item").write_text("\n".join(["item_id:token\ttitle:token_seq", *items]))
     events = [
-        f"u{user}\ti{(user + step) % (ITEMS - 1)}\t{1_000_000 + 60 * step}"
+        f"u{user}\ti{(user + step) % (ITEMS - 1)}\t{1_700_000_000 + 60 * step}"
         for user in range(USERS)
         for step in range(EVENTS)
     ]

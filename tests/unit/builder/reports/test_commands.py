@@ -129,7 +129,7 @@ def test_actions_are_numbered_as_in_training(tmp_path: Path, log: Path, backbone
     # "add" comes before the others in the alphabet, and would move their numbers.
     second = moved(log, tmp_path / "second", inter=with_actions("view", "buy"))
     file = second / "tiny.inter"
-    file.write_text(file.read_text() + "\nnew\ti0\t5\tadd")  # too short to be tested on
+    file.write_text(file.read_text() + "\nnew\ti0\t1700000005\tadd")  # too short to be tested on
     output = tmp_path / "run"
     data = DataConfig(first, columns=Columns(action="action"))
     train(

@@ -312,7 +312,7 @@ def test_a_warm_start_begins_where_the_run_ended_and_takes_new_items_by_their_te
     items[1:1] = ["new\ta cat film"]  # not at the end: items are told by their ids
     (longer / "tiny.item").write_text("\n".join(items))
     with (longer / "tiny.inter").open("a") as file:
-        file.write("".join(f"\nu{user}\tnew\t1000001" for user in range(20)))
+        file.write("".join(f"\nu{user}\tnew\t1700000001" for user in range(20)))
     warm = replace(
         config,
         data=DataConfig(longer),
@@ -592,6 +592,8 @@ def test_profiles_are_learnt_chosen_on_and_kept(
 
 HOURS = 2
 """That belong to an item of the log below."""
+WEEKS = 2811 * 7 * 86_400
+"""From 1970 to the first day of the log below, of whole weeks."""
 
 
 def write_hours(log: Path, directory: Path) -> Path:
@@ -599,7 +601,7 @@ def write_hours(log: Path, directory: Path) -> Path:
     shutil.copytree(log, directory)
     hours = np.random.default_rng(0).integers(0, HOURS * (ITEMS - 1), (USERS, 7))
     events = [
-        f"u{user}\ti{hour // HOURS}\t{86_400 * (1 + day) + 3_600 * int(hour)}"
+        f"u{user}\ti{hour // HOURS}\t{WEEKS + 86_400 * (1 + day) + 3_600 * int(hour)}"
         for user, row in enumerate(hours)
         for day, hour in enumerate(row)
     ]

@@ -143,8 +143,28 @@ class TestHistory:
         with pytest.raises(InvalidRequest, match=r"HISTORY_TIME\[2\] is 6, before .* 7; send"):
             read(user(["i1", "i2", "x"], times=[1, 7, 6]))
 
+    @pytest.mark.parametrize(
+        ("factor", "unit"),
+        [(10**3, "milliseconds"), (10**6, "microseconds"), (10**9, "nanoseconds")],
+    )
+    def test_times_of_a_finer_unit_are_refused(self, factor: int, unit: str) -> None:
+        times = [0, 1_700_000_000, 1_700_086_400]
+        read(user(["i1", "i2", "i3"], times=times))
+        message = (
+            rf"HISTORY_TIME\[1\] is {1_700_000_000 * factor}, .* seconds are expected; "
+            f"divide by {factor} if these are {unit}"
+        )
+        with pytest.raises(InvalidRequest, match=message):
+            read(user(["i1", "i2", "i3"], times=[time * factor for time in times]))
+
+    def test_the_last_second_of_2099_is_a_time(self) -> None:
+        read(user(["i1"], times=[4_102_444_799]))
+        with pytest.raises(InvalidRequest, match="seconds are expected; divide by 1000 "):
+            read(user(["i1"], times=[4_102_444_800]))
+        read(user([], times=[]))
+
     def test_the_farthest_times_do_not_overflow(self) -> None:
-        assert read(user(["i1", "i2"], times=[-(2**63), 2**63 - 1])).history.ages[0] > 2**61
+        assert read(user(["i1", "i2"], times=[-(2**63), 4_102_444_799])).history.ages[0] > 2**61
         with pytest.raises(InvalidRequest, match="oldest first"):
             read(user(["i1", "i2"], times=[2**63 - 1, -(2**63)]))
 
@@ -277,6 +297,8 @@ class TestRowsOfVectors:
             message = f"{column} has 2 values and HISTORY_TEXT has 1"
             with pytest.raises(InvalidRequest, match=message):
                 READER.read_rows(self.request([0], [1], **{column: value}))
+        with pytest.raises(InvalidRequest, match="divide by 1000 "):
+            READER.read_rows(self.request([0], [1], HISTORY_TIME=np.array([[1_700_000_000_000]])))
         with pytest.raises(InvalidRequest, match="no option"):
             READER.read_rows(Request(self.request([0], [1]).tensors, '{"top_q": 1}'))
 

@@ -1,0 +1,117 @@
+"""What ``describe`` says of a log beside its figures, and the command that fits."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from builder.data import DataConfig
+from builder.data.commands import app
+from builder.data.survey import Survey, survey
+
+Write = Callable[..., Path]
+
+ITEMS = "item_id,title\n1,Ape\n2,Zebra\n3,Yak\n"
+
+
+def told(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(app, ["describe", *map(str, arguments)])
+    assert result.exception is None, result.output
+    return result.stdout
+
+
+def train_options(*arguments: str | Path) -> list[str]:
+    words = shlex.split(told(*arguments).splitlines()[-1])
+    assert words[:6] == ["python", "-m", "builder", "train", "--data", str(arguments[0])]
+    return words[6:]
+
+
+def test_ratings_are_counted(movielens: Path) -> None:
+    found = survey(DataConfig(movielens))
+    assert found.ratings == {1: 6110, 2: 11370, 3: 27145, 4: 34174, 5: 21201}
+    assert found.min_rating == 4
+    assert found.unused == {}
+    shown = told(movielens)
+    assert "55,375 (55%)" in shown
+    assert train_options(movielens)[:2] == ["--min-rating", "4"]
+
+
+@pytest.mark.parametrize(
+    ("ratings", "suggested"),
+    [
+        ({}, None),
+        ({5.0: 9}, None),
+        ({1.0: 60, 2.0: 40}, None),  # more than half would be lost
+        ({1.0: 50, 2.0: 50}, 2.0),
+        ({1.0: 10, 2.0: 30, 3.0: 60}, 3.0),
+    ],
+)
+def test_the_rating_that_half_of_the_events_reach(
+    ratings: dict[float, int], suggested: float | None
+) -> None:
+    assert Survey(ratings).min_rating == suggested
+
+
+def test_many_different_ratings_are_counted_in_ranges(write: Write) -> None:
+    log = "user_id,item_id,rating\n" + "".join(f"u,1,{number}\n" for number in range(100))
+    found = survey(DataConfig(write(interactions__csv=log, items__csv=ITEMS)))
+    assert list(found.ratings.values()) == [10] * 10
+    assert min(found.ratings) == 0
+
+
+def test_columns_that_were_not_used_are_pointed_out(write: Write) -> None:
+    log = "user_id,item_id,session,size,bought at,stars\n" + "".join(
+        f"u,{1 + row % 3},{row},{row % 40},2023-11-{row % 28 + 1:02},{row % 5 + 1}\n"
+        for row in range(200)
+    )
+    directory = write(interactions__csv=log, items__csv=ITEMS)
+    found = survey(DataConfig(directory))
+    assert found.unused == {"time": "bought at", "rating": "stars"}
+    assert found.ratings == dict.fromkeys((1, 2, 3, 4, 5), 40)
+    shown = told(directory)
+    assert (
+        "looks like the time of an event and is not used; give --column 'time=bought at'" in shown
+    )
+    assert "looks like the rating of an event and is not used; give --column rating=stars" in shown
+    assert train_options(directory) == [
+        "--column", "time=bought at", "--column", "rating=stars", "--min-rating", "3",
+        "--backbone", "BERT", "--output", "runs/first",
+    ]  # fmt: skip
+    used = ["--column", "time=bought at", "--column", "rating=stars"]
+    assert "is not used" not in told(directory, *used)
+
+
+def test_columns_that_are_neither_are_not(write: Write) -> None:
+    log = "user_id,item_id,timestamp,created,flag,count,city\n" + "".join(
+        f"u,1,1700000000,2023-11-15,{row % 2},{row},Oslo\n" for row in range(50)
+    )
+    assert survey(DataConfig(write(interactions__csv=log, items__csv=ITEMS))) == Survey()
+
+
+def test_repeats_and_users_with_few_events(write: Write) -> None:
+    rows = [f"u{user},{item}" for user in range(20) for item in (1, 2, 3, 3)]
+    log = "\n".join(["who,item_id", *rows, "few,1", "few,1"])
+    directory = write(interactions__csv=log, items__csv=ITEMS)
+    found = json.loads(told(directory, "--column", "user=who", "--json"))
+    assert (found["repeated_pairs"], found["few_events"]) == (21, 1)
+    options = train_options(directory, "--column", "user=who", "--text", "The {title}")
+    assert options[:6] == [
+        "--column", "user=who", "--text", "The {title}", "--min-events", "3",
+    ]  # fmt: skip
+    # So many that they are worth learning from.
+    (directory / "interactions.csv").write_text("who,item_id\nu,1\nu,2\nu,3\nv,1\n")
+    assert "--min-events" not in train_options(directory, "--column", "user=who")
+
+
+def test_actions_need_no_rating(write: Write, minilm: Path) -> None:
+    log = "user_id,item_id,rating,action\nu,1,1,buy\nu,2,5,buy\nu,3,5,look\n"
+    directory = write(interactions__csv=log, items__csv=ITEMS)
+    options = train_options(directory, "--target-actions", "buy,look", "--backbone", minilm)
+    assert options == [
+        "--target-actions", "buy,look", "--backbone", str(minilm), "--output", "runs/first",
+    ]  # fmt: skip
