@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from builder.classifier.checkpoint import Pair
 from builder.data.files import TABLE_SUFFIXES, TextTable, load
 from builder.data.problems import Problems
+from builder.data.sources import suffix_of
 
 SPLITS: Final = ("train", "validation", "test")
 SHARES: Final = (0.8, 0.1, 0.1)
@@ -109,11 +110,12 @@ def read_labelled_texts(path: Path, seed: int) -> LabelledTexts:
 
 def _known(path: Path, problems: Problems) -> bool:
     # RecBole's files would be read as well, with columns of other meanings.
-    if path.suffix.lower() not in TABLE_SUFFIXES:
+    suffix = suffix_of(path)
+    if suffix not in TABLE_SUFFIXES:
         problems.add(
             "unknown kind of file",
-            f"{path}: the suffix {path.suffix!r} is not known; use one of "
-            f"{', '.join(TABLE_SUFFIXES)}",
+            f"{path}: the suffix {suffix!r} is not known; use one of "
+            f"{', '.join(filter(None, TABLE_SUFFIXES))}",
         )
         return False
     return True

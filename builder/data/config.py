@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 from zoneinfo import ZoneInfo
 
+from builder.data.dialect import Quote, is_encoding, spoken
 from builder.data.request_time import REQUEST_TIME, Clock
 from builder.data.template import Template
 from builder.errors import ConfigError
@@ -20,7 +21,11 @@ Context = Literal["keep", "drop"]
 CONTEXT: Final = get_args(Context)
 _PANEL: Final = "Data"
 _SUBJECT: Final = "data configuration"
-_LISTS: Final = ("profile", "item_profile", "item_vectors", "request_time", "target_actions")
+_NO_HEADER: Final = ("log_columns", "item_columns", "user_columns")
+_LISTS: Final = (
+    *("profile", "item_profile", "item_vectors", "request_time", "target_actions"),
+    *_NO_HEADER,
+)
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,8 @@ class DataConfig:
     directory: Path
     format: Format = option(
         "auto",
-        "recbole (.inter, .item, .user), movielens (ratings.csv, movies.csv), table (CSV, "
-        "TSV, Parquet or JSON lines), or auto, which detects the format.",
+        "recbole (.inter, .item, .user), movielens (ratings.csv, ratings.dat or u.data and their "
+        "films), table (delimited text, Parquet or JSON lines), or auto, which detects the format.",
         panel=_PANEL,
     )
     interactions: str | None = option(
@@ -110,6 +115,39 @@ class DataConfig:
         panel=_PANEL, metavar="ROLE=NAME", flag="--column", typed=list[str] | None,
         parse=Columns.parse,
     )  # fmt: skip
+    log_columns: tuple[str, ...] = option(
+        (),
+        "Columns of a log without a header, in their order: roles, as in user,item,rating,time, "
+        "or names. All of the file's columns.",
+        panel=_PANEL, metavar="COLUMN,COLUMN", flag="--columns", **_NAMES,
+    )  # fmt: skip
+    item_columns: tuple[str, ...] = option(
+        (),
+        "Columns of an item file without a header, as in item,title,genres.",
+        panel=_PANEL, metavar="COLUMN,COLUMN", **_NAMES,
+    )  # fmt: skip
+    user_columns: tuple[str, ...] = option(
+        (),
+        "Columns of a user file without a header, as in user,age,gender.",
+        panel=_PANEL, metavar="COLUMN,COLUMN", **_NAMES,
+    )  # fmt: skip
+    encoding: str | None = option(
+        None,
+        "Encoding of text files, as in latin-1. Default: UTF-8, or what a byte order mark says.",
+        panel=_PANEL, metavar="NAME",
+    )  # fmt: skip
+    separator: str | None = option(
+        None,
+        r"What separates the values of delimited text, as in '::' or '\t'. Default: found from the "
+        "first lines of each file.",
+        panel=_PANEL, metavar="TEXT",
+    )  # fmt: skip
+    quote: Quote = option(
+        "auto",
+        "Whether values of delimited text may stand in double quotes: none, double, or auto, which "
+        "refuses a quote that seems to be part of a value.",
+        panel=_PANEL,
+    )
     text: str | None = option(
         None,
         "Template of an item's text, as in '{title} ({year}) {genres}'.",
@@ -195,9 +233,35 @@ class DataConfig:
             for name in self.item_vectors
             if name in self.item_profile
         ]
+        problems += [
+            f"{field} {name!r}: must be the name of a column, once"
+            for field in _NO_HEADER
+            for place, name in enumerate(getattr(self, field))
+            if not _is_text(name) or name is None or name in getattr(self, field)[:place]
+        ]
+        problems += self._dialect_problems()
         problems += _template_problems(self.text)
         problems += self._clock_problems()
         check(self, _SUBJECT, problems)
+
+    def _dialect_problems(self) -> list[str]:
+        problems = []
+        if self.encoding is not None and not is_encoding(self.encoding):
+            problems.append(
+                f"encoding {self.encoding!r}: there is no such encoding of text; give one such as "
+                "latin-1, cp1252 or utf-16"
+            )
+        separator = spoken(self.separator)
+        if separator is not None and (not separator or set(separator) & set('"\r\n')):
+            problems.append(
+                f"separator {separator!r}: must be text without quotes and line breaks, as in ';'"
+            )
+        elif separator is not None and len(separator) > 1 and self.quote == "double":
+            problems.append(
+                f"separator {separator!r}: values in quotes need a separator of one character; "
+                "give that, or quote none"
+            )
+        return problems
 
     def _clock_problems(self) -> list[str]:
         problems = [

@@ -36,7 +36,8 @@ def read_log(
     columns = layout.columns
     events = _Events(config, layout, catalogue)
     wanted = {getattr(columns, field.name) for field in fields(columns)}
-    log = scan(layout.interactions, wanted, problems, events.add, _BLOCK_BYTES)
+    dialect = layout.dialects["interactions"]
+    log = scan(layout.interactions, wanted, problems, events.add, _BLOCK_BYTES, dialect)
     if log is None:
         return None
     required = {"user", "item"} | ({"rating"} if config.min_rating is not None else set())
