@@ -5,10 +5,12 @@ Both get the same text, from the same place on.
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -16,7 +18,7 @@ import pyarrow.csv
 
 from builder.data.dialect import Dialect, Reader, find_separator
 from builder.data.problems import SHOWN_PER_KIND, Problems
-from builder.data.quotes import swallowed
+from builder.data.quotes import open_quote, swallowed
 from builder.data.rows import TEXT, Batch, TextFile, check_header, kept, pick
 from builder.data.sources import Source, TextSource, Utf8
 
@@ -25,6 +27,7 @@ DELIMITED_SUFFIXES: Final = (".csv", ".tsv", ".dat", ".data", ".txt", "")
 _USUAL: Final = {".csv": ",", ".tsv": "\t", **dict.fromkeys(RECBOLE_SUFFIXES, "\t")}
 _FIRST_LINES: Final = 64
 _PART: Final = 1 << 16
+_QUOTES: Final = "quotes that open a value and do not close it"
 
 
 def scan_delimited(
@@ -44,6 +47,9 @@ def scan_delimited(
     names, header = list(dialect.names), ""
     if not names:
         names, header = _header(text, reader)
+        if reader.quoted and (last := open_quote(header, reader)) is not None:
+            problems.add(_QUOTES, _quote_problem(source.path, 1, last))
+            return None
         if recbole:
             names = [name.rpartition(":")[0] or name for name in names]
     if not check_header(source.path, names, problems):
@@ -163,16 +169,18 @@ class _Rows:
             return False
         with self.text.open() as lines:
             found = list(swallowed(lines, self.reader, len(self.names)))
-        messages = [
-            f"{self.text.path}:{first}: a quote opens a value here that goes on to line {last:,}, "
-            "over what looks like rows; if quotes are part of the values give --quote none, if "
-            "values have line breaks give --quote double"
-            for first, last in found[:SHOWN_PER_KIND]
-        ]
         if found:
-            kind = "quotes that open a value and do not close it"
-            problems.add_all(kind, messages, len(found))
+            shown = [_quote_problem(self.text.path, *each) for each in found[:SHOWN_PER_KIND]]
+            problems.add_all(_QUOTES, shown, len(found))
         return bool(found)
+
+
+def _quote_problem(path: Path, first: int, last: int) -> str:
+    return (
+        f"{path}:{first}: a quote opens a value here that goes on to line {last:,}, over what "
+        "looks like rows; if quotes are part of the values give --quote none, if values have line "
+        "breaks give --quote double"
+    )
 
 
 def _reader(text: TextSource, dialect: Dialect, *, recbole: bool) -> Reader:
@@ -202,5 +210,8 @@ def _header(text: TextSource, reader: Reader) -> tuple[list[str], str]:
                 read.append(line)
                 yield line
 
-        names = next(reader.rows(lines()), (1, []))[1]
+        try:
+            names = next(reader.rows(lines()), (1, []))[1]
+        except csv.Error:  # too long, for want of a closing quote
+            names = []
     return names, "".join(read)

@@ -6,6 +6,7 @@ Such a value goes on to the next quote of the file, and the rows between are los
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Iterator
 
 from builder.data.dialect import LONG_ROW, Reader
@@ -34,6 +35,12 @@ def swallowed(lines: Iterable[str], reader: Reader, columns: int) -> Iterator[tu
         yield parsed.line_num - len(raw) + 1, parsed.line_num
     finally:
         csv.field_size_limit(limit)
+
+
+def open_quote(header: str, reader: Reader) -> int | None:
+    """The last line of a header of several lines that breaks the rules of quoting; else None."""
+    raw = list(io.StringIO(header, newline=""))
+    return len(raw) if len(raw) > 1 and _breaks_the_rules(raw, reader) else None
 
 
 def _breaks_the_rules(raw: list[str], reader: Reader) -> bool:

@@ -63,15 +63,9 @@ class Source:
             return cls(path, suffix_of(path), compression)
         with zipfile.ZipFile(path) as archive:
             members = _members(archive)
-        if len(members) != 1 or members[0].flag_bits & 1:
-            problems.add(
-                "archives that cannot be read",
-                f"{path}: the archive is encrypted; unpack it"
-                if len(members) == 1
-                else f"{path}: the archive holds {len(members)} files "
-                f"({', '.join(each.filename for each in members[:5])}); unpack it and name the "
-                "one that is meant",
-            )
+        problem = _archive_problem(members)
+        if problem is not None:
+            problems.add("archives that cannot be read", f"{path}: {problem}")
             return None
         return cls(path, PurePath(members[0].filename).suffix.lower(), compression)
 
@@ -106,6 +100,18 @@ def first_line(path: Path) -> str:
         return start.decode("latin-1").partition("\n")[0]
     except UNREADABLE:
         return ""
+
+
+def _archive_problem(members: list[zipfile.ZipInfo]) -> str | None:
+    names = [each.filename for each in members]
+    if "[Content_Types].xml" in names:
+        return "this is an Office file; save it as CSV"
+    if len(names) != 1:
+        return (
+            f"the archive holds {len(names)} files ({', '.join(names[:5])}); unpack it and name "
+            "the one that is meant"
+        )
+    return "the archive is encrypted; unpack it" if members[0].flag_bits & 1 else None
 
 
 def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

@@ -139,6 +139,13 @@ def test_a_quote_that_swallows_rows(write: Write, items: str, first: int, last: 
     assert catalogue.texts == [line.split("\t")[1] for line in items.splitlines()[1:]]
 
 
+@pytest.mark.parametrize("rows", [2, 3_000_000])
+def test_a_quote_in_the_header_that_swallows_all(write: Write, rows: int) -> None:
+    items = 'item_id,"title\n' + "1,one\n" * rows
+    directory = write(interactions__csv=LOG, items__csv=items)
+    assert problems_of(DataConfig(directory))[0].startswith("items.csv:1: a quote opens a value")
+
+
 def test_quoted_line_breaks_with_separators_are_no_rows(write: Write) -> None:
     items = (
         'item_id,title\n1,"one\nof, and ""two"""\n2,"a, b\nc\nd"\n3,"two,\n\nlines"\n'

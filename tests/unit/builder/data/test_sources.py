@@ -89,6 +89,10 @@ def test_places_in_compressed_files(write: Write) -> None:
             zipped({"one.csv": LOG, "two.csv": LOG}),
             "interactions.csv: the archive holds 2 files (one.csv, two.csv); unpack it",
         ),
+        (
+            zipped({"[Content_Types].xml": "", "xl/workbook.xml": ""}),
+            "interactions.csv: this is an Office file; save it as CSV",
+        ),
     ],
 )
 def test_files_that_cannot_be_unpacked(write: Write, packed: bytes, message: str) -> None:
