@@ -91,7 +91,7 @@ class DataConfig:
     format: Format = option(
         "auto",
         "recbole (.inter, .item, .user), movielens (ratings.csv, ratings.dat or u.data and their "
-        "films), table (delimited text, Parquet or JSON lines), or auto, which detects the format.",
+        "films), table (delimited text, Parquet or JSON), or auto, which detects the format.",
         panel=_PANEL,
     )
     interactions: str | None = option(
@@ -117,18 +117,18 @@ class DataConfig:
     )  # fmt: skip
     log_columns: tuple[str, ...] = option(
         (),
-        "Columns of a log without a header, in their order: roles, as in user,item,rating,time, "
-        "or names. All of the file's columns.",
+        "All columns of a log without a header, in their order: roles, as in "
+        "user,item,rating,time, or names of columns.",
         panel=_PANEL, metavar="COLUMN,COLUMN", flag="--columns", **_NAMES,
     )  # fmt: skip
     item_columns: tuple[str, ...] = option(
         (),
-        "Columns of an item file without a header, as in item,title,genres.",
+        "All columns of an item file without a header, as in item,title,genres.",
         panel=_PANEL, metavar="COLUMN,COLUMN", **_NAMES,
     )  # fmt: skip
     user_columns: tuple[str, ...] = option(
         (),
-        "Columns of a user file without a header, as in user,age,gender.",
+        "All columns of a user file without a header, as in user,age,gender.",
         panel=_PANEL, metavar="COLUMN,COLUMN", **_NAMES,
     )  # fmt: skip
     encoding: str | None = option(

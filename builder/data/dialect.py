@@ -32,6 +32,8 @@ class Dialect:
         ``auto``: values may be quoted, and a quote that seems to be part of a value is an error.
     names
         The columns of a file without a header; none where there is one.
+    key
+        The column of the ids by which a JSON file may have its rows; None: it has them in a list.
     """
 
     encoding: str | None = None
@@ -39,6 +41,7 @@ class Dialect:
     separator: str | None = None
     quote: Quote = "auto"
     names: tuple[str, ...] = ()
+    key: str | None = None
 
 
 def spoken(separator: str | None) -> str | None:

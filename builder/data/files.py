@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from builder.data.delimited import DELIMITED_SUFFIXES, RECBOLE_SUFFIXES, scan_delimited
 from builder.data.dialect import Dialect
-from builder.data.json_lines import JSON_SUFFIXES, scan_json_lines
+from builder.data.json_files import JSON_SUFFIXES, scan_json
 from builder.data.parquet import PARQUET_MARK, PARQUET_SUFFIXES, scan_parquet
 from builder.data.problems import Problems
 from builder.data.rows import TEXT, Batch, TextFile, TextTable, kept
@@ -97,7 +97,7 @@ def _scan(
     if is_parquet or source.suffix in PARQUET_SUFFIXES:
         return scan_parquet(source, wanted, problems, take)
     if source.suffix in JSON_SUFFIXES:
-        return scan_json_lines(source, dialect, wanted, problems, take)
+        return scan_json(source, dialect, wanted, problems, take)
     if source.suffix in (*RECBOLE_SUFFIXES, *DELIMITED_SUFFIXES):
         return scan_delimited(source, dialect, wanted, problems, take, block_bytes)
     known = (*RECBOLE_SUFFIXES, *filter(None, TABLE_SUFFIXES))

@@ -134,7 +134,8 @@ def layout_of_items(config: DataConfig, file: Path) -> Layout:
 
 
 def _dialect(config: DataConfig, kind: str, role: str, path: Path, columns: Columns) -> Dialect:
-    said = Dialect(config.encoding, None, spoken(config.separator), config.quote)
+    key = {"items": columns.item_key or columns.item, "users": columns.user}.get(role)
+    said = Dialect(config.encoding, None, spoken(config.separator), config.quote, (), key)
     names = _names_given(config, role, columns)
     if names:
         return replace(said, names=names)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from builder.data.json_lines import plain_text
+from builder.data.json_files import plain_text
 from builder.data.problems import Problems
 from builder.data.rows import TEXT, Batch, TextFile, check_header, kept
 from builder.data.sources import Source, bad_byte

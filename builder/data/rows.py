@@ -130,7 +130,7 @@ def kept(names: Iterable[str], wanted: Collection[str] | None) -> list[str]:
     return [name for name in names if wanted is None or name in wanted]
 
 
-def pick(values: Iterable[int], numbers: Sequence[int]) -> list[str]:
+def pick(values: Iterable[object], numbers: Sequence[int]) -> list[str]:
     """The values at these positions, which ascend, as text."""
     wanted = set(numbers)
     last = max(numbers, default=-1)

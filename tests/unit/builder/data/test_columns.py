@@ -129,3 +129,39 @@ def test_json_that_is_too_deep(write: Write) -> None:
         items__jsonl=f'{{"item_id": 1, "title": "one"}}\n{{"item_id": 2, "d": {deep}}}\n',
     )
     assert problems_of(DataConfig(directory))[0].startswith("items.jsonl:2: nested too deeply")
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        '[{"item_id": 1, "title": "one"}, {"item_id": 2, "title": "two"}]',
+        '\ufeff[\n  {"item_id": 1,\n   "title": "one"},\n  {"item_id": 2, "title": "two"}\n]\n',
+        '{"1": {"title": "one"}, "2": {"title": "two"}}',
+        '{\n  "1": {"title": "one"},\n  "2": {"item_id": "2", "title": "two"}\n}\n',
+    ],
+)
+def test_json_in_one_piece(write: Write, items: str) -> None:
+    directory = write(interactions__csv=LOG, items__json=items)
+    log, catalogue = read(DataConfig(directory))
+    assert catalogue.texts == ["one", "two"]
+    assert log.item.tolist() == [0, 1]
+    (directory / "items.json").write_text(items.replace("two", ""))
+    assert problems_of(DataConfig(directory))[0].startswith("items.json:row 2: title: item '2'")
+
+
+@pytest.mark.parametrize(
+    ("items", "problem"),
+    [
+        (
+            '[{"item_id": 1},\n{"item_id"}]',
+            "1: not valid JSON (Expecting ':' delimiter at line 2, ",
+        ),
+        ('[{"item_id": 1}, 2]', "row 2: not a JSON object"),
+        ("[" * 100_000, "1: nested too deeply to be read"),
+        ('{"item_id":\n{"item_id": 2}', "1: not valid JSON (Expecting value at character "),
+        ("[]", "1: the file holds no row"),
+    ],
+)
+def test_json_in_one_piece_that_is_wrong(write: Write, items: str, problem: str) -> None:
+    directory = write(interactions__csv=LOG, items__json=items)
+    assert problems_of(DataConfig(directory))[0].startswith(f"items.json:{problem}")

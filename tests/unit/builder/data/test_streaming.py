@@ -22,7 +22,7 @@ from builder.data import (
     Interactions,
     event_log,
     files,
-    json_lines,
+    json_files,
     parquet,
     read,
 )
@@ -95,7 +95,7 @@ def in_batches(monkeypatch: pytest.MonkeyPatch) -> Callable[[DataConfig], Outcom
 
         with monkeypatch.context() as patch:
             patch.setattr(event_log, "_BLOCK_BYTES", 128)
-            patch.setattr(json_lines, "_BATCH_ROWS", 4)
+            patch.setattr(json_files, "_BATCH_ROWS", 4)
             patch.setattr(parquet, "_BATCH_ROWS", 4)
             patch.setattr(event_log._Events, "add", count)
             assert outcome(config) == whole
