@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder.classifier.checkpoint import Pair
+from builder.data.dialect import ANY_DIALECT, Dialect
 from builder.data.files import TABLE_SUFFIXES, TextTable, load
 from builder.data.problems import Problems
 from builder.data.sources import suffix_of
@@ -60,7 +61,7 @@ class LabelledTexts:
         return sum(pair in known for pair in self.test.pairs)
 
 
-def read_labelled_texts(path: Path, seed: int) -> LabelledTexts:
+def read_labelled_texts(path: Path, seed: int, dialect: Dialect = ANY_DIALECT) -> LabelledTexts:
     """Read ``text[,text_pair],label[,split]`` and split it.
 
     The column ``split`` (train, validation or test) decides where there is one. Otherwise each
@@ -72,7 +73,7 @@ def read_labelled_texts(path: Path, seed: int) -> LabelledTexts:
         Every problem of the file, with line and column.
     """
     problems = Problems()
-    table = load(path, _COLUMNS, problems) if _known(path, problems) else None
+    table = load(path, _COLUMNS, problems, dialect) if _known(path, problems) else None
     problems_of_file = len(problems)
     if table is not None:
         for name in ("text", "label"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 from zoneinfo import ZoneInfo
 
-from builder.data.dialect import Quote, is_encoding, spoken
+from builder.data.dialect import ENCODING, QUOTE, SEPARATOR, Quote, dialect_problems
 from builder.data.request_time import REQUEST_TIME, Clock
 from builder.data.template import Template
 from builder.errors import ConfigError
@@ -131,23 +131,9 @@ class DataConfig:
         "All columns of a user file without a header, as in user,age,gender.",
         panel=_PANEL, metavar="COLUMN,COLUMN", **_NAMES,
     )  # fmt: skip
-    encoding: str | None = option(
-        None,
-        "Encoding of text files, as in latin-1. Default: UTF-8, or what a byte order mark says.",
-        panel=_PANEL, metavar="NAME",
-    )  # fmt: skip
-    separator: str | None = option(
-        None,
-        r"What separates the values of delimited text, as in '::' or '\t'. Default: found from the "
-        "first lines of each file.",
-        panel=_PANEL, metavar="TEXT",
-    )  # fmt: skip
-    quote: Quote = option(
-        "auto",
-        "Whether values of delimited text may stand in double quotes: none, double, or auto, which "
-        "refuses a quote that seems to be part of a value.",
-        panel=_PANEL,
-    )
+    encoding: str | None = option(None, panel=_PANEL, **ENCODING)
+    separator: str | None = option(None, panel=_PANEL, **SEPARATOR)
+    quote: Quote = option("auto", panel=_PANEL, **QUOTE)
     text: str | None = option(
         None,
         "Template of an item's text, as in '{title} ({year}) {genres}'.",
@@ -239,29 +225,10 @@ class DataConfig:
             for place, name in enumerate(getattr(self, field))
             if not _is_text(name) or name is None or name in getattr(self, field)[:place]
         ]
-        problems += self._dialect_problems()
+        problems += dialect_problems(self.encoding, self.separator, self.quote)
         problems += _template_problems(self.text)
         problems += self._clock_problems()
         check(self, _SUBJECT, problems)
-
-    def _dialect_problems(self) -> list[str]:
-        problems = []
-        if self.encoding is not None and not is_encoding(self.encoding):
-            problems.append(
-                f"encoding {self.encoding!r}: there is no such encoding of text; give one such as "
-                "latin-1, cp1252 or utf-16"
-            )
-        separator = spoken(self.separator)
-        if separator is not None and (not separator or set(separator) & set('"\r\n')):
-            problems.append(
-                f"separator {separator!r}: must be text without quotes and line breaks, as in ';'"
-            )
-        elif separator is not None and len(separator) > 1 and self.quote == "double":
-            problems.append(
-                f"separator {separator!r}: values in quotes need a separator of one character; "
-                "give that, or quote none"
-            )
-        return problems
 
     def _clock_problems(self) -> list[str]:
         problems = [

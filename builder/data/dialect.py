@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal
 
 Quote = Literal["auto", "double", "none"]
-QUOTES: Final = get_args(Quote)
+ENCODING: Final[Mapping[str, Any]] = {
+    "meaning": "Encoding of text files, as in latin-1. Default: UTF-8, or what a byte order mark "
+    "says.",
+    "metavar": "NAME",
+}
+SEPARATOR: Final[Mapping[str, Any]] = {
+    "meaning": r"What separates the values of delimited text, as in '::' or '\t'. Default: found "
+    "from the first lines of each file.",
+    "metavar": "TEXT",
+}
+QUOTE: Final[Mapping[str, Any]] = {
+    "meaning": "Whether values of delimited text may stand in double quotes: none, double, or "
+    "auto, which refuses a quote that seems to be part of a value.",
+}
+"""Options that every command has that reads a file."""
 SEPARATORS: Final = ("::", "\t", ",", ";", "|", "^")
 LONG_ROW: Final = 1 << 24
 """Characters of the longest value that is read."""
@@ -44,13 +58,36 @@ class Dialect:
     key: str | None = None
 
 
+ANY_DIALECT: Final = Dialect()
+
+
 def spoken(separator: str | None) -> str | None:
     r"""The separator that a user means; a shell makes it hard to write a tab other than ``\t``."""
     return None if separator is None else _SPOKEN.get(separator.lower(), separator)
 
 
-def is_encoding(name: object) -> bool:
-    """Whether Python knows an encoding of text by this name."""
+def dialect_problems(encoding: str | None, separator: str | None, quote: str) -> list[str]:
+    """What is wrong with the options of a file's text."""
+    problems = []
+    if encoding is not None and not _is_encoding(encoding):
+        problems.append(
+            f"encoding {encoding!r}: there is no such encoding of text; give one such as "
+            "latin-1, cp1252 or utf-16"
+        )
+    separator = spoken(separator)
+    if separator is not None and (not separator or set(separator) & set('"\r\n')):
+        problems.append(
+            f"separator {separator!r}: must be text without quotes and line breaks, as in ';'"
+        )
+    elif separator is not None and len(separator) > 1 and quote == "double":
+        problems.append(
+            f"separator {separator!r}: values in quotes need a separator of one character; "
+            "give that, or quote none"
+        )
+    return problems
+
+
+def _is_encoding(name: object) -> bool:
     try:
         return isinstance(name, str) and "".encode(name) is not None
     except (LookupError, ValueError):

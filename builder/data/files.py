@@ -13,7 +13,7 @@ from typing import Final
 import pyarrow as pa
 
 from builder.data.delimited import DELIMITED_SUFFIXES, RECBOLE_SUFFIXES, scan_delimited
-from builder.data.dialect import Dialect
+from builder.data.dialect import ANY_DIALECT, Dialect
 from builder.data.json_files import JSON_SUFFIXES, scan_json
 from builder.data.parquet import PARQUET_MARK, PARQUET_SUFFIXES, scan_parquet
 from builder.data.problems import Problems
@@ -25,11 +25,10 @@ __all__ = ["TABLE_SUFFIXES", "Batch", "TextFile", "TextTable", "load", "scan"]
 TABLE_SUFFIXES: Final = (".csv", ".tsv", *PARQUET_SUFFIXES, *JSON_SUFFIXES, ".txt", ".dat", "")
 
 _BLOCK_BYTES: Final = 1 << 24
-_ANY: Final = Dialect()
 
 
 def load(
-    path: Path, wanted: Collection[str] | None, problems: Problems, dialect: Dialect = _ANY
+    path: Path, wanted: Collection[str] | None, problems: Problems, dialect: Dialect = ANY_DIALECT
 ) -> TextTable | None:
     """Read the wanted columns (None: all) as text, the whole file at once.
 
@@ -63,7 +62,7 @@ def scan(
     problems: Problems,
     take: Callable[[Batch], None],
     block_bytes: int = _BLOCK_BYTES,
-    dialect: Dialect = _ANY,
+    dialect: Dialect = ANY_DIALECT,
 ) -> TextFile | None:
     """Read as `load` does, but hand the rows to ``take`` in batches, so that few are in memory.
 

@@ -80,10 +80,14 @@ class TextFile:
         """Whether the file has this column, which is reported where it does not."""
         if column in self.names:
             return True
+        advice = f"name it with --column {role}=NAME, one of {', '.join(self.names)}"
+        if any(map(_is_number, self.names)):
+            advice += (
+                ", or give the names with --columns, --item-columns or --user-columns if the file "
+                "has no header"
+            )
         problems.add(
-            "missing columns",
-            f"{self.path}:1: {column}: there is no such column; map '{role}' to one of "
-            f"{', '.join(self.names)}",
+            "missing columns", f"{self.path}:1: {column}: there is no such column; {advice}"
         )
         return False
 
@@ -123,6 +127,10 @@ class TextTable(TextFile):
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
+
+
+def _is_number(name: str) -> bool:
+    return name.replace(".", "", 1).isdigit()
 
 
 def kept(names: Iterable[str], wanted: Collection[str] | None) -> list[str]:

@@ -115,6 +115,17 @@ def test_files_without_a_header(write: Write) -> None:
         DataConfig(directory, log_columns=("user", "user"))
 
 
+def test_a_missing_header_is_noticed(write: Write) -> None:
+    directory = write(interactions__csv="u,1,20\n", items__csv=ITEMS)
+    assert problems_of(DataConfig(directory))[0] == (
+        "interactions.csv:1: user_id: there is no such column; name it with --column user=NAME, "
+        "one of u, 1, 20, or give the names with --columns, --item-columns or --user-columns if "
+        "the file has no header"
+    )
+    directory = write(interactions__csv="u,i,t\n", items__csv=ITEMS)
+    assert problems_of(DataConfig(directory))[0].endswith("--column user=NAME, one of u, i, t")
+
+
 SWALLOWED = 'item_id\ttitle\n1\t"red lamp\n2\ttwo\n3\t"blue chair\n4\tfour\n'
 
 
