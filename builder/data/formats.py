@@ -42,6 +42,7 @@ _USUAL_TEMPLATES: Final = (
 _TITLE_AND_YEAR: Final = re.compile(r"^(.*?)\s*\((\d{4}(?:[-\u2013]\d{0,4})?)\)\s*$", re.DOTALL)
 
 
+_LOOSE: Final = (*COMPRESSED_SUFFIXES, ".txt", ".dat", "")
 _GENRES: Final = [
     "unknown",
     "Action",
@@ -187,7 +188,10 @@ def _guess_format(config: DataConfig) -> str:
 
 
 def _files(directory: Path, patterns: Sequence[str]) -> list[Path]:
-    """The files of these names, compressed or not."""
+    """The files of these names, compressed or not.
+
+    Notes beside ``items.csv`` may be named ``items.txt``, and a copy ``items.csv.gz``.
+    """
     endings = ("", *COMPRESSED_SUFFIXES)
     found = {
         path
@@ -195,7 +199,9 @@ def _files(directory: Path, patterns: Sequence[str]) -> list[Path]:
         for ending in endings
         for path in directory.glob(pattern + ending)
     }
-    return sorted(path for path in found if path.is_file())
+    files = sorted(path for path in found if path.is_file())
+    certain = [path for path in files if path.suffix.lower() not in _LOOSE]
+    return certain or files
 
 
 def _find_file(config: DataConfig, kind: str, role: str, problems: list[str]) -> Path | None:

@@ -81,6 +81,8 @@ class TextFile:
         if column in self.names:
             return True
         advice = f"name it with --column {role}=NAME, one of {', '.join(self.names)}"
+        if len(self.names) == 1:
+            advice += ", or give what separates the columns with --separator"
         if any(map(_is_number, self.names)):
             advice += (
                 ", or give the names with --columns, --item-columns or --user-columns if the file "

@@ -126,6 +126,24 @@ def test_a_missing_header_is_noticed(write: Write) -> None:
     assert problems_of(DataConfig(directory))[0].endswith("--column user=NAME, one of u, i, t")
 
 
+def test_a_separator_that_is_not_found(write: Write) -> None:
+    directory = write(interactions__csv=LOG.replace(",", " "), items__csv=ITEMS)
+    assert problems_of(DataConfig(directory))[0].endswith("with --separator")
+
+
+def test_notes_and_copies_beside_a_file_are_left_alone(write: Write) -> None:
+    directory = write(
+        interactions__csv=LOG, interactions__csv__gz="", items__csv=ITEMS, items__txt="", items=""
+    )
+    assert len(read(DataConfig(directory))[1]) == 2
+
+
+def test_a_quote_that_swallows_more_than_a_block(write: Write) -> None:
+    log = 'user_id,item_id\nu,"1\n' + "u,2\n" * 400_000
+    directory = write(interactions__csv=log, items__csv=ITEMS)
+    assert problems_of(DataConfig(directory))[0].startswith("interactions.csv:2: a quote opens")
+
+
 SWALLOWED = 'item_id\ttitle\n1\t"red lamp\n2\ttwo\n3\t"blue chair\n4\tfour\n'
 
 
