@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,7 +43,7 @@ def scan_json(
         columns = {}
         for name in kept(names, wanted):
             values = [row.get(name) for row in rows]
-            if any(map(_is_nested, values)):
+            if name not in nested and _hold_objects(values):
                 nested.add(name)
             columns[name] = _texts(values, path, found_at, name, faults[name])
         take(Batch(len(rows), columns))
@@ -55,7 +55,7 @@ def scan_json(
         if row is None:
             problems.add("what is no JSON object", f"{path}:{found.place}: {found.problem}")
             continue
-        names.update((name, None) for name in row if _whole(name) == name)
+        _add_names(row, names)
         rows.append(row)
         found_at.append(found.place)
         if len(rows) == _BATCH_ROWS:
@@ -80,22 +80,44 @@ def plain_text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, list):
-        return " ".join(filter(None, map(plain_text, value)))
+        return " ".join(filter(None, map(plain_text, _leaves(value))))
     if isinstance(value, bool | dict):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)
 
 
-def _is_nested(value: Any) -> bool:
-    """Whether there are objects in a value."""
-    return isinstance(value, dict) or (isinstance(value, list) and any(map(_is_nested, value)))
+def _add_names(row: dict[str, Any], names: dict[str, None]) -> None:
+    if not row.keys() <= names.keys():
+        names.update((name, None) for name in row if _whole(name) == name)
+
+
+def _hold_objects(values: list[Any]) -> bool:
+    """Whether there are objects among these values and the lists in them."""
+    kinds = set(map(type, values))
+    if dict not in kinds and list in kinds:
+        lists = (value for value in values if isinstance(value, list))
+        return any(isinstance(each, dict) for value in lists for each in _leaves(value))
+    return dict in kinds
+
+
+def _leaves(values: list[Any]) -> Iterator[Any]:
+    """What is in a list and in its lists, which may be deeper than Python's calls may be."""
+    stack = [iter(values)]
+    while stack:
+        for value in stack[-1]:
+            if isinstance(value, list):
+                stack.append(iter(value))
+                break
+            yield value
+        else:
+            stack.pop()
 
 
 def _texts(
     values: list[Any], path: Path, places: list[str], name: str, faults: Problems
 ) -> pa.Array:
     """The texts of values, with ``?`` for halves of characters, which are no Unicode text."""
-    texts = list(map(plain_text, values))
+    texts = values if set(map(type, values)) == {str} else list(map(plain_text, values))
     try:
         return pa.array(texts, TEXT)
     except UnicodeEncodeError:

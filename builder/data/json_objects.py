@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Final
+from itertools import starmap
+from typing import Any, Final, NamedTuple
 
 from builder.data.sources import TextSource
 
@@ -14,14 +14,10 @@ _OBJECT: Final = 'write one object a line, as in {"id": "1"}'
 _BROKEN: Final = (json.JSONDecodeError, RecursionError)
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """An object, or what is there instead of one and what to do about it.
 
-    Attributes
-    ----------
-    place
-        What a person looks for in the file: a line, or a row where lines mean nothing.
+    ``place`` is what a person looks for in the file: a line, or a row where lines mean nothing.
     """
 
     place: str
@@ -51,8 +47,7 @@ def objects(text: TextSource, key: str | None) -> Iterator[Found]:
         else:
             yield from _rows(value, key or "")
             return
-    for line, content in _lines(text):
-        yield _of_line(line, content)
+    yield from starmap(_of_line, _lines(text))
 
 
 def _lines(text: TextSource) -> Iterator[tuple[int, str]]:

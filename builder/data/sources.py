@@ -195,7 +195,8 @@ class TextSource:
         """The text, without a byte order mark, with its line ends as they are."""
         encoding = "utf-8-sig" if self.encoding == _UTF8 else self.encoding
         stream: Any = self.source.open()
-        return io.TextIOWrapper(stream, encoding=encoding, errors=errors, newline="")
+        buffered = io.BufferedReader(stream, _CHUNK)
+        return io.TextIOWrapper(buffered, encoding=encoding, errors=errors, newline="")
 
     def after(self, text: str) -> pa.NativeFile:
         """The UTF-8 bytes that follow on this text, with which a valid UTF-8 source begins."""

@@ -122,6 +122,18 @@ def test_halves_of_characters(write: Write) -> None:
     assert found[0].startswith("interactions.jsonl:1: user_id: half of a character")
 
 
+@pytest.mark.parametrize(("start", "end"), [("[", "]"), ('{"a":', "}")])
+def test_json_that_is_deep(write: Write, start: str, end: str) -> None:
+    deep = start * 600 + "1" + end * 600
+    directory = write(
+        interactions__csv=LOG,
+        items__jsonl=f'{{"item_id": 1, "title": "one", "d": {deep}}}\n'
+        '{"item_id": 2, "title": "two"}\n',
+    )
+    assert read(DataConfig(directory))[1].texts == ["one", "two"]
+    assert "1" in read(DataConfig(directory, text="{title} {d}"))[1].texts[0]
+
+
 def test_json_that_is_too_deep(write: Write) -> None:
     deep = "[" * 100_000 + "]" * 100_000
     directory = write(
