@@ -6,6 +6,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from builder.data.dialect import (
+    ENCODING,
+    QUOTE,
+    SEPARATOR,
+    Dialect,
+    Quote,
+    dialect_problems,
+    spoken,
+)
 from builder.options import check, option
 
 
@@ -16,7 +25,7 @@ class ClassifierConfig:
     Attributes
     ----------
     data
-        ``text[,text_pair],label[,split]`` as csv, tsv, json lines or Parquet.
+        ``text[,text_pair],label[,split]`` as delimited text, JSON or Parquet.
     backbone
         A pretrained Hugging Face encoder by directory or hub name.
     """
@@ -50,8 +59,17 @@ class ClassifierConfig:
         0, "The same seed gives the same splits and metrics.", at_least=0, below=2**32
     )
 
+    encoding: str | None = option(None, **ENCODING)
+    separator: str | None = option(None, **SEPARATOR)
+    quote: Quote = option("auto", **QUOTE)
+
     def __post_init__(self) -> None:
-        check(self, "training options")
+        problems = dialect_problems(self.encoding, self.separator, self.quote)
+        check(self, "training options", problems)
+
+    @property
+    def dialect(self) -> Dialect:
+        return Dialect(self.encoding, None, spoken(self.separator), self.quote)
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "data": str(self.data.resolve())}

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder.classifier.checkpoint import Pair
+from builder.data.dialect import ANY_DIALECT, Dialect
 from builder.data.files import TABLE_SUFFIXES, TextTable, load
 from builder.data.problems import Problems
+from builder.data.sources import suffix_of
 
 SPLITS: Final = ("train", "validation", "test")
 SHARES: Final = (0.8, 0.1, 0.1)
@@ -59,7 +61,7 @@ class LabelledTexts:
         return sum(pair in known for pair in self.test.pairs)
 
 
-def read_labelled_texts(path: Path, seed: int) -> LabelledTexts:
+def read_labelled_texts(path: Path, seed: int, dialect: Dialect = ANY_DIALECT) -> LabelledTexts:
     """Read ``text[,text_pair],label[,split]`` and split it.
 
     The column ``split`` (train, validation or test) decides where there is one. Otherwise each
@@ -71,7 +73,7 @@ def read_labelled_texts(path: Path, seed: int) -> LabelledTexts:
         Every problem of the file, with line and column.
     """
     problems = Problems()
-    table = load(path, _COLUMNS, problems) if _known(path, problems) else None
+    table = load(path, _COLUMNS, problems, dialect) if _known(path, problems) else None
     problems_of_file = len(problems)
     if table is not None:
         for name in ("text", "label"):
@@ -109,11 +111,12 @@ def read_labelled_texts(path: Path, seed: int) -> LabelledTexts:
 
 def _known(path: Path, problems: Problems) -> bool:
     # RecBole's files would be read as well, with columns of other meanings.
-    if path.suffix.lower() not in TABLE_SUFFIXES:
+    suffix = suffix_of(path)
+    if suffix not in TABLE_SUFFIXES:
         problems.add(
             "unknown kind of file",
-            f"{path}: the suffix {path.suffix!r} is not known; use one of "
-            f"{', '.join(TABLE_SUFFIXES)}",
+            f"{path}: the suffix {suffix!r} is not known; use one of "
+            f"{', '.join(filter(None, TABLE_SUFFIXES))}",
         )
         return False
     return True

@@ -94,7 +94,7 @@ def train_classifier(
     """
     partial = partial_directory(output)
     unfinished_run.check(output, config.to_dict(), resume=resume)
-    data = read_labelled_texts(config.data, config.seed)
+    data = read_labelled_texts(config.data, config.seed, config.dialect)
     transformers.set_seed(config.seed)
     model, hub_tokenizer = _load_backbone(config, data.labels)
     if config.tune_layers is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 from zoneinfo import ZoneInfo
 
+from builder.data.dialect import ENCODING, QUOTE, SEPARATOR, Quote, dialect_problems
 from builder.data.request_time import REQUEST_TIME, Clock
 from builder.data.template import Template
 from builder.data.times import TimeFormat
@@ -23,7 +24,11 @@ Context = Literal["keep", "drop"]
 CONTEXT: Final = get_args(Context)
 _PANEL: Final = "Data"
 _SUBJECT: Final = "data configuration"
-_LISTS: Final = ("profile", "item_profile", "item_vectors", "request_time", "target_actions")
+_NO_HEADER: Final = ("log_columns", "item_columns", "user_columns")
+_LISTS: Final = (
+    *("profile", "item_profile", "item_vectors", "request_time", "target_actions"),
+    *_NO_HEADER,
+)
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,8 @@ class DataConfig:
     directory: Path
     format: Format = option(
         "auto",
-        "recbole (.inter, .item, .user), movielens (ratings.csv, movies.csv), table (CSV, "
-        "TSV, Parquet or JSON lines), or auto, which detects the format.",
+        "recbole (.inter, .item, .user), movielens (ratings.csv, ratings.dat or u.data and their "
+        "films), table (delimited text, Parquet or JSON), or auto, which detects the format.",
         panel=_PANEL,
     )
     interactions: str | None = option(
@@ -113,6 +118,25 @@ class DataConfig:
         panel=_PANEL, metavar="ROLE=NAME", flag="--column", typed=list[str] | None,
         parse=Columns.parse,
     )  # fmt: skip
+    log_columns: tuple[str, ...] = option(
+        (),
+        "All columns of a log without a header, in their order: roles, as in "
+        "user,item,rating,time, or names of columns.",
+        panel=_PANEL, metavar="COLUMN,COLUMN", flag="--columns", **_NAMES,
+    )  # fmt: skip
+    item_columns: tuple[str, ...] = option(
+        (),
+        "All columns of an item file without a header, as in item,title,genres.",
+        panel=_PANEL, metavar="COLUMN,COLUMN", **_NAMES,
+    )  # fmt: skip
+    user_columns: tuple[str, ...] = option(
+        (),
+        "All columns of a user file without a header, as in user,age,gender.",
+        panel=_PANEL, metavar="COLUMN,COLUMN", **_NAMES,
+    )  # fmt: skip
+    encoding: str | None = option(None, panel=_PANEL, **ENCODING)
+    separator: str | None = option(None, panel=_PANEL, **SEPARATOR)
+    quote: Quote = option("auto", panel=_PANEL, **QUOTE)
     text: str | None = option(
         None,
         "Template of an item's text, as in '{title} ({year}) {genres}'.",
@@ -222,6 +246,13 @@ class DataConfig:
             for name in self.item_vectors
             if name in self.item_profile
         ]
+        problems += [
+            f"{field} {name!r}: must be the name of a column, once"
+            for field in _NO_HEADER
+            for place, name in enumerate(getattr(self, field))
+            if not _is_text(name) or name is None or name in getattr(self, field)[:place]
+        ]
+        problems += dialect_problems(self.encoding, self.separator, self.quote)
         problems += _template_problems(self.text)
         problems += self._clock_problems()
         check(self, _SUBJECT, problems)

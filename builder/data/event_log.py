@@ -47,7 +47,8 @@ def read_log(
         lost_items |= any("\ufffd" in item for item in catalogue.item_ids)
     events = _Events(config, layout, None if lost_items else catalogue)
     wanted = {getattr(columns, field.name) for field in fields(columns)}
-    log = scan(layout.interactions, wanted, problems, events.add, _BLOCK_BYTES)
+    dialect = layout.dialects["interactions"]
+    log = scan(layout.interactions, wanted, problems, events.add, _BLOCK_BYTES, dialect)
     if log is None:
         return None
     required = {"user", "item"} | ({"rating"} if config.min_rating is not None else set())

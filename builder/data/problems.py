@@ -40,6 +40,11 @@ class Problems:
         self._shown[kind] += messages[: max(free, 0)]
         self._counts[kind] += count
 
+    def take(self, others: Problems) -> None:
+        """Record those that others have recorded."""
+        for kind, count in others._counts.items():
+            self.add_all(kind, others._shown[kind], count)
+
     def raise_if_any(self) -> None:
         """Raise a DataError with every problem, kinds in the order they were first found."""
         if not self._counts:

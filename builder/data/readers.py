@@ -76,20 +76,31 @@ def read_items(config: DataConfig, file: Path, template: Template) -> Catalogue:
 def _read_items(
     config: DataConfig, layout: Layout, template: Template | None, problems: Problems
 ) -> Catalogue | None:
-    table = load(layout.items, None, problems)
+    table = load(layout.items, None, problems, layout.dialects["items"])
     if table is None:
         return None
     key = layout.columns.item_key or layout.columns.item or ""
     if not table.has(key, "item_key", problems):
         return None
+    if key in table.unread:
+        table.check({key}, problems)
+        return None
     table = without_repeats(table, key)
     _check_ids(table, key, problems)
-    rows = pd.DataFrame({name: column.to_pandas() for name, column in table.columns.items()})
-    rows = tidy_items(layout.format, rows)
+    if template is None and config.text is not None:
+        template = Template.parse(config.text)
+    asked = {key, *config.item_profile, *config.item_vectors}
+    asked |= set(template.columns if template is not None else ())
+    read = {
+        name: column.to_pandas()
+        for name, column in table.columns.items()
+        if name in asked or name not in table.nested
+    }
+    rows = tidy_items(layout.format, pd.DataFrame(read))
     own = [str(name) for name in rows.columns if name != key]
     for what, names in (("profile", config.item_profile), ("vectors", config.item_vectors)):
         for name in names:
-            if name not in own:
+            if name not in own and name not in table.unread:
                 problems.add(
                     f"{what} columns that do not exist",
                     f"{table.path}:1: {name}: there is no such column for an item's {what}; there "
@@ -99,9 +110,10 @@ def _read_items(
     given = [name for name in config.item_vectors if name in own]
     vectors = {name: read_vectors(table, name, item_ids, problems) for name in given}
     rows = rows.drop(columns=given)  # which are no text
-    if template is None and config.text is not None:
-        template = Template.parse(config.text)
     template = template or usual_template(layout.format, rows, key)
+    asked |= set(template.columns)
+    table.check(asked, problems)
+    rows = rows.drop(columns=[name for name in rows if name in table.faults and name not in asked])
     return Catalogue(item_ids, _texts(template, table, rows, key, problems), rows, vectors)
 
 
@@ -113,6 +125,8 @@ def _texts(
     problems: Problems,
 ) -> list[str]:
     names = ", ".join(template.columns)
+    if table.unread.intersection(template.columns):  # which is reported
+        return [""] * len(rows)
     unknown = [name for name in template.columns if name not in rows.columns]
     for name in dict.fromkeys(unknown):
         problems.add(
@@ -155,7 +169,8 @@ def _read_users(config: DataConfig, layout: Layout, problems: Problems) -> pd.Da
             )
         return None
     column = layout.columns.user or ""
-    table = load(layout.users, {column, *config.profile}, problems)
+    wanted = {column, *config.profile}
+    table = load(layout.users, wanted, problems, layout.dialects["users"])
     if table is None or not table.has(column, "user", problems):
         return None
     table = without_repeats(table, column)

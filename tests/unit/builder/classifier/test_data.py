@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from builder.classifier.data import read_labelled_texts
+from builder.data.dialect import Dialect
 from builder.errors import DataError
 
 
@@ -59,6 +61,15 @@ def test_every_problem_at_once(tmp_path: Path) -> None:
 def test_what_cannot_be_learnt_from(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_labelled_texts(write(tmp_path / "a.csv", content), 0)
+
+
+def test_files_as_practitioners_have_them(tmp_path: Path) -> None:
+    rows = "".join(f"größer {n};{label}\n" for label in "ab" for n in range(4))
+    file = tmp_path / "a.txt.gz"
+    file.write_bytes(gzip.compress(f"text;label\n{rows}".encode("latin-1")))
+    data = read_labelled_texts(file, 0, Dialect(encoding="latin-1"))
+    assert data.labels == ("a", "b")
+    assert data.train.pairs[0][0].startswith("größer")
 
 
 def test_an_unknown_kind_of_file(tmp_path: Path) -> None:

@@ -29,6 +29,10 @@ configs = st.builds(
     min_events=st.integers(1, 10**6),
     profile=st.lists(st.text(min_size=1), unique=True).map(tuple),
     item_profile=st.lists(st.text(min_size=1), unique=True).map(tuple),
+    log_columns=st.lists(st.text(min_size=1), unique=True).map(tuple),
+    encoding=st.sampled_from([None, "latin-1", "utf-16"]),
+    separator=st.sampled_from([None, ";", "::", "\t", "tab"]),
+    quote=st.sampled_from(["auto", "none"]),
 )
 
 

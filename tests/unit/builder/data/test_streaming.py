@@ -16,7 +16,16 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from builder.data import Columns, DataConfig, Interactions, event_log, files, read
+from builder.data import (
+    Columns,
+    DataConfig,
+    Interactions,
+    event_log,
+    files,
+    json_files,
+    parquet,
+    read,
+)
 from builder.data.config import CONTEXT, Context
 from builder.errors import DataError
 
@@ -86,7 +95,8 @@ def in_batches(monkeypatch: pytest.MonkeyPatch) -> Callable[[DataConfig], Outcom
 
         with monkeypatch.context() as patch:
             patch.setattr(event_log, "_BLOCK_BYTES", 128)
-            patch.setattr(files, "_BATCH_ROWS", 4)
+            patch.setattr(json_files, "_BATCH_ROWS", 4)
+            patch.setattr(parquet, "_BATCH_ROWS", 4)
             patch.setattr(event_log._Events, "add", count)
             assert outcome(config) == whole
         assert sum(map(bool, taken)) > 1

@@ -1,0 +1,160 @@
+"""How the text of a file is written: what nobody says is found from its first lines."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+Quote = Literal["auto", "double", "none"]
+ENCODING: Final[Mapping[str, Any]] = {
+    "meaning": "Encoding of text files, as in latin-1. Default: UTF-8, or what a byte order mark "
+    "says.",
+    "metavar": "NAME",
+}
+SEPARATOR: Final[Mapping[str, Any]] = {
+    "meaning": r"What separates the values of delimited text, as in '::' or '\t'. Default: found "
+    "from the first lines of each file.",
+    "metavar": "TEXT",
+}
+QUOTE: Final[Mapping[str, Any]] = {
+    "meaning": "Whether values of delimited text may stand in double quotes: none, double, or "
+    "auto, which refuses a quote that seems to be part of a value.",
+}
+"""Options that every command has that reads a file."""
+SEPARATORS: Final = ("::", "\t", ",", ";", "|", "^")
+LONG_ROW: Final = 1 << 24
+"""Characters of the longest value that is read."""
+_STAND_IN: Final = "\x1f"  # of a separator that pyarrow cannot take; ASCII's own separator
+_SPOKEN: Final = {"\\t": "\t", "tab": "\t"}
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What is known of a file before it is opened.
+
+    Attributes
+    ----------
+    encoding
+        As the user said it; None is UTF-8, or what a byte order mark says.
+    other_encoding
+        That of text which is not UTF-8, where the data set's format has one.
+    separator
+        None: found from the first lines.
+    quote
+        ``auto``: values may be quoted, and a quote that seems to be part of a value is an error.
+    names
+        The columns of a file without a header; none where there is one.
+    key
+        The column of the ids by which a JSON file may have its rows; None: it has them in a list.
+    """
+
+    encoding: str | None = None
+    other_encoding: str | None = None
+    separator: str | None = None
+    quote: Quote = "auto"
+    names: tuple[str, ...] = ()
+    key: str | None = None
+
+
+ANY_DIALECT: Final = Dialect()
+
+
+def spoken(separator: str | None) -> str | None:
+    r"""The separator that a user means; a shell makes it hard to write a tab other than ``\t``."""
+    return None if separator is None else _SPOKEN.get(separator.lower(), separator)
+
+
+def dialect_problems(encoding: str | None, separator: str | None, quote: str) -> list[str]:
+    """What is wrong with the options of a file's text."""
+    problems = []
+    if encoding is not None and not _is_encoding(encoding):
+        problems.append(
+            f"encoding {encoding!r}: there is no such encoding of text; give one such as "
+            "latin-1, cp1252 or utf-16"
+        )
+    separator = spoken(separator)
+    if separator is not None and (not separator or set(separator) & set('"\r\n')):
+        problems.append(
+            f"separator {separator!r}: must be text without quotes and line breaks, as in ';'"
+        )
+    elif separator is not None and len(separator) > 1 and quote == "double":
+        problems.append(
+            f"separator {separator!r}: values in quotes need a separator of one character; "
+            "give that, or quote none"
+        )
+    return problems
+
+
+def _is_encoding(name: object) -> bool:
+    try:
+        return isinstance(name, str) and "".encode(name) is not None
+    except (LookupError, ValueError):
+        return False
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Splits lines into values, as pyarrow does with ``delimiter`` and ``quoted``."""
+
+    separator: str
+    quoted: bool
+
+    @property
+    def delimiter(self) -> str:
+        return self.separator if self.is_plain else _STAND_IN
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether pyarrow takes the separator as it is."""
+        return len(self.separator) == 1 and self.separator.isascii()
+
+    def plain(self, text: str) -> str:
+        return text if self.is_plain else text.replace(self.separator, _STAND_IN)
+
+    def rows(self, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+        """Yield the first line number and the values of each row; empty lines are no rows.
+
+        Raises
+        ------
+        csv.Error
+            A value that is too long.
+        """
+        limit = csv.field_size_limit(LONG_ROW)  # the default refuses long descriptions
+        try:
+            reader = csv.reader(
+                map(self.plain, lines),
+                delimiter=self.delimiter,
+                quoting=csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE,
+            )
+            line = 1
+            for values in reader:
+                if values:
+                    yield line, values
+                line = reader.line_num + 1
+        finally:
+            csv.field_size_limit(limit)
+
+
+def find_separator(lines: list[str], usual: str | None, *, quoted: bool) -> str:
+    """The separator of the first lines of a file.
+
+    It is the usual one of the kind of file if the first line has it, else the one that splits most
+    lines alike.
+    """
+    counts = {separator: _counts(lines, separator, quoted=quoted) for separator in SEPARATORS}
+    if usual is not None and (not counts[usual] or counts[usual][0] > 1):
+        return usual
+    fitting = [separator for separator, found in counts.items() if found and found[0] > 1]
+
+    def agreeing(separator: str) -> tuple[int, int]:
+        found = counts[separator]
+        return sum(count == found[0] for count in found), found[0]
+
+    return max(fitting, key=agreeing, default=usual or ",")
+
+
+def _counts(lines: list[str], separator: str, *, quoted: bool) -> list[int]:
+    reader = Reader(separator, quoted and len(separator) == 1)
+    return [len(values) for _, values in reader.rows(lines)]

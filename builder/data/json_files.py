@@ -1,0 +1,136 @@
+"""The objects of a JSON file as columns of text."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from builder.data.dialect import Dialect
+from builder.data.json_objects import objects
+from builder.data.problems import Problems
+from builder.data.rows import TEXT, Batch, TextFile, kept, pick
+from builder.data.sources import Source, TextSource
+
+JSON_SUFFIXES: Final = (".jsonl", ".ndjson", ".json")
+
+_BATCH_ROWS: Final = 1 << 14
+
+
+def scan_json(
+    source: Source,
+    dialect: Dialect,
+    wanted: Collection[str] | None,
+    problems: Problems,
+    take: Callable[[Batch], None],
+) -> TextFile | None:
+    """Read JSON, see `builder.data.files.scan`."""
+    path = source.path
+    text = TextSource.of(source, dialect.encoding, dialect.other_encoding, problems)
+    if text is None:
+        return None
+    names: dict[str, None] = {}
+    faults: defaultdict[str, Problems] = defaultdict(Problems)
+    nested: set[str] = set()
+    rows: list[dict[str, Any]] = []
+    found_at: list[str] = []
+
+    def flush() -> None:
+        columns = {}
+        for name in kept(names, wanted):
+            values = [row.get(name) for row in rows]
+            if name not in nested and _hold_objects(values):
+                nested.add(name)
+            columns[name] = _texts(values, path, found_at, name, faults[name])
+        take(Batch(len(rows), columns))
+        rows.clear()
+        found_at.clear()
+
+    for found in objects(text, dialect.key):
+        row = found.value
+        if row is None:
+            problems.add("what is no JSON object", f"{path}:{found.place}: {found.problem}")
+            continue
+        _add_names(row, names)
+        rows.append(row)
+        found_at.append(found.place)
+        if len(rows) == _BATCH_ROWS:
+            flush()
+    flush()
+    if not names:
+        problems.add("empty file", f"{path}:1: the file holds no row; fill it")
+        return None
+
+    def places(numbers: Sequence[int]) -> list[str]:
+        good = (each.place for each in objects(text, dialect.key) if each.value is not None)
+        return pick(good, numbers)
+
+    wrong = {name: found for name, found in faults.items() if len(found)}
+    return TextFile(path, list(names), places, wrong, frozenset(nested))
+
+
+def plain_text(value: Any) -> str:
+    """Text of a JSON value: lists join with spaces, null is nothing."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return " ".join(filter(None, map(plain_text, _leaves(value))))
+    if isinstance(value, bool | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
+def _add_names(row: dict[str, Any], names: dict[str, None]) -> None:
+    if not row.keys() <= names.keys():
+        names.update((name, None) for name in row if _whole(name) == name)
+
+
+def _hold_objects(values: list[Any]) -> bool:
+    """Whether there are objects among these values and the lists in them."""
+    kinds = set(map(type, values))
+    if dict not in kinds and list in kinds:
+        lists = (value for value in values if isinstance(value, list))
+        return any(isinstance(each, dict) for value in lists for each in _leaves(value))
+    return dict in kinds
+
+
+def _leaves(values: list[Any]) -> Iterator[Any]:
+    """What is in a list and in its lists, which may be deeper than Python's calls may be."""
+    stack = [iter(values)]
+    while stack:
+        for value in stack[-1]:
+            if isinstance(value, list):
+                stack.append(iter(value))
+                break
+            yield value
+        else:
+            stack.pop()
+
+
+def _texts(
+    values: list[Any], path: Path, places: list[str], name: str, faults: Problems
+) -> pa.Array:
+    """The texts of values, with ``?`` for halves of characters, which are no Unicode text."""
+    texts = values if set(map(type, values)) == {str} else list(map(plain_text, values))
+    try:
+        return pa.array(texts, TEXT)
+    except UnicodeEncodeError:
+        whole = list(map(_whole, texts))
+    for place, before, after in zip(places, texts, whole, strict=True):
+        if before != after:
+            faults.add(
+                "halves of characters",
+                f"{path}:{place}: {name}: half of a character, as \\ud83d is by itself; write "
+                "the whole character, or remove it",
+            )
+    return pa.array(whole, TEXT)
+
+
+def _whole(text: str) -> str:
+    return text if text.isascii() else text.encode(errors="replace").decode()

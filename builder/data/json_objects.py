@@ -1,0 +1,96 @@
+"""The objects of a JSON file: one a line, all in one array, or all in one object by their ids."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import starmap
+from typing import Any, Final, NamedTuple
+
+from builder.data.sources import TextSource
+
+_DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=lambda _: None)
+_OBJECT: Final = 'write one object a line, as in {"id": "1"}'
+_BROKEN: Final = (json.JSONDecodeError, RecursionError)
+
+
+class Found(NamedTuple):
+    """An object, or what is there instead of one and what to do about it.
+
+    ``place`` is what a person looks for in the file: a line, or a row where lines mean nothing.
+    """
+
+    place: str
+    value: dict[str, Any] | None
+    problem: str = ""
+
+
+def objects(text: TextSource, key: str | None) -> Iterator[Found]:
+    """Read the objects of a file.
+
+    Parameters
+    ----------
+    key
+        Where the file is one object of others, its keys become the values of this column.
+    """
+    first = next(_lines(text), (0, ""))[1]
+    start = first.lstrip()[:1]
+    if start == "[" or (start == "{" and key is not None and not _is_row(text, first)):
+        with text.open() as file:
+            content = file.read()
+        try:
+            value = _DECODER.decode(content.lstrip())
+        except _BROKEN as error:
+            if start == "[":
+                yield Found("1", None, f"{_fault(error, in_lines=False)}; correct it, or {_OBJECT}")
+                return
+        else:
+            yield from _rows(value, key or "")
+            return
+    yield from starmap(_of_line, _lines(text))
+
+
+def _lines(text: TextSource) -> Iterator[tuple[int, str]]:
+    with text.open() as file:
+        yield from ((n, line) for n, line in enumerate(file, start=1) if not line.isspace())
+
+
+def _is_row(text: TextSource, first: str) -> bool:
+    """Whether the first line is the object of a row, and not one of rows, whole or in part."""
+    value = _of_line(1, first).value
+    if value is None:
+        return False
+    alone = len([line for _, line in zip(range(2), _lines(text), strict=False)]) == 1
+    return not (alone and value and all(isinstance(each, dict) for each in value.values()))
+
+
+def _rows(value: Any, key: str) -> Iterator[Found]:
+    if isinstance(value, dict):
+        if not all(isinstance(each, dict) for each in value.values()):
+            value = [value]  # one row over several lines
+        else:
+            value = [{key: name, **each} for name, each in value.items()]
+    for number, each in enumerate(value, start=1):
+        if isinstance(each, dict):
+            yield Found(f"row {number}", each)
+        else:
+            yield Found(f"row {number}", None, f"not a JSON object; {_OBJECT}")
+
+
+def _of_line(line: int, text: str) -> Found:
+    try:
+        value = _DECODER.decode(text)
+    except _BROKEN as error:
+        return Found(str(line), None, f"{_fault(error, in_lines=True)}; {_OBJECT}")
+    if isinstance(value, dict):
+        return Found(str(line), value)
+    return Found(str(line), None, f"not a JSON object; {_OBJECT}")
+
+
+def _fault(error: Exception, *, in_lines: bool) -> str:
+    if not isinstance(error, json.JSONDecodeError):
+        return "nested too deeply to be read"
+    place = f"character {error.pos + 1}"
+    if not in_lines:
+        place = f"line {error.lineno:,}, character {error.colno:,}"
+    return f"not valid JSON ({error.msg} at {place})"

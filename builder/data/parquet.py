@@ -1,0 +1,157 @@
+"""Parquet, in batches of rows, whatever the types of its columns are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+
+from builder.data.json_files import plain_text
+from builder.data.problems import Problems
+from builder.data.rows import TEXT, Batch, TextFile, check_header, kept
+from builder.data.sources import Source, bad_byte
+
+PARQUET_SUFFIXES: Final = (".parquet", ".pq")
+PARQUET_MARK: Final = b"PAR1"
+
+_BATCH_ROWS: Final = 1 << 14
+_LOOKED_AT: Final = 256
+"""Rows that tell whether a column of bytes is one of text."""
+
+
+def scan_parquet(
+    source: Source,
+    wanted: Collection[str] | None,
+    problems: Problems,
+    take: Callable[[Batch], None],
+) -> TextFile | None:
+    """Read Parquet, see `builder.data.files.scan`."""
+    path = source.path
+    opened = path if source.compression is None else pa.BufferReader(source.open().read())
+    # A buffer is read at a time, and not all of a column that a group of rows has.
+    with pyarrow.parquet.ParquetFile(opened, buffer_size=1 << 20) as file:
+        names: list[str] = file.schema_arrow.names
+        if not check_header(path, names, problems):
+            return None
+        unread: set[str] = set()
+        if wanted is None:
+            unread = {name for name in names if _holds_no_text(file, name)}
+        keep = [name for name in kept(names, wanted) if name not in unread]
+        nested = {name for name in keep if _has_structs(file.schema_arrow.field(name).type)}
+        integers = {name for name in keep if _holds_only_integers(file, name)}
+        faults: dict[str, Problems] = {}
+        start = 0
+        for batch in file.iter_batches(_BATCH_ROWS, columns=keep):
+            columns = {}
+            for name in keep:
+                column, bad = _column_text(batch[name], integers=name in integers)
+                columns[name] = column
+                for row, fault in bad:
+                    faults.setdefault(name, Problems()).add(
+                        "text that is not UTF-8",
+                        f"{path}:row {start + row}: {name}: {fault}; write the file as UTF-8",
+                    )
+            take(Batch(len(batch), columns))
+            start += len(batch)
+
+    def places(numbers: Sequence[int]) -> list[str]:
+        return [f"row {number + 1}" for number in numbers]
+
+    return TextFile(path, names, places, faults, frozenset(nested), frozenset(unread))
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_binary_view(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )
+
+
+def _has_structs(kind: pa.DataType) -> bool:
+    kind = _value_type(kind)
+    if pa.types.is_struct(kind) or pa.types.is_map(kind):
+        return True
+    return pa.types.is_nested(kind) and any(
+        _has_structs(kind.field(place).type) for place in range(kind.num_fields)
+    )
+
+
+def _holds_no_text(file: pyarrow.parquet.ParquetFile, name: str) -> bool:
+    """Whether a column is of bytes, such as pictures, most of which are not UTF-8."""
+    if not _is_bytes(_value_type(file.schema_arrow.field(name).type)):
+        return False
+    first = next(file.iter_batches(_LOOKED_AT, columns=[name]), None)
+    values = [] if first is None else [value for value in first[name].to_pylist() if value]
+    return 2 * sum(bad_byte(value) is not None for value in values) > len(values)
+
+
+def _holds_only_integers(file: pyarrow.parquet.ParquetFile, name: str) -> bool:
+    """Whether a column is of floats, none of which has a fraction."""
+    kind = _value_type(file.schema_arrow.field(name).type)
+    if not pa.types.is_floating(kind):
+        return False
+    for batch in file.iter_batches(_BATCH_ROWS, columns=[name]):
+        values = batch[name].cast(kind).cast(pa.float64())
+        if pc.any(pc.and_(pc.is_finite(values), pc.not_equal(values, pc.floor(values)))).as_py():
+            return False
+    return True
+
+
+def _column_text(column: pa.Array, *, integers: bool) -> tuple[pa.Array, list[tuple[int, str]]]:
+    """Return the text, and which rows (from 1) were not UTF-8 and why."""
+    bad: list[tuple[int, str]] = []
+    kind = _value_type(column.type)
+    if kind != column.type:
+        column = column.cast(kind)
+    if isinstance(kind, pa.BaseExtensionType) and kind.extension_name != "arrow.uuid":
+        column, kind = column.storage, kind.storage_type
+    if pa.types.is_floating(kind):
+        column = _float_text(column, integers=integers)
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_bytes(kind):
+        # Parquet does not check that its text is UTF-8.
+        try:
+            column = column.cast(TEXT)
+            column.validate(full=True)
+        except pa.ArrowException:
+            column, bad = _repair(column)
+    else:
+        column = _any_text(column)
+    return pc.fill_null(column, ""), bad
+
+
+def _float_text(column: pa.Array, *, integers: bool) -> pa.Array:
+    if pa.types.is_float16(column.type):
+        column = column.cast(pa.float32())  # pyarrow has no text of half floats
+    column = pc.if_else(pc.is_finite(column), column, None)
+    # A missing value turns whole numbers into floats in many tools; 1.0 was the id 1.
+    return (column.cast(pa.int64()) if integers else column).cast(TEXT)
+
+
+def _any_text(column: pa.Array) -> pa.Array:
+    if not pa.types.is_nested(column.type) and not isinstance(column.type, pa.BaseExtensionType):
+        try:
+            return column.cast(TEXT)
+        except pa.ArrowException:  # a type that pyarrow has no text of
+            pass
+    return pa.array(map(plain_text, column.to_pylist()), TEXT)
+
+
+def _repair(column: pa.Array) -> tuple[pa.Array, list[tuple[int, str]]]:
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = column.cast(pa.large_binary())
+    values = [value or b"" for value in column.to_pylist()]
+    bad = [
+        (row, f"byte {value[offset]:#04x} at offset {offset:,} of the value is not UTF-8")
+        for row, value in enumerate(values, start=1)
+        if (offset := bad_byte(value)) is not None
+    ]
+    return pa.array([value.decode(errors="replace") for value in values], TEXT), bad
