@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
@@ -177,3 +178,13 @@ def test_json_in_one_piece(write: Write, items: str) -> None:
 def test_json_in_one_piece_that_is_wrong(write: Write, items: str, problem: str) -> None:
     directory = write(interactions__csv=LOG, items__json=items)
     assert problems_of(DataConfig(directory))[0].startswith(f"items.json:{problem}")
+
+
+@pytest.mark.parametrize("name", ["items.parquet.gz", "items.csv", "items.csv.gz"])
+def test_parquet_is_known_by_its_first_bytes(write: Write, name: str) -> None:
+    directory = write(interactions__csv=LOG)
+    write_items(directory)
+    content = (directory / "items.parquet").read_bytes()
+    (directory / "items.parquet").unlink()
+    (directory / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert read(DataConfig(directory))[1].texts == ["one", "two"]
