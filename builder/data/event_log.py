@@ -48,7 +48,7 @@ def read_log(
     events = _Events(config, layout, None if lost_items else catalogue)
     wanted = {getattr(columns, field.name) for field in fields(columns)}
     dialect = layout.dialects["interactions"]
-    log = scan(layout.interactions, wanted, problems, events.add, _BLOCK_BYTES, dialect)
+    log = scan(layout.interactions, wanted, problems, events.add, dialect, _BLOCK_BYTES)
     if log is None:
         return None
     required = {"user", "item"} | ({"rating"} if config.min_rating is not None else set())

@@ -13,7 +13,7 @@ from typing import Final
 import pyarrow as pa
 
 from builder.data.delimited import DELIMITED_SUFFIXES, RECBOLE_SUFFIXES, scan_delimited
-from builder.data.dialect import ANY_DIALECT, Dialect
+from builder.data.dialect import Dialect
 from builder.data.json_files import JSON_SUFFIXES, scan_json
 from builder.data.parquet import PARQUET_MARK, PARQUET_SUFFIXES, scan_parquet
 from builder.data.problems import Problems
@@ -28,7 +28,7 @@ _BLOCK_BYTES: Final = 1 << 24
 
 
 def load(
-    path: Path, wanted: Collection[str] | None, problems: Problems, dialect: Dialect = ANY_DIALECT
+    path: Path, wanted: Collection[str] | None, problems: Problems, dialect: Dialect
 ) -> TextTable | None:
     """Read the wanted columns (None: all) as text, the whole file at once.
 
@@ -36,7 +36,7 @@ def load(
     RecBole's ``name:type`` headers lose the type. Columns that the file lacks are left out.
     """
     batches: list[Batch] = []
-    file = scan(path, wanted, problems, batches.append, dialect=dialect)
+    file = scan(path, wanted, problems, batches.append, dialect)
     if file is None:
         return None
 
@@ -61,8 +61,8 @@ def scan(
     wanted: Collection[str] | None,
     problems: Problems,
     take: Callable[[Batch], None],
+    dialect: Dialect,
     block_bytes: int = _BLOCK_BYTES,
-    dialect: Dialect = ANY_DIALECT,
 ) -> TextFile | None:
     """Read as `load` does, but hand the rows to ``take`` in batches, so that few are in memory.
 

@@ -59,7 +59,8 @@ def survey(config: DataConfig) -> Survey:
     """Look at a log that `read` found in order."""
     layout = find_layout(config)
     look = _Look()
-    log = scan(layout.interactions, None, Problems(), look.sample)
+    dialect = layout.dialects["interactions"]
+    log = scan(layout.interactions, None, Problems(), look.sample, dialect)
     if log is None:
         return Survey()
     columns = layout.columns
@@ -77,7 +78,7 @@ def survey(config: DataConfig) -> Survey:
     if rating is None:
         return Survey(unused=unused)
     counts = _Ratings(rating)
-    scan(layout.interactions, {rating}, Problems(), counts.add)
+    scan(layout.interactions, {rating}, Problems(), counts.add, dialect)
     return Survey(counts.histogram(), unused)
 
 

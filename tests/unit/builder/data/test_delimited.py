@@ -107,8 +107,8 @@ def test_files_without_a_header(write: Write) -> None:
             "or quote the one that holds the separator"
         ),
         (
-            "interactions.dat:3: item_id: item '7' is not in items.txt; add it there or remove its "
-            "events"
+            "interactions.dat:3: item_id: item '7' is not in items.txt; add it there, or "
+            "give --on-unknown-items drop to leave its events out"
         ),
     ]
     with pytest.raises(ConfigError, match="log_columns 'user': must be the name of a column, once"):

@@ -115,3 +115,12 @@ def test_actions_need_no_rating(write: Write, minilm: Path) -> None:
     assert options == [
         "--target-actions", "buy,look", "--backbone", str(minilm), "--output", "runs/first",
     ]  # fmt: skip
+
+
+def test_a_log_without_a_header_is_looked_at_as_it_is_read(write: Write) -> None:
+    log = "".join(f"u{user}::{item}::{4 + item % 2}::{1_700_000_000 + user}\n"
+                  for user in range(3) for item in range(4))  # fmt: skip
+    directory = write(ratings__dat=log, movies__dat="0::a::x\n1::b::x\n2::c::x\n3::d::x\n")
+    found = survey(DataConfig(directory))
+    assert found.ratings == {4.0: 6, 5.0: 6}
+    assert found.unused == {}
