@@ -128,8 +128,12 @@ def test_mutual_tls_with_rotation(
 
 
 def test_files_that_vanish_leave_the_connection_there_is(
-    authority: trustme.CA, tmp_path: Path, connect: type[RecommenderClient]
+    authority: trustme.CA,
+    tmp_path: Path,
+    connect: type[RecommenderClient],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("client._connections._CHECK_FILES_EVERY", 0.0)  # at each call
     ca = write(tmp_path / "ca.pem", authority.cert_pem)
     with (
         FakeServer(["a"], credentials=server_credentials(authority)) as server,
@@ -137,7 +141,6 @@ def test_files_that_vanish_leave_the_connection_there_is(
     ):
         assert client.live()
         ca.unlink()
-        time.sleep(1.1)  # how often files are looked at
         assert client.live()
 
 
