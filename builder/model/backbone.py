@@ -156,6 +156,17 @@ def _embeddings(model: Any, mismatched: Any) -> int | None:
     return rows.pop() if len(rows) == 1 else None
 
 
+def file_of(source: str, name: str) -> str | None:
+    """Where a file of a directory or hub name lies here; None where it has none."""
+    found: str | None = cached_file(
+        source,
+        name,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return found
+
+
 def load_tokenizer(source: str, where: str) -> Any:
     """A fast tokenizer that cuts texts as ``tokenizer.json`` says, which is what is served.
 
@@ -183,12 +194,7 @@ def _as_written(source: str, where: str) -> Any:
             f"{where}: its tokenizer has no tokenizer.json or no padding token, which serving "
             "needs; choose another"
         )
-    file = cached_file(
-        source,
-        "tokenizer.json",
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
+    file = file_of(source, "tokenizer.json")
     if file is None:
         return tokenizer
     written = Tokenizer.from_file(file)

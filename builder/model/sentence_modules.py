@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from transformers.utils.hub import cached_file
-
 from builder.errors import CheckpointError
+from builder.model.backbone import file_of
 from builder.model.pooling import Pooling
 
 _POOLINGS: Final[Mapping[str, Pooling]] = {
@@ -76,12 +75,7 @@ def _modes(config: Mapping[str, Any]) -> list[str]:
 
 def _json(source: str, name: str) -> Any:
     """What a file holds; None where it is not there."""
-    file = cached_file(
-        source,
-        name,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
+    file = file_of(source, name)
     if file is None:
         return None
     with open(file, encoding="utf-8") as stream:  # noqa: PTH123 - a path as text
