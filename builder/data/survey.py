@@ -58,27 +58,29 @@ class Survey:
 def survey(config: DataConfig) -> Survey:
     """Look at a log that `read` found in order."""
     layout = find_layout(config)
-    look = _Look()
+    columns = layout.columns
+    look, counts = _Look(), _Ratings(columns.rating)
     dialect = layout.dialects["interactions"]
-    log = scan(layout.interactions, None, Problems(), look.sample, dialect)
+
+    def take(batch: Batch) -> None:
+        look.sample(batch)
+        counts.add(batch)
+
+    log = scan(layout.interactions, None, Problems(), take, dialect)
     if log is None:
         return Survey()
-    columns = layout.columns
     used = {getattr(columns, each.name) for each in fields(columns)}
     others = [name for name in log.names if name not in used and name in look.samples]
     unused: dict[str, str] = {}
     if columns.time not in log.names:
         times = [name for name in others if _is_time(look.samples[name])]
         unused |= {"time": times[0]} if times else {}
-    rating = columns.rating
-    if rating not in log.names:
+    if columns.rating not in log.names:
         found = [name for name in others if _is_rating(name, look.samples[name])]
-        unused |= {"rating": found[0]} if found else {}
-        rating = unused.get("rating")
-    if rating is None:
-        return Survey(unused=unused)
-    counts = _Ratings(rating)
-    scan(layout.interactions, {rating}, Problems(), counts.add, dialect)
+        if found:
+            unused |= {"rating": found[0]}
+            counts = _Ratings(found[0])
+            scan(layout.interactions, {found[0]}, Problems(), counts.add, dialect)
     return Survey(counts.histogram(), unused)
 
 
@@ -94,13 +96,14 @@ class _Look:
 
 
 class _Ratings:
-    def __init__(self, column: str) -> None:
+    def __init__(self, column: str | None) -> None:
         self._column = column
         self._counts: Counter[float] = Counter()
 
     def add(self, batch: Batch) -> None:
-        if self._column in batch.columns:
-            values = numbers_of(batch.columns[self._column])
+        text = batch.columns.get(self._column or "")
+        if text is not None:
+            values = numbers_of(text)
             found = np.unique(values[np.isfinite(values)], return_counts=True)
             self._counts.update(dict(zip(*(each.tolist() for each in found), strict=True)))
 
