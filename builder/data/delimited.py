@@ -16,8 +16,8 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.csv
 
-from builder.data.dialect import Dialect, Reader, find_separator
-from builder.data.problems import SHOWN_PER_KIND, Problems
+from builder.data.dialect import Dialect, Reader, find_separator, recorded
+from builder.data.problems import SHOWN_PER_KIND, SWALLOWED, WRONG_LENGTH, Problems
 from builder.data.quotes import open_quote, swallowed
 from builder.data.rows import TEXT, Batch, TextFile, check_header, kept, pick
 from builder.data.sources import Source, TextSource, Utf8
@@ -27,7 +27,6 @@ DELIMITED_SUFFIXES: Final = (".csv", ".tsv", ".dat", ".data", ".txt", "")
 _USUAL: Final = {".csv": ",", ".tsv": "\t", **dict.fromkeys(RECBOLE_SUFFIXES, "\t")}
 _FIRST_LINES: Final = 64
 _PART: Final = 1 << 16
-_QUOTES: Final = "quotes that open a value and do not close it"
 
 
 def scan_delimited(
@@ -48,7 +47,7 @@ def scan_delimited(
     if not names:
         names, header = _header(text, reader)
         if reader.quoted and (last := open_quote(header, reader)) is not None:
-            problems.add(_QUOTES, _quote_problem(source.path, 1, last))
+            problems.add(SWALLOWED, _quote_problem(source.path, 1, last))
             return None
         if recbole:
             names = [name.rpartition(":")[0] or name for name in names]
@@ -161,7 +160,7 @@ class _Rows:
             if len(values) != len(self.names)
         )
         shown = list(islice(broken, SHOWN_PER_KIND))
-        problems.add_all("rows of the wrong length", shown, count)
+        problems.add_all(WRONG_LENGTH, shown, count)
 
     def _report_quotes(self, problems: Problems) -> bool:
         """Report quotes that seem to be part of a value; whether there are any."""
@@ -171,7 +170,7 @@ class _Rows:
             found = list(swallowed(lines, self.reader, len(self.names)))
         if found:
             shown = [_quote_problem(self.text.path, *each) for each in found[:SHOWN_PER_KIND]]
-            problems.add_all(_QUOTES, shown, len(found))
+            problems.add_all(SWALLOWED, shown, len(found))
         return bool(found)
 
 
@@ -204,14 +203,8 @@ def _header(text: TextSource, reader: Reader) -> tuple[list[str], str]:
     """The names of the columns, and all text up to the end of the header."""
     read: list[str] = []
     with text.open() as file:
-
-        def lines() -> Iterator[str]:
-            for line in file:
-                read.append(line)
-                yield line
-
         try:
-            names = next(reader.rows(lines()), (1, []))[1]
+            names = next(reader.rows(recorded(file, read)), (1, []))[1]
         except csv.Error:  # too long, for want of a closing quote
             names = []
     return names, "".join(read)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -24,8 +25,7 @@ QUOTE: Final[Mapping[str, Any]] = {
 }
 """Options that every command has that reads a file."""
 SEPARATORS: Final = ("::", "\t", ",", ";", "|", "^")
-LONG_ROW: Final = 1 << 24
-"""Characters of the longest value that is read."""
+_LONGEST_VALUE: Final = 1 << 24  # in characters
 _STAND_IN: Final = "\x1f"  # of a separator that pyarrow cannot take; ASCII's own separator
 _SPOKEN: Final = {"\\t": "\t", "tab": "\t"}
 
@@ -113,6 +113,15 @@ class Reader:
     def plain(self, text: str) -> str:
         return text if self.is_plain else text.replace(self.separator, _STAND_IN)
 
+    def parsed(self, lines: Iterable[str], *, strict: bool = False) -> Any:
+        """Python's reader of these lines, an iterator of rows; ``strict`` raises `csv.Error`."""
+        return csv.reader(
+            map(self.plain, lines),
+            delimiter=self.delimiter,
+            quoting=csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE,
+            strict=strict,
+        )
+
     def rows(self, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
         """Yield the first line number and the values of each row; empty lines are no rows.
 
@@ -121,20 +130,30 @@ class Reader:
         csv.Error
             A value that is too long.
         """
-        limit = csv.field_size_limit(LONG_ROW)  # the default refuses long descriptions
-        try:
-            reader = csv.reader(
-                map(self.plain, lines),
-                delimiter=self.delimiter,
-                quoting=csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE,
-            )
+        with long_values():
+            reader = self.parsed(lines)
             line = 1
             for values in reader:
                 if values:
                     yield line, values
                 line = reader.line_num + 1
-        finally:
-            csv.field_size_limit(limit)
+
+
+@contextmanager
+def long_values() -> Iterator[None]:
+    """Let Python's reader take values that are as long as descriptions may be."""
+    limit = csv.field_size_limit(_LONGEST_VALUE)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
+
+
+def recorded(lines: Iterable[str], into: list[str]) -> Iterator[str]:
+    """Hand on the lines, and keep those that were asked for."""
+    for line in lines:
+        into.append(line)
+        yield line
 
 
 def find_separator(lines: list[str], usual: str | None, *, quoted: bool) -> str:

@@ -19,7 +19,14 @@ from builder.data.config import DataConfig
 from builder.data.files import Batch, TextFile, scan
 from builder.data.formats import Layout
 from builder.data.ids import LikeIds, difference
-from builder.data.problems import Problems
+from builder.data.problems import (
+    NO_OBJECT,
+    NOT_UTF8,
+    SWALLOWED,
+    TOO_FEW_ITEMS,
+    WRONG_LENGTH,
+    Problems,
+)
 from builder.data.row_faults import Findings, RowFaults
 from builder.data.tables import Catalogue, Interactions
 from builder.data.times import KINDS, UNREADABLE, TimeColumn
@@ -28,12 +35,7 @@ LIKED: Final = "liked"
 DISLIKED: Final = "disliked"
 """Actions of a log that has none, but ratings and a minimum that not all of them reach."""
 _BLOCK_BYTES: Final = 1 << 20  # of which pyarrow reads many ahead
-_NOT_UTF8: Final = "text that is not UTF-8"
-_LOSE_ITEMS: Final = (
-    "rows of the wrong length",
-    "lines that are no JSON objects",
-    "too few items",
-)
+_LOSE_ITEMS: Final = (WRONG_LENGTH, NO_OBJECT, SWALLOWED, TOO_FEW_ITEMS)
 
 
 def read_log(
@@ -43,7 +45,7 @@ def read_log(
     columns = layout.columns
     # Items were lost with their rows: that their events know them no more is no second fault.
     lost_items = any(kind in problems for kind in _LOSE_ITEMS)
-    if _NOT_UTF8 in problems and catalogue is not None:
+    if NOT_UTF8 in problems and catalogue is not None:
         lost_items |= any("\ufffd" in item for item in catalogue.item_ids)
     events = _Events(config, layout, None if lost_items else catalogue)
     wanted = {getattr(columns, field.name) for field in fields(columns)}
@@ -233,7 +235,7 @@ class _Events:
         self._report_near_items(found, item)
         unknown = "events with items that are not known"
         self._unknown_items.report(found, unknown, item)
-        if _NOT_UTF8 not in problems:
+        if NOT_UTF8 not in problems:
             self._garbled_items.report(found, unknown, item)
         if time in log.names:
             self._report_times(found, time)

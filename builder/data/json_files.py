@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from builder.data.dialect import Dialect
 from builder.data.json_objects import objects
-from builder.data.problems import Problems
+from builder.data.problems import NO_OBJECT, Problems
 from builder.data.rows import TEXT, Batch, TextFile, kept, pick
 from builder.data.sources import Source, TextSource
 
@@ -53,7 +53,7 @@ def scan_json(
     for found in objects(text, dialect.key):
         row = found.value
         if row is None:
-            problems.add("what is no JSON object", f"{path}:{found.place}: {found.problem}")
+            problems.add(NO_OBJECT, f"{path}:{found.place}: {found.problem}")
             continue
         _add_names(row, names)
         rows.append(row)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from builder.data.json_files import plain_text
-from builder.data.problems import Problems
+from builder.data.problems import NOT_UTF8, Problems
 from builder.data.rows import TEXT, Batch, TextFile, check_header, kept
 from builder.data.sources import Source, bad_byte
 
@@ -51,7 +51,7 @@ def scan_parquet(
                 columns[name] = column
                 for row, fault in bad:
                     faults.setdefault(name, Problems()).add(
-                        "text that is not UTF-8",
+                        NOT_UTF8,
                         f"{path}:row {start + row}: {name}: {fault}; write the file as UTF-8",
                     )
             take(Batch(len(batch), columns))

@@ -9,6 +9,12 @@ from typing import Final
 from builder.errors import DataError
 
 SHOWN_PER_KIND: Final = 20
+NOT_UTF8: Final = "text that is not UTF-8"
+WRONG_LENGTH: Final = "rows of the wrong length"
+NO_OBJECT: Final = "what is no JSON object"
+SWALLOWED: Final = "quotes that open a value and do not close it"
+TOO_FEW_ITEMS: Final = "too few items"
+"""Kinds that a later step asks for: what follows from them is no second problem."""
 _EXAMPLES: Final = 3  # of rows that are left out
 
 log = logging.getLogger(__name__)

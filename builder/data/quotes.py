@@ -9,32 +9,24 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 
-from builder.data.dialect import LONG_ROW, Reader
+from builder.data.dialect import Reader, long_values, recorded
 
 
 def swallowed(lines: Iterable[str], reader: Reader, columns: int) -> Iterator[tuple[int, int]]:
     """Yield the first and last line of each row that seems to hold others."""
     raw: list[str] = []
-
-    def tee() -> Iterator[str]:
-        for line in lines:
-            raw.append(line)
-            yield line
-
-    limit = csv.field_size_limit(LONG_ROW)
-    try:
-        parsed = csv.reader(tee(), delimiter=reader.delimiter)
-        for _ in parsed:
-            last = parsed.line_num
-            if len(raw) > 1 and (
-                _breaks_the_rules(raw, reader) or _holds_rows(raw, reader, columns)
-            ):
-                yield last - len(raw) + 1, last
-            raw.clear()
-    except csv.Error:  # a value is too long
-        yield parsed.line_num - len(raw) + 1, parsed.line_num
-    finally:
-        csv.field_size_limit(limit)
+    parsed = reader.parsed(recorded(lines, raw))
+    with long_values():
+        try:
+            for _ in parsed:
+                last = parsed.line_num
+                if len(raw) > 1 and (
+                    _breaks_the_rules(raw, reader) or _holds_rows(raw, reader, columns)
+                ):
+                    yield last - len(raw) + 1, last
+                raw.clear()
+        except csv.Error:  # a value is too long
+            yield parsed.line_num - len(raw) + 1, parsed.line_num
 
 
 def open_quote(header: str, reader: Reader) -> int | None:
@@ -46,7 +38,7 @@ def open_quote(header: str, reader: Reader) -> int | None:
 def _breaks_the_rules(raw: list[str], reader: Reader) -> bool:
     """Whether a value goes on after its closing quote, or has none."""
     try:
-        list(csv.reader(raw, delimiter=reader.delimiter, strict=True))
+        list(reader.parsed(raw, strict=True))
     except csv.Error:
         return True
     return False

@@ -14,7 +14,7 @@ from builder.data.event_log import read_log
 from builder.data.files import TextTable, load
 from builder.data.formats import Layout, find_layout, layout_of_items, tidy_items, usual_template
 from builder.data.ids import rows_of_users
-from builder.data.problems import Problems
+from builder.data.problems import TOO_FEW_ITEMS, Problems
 from builder.data.repeats import without_repeats
 from builder.data.tables import Catalogue, Interactions
 from builder.data.template import Template
@@ -38,7 +38,7 @@ def read(config: DataConfig) -> tuple[Interactions, Catalogue]:
     catalogue = _read_items(config, layout, None, problems)
     if catalogue is not None and len(catalogue) < 2:
         problems.add(
-            "too few items",
+            TOO_FEW_ITEMS,
             f"{layout.items}: {len(catalogue)} items where recommending needs at least 2; add some",
         )
     profile = _read_users(config, layout, problems)

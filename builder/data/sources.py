@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from builder.data.problems import SHOWN_PER_KIND, Problems
+from builder.data.problems import NOT_UTF8, SHOWN_PER_KIND, Problems
 
 COMPRESSED_SUFFIXES: Final = (".gz", ".bz2", ".zst", ".zip")
 _COMPRESSIONS: Final = (
@@ -172,7 +172,7 @@ class TextSource:
             chosen = _UTF8
         if chosen == _UTF8 and (wide := _wide(start)) is not None:
             problems.add(
-                "text that is not UTF-8",
+                NOT_UTF8,
                 f"{source.path}:1: this is UTF-16 without a byte order mark; give "
                 f"--encoding {wide}",
             )

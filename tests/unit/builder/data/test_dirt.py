@@ -222,6 +222,27 @@ def test_a_consequence_is_no_second_fault(write: Write, log: str, items: str, fa
 
 
 @pytest.mark.parametrize(
+    ("items", "fault"),
+    [
+        (
+            {"items__jsonl": '{"item_id": 1, "title": "Ape"}\n{"item_id": 2, "ti\n'
+             '{"item_id": 3, "title": "Yak"}\n'},
+            "items.jsonl:2: not valid JSON",
+        ),
+        (
+            {"items__tsv": 'item_id\ttitle\n1\tApe\n2\t"Zebra\n4\tOx"\n3\tYak\n'},
+            "items.tsv:3: a quote opens a value here",
+        ),
+    ],
+)  # fmt: skip
+def test_events_of_items_that_were_lost_are_no_second_fault(
+    write: Write, items: dict[str, str], fault: str
+) -> None:
+    (found,) = errors_of(write(interactions__csv="user_id,item_id\nu,1\nu,2\nu,4\n", **items))
+    assert found.startswith(fault)
+
+
+@pytest.mark.parametrize(
     ("users", "fault"),
     [
         (
