@@ -326,6 +326,23 @@ def snapshot(directory: Path) -> dict[str, bytes]:
     }
 
 
+class Strict(Embedded):
+    """Holds FP32 engines to a bound that no reordered sum meets."""
+
+    parity = 1e-12
+
+
+@pytest.mark.sweep  # the unit tests of the pipeline do so with a tiny model
+def test_a_failed_gate_publishes_nothing(run: Path, repository: Path, tmp_path: Path) -> None:
+    served = tmp_path / "models"
+    shutil.copytree(repository, served)
+    before = snapshot(served)
+    with pytest.raises(GateError, match=r"encoder\.VECTOR .* 1e-12 is allowed"):
+        export_run(run, served, target=Strict())
+    assert snapshot(served) == before
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["models"]
+
+
 @pytest.mark.sweep
 def test_an_interrupted_export_publishes_nothing(
     run: Path, repository: Path, tmp_path: Path
