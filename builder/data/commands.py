@@ -58,8 +58,8 @@ def describe_command(
         return
     ratings = [_ratings(description.ratings)] if description.ratings else []
     console.show(_counts(description), *ratings, _lengths(description))
-    typer.echo(f"{typer.style('Item texts', bold=True)}, the first three:")
-    for example in catalogue.texts[:3]:
+    typer.echo(f"{typer.style('Item texts', bold=True)}, the first ones:")
+    for example in description.texts:
         typer.echo(f"  {example}")
     for role, name in description.unused.items():
         typer.echo(

@@ -16,10 +16,11 @@ from builder.data.times import TimeFormat
 from builder.errors import ConfigError
 from builder.options import check, names, option, refuse
 
-Format = Literal["auto", "recbole", "movielens", "table"]
+Format = Literal["auto", "recbole", "movielens", "mind", "table"]
 FORMATS: Final = get_args(Format)
 MatchIds = Literal["exact", "loose"]
 OnFault = Literal["error", "drop"]
+OnItem = Literal["error", "drop", "keep"]
 Context = Literal["keep", "drop"]
 CONTEXT: Final = get_args(Context)
 _PANEL: Final = "Data"
@@ -94,7 +95,8 @@ class DataConfig:
     format: Format = option(
         "auto",
         "recbole (.inter, .item, .user), movielens (ratings.csv, ratings.dat or u.data and their "
-        "films), table (delimited text, Parquet or JSON), or auto, which detects the format.",
+        "films), mind (behaviors.tsv, news.tsv), table (delimited text, Parquet or JSON), or auto, "
+        "which detects the format.",
         panel=_PANEL,
     )
     interactions: str | None = option(
@@ -160,10 +162,16 @@ class DataConfig:
         "that cannot be read: they are errors, or left out with a warning.",
         panel=_PANEL,
     )
-    on_unknown_items: OnFault = option(
+    on_unknown_items: OnItem = option(
         "error",
         "What happens to events with items that the item file does not have: they are errors, "
-        "or left out with a warning.",
+        "left out with a warning, or kept, with the id for a text.",
+        panel=_PANEL,
+    )
+    on_items_without_text: OnItem = option(
+        "error",
+        "What happens to items without a text: they are errors, left out with their events, or "
+        "kept, with the id for a text.",
         panel=_PANEL,
     )
     min_rating: float | None = option(

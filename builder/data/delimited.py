@@ -24,6 +24,7 @@ from builder.data.sources import Source, TextSource, Utf8
 
 RECBOLE_SUFFIXES: Final = (".inter", ".item", ".user")
 DELIMITED_SUFFIXES: Final = (".csv", ".tsv", ".dat", ".data", ".txt", "")
+_RECBOLE_LIST: Final = "_seq"
 _USUAL: Final = {".csv": ",", ".tsv": "\t", **dict.fromkeys(RECBOLE_SUFFIXES, "\t")}
 _FIRST_LINES: Final = 64
 _PART: Final = 1 << 16
@@ -44,16 +45,25 @@ def scan_delimited(
     recbole = source.suffix in RECBOLE_SUFFIXES
     reader = _reader(text, dialect, recbole=recbole)
     names, header = list(dialect.names), ""
+    lists = set[str]()
     if not names:
         names, header = _header(text, reader)
         if reader.quoted and (last := open_quote(header, reader)) is not None:
             problems.add(SWALLOWED, _quote_problem(source.path, 1, last))
             return None
         if recbole:
-            names = [name.rpartition(":")[0] or name for name in names]
+            lists = {_untyped(name) for name in names if name.endswith(_RECBOLE_LIST)}
+            names = [_untyped(name) for name in names]
     if not check_header(source.path, names, problems):
         return None
-    return _Rows(text, dialect, reader, names, header).scan(wanted, problems, take, block_bytes)
+    rows = _Rows(text, dialect, reader, names, header, frozenset(lists))
+    return rows.scan(wanted, problems, take, block_bytes)
+
+
+def first_row(source: Source, dialect: Dialect) -> list[str]:
+    """The values of the first row, which may be a header."""
+    text = TextSource.of(source, dialect.encoding, dialect.other_encoding, Problems())
+    return [] if text is None else _header(text, _reader(text, dialect, recbole=False))[0]
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,7 @@ class _Rows:
     reader: Reader
     names: list[str]
     header: str
+    lists: frozenset[str]
 
     def scan(
         self,
@@ -94,7 +105,7 @@ class _Rows:
             self._report_quotes(problems)
         if malformed:
             self._report_lengths(problems, malformed)
-        return TextFile(self.text.path, self.names, self._places)
+        return TextFile(self.text.path, self.names, self._places, lists=self.lists)
 
     def _batches(
         self, wanted: Collection[str] | None, block_bytes: int, skip: Callable[[object], str]
@@ -189,6 +200,11 @@ def _reader(text: TextSource, dialect: Dialect, *, recbole: bool) -> Reader:
         usual = _USUAL.get(text.source.suffix)
         separator = find_separator(_first_lines(text), usual, quoted=quoted)
     return Reader(separator, quoted and len(separator) == 1)
+
+
+def _untyped(name: str) -> str:
+    """A name of RecBole's without its type: ``item_id`` for ``item_id:token``."""
+    return name.rpartition(":")[0] or name
 
 
 def _first_lines(text: TextSource) -> list[str]:

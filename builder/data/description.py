@@ -16,6 +16,8 @@ from builder.errors import ConfigError
 
 FEW_EVENTS: Final = 3
 """From which on a user can be held out for validation and for the test."""
+_TEXTS: Final = 3
+_SHOWN_OF_A_TEXT: Final = 200
 PERCENTILES: Final = (0, 5, 25, 50, 75, 90, 95, 99, 100)
 
 
@@ -38,6 +40,8 @@ class Description:
         Events whose user had the same item before.
     few_events
         Users with fewer targets than ``FEW_EVENTS``, who are in no test.
+    texts
+        The first of the items, cut after 200 characters.
     ratings, unused
         See `Survey`.
     """
@@ -55,6 +59,7 @@ class Description:
     token_length: dict[str, float] | None
     repeated_pairs: int
     few_events: int
+    texts: list[str] = field(default_factory=list)
     ratings: dict[float, int] = field(default_factory=dict)
     unused: dict[str, str] = field(default_factory=dict)
 
@@ -94,6 +99,7 @@ def describe(
         else _percentiles(token_lengths(catalogue.texts, backbone)),
         repeated_pairs=len(interactions) - len(pairs),
         few_events=int((np.bincount(targets, minlength=users) < FEW_EVENTS).sum()),
+        texts=[text[:_SHOWN_OF_A_TEXT] for text in catalogue.texts[:_TEXTS]],
         ratings=survey.ratings,
         unused=survey.unused,
     )

@@ -6,6 +6,7 @@ the ids of the users. Sorting takes about as much again while it lasts.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import fields
 from typing import Final
 
@@ -16,9 +17,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from builder.data.config import DataConfig
-from builder.data.files import Batch, TextFile, scan
-from builder.data.formats import Layout
-from builder.data.ids import LikeIds, difference
+from builder.data.events import scan_events
+from builder.data.files import Batch, TextFile
+from builder.data.item_codes import ItemCodes
+from builder.data.layouts import Layout
 from builder.data.problems import (
     NO_OBJECT,
     NOT_UTF8,
@@ -34,25 +36,33 @@ from builder.data.times import KINDS, UNREADABLE, TimeColumn
 LIKED: Final = "liked"
 DISLIKED: Final = "disliked"
 """Actions of a log that has none, but ratings and a minimum that not all of them reach."""
+_TRUTHS: Final = {"true": "1", "false": "0", "True": "1", "False": "0"}
 _BLOCK_BYTES: Final = 1 << 20  # of which pyarrow reads many ahead
 _LOSE_ITEMS: Final = (WRONG_LENGTH, NO_OBJECT, SWALLOWED, TOO_FEW_ITEMS)
 
 
 def read_log(
-    config: DataConfig, layout: Layout, catalogue: Catalogue | None, problems: Problems
-) -> Interactions | None:
-    """Read, check and sort the log; None means that ``problems`` says what is wrong with it."""
+    config: DataConfig,
+    layout: Layout,
+    catalogue: Catalogue | None,
+    left_out: Collection[str],
+    problems: Problems,
+) -> tuple[Interactions | None, Catalogue | None]:
+    """Read, check and sort the log; None means that ``problems`` says what is wrong with it.
+
+    Events of the items that are ``left_out`` are too. The catalogue comes back with the items that
+    only the log knows, where they are kept.
+    """
     columns = layout.columns
     # Items were lost with their rows: that their events know them no more is no second fault.
     lost_items = any(kind in problems for kind in _LOSE_ITEMS)
     if NOT_UTF8 in problems and catalogue is not None:
         lost_items |= any("\ufffd" in item for item in catalogue.item_ids)
-    events = _Events(config, layout, None if lost_items else catalogue)
+    events = _Events(config, layout, None if lost_items else catalogue, left_out)
     wanted = {getattr(columns, field.name) for field in fields(columns)}
-    dialect = layout.dialects["interactions"]
-    log = scan(layout.interactions, wanted, problems, events.add, dialect, _BLOCK_BYTES)
+    log = scan_events(layout, wanted, problems, events.add, _BLOCK_BYTES)
     if log is None:
-        return None
+        return None, None
     required = {"user", "item"} | ({"rating"} if config.min_rating is not None else set())
     required |= {"action"} if config.target_actions else set()
     required |= {f.name for f in fields(columns) if getattr(layout.given, f.name) is not None}
@@ -62,21 +72,21 @@ def read_log(
         if role in required
     ]
     if not all(present):
-        return None
+        return None, None
     if config.request_time and columns.time not in log.names:
         problems.add(
             "no times",
             f"{log.path}:1: {columns.time or 'time'}: there is no such column, and the time of a "
-            f"request ({', '.join(config.request_time)}) is learnt from it; map 'time' to one of "
-            f"{', '.join(log.names)}, or leave request_time out",
+            f"request ({', '.join(config.request_time)}) is learnt from it; name it with --column "
+            f"time=NAME, one of {', '.join(log.names)}, or leave --request-time out",
         )
-        return None
+        return None, None
     if not events.rows:
         problems.add("empty log", f"{log.path}: there are no events; give a log that has some")
-        return None
+        return None, None
     events.report(log, problems)
     if len(problems):
-        return None
+        return None, None
     interactions = events.sorted(log)
     if not len(interactions):
         problems.add(
@@ -86,8 +96,10 @@ def read_log(
             f"({', '.join(config.target_actions) or 'any'}) and the minimum of events per user "
             f"({config.min_events}); lower or widen them",
         )
-        return None
-    return interactions
+        return None, None
+    if catalogue is not None:
+        catalogue = catalogue.with_items(events.items.new, columns.item_key or columns.item or "")
+    return interactions, catalogue
 
 
 class _Events:
@@ -97,11 +109,16 @@ class _Events:
     they first appear in the file.
     """
 
-    def __init__(self, config: DataConfig, layout: Layout, catalogue: Catalogue | None) -> None:
+    def __init__(
+        self,
+        config: DataConfig,
+        layout: Layout,
+        catalogue: Catalogue | None,
+        left_out: Collection[str],
+    ) -> None:
         self.rows = 0
         self._config = config
         self._columns = layout.columns
-        self._catalogue = catalogue
         self._users = _Codes()
         self._actions = _Codes()
         self._actions.numbers[""] = 0  # "not known", whatever comes first
@@ -113,20 +130,10 @@ class _Events:
         self._target = bytearray()  # BOOL [E]; empty where all that is kept are targets
         self._kind = bytearray()  # INT8 [E], of the times; only where rows may be left out
         self._drops = config.on_bad_rows == "drop"
-        drops_unknown = config.on_unknown_items == "drop"
-        self._like_items: LikeIds | None = None
-        self._near: tuple[int, str, str] | None = None  # row, item, the known one that is like it
-        self._near_count = 0
         missing = "the value is missing; fill it in, or give --on-bad-rows drop"
         self._without_user = RowFaults(lambda _: missing, drop=self._drops)
         self._without_item = RowFaults(lambda _: missing, drop=self._drops)
-        unknown = (
-            f"is not in {layout.items.name}; add it there, or give --on-unknown-items drop to "
-            "leave its events out"
-        )
-        self._unknown_items = RowFaults(lambda item: f"item {item!r} {unknown}", drop=drops_unknown)
-        # Apart: they are a consequence where the log is not UTF-8.
-        self._garbled_items = RowFaults(lambda item: f"item {item!r} {unknown}", drop=drops_unknown)
+        self.items = ItemCodes(config, layout.items.name, catalogue, left_out)
         self._bad_times = RowFaults(
             lambda text: (
                 f"{text!r} is no time of 1970 to 2100; write Unix seconds or ISO 8601 such as "
@@ -149,7 +156,10 @@ class _Events:
         blank = pa.repeat(pa.scalar("", pa.large_string()), batch.rows)
         user = batch.columns.get(columns.user or "", blank)
         item = batch.columns.get(columns.item or "", blank)
-        items, keep = self._items(item)
+        without = _is_blank(item)
+        keep = self._without_item.add(self.rows, without, item)
+        items, known = self.items.add(self.rows, item, without)
+        keep &= known
         keep &= self._without_user.add(self.rows, _is_blank(user), user)
         target = np.ones(batch.rows, np.bool_)
         if self._config.min_rating is not None:
@@ -179,46 +189,6 @@ class _Events:
         self._bad_times.add(self.rows, kinds == UNREADABLE, blank if time is None else time)
         self.rows += batch.rows
 
-    def _items(self, text: pa.Array) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """INT32 [B], -1 where the item is not known; and which events are kept, BOOL [B]."""
-        without = _is_blank(text)
-        keep = self._without_item.add(self.rows, without, text)
-        if self._catalogue is None:
-            return np.full(len(text), -1, np.int32), keep
-        encoded = text.dictionary_encode()
-        index = self._catalogue.index
-        names = encoded.dictionary.to_pylist()
-        numbers = np.array([index.get(name, -1) for name in names], np.int32)
-        near = {place: like for place in np.flatnonzero(numbers < 0).tolist()
-                if (like := self._like(names[place])) is not None}  # fmt: skip
-        if self._config.match_ids == "loose":
-            for place, like in near.items():
-                numbers[place] = index[like]
-            near = {}
-        places = encoded.indices.to_numpy()
-        items: NDArray[np.int32] = numbers[places]
-        unknown = (items < 0) & ~without
-        if near:
-            rows = np.flatnonzero(np.isin(places, list(near)))
-            if self._near is None:
-                place = int(places[rows[0]])
-                self._near = self.rows + int(rows[0]), names[place], near[place]
-            self._near_count += len(rows)
-            unknown[rows] = False
-        garbled = unknown & pc.match_substring(text, "\ufffd").to_numpy(zero_copy_only=False)
-        keep &= self._unknown_items.add(self.rows, unknown & ~garbled, text)
-        keep &= self._garbled_items.add(self.rows, garbled, text)
-        if self._config.on_unknown_items == "drop":
-            keep &= (items >= 0) | without
-        return items, keep
-
-    def _like(self, item: str) -> str | None:
-        if self._catalogue is None or not item:
-            return None
-        if self._like_items is None:
-            self._like_items = LikeIds(self._catalogue.item_ids)
-        return self._like_items.like(item)
-
     @property
     def _chooses(self) -> bool:
         """Whether there may be events that are no targets."""
@@ -232,11 +202,7 @@ class _Events:
         found = Findings(log, problems)
         self._without_user.report(found, f"missing values of {user} in {name}", user)
         self._without_item.report(found, f"missing values of {item} in {name}", item)
-        self._report_near_items(found, item)
-        unknown = "events with items that are not known"
-        self._unknown_items.report(found, unknown, item)
-        if NOT_UTF8 not in problems:
-            self._garbled_items.report(found, unknown, item)
+        self.items.report(found, item)
         if time in log.names:
             self._report_times(found, time)
         rating = columns.rating or ""
@@ -251,21 +217,6 @@ class _Events:
                 )
         if not len(problems):
             found.left_out.warn_of_rows_left_out()
-
-    def _report_near_items(self, found: Findings, column: str) -> None:
-        if self._near is None:
-            return
-        row, item, like = self._near
-        found.add(
-            "items that are written otherwise",
-            column,
-            row,
-            f"item {item!r} is {like!r} in the item file, which differs by "
-            f"{difference(item, like)} ({self._near_count:,} events have such items); write them "
-            "alike, or give --match-ids loose",
-            self._near_count,
-            self._config.on_unknown_items == "drop",
-        )
 
     def _report_times(self, found: Findings, column: str) -> None:
         kind = "times that cannot be read"
@@ -385,9 +336,10 @@ def _is_blank(text: pa.Array) -> NDArray[np.bool_]:
 
 
 def numbers_of(text: pa.Array) -> NDArray[np.float64]:
-    """FP64 [B]; not finite where the text is no number."""
+    """FP64 [B]; true and false are 1 and 0. Not finite where the text is no number."""
     try:
         ratings: NDArray[np.float64] = text.cast(pa.float64()).to_numpy()
     except pa.ArrowInvalid:
-        ratings = pd.to_numeric(text.to_pandas(), errors="coerce").to_numpy(np.float64)
+        plain = text.to_pandas().replace(_TRUTHS)
+        ratings = pd.to_numeric(plain, errors="coerce").to_numpy(np.float64)
     return ratings

@@ -1,4 +1,4 @@
-"""Delimited text, JSON lines and Parquet, all read as columns of text, a batch of rows at a time.
+"""Delimited text, JSON, Parquet and Arrow, read as columns of text, a batch of rows at a time.
 
 Ids must come through exactly as they were written, so no value is ever guessed to be a number
 here: a later step parses times and ratings, knowing what they are.
@@ -12,17 +12,26 @@ from typing import Final
 
 import pyarrow as pa
 
+from builder.data.columnar import (
+    ARROW_SUFFIXES,
+    PARQUET_MARK,
+    PARQUET_SUFFIXES,
+    scan_columnar,
+)
 from builder.data.delimited import DELIMITED_SUFFIXES, RECBOLE_SUFFIXES, scan_delimited
 from builder.data.dialect import Dialect
 from builder.data.json_files import JSON_SUFFIXES, scan_json
-from builder.data.parquet import PARQUET_MARK, PARQUET_SUFFIXES, scan_parquet
+from builder.data.parts import part_files, scan_parts
 from builder.data.problems import Problems
 from builder.data.rows import TEXT, Batch, TextFile, TextTable, kept
 from builder.data.sources import UNREADABLE, Source
 
 __all__ = ["TABLE_SUFFIXES", "Batch", "TextFile", "TextTable", "load", "scan"]
 
-TABLE_SUFFIXES: Final = (".csv", ".tsv", *PARQUET_SUFFIXES, *JSON_SUFFIXES, ".txt", ".dat", "")
+TABLE_SUFFIXES: Final = (
+    *(".csv", ".tsv", *PARQUET_SUFFIXES, *ARROW_SUFFIXES, *JSON_SUFFIXES),
+    *(".txt", ".dat", ""),
+)
 
 _BLOCK_BYTES: Final = 1 << 24
 
@@ -36,7 +45,24 @@ def load(
     RecBole's ``name:type`` headers lose the type. Columns that the file lacks are left out.
     """
     batches: list[Batch] = []
-    file = scan(path, wanted, problems, batches.append, dialect)
+    return _together(batches, scan(path, wanted, problems, batches.append, dialect), wanted)
+
+
+def read_table(
+    source: Source, wanted: Collection[str] | None, problems: Problems, dialect: Dialect
+) -> TextTable | None:
+    """The same of a source that is open already; what cannot be read raises nothing."""
+    batches: list[Batch] = []
+    try:
+        file = _scan(source, dialect, wanted, problems, batches.append, _BLOCK_BYTES)
+    except UNREADABLE:
+        return None
+    return _together(batches, file, wanted)
+
+
+def _together(
+    batches: list[Batch], file: TextFile | None, wanted: Collection[str] | None
+) -> TextTable | None:
     if file is None:
         return None
 
@@ -52,7 +78,14 @@ def load(
     names = [name for name in kept(file.names, wanted) if name not in file.unread]
     columns = {name: column(name) for name in names}
     return TextTable(
-        file.path, file.names, file.places, file.faults, file.nested, file.unread, columns
+        file.path,
+        file.names,
+        file.places,
+        file.faults,
+        file.nested,
+        file.unread,
+        file.lists,
+        columns,
     )
 
 
@@ -66,10 +99,17 @@ def scan(
 ) -> TextFile | None:
     """Read as `load` does, but hand the rows to ``take`` in batches, so that few are in memory.
 
-    Delimited text is read in blocks of ``block_bytes``. A row must fit into one, and pyarrow may
-    read some 32 of them ahead. Values that are no text are reported where their column is wanted
-    by name; else see `TextFile.check`.
+    A directory is read as the files in it, one after the other. Delimited text is read in blocks of
+    ``block_bytes``. A row must fit into one, and pyarrow may read some 32 of them ahead. Values
+    that are no text are reported where their column is wanted by name; else see `TextFile.check`.
     """
+    if path.is_dir():
+        found = part_files(path, TABLE_SUFFIXES)
+
+        def scan_one(part: Path, take: Callable[[Batch], None]) -> TextFile | None:
+            return scan(part, wanted, problems, take, dialect, block_bytes)
+
+        return scan_parts(path, found, take, scan_one, problems)
     try:
         source = Source.of(path, problems)
         if source is None:
@@ -93,8 +133,8 @@ def _scan(
 ) -> TextFile | None:
     with source.open() as file:
         is_parquet = file.read(len(PARQUET_MARK)) == PARQUET_MARK
-    if is_parquet or source.suffix in PARQUET_SUFFIXES:
-        return scan_parquet(source, wanted, problems, take)
+    if is_parquet or source.suffix in (*PARQUET_SUFFIXES, *ARROW_SUFFIXES):
+        return scan_columnar(source, wanted, problems, take)
     if source.suffix in JSON_SUFFIXES:
         return scan_json(source, dialect, wanted, problems, take)
     if source.suffix in (*RECBOLE_SUFFIXES, *DELIMITED_SUFFIXES):

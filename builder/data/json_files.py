@@ -36,6 +36,7 @@ def scan_json(
     names: dict[str, None] = {}
     faults: defaultdict[str, Problems] = defaultdict(Problems)
     nested: set[str] = set()
+    lists: set[str] = set()
     rows: list[dict[str, Any]] = []
     found_at: list[str] = []
 
@@ -43,8 +44,7 @@ def scan_json(
         columns = {}
         for name in kept(names, wanted):
             values = [row.get(name) for row in rows]
-            if name not in nested and _hold_objects(values):
-                nested.add(name)
+            _note_kinds(name, values, lists, nested)
             columns[name] = _texts(values, path, found_at, name, faults[name])
         take(Batch(len(rows), columns))
         rows.clear()
@@ -70,7 +70,14 @@ def scan_json(
         return pick(good, numbers)
 
     wrong = {name: found for name, found in faults.items() if len(found)}
-    return TextFile(path, list(names), places, wrong, frozenset(nested))
+    return TextFile(
+        path,
+        list(names),
+        places,
+        wrong,
+        frozenset(nested),
+        lists=frozenset(lists - nested),
+    )
 
 
 def plain_text(value: Any) -> str:
@@ -91,13 +98,16 @@ def _add_names(row: dict[str, Any], names: dict[str, None]) -> None:
         names.update((name, None) for name in row if _whole(name) == name)
 
 
-def _hold_objects(values: list[Any]) -> bool:
-    """Whether there are objects among these values and the lists in them."""
+def _note_kinds(name: str, values: list[Any], lists: set[str], nested: set[str]) -> None:
+    """Add a column to those that hold lists, or objects, also in lists, where it does."""
     kinds = set(map(type, values))
-    if dict not in kinds and list in kinds:
-        lists = (value for value in values if isinstance(value, list))
-        return any(isinstance(each, dict) for value in lists for each in _leaves(value))
-    return dict in kinds
+    if dict in kinds:
+        nested.add(name)
+    if list in kinds:
+        lists.add(name)
+        held = (value for value in values if isinstance(value, list))
+        if name not in nested and any(isinstance(v, dict) for one in held for v in _leaves(one)):
+            nested.add(name)
 
 
 def _leaves(values: list[Any]) -> Iterator[Any]:

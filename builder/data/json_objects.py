@@ -1,7 +1,11 @@
-"""The objects of a JSON file: one a line, all in one array, or all in one object by their ids."""
+"""The objects of a JSON file: one a line, all in one array, or all in one object by their ids.
+
+Lines may be Python's dicts, as in the reviews of Amazon of 2014 and of Steam.
+"""
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterator
 from itertools import starmap
@@ -81,10 +85,21 @@ def _of_line(line: int, text: str) -> Found:
     try:
         value = _DECODER.decode(text)
     except _BROKEN as error:
-        return Found(str(line), None, f"{_fault(error, in_lines=True)}; {_OBJECT}")
+        value = _literal(text)
+        if value is None:
+            return Found(str(line), None, f"{_fault(error, in_lines=True)}; {_OBJECT}")
     if isinstance(value, dict):
         return Found(str(line), value)
     return Found(str(line), None, f"not a JSON object; {_OBJECT}")
+
+
+def _literal(text: str) -> dict[str, Any] | None:
+    """A dict as Python writes it, with its numbers as text; None if it is none."""
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and all(isinstance(key, str) for key in value) else None
 
 
 def _fault(error: Exception, *, in_lines: bool) -> str:

@@ -9,8 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from builder.data.files import TextTable
+from builder.data.problems import Problems
 
 log = logging.getLogger(__name__)
 
@@ -34,3 +36,29 @@ def without_repeats(table: TextTable, column: str) -> TextTable:
 
     columns = {name: values.take(pa.array(kept)) for name, values in table.columns.items()}
     return replace(table, places=places_of_kept, columns=columns)
+
+
+def check_ids(table: TextTable, column: str, problems: Problems) -> None:
+    """Report ids that are missing, or given again in another row."""
+    _check_present(table, column, problems)
+    ids = table.columns[column].to_pandas()
+    repeated = np.flatnonzero(ids.duplicated() & (ids != ""))
+
+    def describe(row: int) -> str:
+        first = int(np.flatnonzero(ids == ids.iloc[row])[0])
+        return (
+            f"{ids.iloc[row]!r} was already given at "
+            f"{table.path.name}:{table.places([first])[0]}; keep one of the two"
+        )
+
+    table.report(problems, f"repeated ids in {table.path.name}", repeated, column, describe)
+
+
+def _check_present(table: TextTable, column: str, problems: Problems) -> None:
+    table.report(
+        problems,
+        f"missing values of {column} in {table.path.name}",
+        np.flatnonzero(pc.equal(table.columns[column], "").to_numpy()),
+        column,
+        lambda _: "the value is missing; fill it in or remove the row",
+    )

@@ -55,6 +55,8 @@ class TextFile:
         Columns with objects in them, which are read as JSON but are no text.
     unread
         Columns of bytes that are no text, and were not read.
+    lists
+        Columns whose values are lists; as text, they are joined by spaces.
     """
 
     path: Path
@@ -63,6 +65,7 @@ class TextFile:
     faults: Mapping[str, Problems] = field(default_factory=dict)
     nested: frozenset[str] = frozenset()
     unread: frozenset[str] = frozenset()
+    lists: frozenset[str] = frozenset()
 
     def check(self, columns: Collection[str], problems: Problems) -> None:
         """Report the values of these columns that are no text."""
@@ -83,7 +86,7 @@ class TextFile:
         advice = f"name it with --column {role}=NAME, one of {', '.join(self.names)}"
         if len(self.names) == 1:
             advice += ", or give what separates the columns with --separator"
-        if any(map(_is_number, self.names)):
+        if any(map(is_number, self.names)):
             advice += (
                 ", or give the names with --columns, --item-columns or --user-columns if the file "
                 "has no header"
@@ -131,8 +134,9 @@ class TextTable(TextFile):
         return len(next(iter(self.columns.values()), ()))
 
 
-def _is_number(name: str) -> bool:
-    return name.replace(".", "", 1).isdigit()
+def is_number(text: str) -> bool:
+    """Whether this is a number, without a sign."""
+    return text.replace(".", "", 1).isdigit()
 
 
 def kept(names: Iterable[str], wanted: Collection[str] | None) -> list[str]:

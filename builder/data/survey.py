@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from builder.data.config import DataConfig
 from builder.data.event_log import numbers_of
-from builder.data.files import Batch, scan
-from builder.data.formats import find_layout
+from builder.data.events import scan_events
+from builder.data.files import Batch
+from builder.data.layouts import find_layout
 from builder.data.problems import Problems
 from builder.data.times import TimeColumn
 
@@ -60,13 +61,12 @@ def survey(config: DataConfig) -> Survey:
     layout = find_layout(config)
     columns = layout.columns
     look, counts = _Look(), _Ratings(columns.rating)
-    dialect = layout.dialects["interactions"]
 
     def take(batch: Batch) -> None:
         look.sample(batch)
         counts.add(batch)
 
-    log = scan(layout.interactions, None, Problems(), take, dialect)
+    log = scan_events(layout, None, Problems(), take)
     if log is None:
         return Survey()
     used = {getattr(columns, each.name) for each in fields(columns)}
@@ -80,7 +80,7 @@ def survey(config: DataConfig) -> Survey:
         if found:
             unused |= {"rating": found[0]}
             counts = _Ratings(found[0])
-            scan(layout.interactions, {found[0]}, Problems(), counts.add, dialect)
+            scan_events(layout, {found[0]}, Problems(), counts.add)
     return Survey(counts.histogram(), unused)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -35,6 +35,38 @@ class Catalogue:
 
     def __len__(self) -> int:
         return len(self.item_ids)
+
+    def only(self, kept: NDArray[np.bool_]) -> Catalogue:
+        """The items that are kept, BOOL [n]."""
+        rows = np.flatnonzero(kept)
+        return Catalogue(
+            [self.item_ids[row] for row in rows],
+            [self.texts[row] for row in rows],
+            self.columns.iloc[rows].reset_index(drop=True),
+            {name: vectors[rows] for name, vectors in self.vectors.items()},
+        )
+
+    def with_ids_for_texts(self) -> Catalogue:
+        """Give items that have no text their id for one."""
+        texts = [text or item for text, item in zip(self.texts, self.item_ids, strict=True)]
+        return replace(self, texts=texts)
+
+    def with_items(self, item_ids: Sequence[str], key: str) -> Catalogue:
+        """Add items of which only the id is known, which column ``key`` has."""
+        if not item_ids:
+            return self
+        more = pd.DataFrame({key: item_ids}).reindex(columns=self.columns.columns, fill_value="")
+        return Catalogue(
+            [*self.item_ids, *item_ids],
+            [*self.texts, *item_ids],
+            pd.concat([self.columns, more], ignore_index=True),
+            {
+                name: np.concatenate(
+                    [vectors, np.full((len(item_ids), vectors.shape[1]), np.nan, np.float32)]
+                )
+                for name, vectors in self.vectors.items()
+            },
+        )
 
     @cached_property
     def index(self) -> dict[str, int]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from builder.data.config import FORMATS, DataConfig
-from builder.data.formats import layout_of_items, usual_template
-from builder.data.readers import read_items
+from builder.data.item_file import read_items
+from builder.data.layouts import layout_of_items, usual_template
 from builder.data.tables import Catalogue
 from builder.data.template import Template
 from builder.errors import CheckpointError, ConfigError

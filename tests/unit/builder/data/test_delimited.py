@@ -108,7 +108,7 @@ def test_files_without_a_header(write: Write) -> None:
         ),
         (
             "interactions.dat:3: item_id: item '7' is not in items.txt; add it there, or "
-            "give --on-unknown-items drop to leave its events out"
+            "give --on-unknown-items drop to leave its events out, or keep to know it by its id"
         ),
     ]
     with pytest.raises(ConfigError, match="log_columns 'user': must be the name of a column, once"):
@@ -117,11 +117,8 @@ def test_files_without_a_header(write: Write) -> None:
 
 def test_a_missing_header_is_noticed(write: Write) -> None:
     directory = write(interactions__csv="u,1,20\n", items__csv=ITEMS)
-    assert problems_of(DataConfig(directory))[0] == (
-        "interactions.csv:1: user_id: there is no such column; name it with --column user=NAME, "
-        "one of u, 1, 20, or give the names with --columns, --item-columns or --user-columns if "
-        "the file has no header"
-    )
+    with pytest.raises(DataError, match=r"interactions.csv:1: .* --columns user,item,rating$"):
+        read(DataConfig(directory))
     directory = write(interactions__csv="u,i,t\n", items__csv=ITEMS)
     assert problems_of(DataConfig(directory))[0].endswith("--column user=NAME, one of u, i, t")
 

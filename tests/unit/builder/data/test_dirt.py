@@ -192,7 +192,7 @@ def test_events_of_unknown_items_are_left_out_and_told(
     assert unknown.count(" is not in items.csv") == 3
     found = errors_of(directory)
     assert len(found) == 6
-    assert found[1].endswith("or give --on-unknown-items drop to leave its events out")
+    assert found[1].endswith("or keep to know it by its id")
 
 
 def test_nothing_is_told_where_nothing_is_left_out(

@@ -249,7 +249,7 @@ def test_many_problems_of_a_kind_are_counted(write: Write) -> None:
 
 
 def test_missing_columns_of_both_files(write: Write) -> None:
-    directory = write(interactions__csv="who,item_id\nu,1\n", items__csv="id,title\n1,a\n2,b\n")
+    directory = write(interactions__csv="who,item_id\nu,1\n", items__csv="code,title\n1,a\n2,b\n")
     assert problems_of(DataConfig(directory, min_rating=1)) == [
         "items.csv:1: item_id: there is no such column",
         "interactions.csv:1: user_id: there is no such column",

@@ -91,7 +91,8 @@ def test_a_log_without_times_is_refused(write: Write) -> None:
     log = "user_id,item_id,when\n" + "".join(f"u{user},1,5\n" for user in range(6))
     directory = write(interactions__csv=log, items__csv=ITEMS)
     with pytest.raises(
-        DataError, match=r"interactions.csv:1: .*time of a request \(hour\).*map 'time' to one of"
+        DataError,
+        match=r"interactions.csv:1: .*of a request \(hour\).*--column time=NAME, one of",
     ):
         read(DataConfig(directory, request_time=("hour",)))
     read(DataConfig(directory))

@@ -20,10 +20,10 @@ from builder.data import (
     Columns,
     DataConfig,
     Interactions,
+    columnar,
     event_log,
     files,
     json_files,
-    parquet,
     read,
 )
 from builder.data.config import CONTEXT, Context
@@ -96,7 +96,7 @@ def in_batches(monkeypatch: pytest.MonkeyPatch) -> Callable[[DataConfig], Outcom
         with monkeypatch.context() as patch:
             patch.setattr(event_log, "_BLOCK_BYTES", 128)
             patch.setattr(json_files, "_BATCH_ROWS", 4)
-            patch.setattr(parquet, "_BATCH_ROWS", 4)
+            patch.setattr(columnar, "_BATCH_ROWS", 4)
             patch.setattr(event_log._Events, "add", count)
             assert outcome(config) == whole
         assert sum(map(bool, taken)) > 1

@@ -65,24 +65,24 @@ def test_many_different_ratings_are_counted_in_ranges(write: Write) -> None:
 
 
 def test_columns_that_were_not_used_are_pointed_out(write: Write) -> None:
-    log = "user_id,item_id,session,size,bought at,stars\n" + "".join(
+    log = "user_id,item_id,session,size,bought on,grade\n" + "".join(
         f"u,{1 + row % 3},{row},{row % 40},2023-11-{row % 28 + 1:02},{row % 5 + 1}\n"
         for row in range(200)
     )
     directory = write(interactions__csv=log, items__csv=ITEMS)
     found = survey(DataConfig(directory))
-    assert found.unused == {"time": "bought at", "rating": "stars"}
+    assert found.unused == {"time": "bought on", "rating": "grade"}
     assert found.ratings == dict.fromkeys((1, 2, 3, 4, 5), 40)
     shown = told(directory)
     assert (
-        "looks like the time of an event and is not used; give --column 'time=bought at'" in shown
+        "looks like the time of an event and is not used; give --column 'time=bought on'" in shown
     )
-    assert "looks like the rating of an event and is not used; give --column rating=stars" in shown
+    assert "looks like the rating of an event and is not used; give --column rating=grade" in shown
     assert train_options(directory) == [
-        "--column", "time=bought at", "--column", "rating=stars", "--min-rating", "3",
+        "--column", "time=bought on", "--column", "rating=grade", "--min-rating", "3",
         "--backbone", "BERT", "--output", "runs/first",
     ]  # fmt: skip
-    used = ["--column", "time=bought at", "--column", "rating=stars"]
+    used = ["--column", "time=bought on", "--column", "rating=grade"]
     assert "is not used" not in told(directory, *used)
 
 

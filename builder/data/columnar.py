@@ -1,12 +1,14 @@
-"""Parquet, in batches of rows, whatever the types of its columns are."""
+"""Parquet and Arrow files, in batches of rows, whatever the types of their columns are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.ipc
 import pyarrow.parquet
 
 from builder.data.json_files import plain_text
@@ -16,23 +18,32 @@ from builder.data.sources import Source, bad_byte
 
 PARQUET_SUFFIXES: Final = (".parquet", ".pq")
 PARQUET_MARK: Final = b"PAR1"
+ARROW_SUFFIXES: Final = (".arrow", ".feather")
+_ARROW_FILE_MARK: Final = b"ARROW1"
 
 _BATCH_ROWS: Final = 1 << 14
 _LOOKED_AT: Final = 256
 """Rows that tell whether a column of bytes is one of text."""
 
 
-def scan_parquet(
+class _Reader(Protocol):
+    """What is needed of a file; that of `pyarrow.parquet.ParquetFile`."""
+
+    @property
+    def schema_arrow(self) -> pa.Schema: ...
+
+    def iter_batches(self, batch_size: int, columns: list[str]) -> Iterator[pa.RecordBatch]: ...
+
+
+def scan_columnar(
     source: Source,
     wanted: Collection[str] | None,
     problems: Problems,
     take: Callable[[Batch], None],
 ) -> TextFile | None:
-    """Read Parquet, see `builder.data.files.scan`."""
+    """Read Parquet or Arrow, see `builder.data.files.scan`."""
     path = source.path
-    opened = path if source.compression is None else pa.BufferReader(source.open().read())
-    # A buffer is read at a time, and not all of a column that a group of rows has.
-    with pyarrow.parquet.ParquetFile(opened, buffer_size=1 << 20) as file:
+    with _opened(source) as file:
         names: list[str] = file.schema_arrow.names
         if not check_header(path, names, problems):
             return None
@@ -40,7 +51,9 @@ def scan_parquet(
         if wanted is None:
             unread = {name for name in names if _holds_no_text(file, name)}
         keep = [name for name in kept(names, wanted) if name not in unread]
-        nested = {name for name in keep if _has_structs(file.schema_arrow.field(name).type)}
+        types = {name: file.schema_arrow.field(name).type for name in names}
+        nested = {name for name in keep if _has_structs(types[name])}
+        lists = {name for name, kind in types.items() if _is_list(kind) and not _has_structs(kind)}
         integers = {name for name in keep if _holds_only_integers(file, name)}
         faults: dict[str, Problems] = {}
         start = 0
@@ -60,7 +73,58 @@ def scan_parquet(
     def places(numbers: Sequence[int]) -> list[str]:
         return [f"row {number + 1}" for number in numbers]
 
-    return TextFile(path, names, places, faults, frozenset(nested), frozenset(unread))
+    return TextFile(
+        path, names, places, faults, frozenset(nested), frozenset(unread), frozenset(lists)
+    )
+
+
+def first_rows(source: Source, rows: int) -> bytes:
+    """A Parquet file of the first rows."""
+    with _opened(source) as file:
+        batches = file.iter_batches(rows, columns=file.schema_arrow.names)
+        first = next(batches, None)
+        sink = pa.BufferOutputStream()
+        table = file.schema_arrow.empty_table() if first is None else pa.Table.from_batches([first])
+        pyarrow.parquet.write_table(table, sink)
+        return bytes(sink.getvalue())
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[_Reader]:
+    packed = source.compression is not None
+    if source.suffix in ARROW_SUFFIXES:
+        opened = source.open() if packed else pa.memory_map(str(source.path))
+        with opened:
+            yield _ArrowFile(pa.BufferReader(opened.read()) if packed else opened)
+        return
+    file = pa.BufferReader(source.open().read()) if packed else source.path
+    # A buffer is read at a time, and not all of a column that a group of rows has.
+    with pyarrow.parquet.ParquetFile(file, buffer_size=1 << 20) as parquet:
+        yield parquet
+
+
+class _ArrowFile:
+    """The stream or the file format of Arrow's messages; a reader goes through them once."""
+
+    def __init__(self, file: pa.NativeFile) -> None:
+        self._file = file
+        self._is_file = file.read(len(_ARROW_FILE_MARK)) == _ARROW_FILE_MARK
+        self.schema_arrow: pa.Schema = self._reader().schema
+
+    def iter_batches(self, batch_size: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        reader = self._reader()
+        batches = reader
+        if self._is_file:
+            batches = (reader.get_batch(n) for n in range(reader.num_record_batches))
+        for batch in batches:
+            chosen = batch.select(columns)
+            yield from (chosen.slice(at, batch_size) for at in range(0, len(chosen), batch_size))
+
+    def _reader(self) -> pa.RecordBatchStreamReader | pa.RecordBatchFileReader:
+        self._file.seek(0)
+        if self._is_file:
+            return pyarrow.ipc.open_file(self._file)
+        return pyarrow.ipc.open_stream(self._file)
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:
@@ -76,6 +140,16 @@ def _is_bytes(kind: pa.DataType) -> bool:
     )
 
 
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_list(kind)
+        or pa.types.is_large_list(kind)
+        or pa.types.is_fixed_size_list(kind)
+        or pa.types.is_list_view(kind)
+        or pa.types.is_large_list_view(kind)
+    )
+
+
 def _has_structs(kind: pa.DataType) -> bool:
     kind = _value_type(kind)
     if pa.types.is_struct(kind) or pa.types.is_map(kind):
@@ -85,7 +159,7 @@ def _has_structs(kind: pa.DataType) -> bool:
     )
 
 
-def _holds_no_text(file: pyarrow.parquet.ParquetFile, name: str) -> bool:
+def _holds_no_text(file: _Reader, name: str) -> bool:
     """Whether a column is of bytes, such as pictures, most of which are not UTF-8."""
     if not _is_bytes(_value_type(file.schema_arrow.field(name).type)):
         return False
@@ -94,7 +168,7 @@ def _holds_no_text(file: pyarrow.parquet.ParquetFile, name: str) -> bool:
     return 2 * sum(bad_byte(value) is not None for value in values) > len(values)
 
 
-def _holds_only_integers(file: pyarrow.parquet.ParquetFile, name: str) -> bool:
+def _holds_only_integers(file: _Reader, name: str) -> bool:
     """Whether a column is of floats, none of which has a fraction."""
     kind = _value_type(file.schema_arrow.field(name).type)
     if not pa.types.is_floating(kind):

@@ -1,0 +1,147 @@
+"""Rows that stand for several events: lists of items, and MIND's impressions."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from builder.data.dialect import Dialect
+from builder.data.files import Batch, scan
+from builder.data.problems import Problems
+from builder.data.times import UNREADABLE, TimeColumn
+
+log = logging.getLogger(__name__)
+
+
+class Events(Protocol):
+    """Makes events of rows."""
+
+    @property
+    def reads(self) -> Sequence[str]:
+        """Columns that it needs."""
+
+    @abstractmethod
+    def of(self, batch: Batch) -> tuple[list[int], dict[str, list[str]]]:
+        """How many events each row has, and the columns of the events that are made of lists."""
+
+
+class Lists(Events):
+    """A row has the items of a user in a list, oldest first, and their times where it has any.
+
+    Parameters
+    ----------
+    last
+        A column with the item after those of the list.
+
+    Notes
+    -----
+    Where a later row of a user begins with the items of the row before, as rows for each prefix of
+    a sequence do, only what is new in it is events.
+    """
+
+    def __init__(self, user: str, items: str, times: str | None, last: str | None) -> None:
+        self._user: Final = user
+        self._items: Final = items
+        self._times: Final = times
+        self._last: Final = last
+        self._before: dict[str, list[str]] = {}
+
+    @property
+    def reads(self) -> Sequence[str]:
+        return [*filter(None, (self._user, self._items, self._times, self._last))]
+
+    def of(self, batch: Batch) -> tuple[list[int], dict[str, list[str]]]:
+        blank = [""] * batch.rows
+
+        def texts(name: str | None) -> list[str]:
+            found = batch.columns.get(name or "")
+            return blank if found is None else found.to_pylist()
+
+        made: dict[str, list[str]] = {self._items: []}
+        timed = self._times is not None and self._times in batch.columns
+        if timed:
+            made[self._times or ""] = []
+        counts = []
+        columns = map(texts, (self._user, self._items, self._times, self._last))
+        for user, listed, listed_times, last in zip(*columns, strict=True):
+            items = [*listed.split(), *filter(None, [last])]
+            fresh = self._fresh(user, items)
+            found = items[len(items) - fresh :] if items else [""]  # which is reported
+            counts.append(len(found))
+            made[self._items] += found
+            if timed:
+                made[self._times or ""] += _as_many(listed_times, len(items) or 1)[-len(found) :]
+        return counts, made
+
+    def _fresh(self, user: str, items: list[str]) -> int:
+        """How many of the items, at their end, were not in the row before."""
+        before = self._before.get(user, [])
+        self._before[user] = items
+        return len(items) - (len(before) if items[: len(before)] == before else 0)
+
+
+def _as_many(times: str, count: int) -> list[str]:
+    """A time for each of the items; one for all where the row has one."""
+    listed = times.split()
+    if len(listed) == count:
+        return listed
+    return [times] * count  # a list of another length is reported as no time
+
+
+class Impressions(Events):
+    """MIND's impressions: the clicks of the user before the log, and what was shown, with clicks.
+
+    What was shown and not clicked is no event. The clicks before have no times. They become events
+    at the first time of their user, before those of the log.
+    """
+
+    def __init__(self, user: str, shown: str, time: str, path: Path, dialect: Dialect) -> None:
+        self._user: Final = user
+        self._shown: Final = shown
+        self._time: Final = time
+        self._first = _first_times(path, dialect, user, time)
+
+    @property
+    def reads(self) -> Sequence[str]:
+        return (self._user, self._shown, self._time, "history")
+
+    def of(self, batch: Batch) -> tuple[list[int], dict[str, list[str]]]:
+        columns = [batch.columns[name].to_pylist() for name in self.reads]
+        counts, items, times = [], list[str](), list[str]()
+        for user, shown, time, history in zip(*columns, strict=True):
+            first = self._first.pop(user, None)
+            earlier = [] if first is None else history.split()
+            # Test files tell no clicks.
+            clicked = [each[:-2] for each in shown.split() if each.endswith("-1")]
+            counts.append(len(earlier) + len(clicked))
+            items += [*earlier, *clicked]
+            times += [*([first or ""] * len(earlier)), *([time] * len(clicked))]
+        return counts, {self._shown: items, self._time: times}
+
+
+def _first_times(path: Path, dialect: Dialect, user: str, time: str) -> dict[str, str]:
+    """The first time of each user, as it is written."""
+    users: list[pa.Array] = []
+    texts: list[pa.Array] = []
+    kinds = []
+    times = TimeColumn()
+
+    def take(batch: Batch) -> None:
+        users.append(batch.columns[user])
+        texts.append(batch.columns[time])
+        kinds.append(times.add(0, batch.columns[time], np.ones(batch.rows, np.bool_)))
+
+    if scan(path, {user, time}, Problems(), take, dialect) is None or not users:
+        return {}
+    ticks = np.where(np.concatenate(kinds) == UNREADABLE, np.iinfo(np.int64).max, times.take()[0])
+    rows = pd.DataFrame({"user": pa.chunked_array(users).to_pandas(), "ticks": ticks})
+    first = rows.groupby("user", sort=False)["ticks"].idxmin()
+    written = pa.chunked_array(texts).take(pa.array(first.to_numpy())).to_pylist()
+    return dict(zip(first.index, written, strict=True))

@@ -1,0 +1,101 @@
+"""Reads a log as one event a row, also where the rows of the file are lists of events."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from builder.data.event_lists import Events, Impressions, Lists
+from builder.data.files import Batch, TextFile, scan
+from builder.data.layouts import Layout
+from builder.data.problems import Problems
+from builder.data.rows import TEXT
+
+Take = Callable[[Batch], None]
+_AFTER: Final = ("-", "-", " ", ":", ":")  # year, month, day, hour, minute
+
+
+def scan_events(
+    layout: Layout,
+    wanted: Collection[str] | None,
+    problems: Problems,
+    take: Take,
+    *block_bytes: int,
+) -> TextFile | None:
+    """Read the log of a layout, see `builder.data.files.scan`.
+
+    A time in several columns becomes one. A row with a list of items, as in RecBole's sequence
+    files, becomes an event for each; so does an impression of MIND for each click.
+    """
+    columns, parts = layout.columns, layout.time_parts
+    events = _events(layout)
+    if events is not None:
+        exploded = _Exploded(events, take)
+        take = exploded.take
+    if parts:
+        take = partial(_with_time, take, columns.time or "", parts)
+    names = None if wanted is None else {*wanted, *parts, *(events.reads if events else ())}
+    dialect = layout.dialects["interactions"]
+    log = scan(layout.interactions, names, problems, take, dialect, *block_bytes)
+    if log is None:
+        return None
+    if set(parts) <= set(log.names) and parts:
+        log = replace(log, names=[*log.names, columns.time or ""])
+    return log if events is None else replace(log, places=exploded.places_of(log))
+
+
+def _events(layout: Layout) -> Events | None:
+    columns = layout.columns
+    user, item, time = columns.user or "", columns.item or "", columns.time
+    if layout.format == "mind":
+        return Impressions(
+            user, item, time or "", layout.interactions, layout.dialects["interactions"]
+        )
+    return Lists(user, item, time, layout.last_item) if layout.has_lists else None
+
+
+def _with_time(take: Take, column: str, parts: Sequence[str], batch: Batch) -> None:
+    """Join year, month, day and finer parts to text such as 2024-05-01 12:30."""
+    if set(parts) <= batch.columns.keys():
+        texts = [pc.utf8_lpad(batch.columns[name], 2, "0") for name in parts]
+        ends = [*_AFTER[: len(parts) - 1], ""]
+        joined = [each for pair in zip(texts, ends, strict=True) for each in pair]
+        time = pc.binary_join_element_wise(
+            *(pa.scalar(each, TEXT) if isinstance(each, str) else each for each in joined),
+            pa.scalar("", TEXT),
+        )
+        batch = Batch(batch.rows, {**batch.columns, column: time})
+    take(batch)
+
+
+class _Exploded:
+    """Hands on rows of lists as rows of events, and remembers which came from which."""
+
+    def __init__(self, events: Events, take: Take) -> None:
+        self._events = events
+        self._take = take
+        self._ends: list[int] = []  # of each row, in events
+
+    def take(self, batch: Batch) -> None:
+        counts, made = self._events.of(batch)
+        start = self._ends[-1] if self._ends else 0
+        self._ends += (start + np.cumsum(counts)).tolist()
+        row = pa.array(np.repeat(np.arange(batch.rows), counts))
+        others = {name: text.take(row) for name, text in batch.columns.items() if name not in made}
+        columns = {name: pa.array(texts, TEXT) for name, texts in made.items()}
+        self._take(Batch(len(row), {**others, **columns}))
+
+    def places_of(self, log: TextFile) -> Callable[[Sequence[int]], list[str]]:
+        def places(numbers: Sequence[int]) -> list[str]:
+            rows = [bisect_right(self._ends, number) for number in numbers]
+            found = dict(zip(sorted(set(rows)), log.places(sorted(set(rows))), strict=True))
+            return [found[row] for row in rows]
+
+        return places

@@ -1,0 +1,6 @@
+"""Which files of a directory are the data, what their columns are, and what an item's text is."""
+
+from builder.data.layouts.item_text import tidy_items, usual_template
+from builder.data.layouts.layout import Layout, find_layout, layout_of_items
+
+__all__ = ["Layout", "find_layout", "layout_of_items", "tidy_items", "usual_template"]

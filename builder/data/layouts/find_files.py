@@ -1,0 +1,167 @@
+"""Finds the log, the item file and the user file of a directory: by their names, or by content."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from builder.data.config import DataConfig
+from builder.data.delimited import RECBOLE_SUFFIXES
+from builder.data.dialect import Dialect
+from builder.data.files import TABLE_SUFFIXES
+from builder.data.layouts.headers import how_to_name
+from builder.data.layouts.known import KnownFormat
+from builder.data.layouts.peek import Peek, peek
+from builder.data.layouts.roles import TITLES, is_log, item_key, item_of, plain
+from builder.data.parts import part_files
+from builder.data.sources import COMPRESSED_SUFFIXES, suffix_of
+from builder.errors import DataError
+
+_LOOSE: Final = (*COMPRESSED_SUFFIXES, ".txt", ".dat", "")
+_NOTES: Final = ("readme", "license", "licence", "copying", "checksum", "makefile")
+_SHOWN: Final = 20
+
+log = logging.getLogger(__name__)
+
+
+def files_of(directory: Path, patterns: Sequence[str]) -> list[Path]:
+    """The files of these names, compressed or not, and directories of files with rows.
+
+    Notes beside ``items.csv`` may be named ``items.txt``, and a copy ``items.csv.gz``.
+    """
+    endings = ("", *COMPRESSED_SUFFIXES)
+    found = {
+        path
+        for pattern in patterns
+        for ending in endings
+        for path in directory.glob(pattern + ending)
+    }
+    files = sorted(path for path in found if _has_rows(path))
+    certain = [path for path in files if path.suffix.lower() not in _LOOSE]
+    return certain or files
+
+
+def find_by_name(config: DataConfig, known: KnownFormat) -> dict[str, Path | None]:
+    """Role → the file that the user named, or the one of the format's name; None: there is none.
+
+    Raises
+    ------
+    DataError
+        A named file that is not there, or several that could be meant.
+    """
+    problems = []
+    roles: dict[str, Path | None] = {}
+    for role, patterns in known.files.items():
+        name: str | None = getattr(config, role)
+        if name is not None:
+            roles[role] = config.directory / name
+            if not _has_rows(config.directory / name):
+                problems.append(f"{roles[role]}: no such file; {_listing(config.directory)}")
+            continue
+        found = files_of(config.directory, patterns)
+        roles[role] = found[0] if found else None
+        if len(found) > 1:
+            problems.append(_several(config, role, found))
+    if problems:
+        raise DataError("\n".join(problems))
+    return roles
+
+
+def find_by_content(
+    config: DataConfig, dialect: Dialect, named: Mapping[str, Path | None], known: KnownFormat
+) -> dict[str, Path | None]:
+    """The same, where the log or the item file is found by its columns.
+
+    Where no file has items, the log is the item file too.
+
+    Raises
+    ------
+    DataError
+        No file is the log, or several could be.
+    """
+    taken = {path for path in named.values() if path is not None}
+    peeks = [peek(path, dialect) for path in _candidates(config.directory) if path not in taken]
+    others = [each for each in peeks if each is not None]
+    logs = named["interactions"]
+    if logs is None:
+        first = _log(config, known, others)
+        others.remove(first)
+    else:
+        first = peek(logs, dialect) or Peek(logs, {})
+    items = named["items"] or _items(first, others)
+    if items is None:
+        log.warning(
+            "%s: no other file tells about the items of %s, so what it says of them is taken from "
+            "it; name one with --items",
+            config.directory,
+            first.path.name,
+        )
+        items = first.path
+    return {**named, "interactions": first.path, "items": items}
+
+
+def _log(config: DataConfig, known: KnownFormat, peeks: Sequence[Peek]) -> Peek:
+    roles = [is_log(each) for each in peeks]
+    most = max(roles, default=0)
+    best = [each for each, count in zip(peeks, roles, strict=True) if most and count == most]
+    if len(best) == 1:
+        return best[0]
+    if best:
+        raise DataError(_several(config, "interactions", [each.path for each in best]))
+    patterns = ", ".join(known.files["interactions"])
+    advice = how_to_name(peeks) or (
+        "name it with --interactions, and its columns with --column user=NAME and --column "
+        "item=NAME"
+    )
+    raise DataError(
+        f"{config.directory}: no file for the interactions (looked for {patterns}, also "
+        f"compressed, and for columns of users and items); {advice}; {_listing(config.directory)}"
+    )
+
+
+def _items(log: Peek, peeks: Sequence[Peek]) -> Path | None:
+    """The file that has most of what tells about the items of a log."""
+    item = item_of(log)
+
+    def fitness(each: Peek) -> tuple[bool, bool, int]:
+        names = set(map(plain, each.columns))
+        return bool(names & TITLES), plain(item or "") in names, len(names)
+
+    fitting = [
+        each
+        for each in peeks
+        if not is_log(each) and not each.headless and item_key(each, item) is not None
+    ]
+    return max(fitting, key=fitness).path if fitting else None
+
+
+def _candidates(directory: Path) -> list[Path]:
+    suffixes = {*TABLE_SUFFIXES, *RECBOLE_SUFFIXES}
+    return [
+        path
+        for path in sorted(directory.iterdir())
+        if not path.name.startswith((".", "_"))
+        and not path.name.lower().startswith(_NOTES)
+        and (path.is_dir() or suffix_of(path) in suffixes)
+        and _has_rows(path)
+    ]
+
+
+def _has_rows(path: Path) -> bool:
+    return path.is_file() or (path.is_dir() and bool(part_files(path, TABLE_SUFFIXES)))
+
+
+def _several(config: DataConfig, role: str, found: Sequence[Path]) -> str:
+    names = ", ".join(path.name for path in found)
+    return (
+        f"{config.directory}: several files could hold the {role} ({names}); name one of them "
+        f"with --{role}, as in --{role} {found[0].name}"
+    )
+
+
+def _listing(directory: Path) -> str:
+    names = sorted(path.name for path in directory.iterdir())
+    shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    return f"the directory holds {shown or 'nothing'}"

@@ -1,0 +1,43 @@
+"""Says how to name the columns of files that have no header."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from builder.data.layouts.peek import Peek, numbered
+from builder.data.layouts.roles import guess_item_names, guess_names
+
+
+def how_to_name(peeks: Sequence[Peek]) -> str | None:
+    """The options with which files without a header are a log and its items; None: there is none.
+
+    Of several files, the log is the one with most roles.
+    """
+    headless = [each for each in peeks if each.headless]
+    others = [each for each in peeks if not each.headless]
+    guesses = [guess_names(each, others) for each in headless]
+    logs = [(len(_roles(names)), each) for names, each in zip(guesses, headless, strict=True)
+            if {"user", "item"} <= set(names)]  # fmt: skip
+    if not logs:
+        return None
+    log = max(logs, key=lambda each: each[0])[1]
+    rest = [each for each in headless if each is not log]
+    items = rest[0] if rest else None
+    words = ["--interactions", log.path.name, *_columns_of(log, others)]
+    if items is not None:
+        words += ["--items", items.path.name, "--item-columns", ",".join(guess_item_names(items))]
+    return f"if {log.path.name} is it, it has no header: give {shlex.join(words)}"
+
+
+def without_header(log: Peek, items: Peek | None) -> str:
+    """The option that names the columns of a log without a header."""
+    return shlex.join(_columns_of(log, [items] if items else []))
+
+
+def _columns_of(log: Peek, others: Sequence[Peek]) -> list[str]:
+    return ["--columns", ",".join(guess_names(log, others))]
+
+
+def _roles(names: Sequence[str]) -> set[str]:
+    return {*names} - {*numbered(len(names))}

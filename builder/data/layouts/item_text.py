@@ -1,0 +1,64 @@
+"""What an item's text is made of where nobody says it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import pandas as pd
+
+from builder.data.layouts.known import FILM, GENRES
+from builder.data.template import Template
+
+_FILM: Final = "{title} ({year}) {genres}"
+_USUAL_TEMPLATES: Final = {
+    "movielens": [_FILM],
+    "mind": ["{title} {category} {subcategory}"],
+    "recbole": ["{movie_title} ({release_year}) {class}", _FILM],  # MovieLens as RecBole writes it
+}
+# Series have two years, or one that is still open: Fawlty Towers (1975-1979), Sense8 (2015-).
+_TITLE_AND_YEAR: Final = re.compile(r"^(.*?)\s*\((\d{4}(?:[-\u2013]\d{0,4})?)\)\s*$", re.DOTALL)
+_ADDRESS: Final = re.compile(r"\w+://\S*$")
+
+
+def tidy_items(kind: str, items: pd.DataFrame) -> pd.DataFrame:
+    """Give MovieLens' items a title, a year and genres of their own; leave the others alone."""
+    if kind == "movielens" and set(FILM) <= set(items.columns):
+        flags = items[[*GENRES[1:]]]
+        genres = ["|".join(flags.columns[row]) for row in (flags == "1").to_numpy()]
+        items = items.drop(columns=[*GENRES]).assign(genres=genres)
+    if kind != "movielens" or not {"title", "genres"} <= set(items.columns):
+        return items
+    matches = [_TITLE_AND_YEAR.match(title) for title in items["title"]]
+    titles = [
+        match[1] if match else title.strip()
+        for match, title in zip(matches, items["title"], strict=True)
+    ]
+    genres = [
+        "" if genre == "(no genres listed)" else genre.replace("|", " ")
+        for genre in items["genres"]
+    ]
+    years = [match[2] if match else "" for match in matches]
+    return items.assign(title=titles, year=years, genres=genres)
+
+
+def usual_template(kind: str, items: pd.DataFrame, key: str) -> Template:
+    """Return the format's template, or else one that joins all columns that hold text.
+
+    A column holds text when any of its values is neither a number nor an address.
+    """
+    for text in _USUAL_TEMPLATES.get(kind, ()):
+        template = Template.parse(text)
+        if set(template.columns) <= set(items.columns):
+            return template
+    return Template.join(
+        name for name in items.columns if name != key and not all(map(_is_no_text, items[name]))
+    )
+
+
+def _is_no_text(value: str) -> bool:
+    try:
+        float(value or "0")
+    except ValueError:
+        return _ADDRESS.match(value) is not None
+    return True

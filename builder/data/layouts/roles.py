@@ -1,0 +1,216 @@
+"""Tells from names and first values what the columns of a log and of an item file are.
+
+Names are compared without case and punctuation: ``userId`` and ``User-ID`` are one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from builder.data.config import Columns
+from builder.data.layouts.peek import Peek, is_time
+from builder.data.rows import is_number
+
+_USERS: Final = (
+    *("userid", "user", "uid", "customerid", "customer", "clientid", "visitorid", "visitor"),
+    *("accountid", "memberid", "profileid", "reviewerid", "readerid", "viewerid", "listenerid"),
+    *("buyerid", "personid", "username", "userhash", "usersha1", "sessionid", "session"),
+)
+_ITEMS: Final = (
+    *("itemid", "item", "iid", "productid", "product", "sku", "articleid", "parentasin", "asin"),
+    *("movieid", "filmid", "bookid", "isbn", "newsid", "videoid", "songid", "trackid", "artistid"),
+    *("albumid", "animeid", "gameid", "appid", "businessid", "venueid", "placeid", "locationid"),
+    *("poiid", "gmapid", "recipeid", "courseid", "jobid", "contentid", "showid", "offerid"),
+    *("stockcode", "workid", "docid", "documentid", "postid", "eventid", "adid", "goodsid"),
+)
+# Of lists of items: names, or how they end.
+_ITEM_LISTS: Final = (
+    *("itemidlist", "itemids", "items", "itemlist", "itemsequence", "sequence", "history"),
+    *("products", "productids", "articles", "articleids", "movieids", "newsids"),
+)
+_TIMES: Final = (
+    *("timestamp", "ts", "unixreviewtime", "time", "datetime", "eventtime", "eventtimestamp"),
+    *("createdat", "createdtime", "date", "eventdate", "reviewtime", "reviewdate", "tdat"),
+    *("visittime", "viewedat", "watchedat", "boughtat", "purchasedate", "purchasedat"),
+    *("orderdate", "invoicedate", "checkintime", "utctime", "occurredat", "localtime"),
+)
+_RATINGS: Final = (
+    *("rating", "ratings", "stars", "overall", "score", "bookrating", "userrating", "label"),
+    *("clicked", "isclick", "click", "isrecommended", "liked", "islike", "weight"),
+)
+_ACTIONS: Final = (
+    *("action", "event", "eventtype", "behavior", "behaviour", "behaviortype", "interaction"),
+    *("interactiontype", "eventname", "actiontype"),
+)
+_NAMES: Final[Mapping[str, Sequence[str]]] = {
+    "user": _USERS,
+    "item": _ITEMS,
+    "time": _TIMES,
+    "rating": _RATINGS,
+    "action": _ACTIONS,
+}
+TITLES: Final = frozenset(
+    (
+        *("title", "name", "appname", "productname", "prodname", "movietitle", "booktitle"),
+        *("itemname", "headline", "description", "artistname", "trackname", "producttitle"),
+    )
+)
+_DATE_PARTS: Final = ("year", "month", "day", "hour", "minute", "second")
+_NEEDED_PARTS: Final = 3
+_MOST_RATINGS: Final = 20  # different values
+_BEST_RATING: Final = 100
+_ANY_ID: Final = re.compile(r"(?<=[a-z])(?:_?id|ID|Id|-id)$")
+
+
+def plain(name: str) -> str:
+    """A name without case and punctuation."""
+    return "".join(filter(str.isalnum, name)).lower()
+
+
+def complete(columns: Columns, usual: Columns, log: Peek, items: Peek | None) -> Columns:
+    """Name the column of each role that has none: by its usual name, else by what names mean.
+
+    A role whose column is not found keeps its usual name.
+    """
+    found: dict[str, str | None] = {}
+    of_items = () if items is None else items.columns
+    for role, names in _NAMES.items():
+        given, known = getattr(columns, role), getattr(usual, role)
+        if role == "item" and given is None and (listed := _list_of(known, log)) is not None:
+            given = listed
+        if given is None and known not in log.columns:
+            taken = {name for name in (*vars(columns).values(), *found.values()) if name}
+            given = _find(role, names, [n for n in log.columns if n not in taken], log, of_items)
+        found[role] = given or known
+    key = columns.item_key or usual.item_key
+    if key is None and items is not None and found["item"] not in items.columns:
+        key = item_key(items, found["item"])
+    return replace(columns, **found, item_key=key)
+
+
+def is_log(peek: Peek) -> int:
+    """How many columns with a role are found by their names; 0 without user and item."""
+    columns = complete(Columns(), Columns(), peek, None)
+    if columns.user is None or columns.item is None:
+        return 0
+    return sum(getattr(columns, role) in peek.columns for role in _NAMES)
+
+
+def item_of(log: Peek) -> str | None:
+    """The column with the items of a log; None where no name tells it."""
+    return complete(Columns(), Columns(), log, None).item
+
+
+def item_key(items: Peek, item: str | None) -> str | None:
+    """The column with the ids of an item file."""
+    wanted = {plain(item or "")} | {plain(item or "").removesuffix("id")} - {""}
+    for names in (wanted, _ITEMS, ("id",)):
+        for name in items.columns:
+            if plain(name) in names and _differ(items.columns[name]):
+                return name
+    return None
+
+
+def _find(
+    role: str, names: Sequence[str], among: list[str], log: Peek, of_items: Iterable[str]
+) -> str | None:
+    plain_names = {plain(name): name for name in reversed(among)}
+    fitting = [plain_names[name] for name in names if name in plain_names]
+    if role == "item":
+        shared = [name for name in fitting if name in of_items]
+        others = [name for name in among if name in of_items and _ANY_ID.search(name)]
+        lists = [plain_names[name] for name in _ITEM_LISTS if name in plain_names]
+        lists = [name for name in lists if are_lists(name, log)]
+        fitting = [*shared, *fitting, *others, *lists]
+        fitting = [_list_of(name, log) or name for name in fitting]
+    elif role == "time":
+        fitting = [name for name in fitting if is_time(log.columns[name])]
+        fitting += [parts for parts in [_date_parts(among)] if parts]
+    elif role == "rating":
+        fitting = [name for name in fitting if _are_numbers(log.columns[name])]
+    return next(iter(fitting), None)
+
+
+def _date_parts(names: Sequence[str]) -> str | None:
+    """Columns of year, month and day, and finer ones, joined by commas."""
+    found = []
+    for part in _DATE_PARTS:
+        name = next((name for name in names if plain(name).endswith(part)), None)
+        if name is None:
+            break
+        found.append(name)
+    return ",".join(found) if len(found) >= _NEEDED_PARTS else None
+
+
+def _differ(values: Sequence[str]) -> bool:
+    return len(set(values)) == len(values)
+
+
+def _list_of(item: str | None, log: Peek) -> str | None:
+    """The column of the lists of which a column of items has the last ones."""
+    name = f"{item}_list"
+    return name if name in log.columns and are_lists(name, log) else None
+
+
+def are_lists(name: str, log: Peek) -> bool:
+    """Whether a column has lists of items, one item after the other with spaces between."""
+    if name in log.lists or not plain(name).endswith(_ITEM_LISTS):
+        return name in log.lists
+    return any(len(value.split()) > 1 for value in log.columns[name])
+
+
+def _are_numbers(values: Sequence[str]) -> bool:
+    truths = {"true", "false", ""}
+    return all(is_number(value) or value.lower() in truths for value in values)
+
+
+def guess_names(peek: Peek, others: Sequence[Peek]) -> list[str]:
+    """Names for the columns of a log without a header: roles where the values tell them.
+
+    Items are in ``others``, if any of these is an item file.
+    """
+    rows = peek.columns
+    names = {name: name for name in rows}
+    time = next((name for name, values in rows.items() if is_time(values)), None)
+    ids = [name for name, values in rows.items() if name != time and _may_be_ids(values)]
+    rating = next((name for name in ids[2:] if _is_scale(rows[name])), None)
+    ids = [name for name in ids if name != rating]
+    known = {value for each in others for values in each.columns.values() for value in values}
+    as_items = sorted(ids[:2], key=lambda name: len(known.intersection(rows[name])))
+    names |= dict(zip(as_items, ("user", "item"), strict=False))
+    if time is not None:
+        names[time] = "time"
+    if rating is not None and rating not in as_items:
+        names[rating] = "rating"
+    return list(names.values())
+
+
+def guess_item_names(peek: Peek) -> list[str]:
+    """The same for an item file: the first column whose values differ has the ids."""
+    rows = peek.columns
+    names = {name: name for name in rows}
+    key = next((name for name, values in rows.items() if _differ(values)), next(iter(rows)))
+    names[key] = "item"
+    lengths = {name: sum(map(len, rows[name])) for name in names if names[name] != "item"}
+    if lengths:
+        names[max(lengths, key=lengths.__getitem__)] = "title"
+    return list(names.values())
+
+
+def _is_scale(values: Sequence[str]) -> bool:
+    few = set(values)
+    return len(few) <= _MOST_RATINGS and all(
+        is_number(value) and float(value) <= _BEST_RATING for value in few
+    )
+
+
+def _may_be_ids(values: Sequence[str]) -> bool:
+    """Whether these are words or whole numbers, or ratings; no place on earth, no prose."""
+    return not any(len(value.split()) > 1 or _is_exact(value) for value in values)
+
+
+def _is_exact(value: str) -> bool:
+    return is_number(value.removeprefix("-")) and len(value.partition(".")[2]) > 1

@@ -1,0 +1,121 @@
+"""Logs whose rows hold several events, and times that stand in several columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from builder.data import Columns, DataConfig, read
+from builder.errors import DataError
+
+Write = Callable[..., Path]
+
+ITEMS = "item_id:token\ttitle:token_seq\n" + "".join(f"{n}\titem {n}\n" for n in range(1, 7))
+HEADER = "user_id:token\titem_id_list:token_seq\titem_id:token\n"
+
+
+def histories(directory: Path, **options: object) -> dict[str, list[str]]:
+    log, catalogue = read(DataConfig(directory, **options))  # type: ignore[arg-type]
+    found: dict[str, list[str]] = {user: [] for user in log.user_ids}
+    for user, item in zip(log.user, log.item, strict=True):
+        found[log.user_ids[user]].append(catalogue.item_ids[item])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (["a\t3 1\t2", "b\t5\t6"], {"a": ["3", "1", "2"], "b": ["5", "6"]}),
+        # A row for each prefix; another session of the same user; the same row again.
+        (["a\t3\t1", "a\t3 1\t2"], {"a": ["3", "1", "2"]}),
+        (["a\t3\t1", "a\t4\t1"], {"a": ["3", "1", "4", "1"]}),
+        (["a\t3\t1", "a\t3\t1"], {"a": ["3", "1"]}),
+        (["a\t\t1", "a\t1\t2"], {"a": ["1", "2"]}),
+    ],
+)
+def test_sequences(write: Write, rows: list[str], expected: dict[str, list[str]]) -> None:
+    directory = write(x__inter=HEADER + "\n".join(rows), x__item=ITEMS)
+    assert histories(directory) == expected
+
+
+def test_lists_of_times(write: Write) -> None:
+    header = "user_id:token\titem_id_list:token_seq\ttimestamp:float_seq\n"
+    rows = "a\t3 1\t1700000100 1700000000\nb\t2 4\t1700000000\n"
+    directory = write(x__inter=header + rows, x__item=ITEMS)
+    assert histories(directory) == {"a": ["1", "3"], "b": ["2", "4"]}
+    (directory / "x.inter").write_text(f"{header}a\t3 1 2\t1700000100 1700000000\n")
+    with pytest.raises(
+        DataError, match=r"x.inter:2: timestamp: '1700000100 1700000000' is no time"
+    ):
+        read(DataConfig(directory))
+
+
+def test_faults_are_shown_where_they_stand(write: Write) -> None:
+    directory = write(x__inter=HEADER + "a\t3 1\t2\nb\t5 9\t6\nc\t\t\n", x__item=ITEMS)
+    with pytest.raises(DataError) as caught:
+        read(DataConfig(directory))
+    told = str(caught.value).replace(f"{directory}/", "").splitlines()[1:]
+    assert [line.partition(";")[0] for line in told] == [
+        "x.inter:4: item_id_list: the value is missing",
+        "x.inter:3: item_id_list: item '9' is not in x.item",
+    ]
+
+
+def test_a_list_in_a_column_of_another_name_is_noticed(write: Write) -> None:
+    directory = write(
+        interactions__csv="user_id,item_id\na,1 2\n", items__csv="item_id,title\n1,a\n2,b\n"
+    )
+    with pytest.raises(
+        DataError, match="'1 2' is a list of items; rename the column, as in item_i"
+    ):
+        read(DataConfig(directory))
+    (directory / "interactions.csv").write_text("user_id,item_ids\na,1 2\n")
+    assert histories(directory) == {"a": ["1", "2"]}
+
+
+MIND = """1\tu1\t11/15/2019 9:00:00 AM\tN3 N1\tN2-0 N4-1
+2\tu1\t11/14/2019 9:00:00 AM\tN3 N1\tN2-1 N4-0
+3\tu2\t11/15/2019 9:00:00 AM\t\tN2-0 N4-0
+4\tu3\t11/15/2019 9:00:00 AM\tN2\tN4-0
+"""
+
+
+def test_clicks_and_the_clicks_before_them(write: Write) -> None:
+    news = "".join(f"N{n}\tnews\tx\titem {n}\t\thttps://x\t[]\t[]\n" for n in range(1, 5))
+    directory = write(behaviors__tsv=MIND, news__tsv=news)
+    # The history has no times: it comes before the first click, which is no first row here.
+    assert histories(directory) == {"u1": ["N3", "N1", "N2", "N4"], "u3": ["N2"]}
+    log, _ = read(DataConfig(directory))
+    assert log.time is not None
+    assert len(set(log.time[:3])) == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "seconds"),
+    [
+        ("year,month,day", "2009,2,13", 1234483200),
+        ("date_day,date_month,date_year,date_hour,date_minute", "13,2,2009,23,31", 1234567860),
+        ("Year,Month,Day,Hour,Minute,Second", "2009,02,13,23,31,30", 1234567890),
+    ],
+)
+def test_times_in_several_columns(write: Write, header: str, row: str, seconds: int) -> None:
+    directory = write(
+        interactions__csv=f"user_id,item_id,{header}\nu,1,{row}\n",
+        items__csv="item_id,title\n1,a\n2,b\n",
+    )
+    log, _ = read(DataConfig(directory))
+    assert log.time is not None
+    assert log.time.tolist() == [seconds]
+
+
+def test_times_in_several_columns_are_said_by_name(write: Write) -> None:
+    directory = write(
+        interactions__csv="user_id,item_id,anno,mese,giorno\nu,1,2009,2,13\nu,2,2009,2,30\n",
+        items__csv="item_id,title\n1,a\n2,b\n",
+    )
+    with pytest.raises(
+        DataError, match=r"interactions.csv:3: anno,mese,giorno: '2009-02-30' is no"
+    ):
+        read(DataConfig(directory, columns=Columns(time="anno,mese,giorno")))
