@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, Protocol
+from types import SimpleNamespace
+from typing import Any, Final, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,6 +32,10 @@ class _Reader(Protocol):
 
     @property
     def schema_arrow(self) -> pa.Schema: ...
+
+    @property
+    def metadata(self) -> Any:
+        """Has ``num_rows``."""
 
     def iter_batches(self, batch_size: int, columns: list[str]) -> Iterator[pa.RecordBatch]: ...
 
@@ -67,8 +72,8 @@ def scan_columnar(
                         NOT_UTF8,
                         f"{path}:row {start + row}: {name}: {fault}; write the file as UTF-8",
                     )
-            take(Batch(len(batch), columns))
             start += len(batch)
+            take(Batch(len(batch), columns, start / file.metadata.num_rows))
 
     def places(numbers: Sequence[int]) -> list[str]:
         return [f"row {number + 1}" for number in numbers]
@@ -110,6 +115,9 @@ class _ArrowFile:
         self._file = file
         self._is_file = file.read(len(_ARROW_FILE_MARK)) == _ARROW_FILE_MARK
         self.schema_arrow: pa.Schema = self._reader().schema
+        # Its batches are read where they lie, so that counting them first costs little.
+        rows = sum(len(batch) for batch in self.iter_batches(_BATCH_ROWS, []))
+        self.metadata = SimpleNamespace(num_rows=rows)
 
     def iter_batches(self, batch_size: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
         reader = self._reader()

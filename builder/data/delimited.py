@@ -132,7 +132,8 @@ class _Rows:
             ) as batches,
         ):
             for batch in batches:
-                yield Batch(len(batch), dict(zip(batch.schema.names, batch.columns, strict=True)))
+                columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+                yield Batch(len(batch), columns, self.text.source.share())
 
     def _stream(self) -> pa.NativeFile | None:
         """The rows as UTF-8 bytes, None if there are none."""

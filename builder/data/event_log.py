@@ -1,7 +1,7 @@
 """Reads the log of events, of any size: a batch of rows becomes numbers before the next is read.
 
 What stays in memory is 16 bytes an event (20 with actions, and one more where some are context) and
-the ids of the users. Sorting takes about as much again while it lasts.
+the ids of the users.
 """
 
 from __future__ import annotations
@@ -30,12 +30,11 @@ from builder.data.problems import (
     Problems,
 )
 from builder.data.row_faults import Findings, RowFaults
-from builder.data.tables import Catalogue, Interactions
+from builder.data.tables import Catalogue
 from builder.data.times import KINDS, UNREADABLE, TimeColumn
+from builder.data.unsorted import UnsortedEvents
+from builder.progress import Progress, silent
 
-LIKED: Final = "liked"
-DISLIKED: Final = "disliked"
-"""Actions of a log that has none, but ratings and a minimum that not all of them reach."""
 _TRUTHS: Final = {"true": "1", "false": "0", "True": "1", "False": "0"}
 _BLOCK_BYTES: Final = 1 << 20  # of which pyarrow reads many ahead
 _LOSE_ITEMS: Final = (WRONG_LENGTH, NO_OBJECT, SWALLOWED, TOO_FEW_ITEMS)
@@ -47,8 +46,13 @@ def read_log(
     catalogue: Catalogue | None,
     left_out: Collection[str],
     problems: Problems,
-) -> tuple[Interactions | None, Catalogue | None]:
-    """Read, check and sort the log; None means that ``problems`` says what is wrong with it.
+    progress: Progress = silent,
+    *,
+    ratings: bool = False,
+) -> tuple[UnsortedEvents | None, Catalogue | None]:
+    """Read and check the log; None means that ``problems`` says what is wrong with it.
+
+    With ``ratings``, these are kept too.
 
     Events of the items that are ``left_out`` are too. The catalogue comes back with the items that
     only the log knows, where they are kept.
@@ -58,9 +62,14 @@ def read_log(
     lost_items = any(kind in problems for kind in _LOSE_ITEMS)
     if NOT_UTF8 in problems and catalogue is not None:
         lost_items |= any("\ufffd" in item for item in catalogue.item_ids)
-    events = _Events(config, layout, None if lost_items else catalogue, left_out)
+    events = _Events(config, layout, None if lost_items else catalogue, left_out, ratings=ratings)
     wanted = {getattr(columns, field.name) for field in fields(columns)}
-    log = scan_events(layout, wanted, problems, events.add, _BLOCK_BYTES)
+
+    def take(batch: Batch) -> None:
+        events.add(batch)
+        progress(f"Reading {layout.interactions.name}, %", int(100 * batch.share), 100)
+
+    log = scan_events(layout, wanted, problems, take, _BLOCK_BYTES)
     if log is None:
         return None, None
     required = {"user", "item"} | ({"rating"} if config.min_rating is not None else set())
@@ -87,8 +96,8 @@ def read_log(
     events.report(log, problems)
     if len(problems):
         return None, None
-    interactions = events.sorted(log)
-    if not len(interactions):
+    found = events.collected(log)
+    if not len(found):
         problems.add(
             "empty log",
             f"{log.path}: none of the {events.rows:,} events is left after the minimum rating "
@@ -99,7 +108,7 @@ def read_log(
         return None, None
     if catalogue is not None:
         catalogue = catalogue.with_items(events.items.new, columns.item_key or columns.item or "")
-    return interactions, catalogue
+    return found, catalogue
 
 
 class _Events:
@@ -115,8 +124,11 @@ class _Events:
         layout: Layout,
         catalogue: Catalogue | None,
         left_out: Collection[str],
+        *,
+        ratings: bool,
     ) -> None:
         self.rows = 0
+        self._keeps_ratings = ratings
         self._config = config
         self._columns = layout.columns
         self._users = _Codes()
@@ -128,6 +140,7 @@ class _Events:
         self._item = bytearray()
         self._action = bytearray()
         self._target = bytearray()  # BOOL [E]; empty where all that is kept are targets
+        self._rating = bytearray()  # FP32 [E]; only where they are kept
         self._kind = bytearray()  # INT8 [E], of the times; only where rows may be left out
         self._drops = config.on_bad_rows == "drop"
         missing = "the value is missing; fill it in, or give --on-bad-rows drop"
@@ -162,9 +175,11 @@ class _Events:
         keep &= known
         keep &= self._without_user.add(self.rows, _is_blank(user), user)
         target = np.ones(batch.rows, np.bool_)
-        if self._config.min_rating is not None:
-            text = batch.columns.get(columns.rating or "", blank)
+        text = batch.columns.get(columns.rating or "", blank)
+        ratings = None
+        if self._keeps_ratings or self._config.min_rating is not None:
             ratings = numbers_of(text)
+        if ratings is not None and self._config.min_rating is not None:
             keep &= self._bad_ratings.add(self.rows, ~np.isfinite(ratings), text)
             target = ratings >= self._config.min_rating
         action = batch.columns.get(columns.action or "")
@@ -180,6 +195,8 @@ class _Events:
         if actions is not None:
             self._action += bytes(len(self._user) - len(self._action))  # events before had none
             self._action += actions[keep].data
+        if ratings is not None and self._keeps_ratings:
+            self._rating += ratings[keep].astype(np.float32).data
         self._user += self._users.encode(user)[keep].data
         self._item += items[keep].data
         time = batch.columns.get(columns.time or "")
@@ -244,65 +261,54 @@ class _Events:
             row, why = doubt
             found.add("times in doubt", column, row, why, 1, drop=False)
 
-    def sorted(self, log: TextFile) -> Interactions:
+    def collected(self, log: TextFile) -> UnsortedEvents:
         """Return the events of users that have enough of them, and forget all events."""
         users = np.frombuffer(self._user, np.int32)
         self._user = bytearray()  # the array alone holds the memory, until it is let go
         timed = self._with_times(log)
         target = np.frombuffer(self._target, np.bool_) if self._target else None
         self._target = bytearray()
-        users_kept = users if timed is None else users[timed]
-        counts = np.bincount(users_kept, minlength=len(self._users.numbers))
+        numbers = len(self._users.numbers)
+        counts = np.bincount(users if timed is None else users[timed], minlength=numbers)
         wanted = counts
         if target is not None:
             wanted = np.bincount(
-                users[target if timed is None else target & timed], minlength=len(counts)
+                users[target if timed is None else target & timed], minlength=numbers
             )
-        del users_kept
         enough = wanted >= max(self._config.min_events, 1)
-        kept = np.flatnonzero(enough)
-        keep = ... if len(kept) == np.count_nonzero(counts) else enough[users]  # ... copies nothing
+        # ... copies nothing
+        keep = ... if enough.sum() == np.count_nonzero(counts) else enough[users]
         if timed is not None:
             keep = timed & enough[users]
-        users = users[keep]
-        # Both sorts are stable: events at the same time stay in the order of the file.
+        user = users[keep]
+        if not enough.all():
+            user = (np.cumsum(enough, dtype=np.int32) - 1)[user]
+        del users
+        ticks, per_second = None, 1
         if self._columns.time in log.names:
             ticks, per_second = self._times.take()
             ticks = ticks[keep]
-            order = np.lexsort((ticks, users))
-            del users
-            time = ticks[order]
-            time //= per_second  # rounds down
-            del ticks
-        else:
-            time = None
-            order = np.argsort(users, kind="stable")
-            del users
-        item = np.frombuffer(self._item, np.int32)[keep][order]
+        item = np.frombuffer(self._item, np.int32)[keep]
         self._item = bytearray()
         action, actions = None, list[str]()
         if self._columns.action in log.names:
             kinds = list(self._actions.numbers)
             actions = sorted(name for name in kinds if name)
-            numbers = np.array([actions.index(name) + 1 if name else 0 for name in kinds], np.int32)
-            action = numbers[np.frombuffer(self._action, np.int32)[keep][order]]
+            codes = np.array([actions.index(name) + 1 if name else 0 for name in kinds], np.int32)
+            action = codes[np.frombuffer(self._action, np.int32)[keep]]
             self._action = bytearray()
-        if target is not None:
-            target = target[keep][order]
-            if target.all():
-                target = None
-            elif action is None:
-                # Whoever asks says by an action what the log said by its ratings.
-                action, actions = np.where(target, 2, 1).astype(np.int32), [DISLIKED, LIKED]
+        rating = np.frombuffer(self._rating, np.float32)[keep] if self._rating else None
         user_ids = list(self._users.numbers)
-        return Interactions(
-            user_ids=[user_ids[user] for user in kept],
-            user=np.repeat(np.arange(len(kept), dtype=np.int32), counts[kept]),
-            item=item,
-            time=time,
-            action=action,
-            actions=actions,
-            target=target,
+        return UnsortedEvents(
+            [user_ids[number] for number in np.flatnonzero(enough)],
+            user,
+            item,
+            ticks,
+            per_second,
+            action,
+            actions,
+            None if target is None else target[keep],
+            rating,
         )
 
     def _with_times(self, log: TextFile) -> NDArray[np.bool_] | None:

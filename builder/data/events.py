@@ -71,7 +71,7 @@ def _with_time(take: Take, column: str, parts: Sequence[str], batch: Batch) -> N
             *(pa.scalar(each, TEXT) if isinstance(each, str) else each for each in joined),
             pa.scalar("", TEXT),
         )
-        batch = Batch(batch.rows, {**batch.columns, column: time})
+        batch = replace(batch, columns={**batch.columns, column: time})
     take(batch)
 
 
@@ -90,7 +90,7 @@ class _Exploded:
         row = pa.array(np.repeat(np.arange(batch.rows), counts))
         others = {name: text.take(row) for name, text in batch.columns.items() if name not in made}
         columns = {name: pa.array(texts, TEXT) for name, texts in made.items()}
-        self._take(Batch(len(row), {**others, **columns}))
+        self._take(Batch(len(row), {**others, **columns}, batch.share))
 
     def places_of(self, log: TextFile) -> Callable[[Sequence[int]], list[str]]:
         def places(numbers: Sequence[int]) -> list[str]:

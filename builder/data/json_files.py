@@ -46,7 +46,7 @@ def scan_json(
             values = [row.get(name) for row in rows]
             _note_kinds(name, values, lists, nested)
             columns[name] = _texts(values, path, found_at, name, faults[name])
-        take(Batch(len(rows), columns))
+        take(Batch(len(rows), columns, source.share()))
         rows.clear()
         found_at.clear()
 

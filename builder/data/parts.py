@@ -48,7 +48,7 @@ def scan_parts(
 
     def count(batch: Batch) -> None:
         rows[-1] += batch.rows
-        take(batch)
+        take(replace(batch, share=(len(rows) - 1 + batch.share) / len(parts)))
 
     for part in parts:
         rows.append(0)

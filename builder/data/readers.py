@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import logging
+from dataclasses import dataclass, replace
+from typing import Final
 
 import pandas as pd
 
@@ -15,10 +17,32 @@ from builder.data.layouts import Layout, find_layout
 from builder.data.problems import TOO_FEW_ITEMS, Problems
 from builder.data.repeats import check_ids, without_repeats
 from builder.data.tables import Catalogue, Interactions
+from builder.data.unsorted import UnsortedEvents
 from builder.errors import DataError
+from builder.progress import Progress, silent
+
+_FEWEST_ITEMS: Final = 2
+
+log = logging.getLogger(__name__)
 
 
-def read(config: DataConfig) -> tuple[Interactions, Catalogue]:
+@dataclass(eq=False)
+class DataSet:
+    """A data set as it was read: nothing is wrong with it.
+
+    Attributes
+    ----------
+    profile
+        The columns of ``config.profile``, by user id; None where none were asked for.
+    """
+
+    layout: Layout
+    events: UnsortedEvents
+    catalogue: Catalogue
+    profile: pd.DataFrame | None
+
+
+def read(config: DataConfig, progress: Progress = silent) -> tuple[Interactions, Catalogue]:
     """Read, check and sort a data set.
 
     Repeated events are kept. Items without events stay in the catalogue.
@@ -29,19 +53,9 @@ def read(config: DataConfig) -> tuple[Interactions, Catalogue]:
         Every problem in one message, each as ``file:line: column: problem; what to do``. Of each
         kind the first 20 are spelt out and the rest counted.
     """
-    layout = find_layout(config)
-    problems = Problems()
-    catalogue, left_out = read_catalogue(config, layout, None, problems)
-    if catalogue is not None and len(catalogue) < 2:
-        problems.add(
-            TOO_FEW_ITEMS,
-            f"{layout.items}: {len(catalogue)} items where recommending needs at least 2; add some",
-        )
-    profile = _read_users(config, layout, problems)
-    interactions, catalogue = read_log(config, layout, catalogue, left_out, problems)
-    problems.raise_if_any()
-    if catalogue is None or interactions is None:  # both report why, so this is unreachable
-        raise DataError(f"{config.directory}: cannot be read")
+    found = read_unsorted(config, progress)
+    layout, profile, catalogue = found.layout, found.profile, found.catalogue
+    interactions = found.events.sorted()
     if profile is not None:
         everyone = rows_of_users(
             profile,
@@ -51,6 +65,32 @@ def read(config: DataConfig) -> tuple[Interactions, Catalogue]:
         )
         interactions = replace(interactions, profile=everyone)
     return interactions, catalogue
+
+
+def read_unsorted(
+    config: DataConfig, progress: Progress = silent, *, ratings: bool = False
+) -> DataSet:
+    """The same without sorting, which takes as much memory again; raises the same.
+
+    With ``ratings``, the events have theirs.
+    """
+    layout = find_layout(config)
+    log.info("%s", layout)
+    problems = Problems()
+    catalogue, left_out = read_catalogue(config, layout, None, problems)
+    if catalogue is not None and len(catalogue) < _FEWEST_ITEMS:
+        problems.add(
+            TOO_FEW_ITEMS,
+            f"{layout.items}: {len(catalogue)} items where recommending needs at least 2; add some",
+        )
+    profile = _read_users(config, layout, problems)
+    events, catalogue = read_log(
+        config, layout, catalogue, left_out, problems, progress, ratings=ratings
+    )
+    problems.raise_if_any()
+    if catalogue is None or events is None:  # both report why, so this is unreachable
+        raise DataError(f"{config.directory}: cannot be read")
+    return DataSet(layout, events, catalogue, profile)
 
 
 def _read_users(config: DataConfig, layout: Layout, problems: Problems) -> pd.DataFrame | None:

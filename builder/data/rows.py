@@ -30,10 +30,13 @@ class Batch:
     columns
         Those asked for: large strings without nulls, an empty one for a missing value. Of JSON
         lines, only those that some row had up to here.
+    share
+        How much of the file was read up to here, from 0 to 1; 0 where that is not known.
     """
 
     rows: int
     columns: dict[str, pa.Array]
+    share: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, Final
 
@@ -47,11 +47,14 @@ class Source:
     ----------
     suffix
         Of the file inside, in lower case: ``.csv`` for ``log.csv.gz``.
+    opened
+        The file as it was opened last.
     """
 
     path: Path
     suffix: str
     compression: str | None = None
+    opened: list[Any] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
     def of(cls, path: Path, problems: Problems) -> Source | None:
@@ -71,12 +74,23 @@ class Source:
 
     def open(self) -> pa.NativeFile:
         """The bytes inside, from the start."""
-        if self.compression is None:
-            return pa.OSFile(str(self.path))
         if self.compression == "zip":
             archive = zipfile.ZipFile(self.path)
+            self.opened[:] = [archive.fp]
             return pa.PythonFile(archive.open(_members(archive)[0]), mode="r")
-        return pa.CompressedInputStream(pa.OSFile(str(self.path)), self.compression)
+        file = pa.OSFile(str(self.path))
+        self.opened[:] = [file]
+        if self.compression is None:
+            return file
+        return pa.CompressedInputStream(file, self.compression)
+
+    def share(self) -> float:
+        """How much of the file that was opened last is read, from 0 to 1."""
+        file = self.opened[0] if self.opened else None
+        if file is None or file.closed:
+            return 0.0
+        read: int = file.tell()
+        return min(read / max(self.path.stat().st_size, 1), 1.0)
 
 
 def uncompressed(path: Path) -> Path:

@@ -26,7 +26,7 @@ class Layout:
     log, the item file and the user file is written. ``time_parts`` are the columns that make up
     the time of an event where it has several. With ``has_lists`` a row of the log has a list of
     items, and ``last_item`` is the column of the one after them. With ``items_of_log`` no file but
-    the log tells about the items.
+    the log tells about the items. ``of_log`` are the columns of the log.
     """
 
     format: str
@@ -40,6 +40,14 @@ class Layout:
     has_lists: bool = False
     last_item: str | None = None
     items_of_log: bool = False
+    of_log: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        roles = [(f.name, getattr(self.columns, f.name)) for f in fields(Columns)]
+        given = {*self.of_log, ",".join(self.time_parts)}
+        found = [f"{role} {name}" for role, name in roles if name in given]
+        key = self.columns.item_key or self.columns.item
+        return f"{self.interactions.name}: {', '.join(found)}; {self.items.name}: item {key}"
 
 
 def find_layout(config: DataConfig) -> Layout:
@@ -99,6 +107,7 @@ def find_layout(config: DataConfig) -> Layout:
 def _with_details(layout: Layout, log: Peek) -> Layout:
     """What the first rows of the log say about its columns of times and items."""
     time, item = layout.columns.time or "", layout.columns.item or ""
+    layout = replace(layout, of_log=frozenset(log.columns))
     parts = tuple(time.split(",")) if time not in log.columns and "," in time else ()
     if item not in log.lists and not are_lists(item, log):
         return replace(layout, time_parts=parts)
