@@ -9,12 +9,12 @@ import typer
 
 from builder import console, unexpected_errors
 from builder.classifier.commands import train_classifier
-from builder.data.commands import app as data
 from builder.demo.commands import demo
 from builder.doctor.commands import doctor
 from builder.errors import BuilderError
 from builder.export.commands import add_items, export
 from builder.reports.commands import baselines, compare, evaluate
+from builder.reports.data_commands import app as data
 from builder.repository.commands import activate, versions
 from builder.serving.commands import serve
 from builder.training.commands import train

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -29,6 +30,7 @@ from rich.text import Text
 
 from builder.progress import Progress, silent
 
+_HIDDEN_SECONDS: Final = 1.0
 # One console for log lines and bars: only then do lines appear above a bar and not inside it.
 _STDERR: Final = Console(stderr=True)
 
@@ -76,7 +78,7 @@ def quiet_transformers() -> None:
 
 @contextmanager
 def progress_bars(*, shown: bool = True) -> Iterator[Progress]:
-    """Draw a bar for each task that the yielded `Progress` is told of.
+    """Draw a bar for each task that the yielded `Progress` is told of, from its second second on.
 
     Draws nothing unless `shown` and stderr is a terminal.
     """
@@ -93,14 +95,17 @@ def progress_bars(*, shown: bool = True) -> Iterator[Progress]:
     )
     tasks: dict[str, TaskID] = {}
     reached: dict[str, int] = {}
+    began: dict[str, float] = {}
 
     def show(task: str, done: int, total: int) -> None:
         if task not in tasks:
-            tasks[task] = bars.add_task(task, total=total)
+            tasks[task] = bars.add_task(task, total=total, visible=False)
+            began[task] = time.monotonic()
         elif done <= reached[task]:  # begun again, so the clock is too
             bars.reset(tasks[task])
         reached[task] = done
-        bars.update(tasks[task], completed=done, total=total)
+        visible = time.monotonic() - began[task] > _HIDDEN_SECONDS
+        bars.update(tasks[task], completed=done, total=total, visible=visible)
 
     with bars:
         yield show

@@ -15,13 +15,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 
 class BuilderError(Exception):
     """Anything the builder refuses to do; the message is written for its user."""
 
 
 class DataError(BuilderError):
-    """Every problem found in the data, one per line, each with file, line and column."""
+    """Every problem found in the data, one per line, each with file, line and column.
+
+    Attributes
+    ----------
+    kinds
+        Kind of problem → how often it was found, and the first ones in words; empty where there is
+        but one problem.
+    """
+
+    def __init__(
+        self, message: str, kinds: Mapping[str, tuple[int, Sequence[str]]] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.kinds = kinds or {}
 
 
 class ConfigError(BuilderError):

@@ -17,6 +17,7 @@ from perf.client_overhead import client_overhead
 from perf.engines import engines
 from perf.errors import PerfError
 from perf.profile import profile
+from perf.reading import reading
 from perf.run import plot, run, table
 from perf.soak import soak
 
@@ -27,7 +28,18 @@ app = typer.Typer(
     add_completion=False,  # a shell completes no `python -m`
     pretty_exceptions_enable=False,
 )
-for each in (run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines):
+for each in (
+    run,
+    table,
+    plot,
+    analyze,
+    profile,
+    soak,
+    catalogue,
+    client_overhead,
+    engines,
+    reading,
+):
     app.command()(each)
 
 

@@ -6,7 +6,7 @@ the ids of the users.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import fields
 from typing import Final
 
@@ -33,7 +33,6 @@ from builder.data.row_faults import Findings, RowFaults
 from builder.data.tables import Catalogue
 from builder.data.times import KINDS, UNREADABLE, TimeColumn
 from builder.data.unsorted import UnsortedEvents
-from builder.progress import Progress, silent
 
 _TRUTHS: Final = {"true": "1", "false": "0", "True": "1", "False": "0"}
 _BLOCK_BYTES: Final = 1 << 20  # of which pyarrow reads many ahead
@@ -46,13 +45,13 @@ def read_log(
     catalogue: Catalogue | None,
     left_out: Collection[str],
     problems: Problems,
-    progress: Progress = silent,
+    watch: Callable[[Batch], None],
     *,
     ratings: bool = False,
 ) -> tuple[UnsortedEvents | None, Catalogue | None]:
     """Read and check the log; None means that ``problems`` says what is wrong with it.
 
-    With ``ratings``, these are kept too.
+    ``watch`` sees each batch of events. With ``ratings``, these are kept too.
 
     Events of the items that are ``left_out`` are too. The catalogue comes back with the items that
     only the log knows, where they are kept.
@@ -67,7 +66,7 @@ def read_log(
 
     def take(batch: Batch) -> None:
         events.add(batch)
-        progress(f"Reading {layout.interactions.name}, %", int(100 * batch.share), 100)
+        watch(batch)
 
     log = scan_events(layout, wanted, problems, take, _BLOCK_BYTES)
     if log is None:

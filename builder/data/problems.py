@@ -62,7 +62,8 @@ class Problems:
             hidden = self._counts[kind] - len(messages)
             if hidden:
                 lines.append(f"... and {hidden:,} more: {kind}")
-        raise DataError("\n".join(lines))
+        kinds = {kind: (self._counts[kind], shown) for kind, shown in self._shown.items()}
+        raise DataError("\n".join(lines), kinds)
 
     def warn_of_rows_left_out(self) -> None:
         """Log how many rows of each kind are not used, with the first of them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from builder.data.config import DataConfig
 from builder.data.event_log import read_log
-from builder.data.files import load
+from builder.data.files import Batch, load
 from builder.data.ids import rows_of_users
 from builder.data.item_file import read_catalogue
 from builder.data.layouts import Layout, find_layout
@@ -53,8 +54,9 @@ def read(config: DataConfig, progress: Progress = silent) -> tuple[Interactions,
         Every problem in one message, each as ``file:line: column: problem; what to do``. Of each
         kind the first 20 are spelt out and the rest counted.
     """
-    found = read_unsorted(config, progress)
-    layout, profile, catalogue = found.layout, found.profile, found.catalogue
+    layout = find_layout(config)
+    found = read_unsorted(config, layout, progress)
+    profile, catalogue = found.profile, found.catalogue
     interactions = found.events.sorted()
     if profile is not None:
         everyone = rows_of_users(
@@ -68,13 +70,18 @@ def read(config: DataConfig, progress: Progress = silent) -> tuple[Interactions,
 
 
 def read_unsorted(
-    config: DataConfig, progress: Progress = silent, *, ratings: bool = False
+    config: DataConfig,
+    layout: Layout,
+    progress: Progress = silent,
+    watch: Callable[[Batch], None] | None = None,
+    *,
+    ratings: bool = False,
 ) -> DataSet:
     """The same without sorting, which takes as much memory again; raises the same.
 
-    With ``ratings``, the events have theirs.
+    ``watch`` sees each batch of events, before they are checked. With ``ratings``, the events have
+    theirs.
     """
-    layout = find_layout(config)
     log.info("%s", layout)
     problems = Problems()
     catalogue, left_out = read_catalogue(config, layout, None, problems)
@@ -84,8 +91,14 @@ def read_unsorted(
             f"{layout.items}: {len(catalogue)} items where recommending needs at least 2; add some",
         )
     profile = _read_users(config, layout, problems)
+
+    def take(batch: Batch) -> None:
+        progress(f"Reading {layout.interactions.name}, %", int(100 * batch.share), 100)
+        if watch is not None:
+            watch(batch)
+
     events, catalogue = read_log(
-        config, layout, catalogue, left_out, problems, progress, ratings=ratings
+        config, layout, catalogue, left_out, problems, take, ratings=ratings
     )
     problems.raise_if_any()
     if catalogue is None or events is None:  # both report why, so this is unreachable

@@ -56,7 +56,8 @@ def evaluate(
     """
     # Imported here: it takes seconds, and --help needs none of it.
     from builder.reports.figures import run_figures
-    from builder.reports.html_page import run_page, write_page
+    from builder.reports.html_page import run_page
+    from builder.reports.html_parts import write_page
     from builder.reports.tables import run_tables
     from builder.reports.trained_run import load_run
 
@@ -91,7 +92,8 @@ def compare(
     Example: python -m builder compare runs/monday runs/tuesday
     """
     from builder.reports.figures import compared_figures
-    from builder.reports.html_page import comparison_page, write_page
+    from builder.reports.html_page import comparison_page
+    from builder.reports.html_parts import write_page
     from builder.reports.tables import comparison_tables
     from builder.reports.trained_run import load_run
 

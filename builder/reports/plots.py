@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _MAIN: Final = "#1f5fa8"
 _OTHER: Final = "#8a94a0"
+_MOST_NAMES: Final = 10
 _ROW: Final = 0.36
 """Inches of height for each row of a drawing."""
 
@@ -113,6 +114,17 @@ def popularity(rows: Sequence[dict[str, Any]], main: str) -> str:
     axes.set_xlabel("popularity percentile of the first 10 (0.5: as random items)")
     axes.set_ylabel("NDCG@10")
     axes.margins(0.18)
+    return _svg(figure)
+
+
+def bars(names: Sequence[str], values: Sequence[float], label: str, count: str) -> str:
+    """A bar for each name, or each few of them where there are many."""
+    figure, axes = _figure(7.0, 2.6)
+    axes.bar(range(len(names)), values, 0.9, color=_MAIN)
+    step = max(1, -(-len(names) // _MOST_NAMES))
+    axes.set_xticks(range(0, len(names), step), names[::step])
+    axes.set_xlabel(label)
+    axes.set_ylabel(count)
     return _svg(figure)
 
 

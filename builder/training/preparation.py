@@ -119,7 +119,7 @@ def prepare(
     if config.warm_start is not None:
         start = load_checkpoint(Path(config.warm_start))
         _check_tested(Path(config.warm_start))
-    data = _read(config, start)
+    data = _read(config, start, progress)
     source = config.backbone if config.warm_start is None else f"{config.warm_start}/encoder"
     backbone, hub_tokenizer = load_backbone(source)
     said = read_sentence_modules(source, f"--backbone {source}")
@@ -158,8 +158,8 @@ def prepare(
     return Prepared(data, start, encoder, tokenizer, vectors, terms, torch.get_rng_state())
 
 
-def _read(config: TrainingConfig, start: Recommender | None) -> TrainingData:
-    interactions, catalogue = read(config.data)
+def _read(config: TrainingConfig, start: Recommender | None, progress: Progress) -> TrainingData:
+    interactions, catalogue = read(config.data, progress)
     split = split_log(
         Sequences.from_interactions(interactions, config.data.min_events),
         len(catalogue),

@@ -2,5 +2,14 @@
 
 from builder.data.layouts.item_text import tidy_items, usual_template
 from builder.data.layouts.layout import Layout, find_layout, layout_of_items
+from builder.data.layouts.peek import is_time, peek
 
-__all__ = ["Layout", "find_layout", "layout_of_items", "tidy_items", "usual_template"]
+__all__ = [
+    "Layout",
+    "find_layout",
+    "is_time",
+    "layout_of_items",
+    "peek",
+    "tidy_items",
+    "usual_template",
+]

@@ -126,6 +126,10 @@ def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Console(file=drawn, force_terminal=True, width=100)
     monkeypatch.setattr(console, "_STDERR", terminal)
     with console.progress_bars() as progress:
+        progress("a moment", 1, 1)
+    assert "a moment" not in drawn.getvalue()
+    monkeypatch.setattr(console, "_HIDDEN_SECONDS", -1.0)
+    with console.progress_bars() as progress:
         for task in ("encode", "train", "encode"):  # the last time from the start again
             for done in range(1, 4):
                 progress(task, done, 3)

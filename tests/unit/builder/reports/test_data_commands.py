@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from builder.data.commands import app
 from builder.data.config import Columns, DataConfig
 from builder.data.samples import fetch_movielens_100k
 from builder.errors import ConfigError, DataError
+from builder.reports.data_commands import app
 from tests.unit.builder.data.flags import data_config
 
 ROOT = Path(__file__).parents[4]
@@ -35,7 +35,7 @@ def test_describe_as_json(movielens: Path, minilm: Path) -> None:
     assert (found["targets"], found["actions"]) == (55245, ["disliked", "liked"])
     assert found["density"] == pytest.approx(99437 / (920 * 1682))
     assert found["history_length"]["0"] == 20
-    assert 5 < found["token_length"]["50"] < 15
+    assert 5 < found["tokens"]["length"]["50"] < 15
     assert found["first_event"] == 874724710
 
 

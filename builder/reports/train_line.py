@@ -7,9 +7,9 @@ from dataclasses import fields, replace
 from typing import Final
 
 from builder.data.config import Columns, DataConfig
-from builder.data.description import FEW_EVENTS, Description
-from builder.data.survey import Survey
 from builder.options import options_of
+from builder.reports.data_description import FEW_EVENTS, Description
+from builder.reports.data_survey import Survey
 
 _MOST_WITH_FEW: Final = 0.1
 """Share of the users that may have too few events to be tested, if these are to be left out."""

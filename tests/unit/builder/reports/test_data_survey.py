@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from builder.data import DataConfig
-from builder.data.commands import app
-from builder.data.survey import Survey, survey
+from builder.reports.data_commands import app
+from builder.reports.data_survey import Survey, survey
 
 Write = Callable[..., Path]
 
@@ -32,7 +32,7 @@ def train_options(*arguments: str | Path) -> list[str]:
 
 
 def test_ratings_are_counted(movielens: Path) -> None:
-    found = survey(DataConfig(movielens))
+    found = survey(DataConfig(movielens))[1]
     assert found.ratings == {1: 6110, 2: 11370, 3: 27145, 4: 34174, 5: 21201}
     assert found.min_rating == 4
     assert found.unused == {}
@@ -59,7 +59,7 @@ def test_the_rating_that_half_of_the_events_reach(
 
 def test_many_different_ratings_are_counted_in_ranges(write: Write) -> None:
     log = "user_id,item_id,rating\n" + "".join(f"u,1,{number}\n" for number in range(100))
-    found = survey(DataConfig(write(interactions__csv=log, items__csv=ITEMS)))
+    found = survey(DataConfig(write(interactions__csv=log, items__csv=ITEMS)))[1]
     assert list(found.ratings.values()) == [10] * 10
     assert min(found.ratings) == 0
 
@@ -70,7 +70,7 @@ def test_columns_that_were_not_used_are_pointed_out(write: Write) -> None:
         for row in range(200)
     )
     directory = write(interactions__csv=log, items__csv=ITEMS)
-    found = survey(DataConfig(directory))
+    found = survey(DataConfig(directory))[1]
     assert found.unused == {"time": "bought on", "rating": "grade"}
     assert found.ratings == dict.fromkeys((1, 2, 3, 4, 5), 40)
     shown = told(directory)
@@ -90,7 +90,7 @@ def test_columns_that_are_neither_are_not(write: Write) -> None:
     log = "user_id,item_id,timestamp,created,flag,count,city\n" + "".join(
         f"u,1,1700000000,2023-11-15,{row % 2},{row},Oslo\n" for row in range(50)
     )
-    assert survey(DataConfig(write(interactions__csv=log, items__csv=ITEMS))) == Survey()
+    assert survey(DataConfig(write(interactions__csv=log, items__csv=ITEMS)))[1] == Survey()
 
 
 def test_repeats_and_users_with_few_events(write: Write) -> None:
@@ -121,6 +121,6 @@ def test_a_log_without_a_header_is_looked_at_as_it_is_read(write: Write) -> None
     log = "".join(f"u{user}::{item}::{4 + item % 2}::{1_700_000_000 + user}\n"
                   for user in range(3) for item in range(4))  # fmt: skip
     directory = write(ratings__dat=log, movies__dat="0::a::x\n1::b::x\n2::c::x\n3::d::x\n")
-    found = survey(DataConfig(directory))
+    found = survey(DataConfig(directory))[1]
     assert found.ratings == {4.0: 6, 5.0: 6}
     assert found.unused == {}
