@@ -53,7 +53,7 @@ def reading(
         list[str] | None,
         typer.Option(metavar="NAME=DIR", help="One more copy of this project. Repeatable."),
     ] = None,
-    repetitions: Annotated[int, typer.Option(min=1)] = 3,
+    repetitions: Annotated[int, typer.Option(help="Runs of each.", min=1)] = 3,
     convert: Annotated[
         bool, typer.Option("--convert", help="Measure `data convert` too, of this copy alone.")
     ] = False,

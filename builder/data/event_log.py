@@ -36,6 +36,7 @@ from builder.data.unsorted import UnsortedEvents
 
 _TRUTHS: Final = {"true": "1", "false": "0", "True": "1", "False": "0"}
 _BLOCK_BYTES: Final = 1 << 20  # of which pyarrow reads many ahead
+_BAD_ROWS: Final = (WRONG_LENGTH, NO_OBJECT)
 _LOSE_ITEMS: Final = (WRONG_LENGTH, NO_OBJECT, SWALLOWED, TOO_FEW_ITEMS)
 
 
@@ -68,7 +69,10 @@ def read_log(
         events.add(batch)
         watch(batch)
 
-    log = scan_events(layout, wanted, problems, take, _BLOCK_BYTES)
+    of_log = Problems()
+    log = scan_events(layout, wanted, of_log, take, _BLOCK_BYTES)
+    left_out_rows = of_log.moved(_BAD_ROWS if config.on_bad_rows == "drop" else ())
+    problems.take(of_log)
     if log is None:
         return None, None
     required = {"user", "item"} | ({"rating"} if config.min_rating is not None else set())
@@ -92,7 +96,7 @@ def read_log(
     if not events.rows:
         problems.add("empty log", f"{log.path}: there are no events; give a log that has some")
         return None, None
-    events.report(log, problems)
+    events.report(log, problems, left_out_rows)
     if len(problems):
         return None, None
     found = events.collected(log)
@@ -210,12 +214,13 @@ class _Events:
         """Whether there may be events that are no targets."""
         return self._config.min_rating is not None or bool(self._config.target_actions)
 
-    def report(self, log: TextFile, problems: Problems) -> None:
-        """Record what is wrong with the rows of this log, which are all here."""
+    def report(self, log: TextFile, problems: Problems, left_out: Problems) -> None:
+        """Record what is wrong with the rows of this log; some are ``left_out`` already."""
         columns = self._columns
         user, item, time = columns.user or "", columns.item or "", columns.time or ""
         name = log.path.name
         found = Findings(log, problems)
+        found.left_out.take(left_out)
         self._without_user.report(found, f"missing values of {user} in {name}", user)
         self._without_item.report(found, f"missing values of {item} in {name}", item)
         self.items.report(found, item)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from itertools import starmap
 from typing import Any, Final, NamedTuple
@@ -15,6 +16,8 @@ from builder.data.sources import TextSource
 
 _DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=lambda _: None)
 _OBJECT: Final = 'write one object a line, as in {"id": "1"}'
+_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_INNER: Final = 2  # how deep a value of the object is
 _BROKEN: Final = (json.JSONDecodeError, RecursionError)
 
 
@@ -83,7 +86,7 @@ def _rows(value: Any, key: str) -> Iterator[Found]:
 
 def _of_line(line: int, text: str) -> Found:
     try:
-        value = _DECODER.decode(text)
+        value = _decoded(text)
     except _BROKEN as error:
         value = _literal(text)
         if value is None:
@@ -91,6 +94,28 @@ def _of_line(line: int, text: str) -> Found:
     if isinstance(value, dict):
         return Found(str(line), value)
     return Found(str(line), None, f"not a JSON object; {_OBJECT}")
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return _DECODER.decode(text)
+    except RecursionError:
+        return _DECODER.decode(_without_inner(text))
+
+
+def _without_inner(text: str) -> str:
+    """An object with empty objects for all lists and objects in it, which are too deep."""
+    parts, depth, start, end = [], 0, 0, 0
+    for found in _BRACKET.finditer(text):
+        if found[0] in ("[", "{"):
+            depth += 1
+            start = found.start() if depth == _INNER else start
+        elif found[0] in ("]", "}"):
+            if depth == _INNER:
+                parts += [text[end:start], "{}"]
+                end = found.end()
+            depth -= 1
+    return "".join([*parts, text[end:]])
 
 
 def _literal(text: str) -> dict[str, Any] | None:

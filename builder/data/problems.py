@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Final
 
 from builder.errors import DataError
@@ -45,6 +46,14 @@ class Problems:
         free = SHOWN_PER_KIND - len(self._shown[kind])
         self._shown[kind] += messages[: max(free, 0)]
         self._counts[kind] += count
+
+    def moved(self, kinds: Collection[str]) -> Problems:
+        """Those of these kinds, which are forgotten here."""
+        found = Problems()
+        for kind in kinds:
+            if kind in self._counts:
+                found.add_all(kind, self._shown.pop(kind), self._counts.pop(kind))
+        return found
 
     def take(self, others: Problems) -> None:
         """Record those that others have recorded."""

@@ -295,3 +295,18 @@ def test_rows_that_repeat_another_in_full_count_once(write: Write) -> None:
     repeated, without_text, _ = errors_of(directory)
     assert repeated.startswith("items.csv:5: item_id: '1' was already given at items.csv:2; keep")
     assert without_text.startswith("items.csv:4: title: item '2' has no text")
+
+
+def test_rows_of_another_length_are_left_out_and_told(
+    write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = "user_id,item_id\nu,1\nu\nu,2,3\nv,2\n"
+    directory = write(interactions__csv=log, items__csv=ITEMS)
+    found, _ = read(DataConfig(directory, on_bad_rows="drop"))
+    assert len(found) == 2
+    assert "left out: rows of the wrong length, 2 rows: " in caplog.text
+    assert "interactions.csv:3: 1 values where the header has 2 columns" in caplog.text
+    (directory / "interactions.csv").unlink()
+    write(interactions__jsonl='{"user_id": 1, "item_id": 1}\n{"user_id": 1,\n')
+    assert len(read(DataConfig(directory, on_bad_rows="drop"))[0]) == 1
+    assert len(errors_of(directory)) == 1
