@@ -467,7 +467,7 @@ def serve(*arguments: str, directory: Path = ROOT) -> subprocess.Popen[str]:
             *(sys.executable, "-c"),
             "import typer; from builder.serving.commands import serve; typer.run(serve)",
             *arguments,
-            *("--grpc-port", "0", "--http-port", "0", "--metrics-port", "0"),
+            *(f"--{name}-port=0" for name in ("grpc", "http", "metrics", "health")),
         ],
         cwd=directory,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
