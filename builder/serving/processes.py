@@ -43,9 +43,9 @@ class ServerProcesses:
         self._poll = select.poll()
         self._processes: dict[int, _Process] = {}
         self._ticks: dict[int, int] = {}
-        for server in _children(guard):
+        for server in children(guard):
             self._add(server, "")
-            for child in _children(server):
+            for child in children(server):
                 with contextlib.suppress(OSError):
                     words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
                     if words[0].endswith(_STUB):
@@ -96,7 +96,8 @@ class ServerProcesses:
         self._poll.register(descriptor, select.POLLIN)
 
 
-def _children(pid: int) -> Iterator[int]:
+def children(pid: int) -> Iterator[int]:
+    """The processes that ``pid`` has started, as far as they run."""
     for task in Path(f"/proc/{pid}/task").glob("*"):
         with contextlib.suppress(OSError):
             yield from map(int, (task / "children").read_text().split())

@@ -27,6 +27,7 @@ from builder.serving.access import ServerTls, open_channel
 from builder.serving.installation import Installation, find_tritonserver
 from builder.serving.output import OutputReader
 from builder.serving.ports import address_of, claim_ports, resolve
+from builder.serving.processes import children
 
 _logger = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ class TritonServer:
         }
         self._ports: dict[str, int] = {}
         self._scratch = Path()
+        self._group: int | None = None
         self._secret = secrets.token_urlsafe(24)
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
@@ -167,6 +169,7 @@ class TritonServer:
         # Started again, it is to be found where it was.
         self._ports = self._wanted = claim_ports(self.host, self._wanted)
         # Marks everything that belongs to this server: processes, shared memory, files.
+        self._group = None
         self.identity = f"tritonrec-{secrets.token_hex(6)}"
         scratch = self._scratch = Path(tempfile.mkdtemp(prefix=f"{self.identity}-"))
         try:
@@ -192,6 +195,7 @@ class TritonServer:
                 self._process.stdout, replace=(str(view), str(self.repository))
             )
             self._wait_until_ready()
+            self._group = next(children(self._process.pid), None)
         except BaseException:
             self.kill()
             raise
@@ -345,6 +349,9 @@ class TritonServer:
         if self._process is None:
             return
         if self._process.wait() < 0:  # the guard itself was killed, and tritonserver with it
+            if self._group is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._group, signal.SIGKILL)  # stubs live on for seconds
             clean(self._scratch, self.identity)
         if self._output is not None:
             self._output.join(_CALL_TIMEOUT)

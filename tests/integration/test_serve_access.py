@@ -8,7 +8,8 @@ import pytest
 import trustme
 
 from client import RecommenderClient, Retry, Tls, Unavailable
-from tests.integration.supervised import publish_breakable, served, start_serve
+from perf.serve import served, start_serve
+from tests.integration.breakable import publish_breakable
 
 OPEN = "is open to the network without TLS"
 

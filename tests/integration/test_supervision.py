@@ -24,7 +24,8 @@ from builder.repository.manifest import sha256_of
 from builder.serving import TritonServer, supervisor
 from builder.serving.supervisor import Supervisor
 from client import RecommenderClient, RecommenderError, Retry
-from tests.integration.supervised import Served, publish_breakable, served, start_serve
+from perf.serve import Served, served, start_serve
+from tests.integration.breakable import publish_breakable
 from tests.integration.test_serving import traces, until
 
 PROMISED = 5.0

@@ -1,4 +1,4 @@
-"""``python -m builder serve`` as a process of its own, and a model that breaks as it is told."""
+"""``python -m builder serve`` as a process of its own, seen from outside."""
 
 from __future__ import annotations
 
@@ -14,91 +14,13 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from builder.repository import DynamicBatching, stage, step_config
-from builder.repository.golden import DETAIL, GoldenOutput, GoldenRequest, golden_to_json
-from model_repository.core.contract import CANDIDATE, HISTORY, LOGIT, RANK
+import builder
+from perf.errors import PerfError
 
-ROOT = Path(__file__).parents[2]
-
-# LOGIT is 1 for each candidate. What the first of them says happens before the answer.
-BREAKABLE = """
-import os, time
-
-import numpy as np
-import triton_python_backend_utils as pb_utils
-
-logit = 1.0
-
-
-class TritonPythonModel:
-    def initialize(self, args):
-        global logit
-        {initialize}
-
-    def execute(self, requests):
-        return [self.answer(request) for request in requests]
-
-    def answer(self, request):
-        global logit
-        given = pb_utils.get_input_tensor_by_name(request, "CANDIDATE").as_numpy()
-        candidates = given.reshape(1, -1)
-        first = bytes(candidates[0, 0]) if candidates.size else b""
-        if first == b"die":
-            os._exit(3)
-        if first == b"out of memory":
-            import resource
-            resource.setrlimit(resource.RLIMIT_AS, (1 << 20, 1 << 20))
-            while True:
-                import ctypes
-                ctypes.memset(ctypes.CDLL(None).malloc(1 << 30) or 0, 0, 1)
-        if first == b"hang":
-            time.sleep(3600)
-        if first.startswith(b"work "):
-            end = time.monotonic() + float(first[5:])
-            while time.monotonic() < end:
-                pass
-        if first == b"wrong":
-            logit = 2.0
-        tensors = dict(
-            INTEREST=np.full(candidates.shape, 0.5, np.float32),
-            LOGIT=np.full(candidates.shape, logit, np.float32),
-            SKIPPED=np.zeros((1, 1), np.int32),
-            TRUNCATED=np.zeros((1, 1), np.int32),
-        )
-        return pb_utils.InferenceResponse([pb_utils.Tensor(*each) for each in tensors.items()])
-"""
-
-
-def publish_breakable(
-    repository: Path, *, initialize: str = "pass", logit: float = 1.0, golden: bool = True
-) -> None:
-    """Publish ``rank`` as `BREAKABLE`, whose golden answer is ``logit``.
-
-    ``initialize`` is a statement for when the model loads.
-    """
-    request = GoldenRequest(
-        RANK.name,
-        {HISTORY.name: [["a"]], CANDIDATE.name: [["b", "c"]]},
-        {LOGIT.name: GoldenOutput((1, 2), (logit, logit))},
-    )
-    with stage(repository) as staging:
-        staging.target, staging.checkpoint = "embedded", "none"
-        staging.write_config(
-            step_config(
-                RANK,
-                backend="python",
-                version=staging.version,
-                sizes={},
-                max_batch_size=4,
-                batching=DynamicBatching(0, ragged=True),
-            )
-        )
-        code = BREAKABLE.format(initialize=initialize)
-        (staging.model_dir(RANK.name) / "model.py").write_text(code)
-        staging.details = {"sha256": staging.hashes()}
-        if golden:
-            staging.details[DETAIL] = golden_to_json([request])
+_ROOT: Final = Path(builder.__file__).parents[1]
+_START: Final = 60.0  # seconds
 
 
 class Served:
@@ -110,9 +32,9 @@ class Served:
         self._ready = threading.Event()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        if not self._ready.wait(60) or process.poll() is not None:
+        if not self._ready.wait(_START) or process.poll() is not None:
             self.end()
-            raise AssertionError(self.printed)
+            raise PerfError(f"serve did not start:\n{self.printed.strip()}")
 
     @property
     def address(self) -> str:
@@ -132,6 +54,7 @@ class Served:
 
     @property
     def restarts(self) -> int:
+        """How often it has started its server anew."""
         found = re.search(r"^tritonrec_restarts (\d+)$", self.get("/metrics")[1], re.MULTILINE)
         assert found is not None
         return int(found[1])
@@ -171,7 +94,8 @@ class Served:
 
     def _printed_after(self, word: str) -> str:
         found = re.search(rf"{word} +(\S+)", self.printed)
-        assert found is not None, self.printed
+        if found is None:
+            raise PerfError(f"serve did not say where it is:\n{self.printed.strip()}")
         return found[1]
 
 
@@ -179,8 +103,16 @@ def start_serve(repository: Path, *options: str) -> subprocess.Popen[str]:
     """Start it on free ports."""
     ports = (f"--{name}-port=0" for name in ("grpc", "http", "metrics", "health"))
     return subprocess.Popen(
-        [sys.executable, "-m", "builder", "serve", f"--repository={repository}", *ports, *options],
-        cwd=ROOT,
+        [
+            sys.executable,
+            "-m",
+            "builder",
+            "serve",
+            f"--repository={repository.resolve()}",
+            *ports,
+            *options,
+        ],
+        cwd=_ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
