@@ -1,9 +1,9 @@
 """Keeps a tritonserver answering: watches it, ends one that does not work, and starts it anew.
 
-The whole server is started anew, also when a single model is dead. Triton can load one model again,
-in explicit mode: with the demo's models that took 0.2 s, a new server 1.2 s. But it does not help
-where tritonserver itself is stopped or dead, so that a new server is needed anyway, and every
-client could ask an open repository interface for it. One way is enough.
+The whole server is started anew, also when a single model is dead. Triton 2.51 can load one model
+again, in explicit mode: with the demo's models that took 0.2 s, a new server 1.2 s. But a server
+with such a model never ended by itself again, only after its exit timeout, and kept the dead one's
+shared memory. It does not help where tritonserver itself is stopped or dead. One way is enough.
 """
 
 from __future__ import annotations

@@ -41,7 +41,9 @@ class Watch:
         self._processes = ServerProcesses(server.pid)
         self._channel = open_channel(server.grpc_address, server.tls)
         self._probes = [Probe(each, self._channel) for each in golden if each.model in self.states]
-        self._ticks = 0
+        for probe in self._probes:
+            probe.send()
+        self._ticks = 1
         self._idle: Counter[str] = Counter()
         self._waited: Counter[str] = Counter()
         self._wrong: Counter[str] = Counter()
