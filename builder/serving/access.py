@@ -12,8 +12,14 @@ import grpc
 
 from builder.errors import ServingError
 
-_DIRECT: Final = [("grpc.enable_http_proxy", 0)]
-"""The server is one that this machine has started: no proxy stands between."""
+_DIRECT: Final = [
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 100),
+]
+"""The server is one that this machine has started: no proxy stands between. While it starts, gRPC
+would wait a second and more before it tries to connect again."""
 
 
 @dataclass(frozen=True, slots=True)
