@@ -51,6 +51,7 @@ RUN python3 -m pip install --constraint /tmp/constraints.txt \
     && install --directory --owner=1000 --group=1000 /models
 USER 1000
 EXPOSE 8000 8001 8002
+# Triton's word: it does not notice a model whose process is dead, see docs/operations.md.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
     CMD ["python3", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/v2/health/ready', timeout=4)"]
 # Publishing replaces the directory `repository` by another one. So its parent is the mount: a
@@ -77,9 +78,9 @@ COPY model_repository model_repository
 RUN python -m pip install --constraint constraints.txt '.[embedded]' typer rich pandas pyarrow \
     && install --directory --owner=1000 --group=1000 /models
 USER 1000
-EXPOSE 8000 8001 8002
+EXPOSE 8000 8001 8002 8003
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/v2/health/ready', timeout=4)"]
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8003/ready', timeout=4)"]
 VOLUME /models
 WORKDIR /models
 CMD ["python", "-m", "builder", "serve", "--repository", "/models/repository", "--host", "0.0.0.0"]

@@ -281,6 +281,9 @@ def ready(
 ) -> Plan[bool]:
     """Say whether any server answers all of ``models``.
 
+    Each of ``rank``, ``recommend``, ``encode`` and ``classify`` is sent a smallest request, since
+    Triton says that a model is ready whose process is dead. Of others Triton's word is taken.
+
     A server that cannot be reached, or does not say so in time, is not ready.
     """
     plan = partial(ready_plan, service.core, _inputs.read_models(models))

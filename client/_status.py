@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,14 +10,19 @@ from typing import Any, Final
 from client._balancing import Endpoint
 from client._core import Context, Core, Job, Plan, ask_server, perform
 from client._protocol import (
+    infer_message,
     live_message,
     metadata_message,
     ready_message,
     statistics_message,
 )
+from client._tensors import strings
 from client.errors import (
     DeadlineExceeded,
+    InferenceFailed,
+    InvalidInput,
     ModelNotFound,
+    Overloaded,
     RecommenderError,
     Unavailable,
 )
@@ -27,7 +33,23 @@ RECOMMENDER_MODELS: Final = tuple(
     model.name for model in (contract.RANK, contract.RECOMMEND, contract.ENCODE)
 )
 
-_ABSENT: Final = (Unavailable, DeadlineExceeded, ModelNotFound)
+_ABSENT: Final = (Unavailable, DeadlineExceeded, ModelNotFound, InferenceFailed)
+
+_NOBODY: Final = strings(contract.HISTORY, [], "")
+_WORD: Final = "ready"
+_SMALLEST: Final = {
+    contract.RANK.name: infer_message(
+        contract.RANK.name, [_NOBODY, strings(contract.CANDIDATE, [], "")], {}
+    ),
+    contract.RECOMMEND.name: infer_message(
+        contract.RECOMMEND.name, [_NOBODY], {contract.TOP_K.name: 1}
+    ),
+    **{
+        model.name: infer_message(model.name, [strings(contract.TEXT, [_WORD], "")], {})
+        for model in (contract.ENCODE, contract.CLASSIFY)
+    },
+}
+"""For a new user without candidates, or of one text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +81,20 @@ def health_plan(
 def ready_plan(
     core: Core, models: Sequence[str], endpoint: Endpoint, context: Context
 ) -> Plan[bool | RecommenderError]:
-    """Ask one server whether it answers all of ``models``."""
+    """Ask one server whether it answers all of ``models``.
+
+    Triton says that a Python model is ready whose process is dead, so each model of the contract is
+    asked to answer the smallest request as well.
+    """
     try:
         for model in models:
             job: Job[Any, bool] = Job(ready_message(model), lambda answer: bool(answer.ready))
             if not (yield from ask_server(core, job, endpoint, context)):
                 return False
+            if model in _SMALLEST:
+                asked: Job[Any, bool] = Job(_SMALLEST[model], lambda _: True)
+                with contextlib.suppress(InvalidInput, Overloaded):  # who refuses does answer
+                    yield from ask_server(core, asked, endpoint, context)
     except RecommenderError as error:
         return error
     return True

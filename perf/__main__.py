@@ -16,6 +16,7 @@ from perf.catalogue import catalogue
 from perf.client_overhead import client_overhead
 from perf.engines import engines
 from perf.errors import PerfError
+from perf.faults import faults
 from perf.profile import profile
 from perf.reading import reading
 from perf.run import plot, run, table
@@ -29,17 +30,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for each in (
-    run,
-    table,
-    plot,
-    analyze,
-    profile,
-    soak,
-    catalogue,
-    client_overhead,
-    engines,
-    reading,
-):
+    run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines, reading, faults,
+):  # fmt: skip
     app.command()(each)
 
 

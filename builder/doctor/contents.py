@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from builder.doctor.findings import Finding
 from builder.errors import RepositoryError
 from builder.repository import Manifest, VersionRecord, check_graph, from_text, read_manifest
-from builder.repository.manifest import sha256_of
+from builder.repository.integrity import REPAIR, damages, listed_files
 from builder.repository.publish import CONFIG, DEFAULT_FILES
-
-_REPAIR: Final = (
-    "restore the file, activate another version with `python -m builder activate`, or export again"
-)
 
 
 @dataclass
@@ -76,15 +71,15 @@ def _check_model(contents: Contents, model: str) -> Iterator[Finding]:
     try:
         config = from_text(path.read_text("utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        yield Finding("error", str(path), f"cannot be read: {error}", _REPAIR)
+        yield Finding("error", str(path), f"cannot be read: {error}", REPAIR)
         return
     except RepositoryError as error:
-        yield Finding("error", str(path), str(error), _REPAIR)
+        yield Finding("error", str(path), str(error), REPAIR)
         return
     contents.configs[model] = config
     if config.name and config.name != model:
         yield Finding(
-            "error", str(path), f"names the model {config.name!r}, its directory {model!r}", _REPAIR
+            "error", str(path), f"names the model {config.name!r}, its directory {model!r}", REPAIR
         )
     pinned = list(config.version_policy.specific.versions)
     if pinned != [active]:
@@ -96,11 +91,11 @@ def _check_model(contents: Contents, model: str) -> Iterator[Finding]:
         )
     directory = contents.version_directory(model)
     if not directory.is_dir():
-        yield Finding("error", str(directory), "the directory is missing", _REPAIR)
+        yield Finding("error", str(directory), "the directory is missing", REPAIR)
         return
     name = config.default_model_filename or DEFAULT_FILES.get(config.backend)
     if name and not (directory / name).is_file():
-        yield Finding("error", str(directory / name), "the file is missing", _REPAIR)
+        yield Finding("error", str(directory / name), "the file is missing", REPAIR)
     own = directory / CONFIG
     if own.is_file() and own.read_bytes() != path.read_bytes():
         yield Finding(
@@ -116,7 +111,7 @@ def _check_graph(contents: Contents) -> Finding:
     try:
         check_graph(contents.configs.values())
     except RepositoryError as error:
-        return Finding("error", str(contents.repository), str(error), _REPAIR)
+        return Finding("error", str(contents.repository), str(error), REPAIR)
     count = sum(config.HasField("ensemble_scheduling") for config in contents.configs.values())
     return Finding("ok", str(contents.repository), f"{count} ensembles fit their steps")
 
@@ -124,43 +119,22 @@ def _check_graph(contents: Contents) -> Finding:
 def _check_hashes(contents: Contents, number: int, record: VersionRecord) -> Iterator[Finding]:
     """Hash every file that the manifest lists. An inactive version only fails a roll-back."""
     assert contents.manifest is not None
-    listed = record.details.get("sha256")
+    listed = listed_files(contents.repository, number, record)
     where = f"{contents.repository}, version {number}"
-    if not isinstance(listed, Mapping) or not listed:
+    if not listed:
         yield Finding("warning", where, "the manifest has no hashes of it, so damage goes unseen")
         return
     severity, remedy = (
-        ("error", _REPAIR)
+        ("error", REPAIR)
         if number == contents.manifest.active
         else ("warning", "export its checkpoint again, or do not activate it")
     )
     wrong = 0
-    for name, expected in listed.items():
-        model, _, file = str(name).partition("/")
-        path = _home(contents, model) / str(number) / file
-        if problem := _difference(path, str(expected)):
-            wrong += 1
-            yield Finding(severity, str(path), problem, remedy)  # type: ignore[arg-type]
+    for path, problem in damages(listed):
+        wrong += 1
+        yield Finding(severity, str(path), problem, remedy)  # type: ignore[arg-type]
     if not wrong:
         yield Finding("ok", where, f"{len(listed)} files are those that were exported")
-
-
-def _home(contents: Contents, model: str) -> Path:
-    """Where a model lies: at the root, or out of Triton's sight if only old versions have it."""
-    place = contents.repository / model
-    if not place.exists():
-        return next(iter(contents.repository.glob(f"*/.inactive/{model}")), place)
-    return place
-
-
-def _difference(path: Path, expected: str) -> str | None:
-    try:
-        found = sha256_of(path)
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    if found != expected:
-        return "is not the file that was exported: its SHA-256 differs from the manifest's"
-    return None
 
 
 def _check_strays(repository: Path, models: tuple[str, ...], *, as_is: bool) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from builder.classifier.checkpoint import Classifier, load_classifier, load_examples
+from builder.export import golden
 from builder.export.classifier_gates import check_texts, samples
 from builder.export.exportable import DirectoryOf, EngineOf, Exportable, Figures
 from builder.export.graphs import ClassifierGraph
@@ -18,7 +19,8 @@ from builder.export.serving_code import install
 from builder.export.targets import Compiler, Target
 from builder.progress import Progress, silent
 from builder.repository import Staging
-from model_repository.core.contract import ACTIVATION, LABELS, classify_steps
+from builder.repository.golden import GoldenRequest
+from model_repository.core.contract import ACTIVATION, CLASSIFY, LABELS, PROBABILITY, classify_steps
 from model_repository.steps.tokenizer import RequestTokenizer, load
 
 _EXAMPLES: Final = 100
@@ -88,6 +90,13 @@ class ClassifierExport(Exportable):
         tokenize = self._served_tokenizer(directory_of)
         parity.append(check_texts(engine, tokenize, found, texts, bound, progress=progress))
         return Figures(parity)
+
+    def golden(
+        self,
+        engine_of: EngineOf,  # noqa: ARG002
+        directory_of: DirectoryOf,  # noqa: ARG002
+    ) -> list[GoldenRequest]:
+        return [golden.of_text(CLASSIFY.name, PROBABILITY, len(self._classifier.labels))]
 
     def details(self) -> dict[str, Any]:
         return {LABELS: list(self._classifier.labels), ACTIVATION: self._classifier.activation}

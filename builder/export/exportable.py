@@ -20,6 +20,7 @@ from builder.export.targets import Built, Compiler, Target
 from builder.progress import Progress, silent
 from builder.repository import ensemble_config, step_config
 from builder.repository.family import Family
+from builder.repository.golden import GoldenRequest
 from builder.repository.publish import Staging
 from model_repository.core.contract import EnsembleSpec, ModelSpec
 from model_repository.engines.engine import Engine
@@ -159,6 +160,10 @@ class Exportable:
         GateError
             A figure is outside its bound.
         """
+        raise NotImplementedError
+
+    def golden(self, engine_of: EngineOf, directory_of: DirectoryOf) -> list[GoldenRequest]:
+        """What each model that services ask is asked while it is served, and has to answer."""
         raise NotImplementedError
 
     def details(self) -> dict[str, Any]:

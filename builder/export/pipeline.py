@@ -19,6 +19,7 @@ from builder.export.targets import CHECKS, TARGETS, Built, Check, Compiler, Targ
 from builder.progress import Progress, silent
 from builder.repository import stage
 from builder.repository.family import check_family
+from builder.repository.golden import DETAIL, golden_to_json
 
 REPORT: Final = "report.json"
 SCHEMA: Final = 2
@@ -121,6 +122,7 @@ def publish(
             "versions": {"python": platform.python_version()}
             | {name: installed(name) for name in _PACKAGES},
             "libraries": libraries_of(map(staging.model_dir, staging.models)),
+            DETAIL: golden_to_json(exportable.golden(engine_of, staging.model_dir)),
             "sha256": staging.hashes(),
         }
     return Exported(repository, staging.version, target.name, figures, details)

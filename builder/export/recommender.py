@@ -18,6 +18,7 @@ import torch
 
 from builder.data.splits import Holdout
 from builder.errors import ConfigError
+from builder.export import golden
 from builder.export.encoder_engine import (
     GRAPH,
     REDUCED_BOUNDS,
@@ -42,6 +43,7 @@ from builder.model.recommender import Recommender, with_text_vectors
 from builder.model.scoring import UserEncoderGraph, catalogue_of, histories_of
 from builder.progress import Progress, silent
 from builder.repository import Staging, link_file
+from builder.repository.golden import GoldenRequest
 from model_repository.core.contract import (
     ADAPTER,
     ENCODE,
@@ -52,6 +54,7 @@ from model_repository.core.contract import (
     RANK,
     RANK_TEXTS_STEPS,
     RECOMMEND,
+    TEXT_VECTOR,
     TOKENIZER,
     USER_ENCODER,
     ModelSpec,
@@ -181,6 +184,17 @@ class RecommenderExport(Exportable):
             progress=progress,
         )
         return Figures(parity, ranking, index=self._index)
+
+    def golden(self, engine_of: EngineOf, directory_of: DirectoryOf) -> list[GoldenRequest]:
+        scorer = self._scorer(engine_of(USER_ENCODER), directory_of)
+        return [
+            *golden.of_users(scorer, self._user_settings()["reader"]),
+            golden.of_text(ENCODE.name, TEXT_VECTOR, self.layout.sizes["h"]),
+            *self._golden_of_steps(),
+        ]
+
+    def _golden_of_steps(self) -> list[GoldenRequest]:
+        return [golden.of_texts_alone()]
 
     def details(self) -> dict[str, Any]:
         return {"attributes": list(self._attributes)}
@@ -339,6 +353,9 @@ class FusedExport(RecommenderExport):
                 self._trained, self._model, self._validation, bound=compiler.ranking_loss
             )
         return replace(figures, texts=texts)
+
+    def _golden_of_steps(self) -> list[GoldenRequest]:
+        return []
 
     def _scorer(self, user_encoder: Engine, directory_of: DirectoryOf | None) -> Scorer:
         if directory_of is None:

@@ -5,9 +5,9 @@ A program of its own, without imports from this project: it has to outlive its p
     _guard.py PARENT_PID GRACE_SECONDS SCRATCH SHM_PREFIX COMMAND...
 
 SIGTERM, or the death of the parent, ends the server: SIGTERM first, SIGKILL to its process group
-after GRACE_SECONDS or at a second SIGTERM. Then the directory SCRATCH, the shared memory
-regions named SHM_PREFIX* and the server's directory for Python environments are deleted. Exits as
-the server did (128 + n after signal n).
+after GRACE_SECONDS or at a second SIGTERM. SIGQUIT kills at once. Then the directory SCRATCH, the
+shared memory regions named SHM_PREFIX* and the server's directory for Python environments are
+deleted. Exits as the server did (128 + n after signal n).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import sys
 import time
 from pathlib import Path
 
-_WAKE = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
+_WAKE = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD}
 _PR_SET_PDEATHSIG = 1
 _TEMPORARY = Path("/tmp")
 """Where Triton's Python backend puts its directory, whatever TMPDIR says."""
@@ -45,8 +45,9 @@ def main(parent: int, grace: float, scratch: Path, prefix: str, command: list[st
     deadline = float("inf")
     while server.poll() is None and time.monotonic() < deadline:
         received = signal.sigtimedwait(_WAKE, 0.5)
-        ending = received is not None and received.si_signo != signal.SIGCHLD
-        if ending and deadline < float("inf"):
+        number = received.si_signo if received is not None else signal.SIGCHLD
+        ending = number != signal.SIGCHLD
+        if number == signal.SIGQUIT or (ending and deadline < float("inf")):
             break
         if deadline == float("inf") and (ending or os.getppid() != parent):
             server.terminate()
@@ -54,11 +55,16 @@ def main(parent: int, grace: float, scratch: Path, prefix: str, command: list[st
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGKILL)  # stubs included
     code = server.wait()
+    clean(scratch, prefix)
+    _delete_environments(began)
+    return code if code >= 0 else 128 - code
+
+
+def clean(scratch: Path, prefix: str) -> None:
+    """Delete what a server leaves behind."""
     shutil.rmtree(scratch, ignore_errors=True)
     for region in Path("/dev/shm").glob(f"{prefix}*"):
         region.unlink(missing_ok=True)
-    _delete_environments(began)
-    return code if code >= 0 else 128 - code
 
 
 def _delete_environments(began: float) -> None:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import logging
 import signal
+from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
 
-from builder.errors import ServingError
+from builder.errors import ConfigError, ServingError
 from builder.options import command
 from builder.repository import DEFAULT_REPOSITORY
+from builder.serving.access import ServerTls, served_name
+from builder.serving.health import HealthPort
+from builder.serving.ports import address_of, claim_ports, resolve
 from builder.serving.server import TritonServer
+from builder.serving.supervisor import Supervisor
+
+_logger = logging.getLogger(__name__)
 
 
 @command
@@ -24,56 +31,109 @@ def serve(
     grpc_port: Annotated[int, typer.Option(help="0: any free port.")] = 8001,
     http_port: Annotated[int, typer.Option(help="0: any free port.")] = 8000,
     metrics_port: Annotated[int, typer.Option(help="0: any free port.")] = 8002,
+    health_port: Annotated[
+        int, typer.Option(help="HTTP port that says who works, see docs/operations.md. 0: any.")
+    ] = 8003,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")
     ] = "127.0.0.1",
     start_timeout: Annotated[
         float, typer.Option(help="Seconds for all models to load.", min=1)
     ] = 60.0,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="PEM file: TLS on the gRPC port, with this certificate.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file: the certificate's key.")] = None,
+    tls_authority: Annotated[
+        Path | None, typer.Option(help="PEM file: who signed the certificate.")
+    ] = None,
+    *,
+    tls_mutual: Annotated[
+        bool, typer.Option(help="Let in only clients whose certificate the same authority signed.")
+    ] = False,
 ) -> None:
     """Serve a model repository with Triton until Ctrl-C or SIGTERM; a second one kills.
+
+    Watches the models, and starts the server anew when one does not answer any more.
 
     Example: python -m builder serve --repository repository --grpc-port 9001
     """
     # Where logging is not set up: Triton's output is part of what this command shows.
     logging.basicConfig(level=logging.INFO, format="%(levelname)-7s %(message)s")
+    tls = _tls(tls_certificate, tls_key, tls_authority, mutual=tls_mutual)
+    health_port = claim_ports(host, {"health": health_port})["health"]
     server = TritonServer(
         repository,
         grpc_port=grpc_port,
         http_port=http_port,
         metrics_port=metrics_port,
         host=host,
+        tls=tls,
         start_timeout=start_timeout,
     )
+    _warn(host, tls)
+    supervisor = Supervisor(server, start_timeout=start_timeout)
     asked_to_stop = False
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         nonlocal asked_to_stop
         asked_to_stop = True
-        server.request_stop()
+        supervisor.request_stop()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
-    code = 0
+    health = HealthPort(supervisor.health, host, health_port)
     try:
-        server.start()
+        supervisor.start()
         if not asked_to_stop:
-            _announce(server)
-            code = server.wait()
+            _announce(server, f"http://{address_of(host, health_port)}")
+            supervisor.run()
     except ServingError:
         if not asked_to_stop:
             raise
     finally:
-        server.stop()
-    if not asked_to_stop:
-        raise ServingError(f"tritonserver ended by itself (exit code {code}):\n  {server.reason()}")
+        supervisor.stop()
+        health.close()
     # A second Ctrl-C that comes too late would otherwise kill the interpreter as it ends.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     typer.echo("Stopped.")
 
 
-def _announce(server: TritonServer) -> None:
+def _tls(
+    certificate: Path | None, key: Path | None, authority: Path | None, *, mutual: bool
+) -> ServerTls | None:
+    if certificate is None and key is None and authority is None and not mutual:
+        return None
+    if certificate is None or key is None or authority is None:
+        raise ConfigError(
+            "TLS takes a certificate, its key and who signed it: give --tls-certificate, "
+            "--tls-key and --tls-authority"
+        )
+    tls = ServerTls(certificate, key, authority, mutual)
+    served_name(tls)  # says what does not fit
+    return tls
+
+
+def _warn(host: str, tls: ServerTls | None) -> None:
+    """Say what others can read and do on a network."""
+    if ip_address(resolve(host)[1]).is_loopback:
+        return
+    if tls is None:
+        _logger.warning(
+            "%s is open to the network without TLS: whoever reaches the ports can read all "
+            "requests and ask anything; give --tls-certificate, or keep them in a private network",
+            host,
+        )
+    else:
+        _logger.warning(
+            "%s is open to the network, and Triton has no TLS for HTTP and metrics: keep these "
+            "ports in a private network",
+            host,
+        )
+
+
+def _announce(server: TritonServer, health: str) -> None:
     models = server.models()
     width = max(len(model.name) for model in models)
     lines = [
@@ -81,6 +141,7 @@ def _announce(server: TritonServer) -> None:
         f"  gRPC     {server.grpc_address}",
         f"  HTTP     http://{server.http_address}",
         f"  metrics  http://{server.metrics_address}/metrics",
+        f"  health   {health}/ready",
         "Models",
         *(f"  {model.name:<{width}}  version {model.version}" for model in models),
         "Press Ctrl-C to stop.",

@@ -6,8 +6,11 @@ import contextlib
 import errno
 import socket
 from collections.abc import Mapping
+from typing import Final
 
 from builder.errors import ServingError
+
+_ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def claim_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
@@ -61,6 +64,12 @@ def resolve(host: str) -> tuple[socket.AddressFamily, str]:
             "machine alone or 0.0.0.0 for every network"
         ) from error
     return family, str(address[0])
+
+
+def address_of(host: str, port: int) -> str:
+    """Where clients on this machine connect to what listens on ``host``, as host:port."""
+    host = _ANY_ADDRESS.get(host, host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _problem(purpose: str, host: str, port: int, error: OSError | OverflowError) -> str:

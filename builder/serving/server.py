@@ -22,19 +22,25 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from builder.errors import ServingError
 from builder.repository.manifest import remedy
+from builder.serving._guard import clean
 from builder.serving.access import ServerTls, open_channel
 from builder.serving.installation import Installation, find_tritonserver
 from builder.serving.output import OutputReader
-from builder.serving.ports import claim_ports, resolve
+from builder.serving.ports import address_of, claim_ports, resolve
+from builder.serving.processes import children
 
 _logger = logging.getLogger(__name__)
 
 _GUARD: Final = Path(__file__).with_name("_guard.py")
-_ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _CALL_TIMEOUT: Final = 5.0
 _WAIT_SLICE: Final = 0.5
 # Triton looks once a second whether its models are unloaded.
 _UNLOAD_MARGIN: Final = 2.0
+# What clients have no business with: they read and write memory by name, show the files of the
+# repository, and change what is traced and logged. Loading models is off altogether, as Triton's
+# mode "none" has it.
+_ADMINISTRATION: Final = "shared-memory,model-repository,trace,logging"
+_KEY: Final = "admin-key"
 # Of pings with which a client asks during a long call whether the server is alive. gRPC's own
 # 300 s end the calls of clients that ask more often, with "too_many_pings".
 _PING_EVERY: Final = 5_000  # milliseconds
@@ -89,7 +95,7 @@ class TritonServer:
         self.repository = repository.resolve()
         self.host = host
         self.identity = ""
-        self._tls = tls
+        self.tls = tls
         self._trace_url = trace_url
         self._wanted = {
             purpose: port
@@ -101,6 +107,9 @@ class TritonServer:
             if port is not None
         }
         self._ports: dict[str, int] = {}
+        self._scratch = Path()
+        self._group: int | None = None
+        self._secret = secrets.token_urlsafe(24)
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
         self._installation = installation
@@ -118,6 +127,18 @@ class TritonServer:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and not stopped."""
+        return self._process is not None
+
+    @property
+    def pid(self) -> int:
+        """The process id of tritonserver's parent; ServingError if the server is not running."""
+        if self._process is None:
+            raise ServingError("the server is not running; start it first")
+        return self._process.pid
 
     @property
     def grpc_address(self) -> str:
@@ -145,10 +166,12 @@ class TritonServer:
             raise ServingError("the server was started already; stop it first")
         models = _models(self.repository)
         installation = self._installation or find_tritonserver()
-        self._ports = claim_ports(self.host, self._wanted)
+        # Started again, it is to be found where it was.
+        self._ports = self._wanted = claim_ports(self.host, self._wanted)
         # Marks everything that belongs to this server: processes, shared memory, files.
+        self._group = None
         self.identity = f"tritonrec-{secrets.token_hex(6)}"
-        scratch = Path(tempfile.mkdtemp(prefix=f"{self.identity}-"))
+        scratch = self._scratch = Path(tempfile.mkdtemp(prefix=f"{self.identity}-"))
         try:
             view = self._view(scratch)
             command = self._command(installation, scratch, view)
@@ -172,6 +195,7 @@ class TritonServer:
                 self._process.stdout, replace=(str(view), str(self.repository))
             )
             self._wait_until_ready()
+            self._group = next(children(self._process.pid), None)
         except BaseException:
             self.kill()
             raise
@@ -185,11 +209,7 @@ class TritonServer:
     def kill(self) -> None:
         """End the server at once."""
         if self._process is not None:
-            self.request_stop()
-            # The guard takes the second signal for "now"; equal pending signals merge.
-            while self._process.poll() is None:
-                self.request_stop()
-                time.sleep(0.05)
+            self._process.send_signal(signal.SIGQUIT)
         self._reap()
 
     def request_stop(self) -> None:
@@ -213,11 +233,13 @@ class TritonServer:
 
     def models(self) -> list[ModelStatus]:
         """Ask the server for its models, sorted by name and version."""
-        with open_channel(self.grpc_address, self._tls) as channel:
+        with open_channel(self.grpc_address, self.tls) as channel:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             try:
                 index = stub.RepositoryIndex(
-                    service_pb2.RepositoryIndexRequest(), timeout=_CALL_TIMEOUT
+                    service_pb2.RepositoryIndexRequest(),
+                    timeout=_CALL_TIMEOUT,
+                    metadata=((f"triton-grpc-protocol-{_KEY}", self._secret),),
                 )
             except grpc.RpcError as error:
                 raise ServingError(
@@ -234,10 +256,7 @@ class TritonServer:
     def _address(self, purpose: str) -> str:
         if purpose not in self._ports:
             raise ServingError(f"{purpose} is not served; start the server with a port for it")
-        host = _ANY_ADDRESS.get(self.host, self.host)
-        return (
-            f"[{host}]:{self._ports[purpose]}" if ":" in host else f"{host}:{self._ports[purpose]}"
-        )
+        return address_of(self.host, self._ports[purpose])
 
     def _view(self, scratch: Path) -> Path:
         """Link the models' files into directories of our own, which Triton gets to see.
@@ -283,18 +302,21 @@ class TritonServer:
             "grpc-address": f"[{address}]" if ":" in address else address,
             "grpc-port": self._ports["gRPC"],
             "grpc-http2-min-recv-ping-interval-without-data": _PING_EVERY,
+            "grpc-restricted-protocol": f"{_ADMINISTRATION}:{_KEY}={self._secret}",
+            "model-control-mode": "none",
             "allow-http": str("HTTP" in self._ports).lower(),
             "allow-metrics": str("metrics" in self._ports).lower(),
         }
         if "HTTP" in self._ports:
             options |= {"http-address": listen, "http-port": self._ports["HTTP"]}
+            options["http-restricted-api"] = f"{_ADMINISTRATION}:{_KEY}={self._secret}"
         if "metrics" in self._ports:
             options |= {"metrics-address": listen, "metrics-port": self._ports["metrics"]}
         backends = installation.backend_directory(scratch)
         if backends is not None:
             options["backend-directory"] = backends
-        if self._tls is not None:
-            options |= self._tls.options()
+        if self.tls is not None:
+            options |= self.tls.options()
         arguments = [f"--{name}={value}" for name, value in options.items()]
         if self._trace_url is not None:
             arguments += [
@@ -309,7 +331,7 @@ class TritonServer:
     def _wait_until_ready(self) -> None:
         assert self._process is not None
         deadline = time.monotonic() + self._start_timeout
-        with open_channel(self.grpc_address, self._tls) as channel:
+        with open_channel(self.grpc_address, self.tls) as channel:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             while not _is_ready(stub, self.identity):
                 if self._process.poll() is not None:
@@ -326,7 +348,11 @@ class TritonServer:
     def _reap(self) -> None:
         if self._process is None:
             return
-        self._process.wait()
+        if self._process.wait() < 0:  # the guard itself was killed, and tritonserver with it
+            if self._group is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._group, signal.SIGKILL)  # stubs live on for seconds
+            clean(self._scratch, self.identity)
         if self._output is not None:
             self._output.join(_CALL_TIMEOUT)
         self._process = None

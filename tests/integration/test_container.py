@@ -154,8 +154,8 @@ def test_the_builder_has_the_tensorrt_of_the_server() -> None:
 
 def test_no_stage_runs_as_root_and_all_that_serve_tell_their_health() -> None:
     assert {stage.user for stage in STAGES.values()} == {"1000"}
-    for name in ("server", "cpu"):
-        assert "/v2/health/ready" in STAGES[name].healthcheck[-1]
+    assert ":8000/v2/health/ready" in STAGES["server"].healthcheck[-1]
+    assert ":8003/ready" in STAGES["cpu"].healthcheck[-1]  # of `serve`, which watches the models
 
 
 def test_the_server_stage_takes_pings_as_often_as_serve_does() -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -254,6 +255,65 @@ def test_every_kind_of_host_is_listened_on_and_no_proxy_stands_between(
                 assert answer.status == 200
 
 
+ADMINISTRATION = (
+    "v2/repository/index",
+    "v2/repository/models/rank/load",
+    "v2/repository/models/rank/unload",
+    "v2/systemsharedmemory/status",
+    "v2/systemsharedmemory/region/r/register",
+    "v2/systemsharedmemory/unregister",
+    "v2/cudasharedmemory/status",
+    "v2/trace/setting",
+    "v2/models/rank/trace/setting",
+    "v2/logging",
+)
+
+
+@pytest.mark.parametrize("path", ADMINISTRATION)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_administration_is_closed_over_http(server: TritonServer, path: str, method: str) -> None:
+    request = urllib.request.Request(
+        f"http://{server.http_address}/{path}", b"{}" if method == "POST" else None, method=method
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=10)
+    with caught.value as answer:
+        assert answer.code in (403, 405), answer.read()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: client.get_model_repository_index(),
+        lambda client: client.load_model("rank"),
+        lambda client: client.unload_model("rank"),
+        lambda client: client.get_system_shared_memory_status(),
+        lambda client: client.register_system_shared_memory("r", "/r", 1),
+        lambda client: client.unregister_system_shared_memory(),
+        lambda client: client.get_cuda_shared_memory_status(),
+        lambda client: client.get_trace_settings(),
+        lambda client: client.update_trace_settings(settings={"trace_rate": "1"}),
+        lambda client: client.get_log_settings(),
+        lambda client: client.update_log_settings({"log_verbose_level": 1}),
+    ],
+)
+def test_administration_is_closed_over_grpc(
+    client: triton.InferenceServerClient, ask: Callable[[Any], object]
+) -> None:
+    with pytest.raises(InferenceServerException, match="This protocol is restricted"):
+        ask(client)
+
+
+def test_what_services_ask_is_open(client: triton.InferenceServerClient) -> None:
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready("rank")
+    assert client.get_server_metadata().version
+    assert client.get_model_metadata("rank").name == "rank"
+    assert client.get_model_config("rank").config.name == "rank"
+    assert client.get_inference_statistics("rank").model_stats
+
+
 # A repository that is being served
 
 
@@ -467,7 +527,7 @@ def serve(*arguments: str, directory: Path = ROOT) -> subprocess.Popen[str]:
             *(sys.executable, "-c"),
             "import typer; from builder.serving.commands import serve; typer.run(serve)",
             *arguments,
-            *("--grpc-port", "0", "--http-port", "0", "--metrics-port", "0"),
+            *(f"--{name}-port=0" for name in ("grpc", "http", "metrics", "health")),
         ],
         cwd=directory,
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -88,6 +88,8 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mis
 
     answer: Callable[[service_pb2.ModelInferRequest], service_pb2.ModelInferResponse] = answer_well
     abort: tuple[grpc.StatusCode, str] | None = None
+    refuse: tuple[grpc.StatusCode, str] | None = None
+    """As ``abort``, of inferences alone."""
     hang: bool = False
     limit: int = 64
     max_candidates: int | None = None
@@ -113,6 +115,8 @@ class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mis
     def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         self.requests.append(request)
         self._receive(context)
+        if self.refuse is not None:
+            context.abort(*self.refuse)
         try:
             return self.answer(request)
         except Exception as error:

@@ -103,9 +103,28 @@ def unlimited(left: float | None) -> bool:
     return left is None or left > 1e9
 
 
-def test_ready_asks_for_every_ensemble(client: RecommenderClient, triton: Triton) -> None:
+def test_ready_lets_every_model_answer(client: RecommenderClient, triton: Triton) -> None:
     assert client.ready() is True
-    assert len(triton.time_remaining) == 3
+    assert [each.model_name for each in triton.requests] == ["rank", "recommend", "encode"]
+    assert client.ready(models=["classify", "another"]) is True
+    assert [each.model_name for each in triton.requests[3:]] == ["classify"]
+
+
+@pytest.mark.parametrize(
+    ("code", "ready"),
+    [
+        (grpc.StatusCode.INTERNAL, False),  # its process is dead, and Triton says that it is ready
+        (grpc.StatusCode.UNAVAILABLE, False),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, True),  # who turns away a request is there
+        (grpc.StatusCode.INVALID_ARGUMENT, True),
+    ],
+)
+def test_a_model_that_does_not_answer_is_not_ready(
+    client: RecommenderClient, triton: Triton, code: grpc.StatusCode, ready: bool
+) -> None:
+    triton.refuse = (code, "as told")
+    assert client.ready() is ready
+    assert client.live() is True
 
 
 @pytest.mark.parametrize("model", ["rank", "recommend", "encode"])

@@ -348,8 +348,8 @@ class TestNames:
                 retry=EAGER,
                 balancing=Balancing(resolve_every=0.05),
             ) as client:
-                assert client.ready() is True
                 assert client.statistics() == []
+                assert client.ready() is True
                 client.recommend([])
                 assert {e.server for e in client.statistics()} == {f"127.0.0.1:{port}"}
                 addresses[:] = ["127.0.0.2"]

@@ -1,0 +1,138 @@
+"""``python -m builder serve`` as a process of its own, seen from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import builder
+from perf.errors import PerfError
+
+_ROOT: Final = Path(builder.__file__).parents[1]
+_START: Final = 60.0  # seconds
+
+
+class Served:
+    """A ``serve`` that runs, with what it printed so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.printed = ""
+        self._ready = threading.Event()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        if not self._ready.wait(_START) or process.poll() is not None:
+            self.end()
+            raise PerfError(f"serve did not start:\n{self.printed.strip()}")
+
+    @property
+    def address(self) -> str:
+        """Of the gRPC port."""
+        return self._printed_after("gRPC ")
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Ask the health port: status and text."""
+        where = self._printed_after("health ").replace("/ready", path)
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with direct.open(where, timeout=10) as answer:
+                return int(answer.status), answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    @property
+    def restarts(self) -> int:
+        """How often it has started its server anew."""
+        found = re.search(r"^tritonrec_restarts (\d+)$", self.get("/metrics")[1], re.MULTILINE)
+        assert found is not None
+        return int(found[1])
+
+    def processes(self) -> Mapping[str, int]:
+        """Process ids: of "guard", "tritonserver", and each model by its name."""
+        (guard,) = _children(self.process.pid)
+        (triton,) = _children(guard)
+        found = {"guard": guard, "tritonserver": triton}
+        for stub in _children(triton):
+            words = Path(f"/proc/{stub}/cmdline").read_bytes().split(b"\0")
+            found[Path(os.fsdecode(words[1])).parent.parent.name] = stub
+        return found
+
+    def identity(self) -> str:
+        """What marks everything of the tritonserver that runs."""
+        command = Path(f"/proc/{self.processes()['tritonserver']}/cmdline").read_text()
+        found = re.search(r"--id=([^\0]+)", command)
+        assert found is not None
+        return found[1]
+
+    def end(self) -> int:
+        """Ask it to stop, and return its exit code."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(60)
+        self._reader.join()
+        return code
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.printed += line
+            if "Press Ctrl-C" in line:
+                self._ready.set()
+        self._ready.set()
+
+    def _printed_after(self, word: str) -> str:
+        found = re.search(rf"{word} +(\S+)", self.printed)
+        if found is None:
+            raise PerfError(f"serve did not say where it is:\n{self.printed.strip()}")
+        return found[1]
+
+
+def start_serve(repository: Path, *options: str) -> subprocess.Popen[str]:
+    """Start it on free ports."""
+    ports = (f"--{name}-port=0" for name in ("grpc", "http", "metrics", "health"))
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "builder",
+            "serve",
+            f"--repository={repository.resolve()}",
+            *ports,
+            *options,
+        ],
+        cwd=_ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@contextmanager
+def served(repository: Path, *options: str) -> Iterator[Served]:
+    """Serve until the block ends."""
+    with start_serve(repository, *options) as process:
+        running = Served(process)
+        try:
+            yield running
+        finally:
+            running.end()
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            found += map(int, (task / "children").read_text().split())
+    return found

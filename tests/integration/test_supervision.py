@@ -1,0 +1,286 @@
+"""``serve`` and the faults that servers meet, on a real tritonserver, and what is left after."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from grpc import StatusCode
+
+from builder.errors import RepositoryError, ServingError
+from builder.export.options import ModelLayout
+from builder.repository import MANIFEST
+from builder.repository.manifest import sha256_of
+from builder.serving import TritonServer, supervisor
+from builder.serving.supervisor import Supervisor
+from client import RecommenderClient, RecommenderError, Retry
+from perf.serve import Served, served, start_serve
+from tests.integration.breakable import publish_breakable
+from tests.integration.test_serving import traces, until
+
+PROMISED = 5.0
+"""Seconds until a server answers again."""
+PATIENT = 60.0
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("supervised") / "models"
+    publish_breakable(path)
+    return path
+
+
+def rank(client: RecommenderClient, candidate: str = "a", timeout: float = 1.0) -> str:
+    """The first logit, or the name of the error."""
+    try:
+        return str(client.rank([], [candidate], timeout=timeout).logits[0])
+    except RecommenderError as error:
+        return type(error).__name__
+
+
+def signalled(process: str, number: signal.Signals) -> Callable[[Served], None]:
+    return lambda running: os.kill(running.processes()[process], number)
+
+
+def asked(candidate: str) -> Callable[[Served], None]:
+    def ask(running: Served) -> None:
+        with RecommenderClient(running.address, retry=Retry(attempts=1)) as client:
+            rank(client, candidate)
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (signalled("rank", signal.SIGKILL), "the process of rank"),
+        (signalled("rank", signal.SIGSTOP), "is stopped"),
+        (signalled("tritonserver", signal.SIGKILL), "tritonserver ended"),
+        (signalled("tritonserver", signal.SIGSTOP), "tritonserver is stopped"),
+        (signalled("guard", signal.SIGKILL), "tritonserver ended"),
+        (asked("die"), "the process of rank"),
+        (asked("out of memory"), "the process of rank"),
+        (asked("hang"), "rank does not answer, and does nothing"),
+        (asked("wrong"), "rank answers wrong: LOGIT is 2 instead of 1"),
+    ],
+    ids=[
+        "stub-killed", "stub-stopped", "server-killed", "server-stopped", "guard-killed",
+        "dies-of-a-request", "out-of-memory", "hangs", "wrong-answers",
+    ],
+)  # fmt: skip
+def test_it_answers_again_by_itself(
+    repository: Path, fault: Callable[[Served], None], told: str
+) -> None:
+    with served(repository) as running:
+        before, address = running.identity(), running.address
+        fault(running)
+        began = time.monotonic()
+        assert until(lambda: running.restarts == 1), running.printed
+        with RecommenderClient(address) as client:
+            assert until(lambda: rank(client) == "1.0"), running.printed
+            assert time.monotonic() - began < 2 * PROMISED + PROMISED  # a busy machine has time
+            assert until(lambda: running.get("/ready")[0] == 200)
+            assert client.ready(models=["rank"])
+        assert told in running.printed
+        assert running.printed.count("starting the server anew") == 1
+        assert running.restarts == 1
+        assert traces(before) == []
+        after = running.identity()
+        assert running.end() == 0
+    assert traces(after) == []
+
+
+def test_what_is_told_while_it_starts_anew(repository: Path) -> None:
+    with served(repository) as running, RecommenderClient(running.address) as client:
+        assert [running.get(each)[0] for each in ("/live", "/startup", "/ready")] == [200] * 3
+        assert running.get("/models/rank") == (200, "ok\n")
+        assert running.get("/models/encode") == (404, "there is no model encode\n")
+        os.kill(running.processes()["rank"], signal.SIGKILL)
+        assert until(lambda: running.get("/ready")[0] == 503)
+        status, reason = running.get("/models/rank")
+        assert (status, "the process of rank" in reason) == (503, True)
+        assert [running.get(each)[0] for each in ("/live", "/startup")] == [200] * 2
+        assert client.ready(models=["rank"]) is False
+        with pytest.raises(RecommenderError) as caught:
+            client.rank([], ["a"], timeout=0.2)
+        assert caught.value.code is StatusCode.UNAVAILABLE
+        assert until(lambda: running.get("/models/rank")[0] == 200)
+
+
+def test_a_model_that_works_long_is_not_taken_for_dead(repository: Path) -> None:
+    """Eight requests wait, three of which take 5 s each: no golden answer for 15 s."""
+    with served(repository) as running, RecommenderClient(running.address) as client:
+        before = running.identity()
+        found: list[str] = []
+        threads = [
+            threading.Thread(target=lambda each=each: found.append(rank(client, each, PATIENT)))
+            for each in ["work 5"] * 3 + ["a"] * 5
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == ["1.0"] * 8
+        assert running.restarts == 0
+        assert running.identity() == before
+        assert running.get("/ready")[0] == 200
+
+
+def test_serve_that_was_stopped_takes_nobody_for_dead(repository: Path) -> None:
+    """As on a machine that slept: much time has passed, and nobody waited."""
+    with served(repository) as running:
+        before = running.identity()
+        running.process.send_signal(signal.SIGSTOP)
+        time.sleep(3)
+        running.process.send_signal(signal.SIGCONT)
+        time.sleep(2)
+        assert (running.restarts, running.identity()) == (0, before)
+
+
+def test_whoever_starts_anew_in_vain_gives_up_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_PAUSES", (0.0, 0.1))
+    flag = tmp_path / "broken"
+    publish_breakable(
+        tmp_path / "models",
+        initialize=f"if os.path.exists({str(flag)!r}): raise ValueError('the disk is gone')",
+    )
+    server = TritonServer(tmp_path / "models")
+    supervised = Supervisor(server)
+    supervised.start()
+    first = server.identity
+    flag.touch()
+    os.kill(server.pid, signal.SIGKILL)
+    with pytest.raises(ServingError) as caught:
+        supervised.run()
+    supervised.stop()
+    assert "started anew 2 times and does not work" in str(caught.value)
+    assert "the disk is gone" in str(caught.value)
+    assert supervised.health.restarts == 2
+    assert traces(first) == traces(server.identity) == []
+
+
+def test_a_repository_without_golden_requests_has_its_processes_watched(tmp_path: Path) -> None:
+    publish_breakable(tmp_path / "models", golden=False)
+    with served(tmp_path / "models") as running, RecommenderClient(running.address) as client:
+        os.kill(running.processes()["rank"], signal.SIGKILL)
+        assert until(lambda: running.restarts == 1 and running.get("/ready")[0] == 200)
+        assert rank(client) == "1.0"
+        assert running.printed.count("exported without golden requests") == 1
+
+
+def test_a_stop_under_load_loses_no_request(repository: Path) -> None:
+    """Eight requests, in two batches of which one waits, are under way when it is asked to stop."""
+    with served(repository) as running, RecommenderClient(running.address) as client:
+        with ThreadPoolExecutor(8) as pool:
+            answers = pool.map(lambda _: rank(client, "work 0.3", PATIENT), range(8))
+            time.sleep(0.3)
+            assert running.end() == 0
+        assert list(answers) == ["1.0"] * 8
+    assert running.printed.endswith("Stopped.\n")
+
+
+# What is refused before anything is served
+
+
+def refusal(repository: Path) -> str:
+    """What ``serve`` says before it ends."""
+    with start_serve(repository) as process:
+        assert process.stdout is not None
+        printed = process.stdout.read()
+    assert process.returncode == 2, printed
+    assert "Traceback" not in printed
+    assert "Serving" not in printed
+    return printed
+
+
+def test_wrong_answers_are_not_served(tmp_path: Path) -> None:
+    publish_breakable(tmp_path / "models", logit=3.0)
+    printed = refusal(tmp_path / "models")
+    assert "rank answers wrong: LOGIT is 1 instead of 3" in printed
+    assert "python -m builder doctor" in printed
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    publish_breakable(tmp_path / "models")
+    model = tmp_path / "models/rank/1/model.py"
+    model.write_text(model.read_text()[:-40])
+    printed = " ".join(refusal(tmp_path / "models").split())
+    assert "rank/1/model.py is not the file that was exported" in printed
+    assert "python -m builder activate" in printed
+
+
+def test_a_configuration_may_be_changed(tmp_path: Path) -> None:
+    publish_breakable(tmp_path / "models")
+    config = tmp_path / "models/rank/1/config.pbtxt"
+    config.write_text(config.read_text() + "# two instances\n")
+    with served(tmp_path / "models") as running:
+        assert running.get("/ready")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda text: text[:100], "is broken or was not written by this software"),
+        (lambda text: text.replace('"shape"', '"form"'), "golden requests in the manifest cannot"),
+    ],
+    ids=["truncated", "golden"],
+)
+def test_a_corrupt_manifest_is_named(
+    tmp_path: Path, change: Callable[[str], str], told: str
+) -> None:
+    publish_breakable(tmp_path / "models")
+    manifest = tmp_path / "models" / MANIFEST
+    manifest.write_text(change(manifest.read_text()))
+    server = TritonServer(tmp_path / "models")
+    with pytest.raises(RepositoryError, match=told):
+        Supervisor(server).start()
+    assert not server.running
+
+
+# Real exports
+
+
+@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+def test_an_export_answers_its_golden_requests(
+    exported: Callable[[ModelLayout], Path], layout: ModelLayout, caplog: pytest.LogCaptureFixture
+) -> None:
+    supervised = Supervisor(TritonServer(exported(layout)))
+    with caplog.at_level(logging.WARNING, "builder.serving.supervisor"):
+        supervised.start()
+    expected = {"rank", "recommend", "encode"} | (
+        {"rank_texts", "tokenizer", "encoder", "user_encoder", "adapter"}
+        if layout == "ensemble"
+        else set()
+    )
+    supervised.stop()
+    assert dict(supervised.health.models) == dict.fromkeys(expected, "")
+    assert [each for each in caplog.records if each.name.startswith("builder.serving.su")] == []
+
+
+def test_another_catalogue_is_refused_even_if_its_hash_fits(
+    exported: Callable[[ModelLayout], Path], tmp_path: Path
+) -> None:
+    """The bias of every item is 1 less than it was."""
+    repository = Path(shutil.copytree(exported("fused"), tmp_path / "models"))
+    manifest = repository / MANIFEST
+    document = json.loads(manifest.read_text())
+    hashes = document["versions"]["1"]["details"]["sha256"]
+    for model in ("rank", "recommend"):
+        file = repository / model / "1" / "item_bias.npy"
+        np.save(file, np.load(file) - 1)
+        hashes[f"{model}/item_bias.npy"] = sha256_of(file)
+    manifest.write_text(json.dumps(document))
+    with pytest.raises(ServingError, match=r"rank answers wrong: LOGIT is"):
+        Supervisor(TritonServer(repository)).start()
