@@ -66,6 +66,7 @@ user_encoder (float[U, H, d] EVENT, int32[U, H] EVENT_ACTION, int64[U, H] EVENT_
     STATE = Concat <axis = 1> (unit, sum)
 }"""
 SIZES: Final = {"h": 1, "d": 2}
+LARGEST: Final = {contract.ENCODER: {"INPUT_IDS": BOMB}, contract.USER_ENCODER: {"EVENT_ACTION": 2}}
 
 CLASSIFIER = """
 import numpy as np
@@ -159,7 +160,8 @@ class _Tiny:
         save_tokenizer(tokenizer / "tokenizer.json")
         for spec, graph in ((contract.ENCODER, ENCODER), (contract.USER_ENCODER, USER_ENCODER)):
             directory = self._python(spec)
-            write_json(directory / "settings.json", {"threads": 1})
+            settings = {"threads": 1, "largest": LARGEST[spec], "longest": 50}
+            write_json(directory / "settings.json", settings)
             onnx.save(onnx.parser.parse_model(graph), directory / "model.onnx")
         for ensemble in (contract.ENCODE_STEPS, contract.RANK_TEXTS_STEPS):
             most = self._batch if ensemble.model.batched else 0
