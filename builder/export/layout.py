@@ -52,6 +52,14 @@ class Limits:
         at_least=0,
     )
 
+    max_wait: int = option(
+        50,
+        "Longest time that a request waits while rank, recommend or the fused encode has more to "
+        "do than it can; the others are refused at once. 0: no limit.",
+        metavar="MILLISECONDS",
+        at_least=0,
+    )
+
     def __post_init__(self) -> None:
         check(self, "limits")
 
