@@ -16,6 +16,7 @@ from perf.catalogue import catalogue
 from perf.client_overhead import client_overhead
 from perf.engines import engines
 from perf.errors import PerfError
+from perf.overload import overload
 from perf.profile import profile
 from perf.run import plot, run, table
 from perf.soak import soak
@@ -27,7 +28,18 @@ app = typer.Typer(
     add_completion=False,  # a shell completes no `python -m`
     pretty_exceptions_enable=False,
 )
-for each in (run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines):
+for each in (
+    run,
+    table,
+    plot,
+    analyze,
+    profile,
+    soak,
+    catalogue,
+    client_overhead,
+    engines,
+    overload,
+):
     app.command()(each)
 
 
