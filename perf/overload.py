@@ -37,6 +37,10 @@ _PATIENT: Final = 60.0
 _EVENTS: Final = 20
 _REQUESTS: Final = 500
 _START: Final = 300.0
+_HEADING: Final = (
+    "| load | server | good/s | refused/s | too late/s | p50 ms | p99 ms | cores: model | triton "
+    "| load | next request |"
+)
 
 
 @dataclass(frozen=True)
@@ -157,11 +161,7 @@ def _measure(
 
 def table(rows: Sequence[Row]) -> str:
     """The rows in Markdown."""
-    lines = [
-        "| load | server | good/s | refused/s | too late/s | p50 ms | p99 ms "
-        "| cores: model | triton | load | next request |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---|",
-    ]
+    lines = [_HEADING, "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---|"]
     for row in rows:
         ends = row.outcome.ends
         p50, p99 = (row.outcome.percentile(each) for each in (50, 99))
