@@ -30,13 +30,18 @@ class Gate:
         An output of the model; marks ask for it, and never get it.
     longest
         Milliseconds that a request may wait.
+    count
+        Is told how many requests of a batch are refused.
     """
 
-    def __init__(self, model: str, version: int, output: str, longest: int) -> None:
+    def __init__(
+        self, model: str, version: int, output: str, longest: int, count: Callable[[int], None]
+    ) -> None:
         self._model = model
         self._version = version
         self._output = output
         self._longest = longest
+        self._count = count
         self._admission = Admission(longest / 1000)
         self._pool = ThreadPoolExecutor(AT_ONCE)
 
@@ -49,6 +54,8 @@ class Gate:
             lambda place: requests[place].timeout() / 1e6 or None,
             lambda place: _is_background(requests[place].parameters()),
         )
+        if any(refused):
+            self._count(refused.count(True))
         return {
             place: pb_utils.InferenceResponse(error=self.error())
             for place, verdict in enumerate(refused)

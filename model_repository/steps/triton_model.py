@@ -149,8 +149,13 @@ def _gate(config: Mapping[str, Any], version: int) -> Gate | None:
     longest = config.get("parameters", {}).get(MAX_WAIT)
     if longest is None:
         return None
+    from .server_metrics import Counters
+
+    described = {"tritonrec_requests_refused": "Number of requests refused while overloaded"}
+    counters = Counters(config["name"], str(version), described)
     output: str = config["output"][0]["name"]
-    return Gate(config["name"], version, output, int(longest["string_value"]))
+    longest_wait = int(longest["string_value"])
+    return Gate(config["name"], version, output, longest_wait, counters.increment)
 
 
 def _cancelled() -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -26,7 +28,7 @@ PATIENT = 30.0
 @pytest.fixture
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TritonServer]:
     write_tiny_repository(tmp_path, layout="fused", max_wait=getattr(request, "param", SHORT))
-    with TritonServer(tmp_path) as running:
+    with TritonServer(tmp_path, metrics_port=0) as running:
         yield running
 
 
@@ -43,11 +45,22 @@ def load(server: TritonServer, *kinds: Arrivals) -> list[Outcome]:
         return pool.submit(storm, server.grpc_address, kinds, SECONDS).result()
 
 
+def refused(server: TritonServer, model: str) -> float:
+    with urlopen(f"http://{server.metrics_address}/metrics", timeout=PATIENT) as answer:
+        text = answer.read().decode()
+    (found,) = re.findall(
+        rf'^tritonrec_requests_refused{{model="{model}",version="1"}} (.*)$', text, re.MULTILINE
+    )
+    return float(found)
+
+
 def test_each_request_is_answered_or_refused_and_so_is_the_one_after(
     server: TritonServer,
 ) -> None:
     (found,) = load(server, callers(CALLERS))
     assert found.ends.keys() == {"OK", "ALREADY_EXISTS"}
+    assert refused(server, "recommend") > 0
+    assert refused(server, "rank") == 0
     with RecommenderClient(server.grpc_address, timeout=PATIENT) as client:
         assert client.recommend(["i29"], top_k=2).items == ("i28", "i27")
         assert client.rank(["i1"], ["i7", "i2"]).items == ("i7", "i2")
