@@ -398,7 +398,7 @@ def _pause_before_retry(attempts: _Attempts, outcome: Outcome, number: int) -> f
             return None
         if pause < 0:
             return None
-    elif outcome.code is StatusCode.UNAVAILABLE or (
+    elif outcome.code in (StatusCode.UNAVAILABLE, StatusCode.ALREADY_EXISTS) or (
         # Of one server this is final. Of several, it may be one that just starts.
         outcome.code is StatusCode.NOT_FOUND and attempts.others_left()
     ):

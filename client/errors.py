@@ -152,7 +152,9 @@ _BY_CODE: Final[dict[StatusCode, tuple[type[RecommenderError], str]]] = {
         ModelNotFound,
         "check the target, and that the server's model repository holds a finished export",
     ),
-    StatusCode.ALREADY_EXISTS: (InferenceFailed, _FAILED),
+    # What our models say: a backend of Triton's has no RESOURCE_EXHAUSTED, and nothing in Triton
+    # says this of an inference.
+    StatusCode.ALREADY_EXISTS: (Overloaded, "wait before calling again"),
     StatusCode.PERMISSION_DENIED: (PermissionDenied, "ask the server's operator for access"),
     StatusCode.RESOURCE_EXHAUSTED: (
         Overloaded,

@@ -21,10 +21,10 @@ class Retry:
     """When a failed call is sent again: exponential back-off with full jitter, within a budget.
 
     Only what is safe is repeated: a server that cannot be reached or takes no requests
-    (UNAVAILABLE), one of several that does not hold the model (NOT_FOUND, as Triton answers while
-    it starts), and any failure that comes with the server's own push-back
-    (``grpc-retry-pushback-ms``), which also sets the pause. Ranking changes nothing on the server,
-    so an attempt whose answer was lost may be repeated too.
+    (UNAVAILABLE), one that is overloaded (ALREADY_EXISTS), one of several that does not hold the
+    model (NOT_FOUND, as Triton answers while it starts), and any failure that comes with the
+    server's own push-back (``grpc-retry-pushback-ms``), which also sets the pause. Ranking changes
+    nothing on the server, so an attempt whose answer was lost may be repeated too.
 
     Attributes
     ----------

@@ -27,7 +27,7 @@ Call = Callable[[int], object]
 """Sends the n-th request and waits for its answer."""
 
 TIMEOUT: Final = 60.0
-_INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
+INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
 
 
 def closed_loop(connect: Callable[[], Call], clients: int, seconds: float) -> Measurement:
@@ -181,7 +181,7 @@ def triton_infer(address: str, requests: Sequence[bytes]) -> Callable[[], Call]:
     def connect() -> Call:
         # Channels with equal options share one connection unless told not to.
         channel: Any = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
-        method = channel.unary_unary(_INFER)
+        method = channel.unary_unary(INFER)
         return lambda number: method(requests[number % len(requests)], timeout=TIMEOUT)
 
     return connect

@@ -30,8 +30,8 @@ from transformers.trainer_utils import EvalPrediction, SchedulerType, get_last_c
 
 from builder import unfinished_run
 from builder.classifier.checkpoint import (
+    LONGEST,
     check_tokenizer,
-    longest_row,
     save_examples,
     uses_token_types,
 )
@@ -48,6 +48,7 @@ from builder.model.backbone import (
     try_out,
 )
 from builder.model.recommender import length_batches, pad_rows
+from builder.model.sentence_modules import longest_text, read_sentence_modules
 from builder.model.text_encoder import layer_count, layer_list
 from builder.progress import Progress, silent
 from builder.training.progress import ReportProgress
@@ -99,8 +100,11 @@ def train_classifier(
     model, hub_tokenizer = _load_backbone(config, data.labels)
     if config.tune_layers is not None:
         _freeze_below(model, config.tune_layers)
-    longest = min(config.max_length, longest_row(model))
-    check_length(longest, hub_tokenizer, f"--backbone {config.backbone}", pairs=True)
+    where = f"--backbone {config.backbone}"
+    # The head is Hugging Face's own, and with it what it pools.
+    said = read_sentence_modules(config.backbone, where)
+    longest = longest_text(min(config.max_length, LONGEST), model, said)
+    check_length(longest, hub_tokenizer, where, pairs=True)
     if not resume:
         unfinished_run.begin(output, config.to_dict())
     hub_tokenizer.model_max_length = longest

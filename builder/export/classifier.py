@@ -40,9 +40,7 @@ def classifier(source: str, limits: Limits = Limits()) -> ClassifierExport:  # n
         `source` is no classifier that can be served.
     """
     found = load_classifier(source)
-    return ClassifierExport(
-        found, Layout.of_classifier(len(found.labels), found.max_length, limits)
-    )
+    return ClassifierExport(found, Layout.of_classifier(found, limits))
 
 
 class ClassifierExport(Exportable):

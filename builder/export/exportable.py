@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from torch import nn
 
@@ -22,10 +22,20 @@ from builder.repository import ensemble_config, step_config
 from builder.repository.family import Family
 from builder.repository.golden import GoldenRequest
 from builder.repository.publish import Staging
-from model_repository.core.contract import EnsembleSpec, ModelSpec
+from model_repository.core.contract import (
+    ENCODE,
+    MAX_WAIT,
+    RANK,
+    RECOMMEND,
+    EnsembleSpec,
+    ModelSpec,
+)
 from model_repository.engines.engine import Engine
 from model_repository.engines.settings import SETTINGS
 from model_repository.steps.tokenizer import TokenizerSettings
+
+_LIMITED: Final = (RANK, RECOMMEND, ENCODE)
+"""Models that refuse requests while they are overloaded, where they are no ensembles."""
 
 DirectoryOf = Callable[[str], Path]
 """The directory of a model's version, by the model's name."""
@@ -103,6 +113,7 @@ class Exportable:
 
     def configure(self, staging: Staging, spec: ModelSpec, *, ragged: bool = False) -> None:
         """Configure a model of Triton's Python backend; ``ragged`` as in `DynamicBatching`."""
+        longest = self.layout.limits.max_wait
         staging.write_config(
             step_config(
                 spec,
@@ -112,6 +123,7 @@ class Exportable:
                 max_batch_size=self.layout.most(spec),
                 batching=self.layout.batching(ragged=ragged) if spec.batched else None,
                 instances=self.layout.limits.instances,
+                parameters={MAX_WAIT: str(longest)} if longest and spec in _LIMITED else None,
             )
         )
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from builder.options import check, option
 from builder.repository import DynamicBatching, QueuePolicy
-from model_repository.core.contract import ModelSpec
+from model_repository.core.contract import (
+    EVENT_ACTION,
+    INPUT_IDS,
+    TOKEN_TYPE_IDS,
+    ModelSpec,
+)
 
 if TYPE_CHECKING:
+    from builder.classifier.checkpoint import Classifier
     from builder.model.recommender import Recommender
 
 _TOKENS: Final = (8, 16, 32, 64, 128, 256, 512)
@@ -46,6 +52,14 @@ class Limits:
         at_least=0,
     )
 
+    max_wait: int = option(
+        50,
+        "Longest time that a request waits while rank, recommend or the fused encode has more to "
+        "do than it can; the others are refused at once. 0: no limit.",
+        metavar="MILLISECONDS",
+        at_least=0,
+    )
+
     def __post_init__(self) -> None:
         check(self, "limits")
 
@@ -64,12 +78,15 @@ class Layout:
         Lengths in tokens that texts are padded to, ascending.
     event_lengths
         Lengths in events that histories are padded to, ascending; empty for a classifier.
+    largest
+        The largest value of inputs that number the rows of a table, by the input's name.
     """
 
     sizes: Mapping[str, int]
     limits: Limits
     token_lengths: tuple[int, ...]
     event_lengths: tuple[int, ...] = ()
+    largest: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of_recommender(cls, model: Recommender, limits: Limits) -> Layout:
@@ -80,17 +97,36 @@ class Layout:
             replace(limits, max_top_k=min(limits.max_top_k, items)),
             _up_to(_TOKENS, model.tokenizer.max_length),
             _up_to(_EVENTS, config.max_history),
+            {
+                INPUT_IDS.name: _rows(model.encoder.backbone) - 1,
+                EVENT_ACTION.name: config.actions,
+            },
         )
 
     @classmethod
-    def of_classifier(cls, labels: int, max_length: int, limits: Limits) -> Layout:
-        return cls({"labels": labels}, limits, _up_to(_TOKENS, max_length))
+    def of_classifier(cls, found: Classifier, limits: Limits) -> Layout:
+        network: Any = found.model
+        largest = {INPUT_IDS.name: _rows(network) - 1}
+        if found.token_types:
+            largest[TOKEN_TYPE_IDS.name] = network.config.type_vocab_size - 1
+        return cls(
+            {"labels": len(found.labels)},
+            limits,
+            _up_to(_TOKENS, found.max_length),
+            largest=largest,
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Layout:
         """What a manifest has of it."""
         lengths = {name: tuple(values[name]) for name in ("token_lengths", "event_lengths")}
-        return cls(values["sizes"], Limits(**values["limits"]), **lengths)
+        # Earlier versions have no "largest".
+        return cls(
+            values["sizes"],
+            Limits(**values["limits"]),
+            **lengths,
+            largest=values.get("largest", {}),
+        )
 
     @property
     def max_history(self) -> int:
@@ -121,6 +157,11 @@ class Layout:
 def has_axis(spec: ModelSpec, axis: str) -> bool:
     """Whether an input of the model has that axis."""
     return any(axis in tensor.dims for tensor in spec.inputs)
+
+
+def _rows(model: Any) -> int:
+    """Tokens that a network of Hugging Face's has embeddings of."""
+    return int(model.get_input_embeddings().num_embeddings)
 
 
 def _up_to(lengths: Sequence[int], longest: int) -> tuple[int, ...]:

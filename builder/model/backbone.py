@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 import torch
@@ -33,6 +34,7 @@ AWKWARD: Final = (
     "two\u200bparts", "ﬁne ½ ™", "a  b\tc\nd", "don't", "😀", "",
 )  # fmt: skip
 """Texts that tokenizers which are nearly alike cut differently."""
+_DEEPER: Final = "0_Transformer"
 _SECTIONS: Final = ("normalizer", "pre_tokenizer", "post_processor", "model", "added_tokens")
 _SPECIAL: Final = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
@@ -72,6 +74,7 @@ def load_weights(kind: Any, source: str, where: str, **options: Any) -> Weights:
     def read(**more: Any) -> tuple[Any, dict[str, Any]]:
         found: tuple[Any, dict[str, Any]] = kind.from_pretrained(
             source,
+            subfolder=_subfolder(source),
             **{**options, **more},
             dtype=torch.float32,
             output_loading_info=True,
@@ -167,6 +170,13 @@ def file_of(source: str, name: str) -> str | None:
     return found
 
 
+def _subfolder(source: str) -> str:
+    """Where of a directory or hub name the network is: sentence-transformers once had it deeper."""
+    if file_of(source, "config.json") is None and file_of(source, f"{_DEEPER}/config.json"):
+        return _DEEPER
+    return ""
+
+
 def load_tokenizer(source: str, where: str) -> Any:
     """A fast tokenizer that cuts texts as ``tokenizer.json`` says, which is what is served.
 
@@ -188,13 +198,14 @@ def load_tokenizer(source: str, where: str) -> Any:
 
 
 def _as_written(source: str, where: str) -> Any:
-    tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
+    subfolder = _subfolder(source)
+    tokenizer = AutoTokenizer.from_pretrained(source, subfolder=subfolder, use_fast=True)
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:
         raise CheckpointError(
             f"{where}: its tokenizer has no tokenizer.json or no padding token, which serving "
             "needs; choose another"
         )
-    file = file_of(source, "tokenizer.json")
+    file = file_of(source, str(PurePosixPath(subfolder, "tokenizer.json")))
     if file is None:
         return tokenizer
     written = Tokenizer.from_file(file)

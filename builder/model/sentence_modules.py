@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from torch import nn
+
 from builder.errors import CheckpointError
-from builder.model.backbone import file_of
+from builder.model.backbone import file_of, position_count
 from builder.model.pooling import Pooling
+
+log = logging.getLogger(__name__)
 
 _POOLINGS: Final[Mapping[str, Pooling]] = {
     "pooling_mode_cls_token": "cls",
@@ -47,6 +52,15 @@ def read_sentence_modules(source: str, where: str) -> SentenceModules:
             f"{where}: modules.json, or a file that it leads to, is not as sentence-transformers "
             f"writes it ({type(error).__name__}: {error}); repair it, or remove modules.json"
         ) from error
+
+
+def longest_text(asked: int, backbone: nn.Module, said: SentenceModules) -> int:
+    """Longest text in tokens: as asked, but no longer than the backbone takes."""
+    most = [each for each in (position_count(backbone), said.max_length) if each is not None]
+    longest = min([asked, *most])
+    if longest < asked:
+        log.info("texts are cut at %d tokens, the most that the backbone takes", longest)
+    return longest
 
 
 def _read(source: str) -> SentenceModules:

@@ -18,11 +18,11 @@ from builder.data import Catalogue, DataConfig, Holdout, Sequences, Split, read,
 from builder.data.profiles import choose_item_profile, choose_profile, with_profiles
 from builder.data.vectors import check_coverage
 from builder.errors import ConfigError, DataError
-from builder.model.backbone import check_length, position_count
+from builder.model.backbone import check_length
 from builder.model.checkpoint import load_backbone, load_checkpoint, read_config
 from builder.model.pooling import Pooling
 from builder.model.recommender import Recommender, encode_texts
-from builder.model.sentence_modules import SentenceModules, read_sentence_modules
+from builder.model.sentence_modules import SentenceModules, longest_text, read_sentence_modules
 from builder.model.text_encoder import TextEncoder, layer_count
 from builder.progress import Progress, silent
 from builder.training.config import TrainingConfig, learning_layers
@@ -123,7 +123,7 @@ def prepare(
     source = config.backbone if config.warm_start is None else f"{config.warm_start}/encoder"
     backbone, hub_tokenizer = load_backbone(source)
     said = read_sentence_modules(source, f"--backbone {source}")
-    max_length = _max_length(config, backbone, said)
+    max_length = longest_text(config.max_length, backbone, said)
     check_length(max_length, hub_tokenizer, f"--backbone {source}")
     layers_that_learn(config, backbone)  # refused here, before any work
     adapt = config.mlm_epochs and start is None
@@ -263,12 +263,3 @@ def _pooling(config: TrainingConfig, said: SentenceModules) -> Pooling:
     pooling = (said.pooling or "mean") if config.pooling == "auto" else config.pooling
     log.info("pooling: %s; the backbone says %s", pooling, said.pooling or "nothing of use")
     return pooling
-
-
-def _max_length(config: TrainingConfig, backbone: nn.Module, said: SentenceModules) -> int:
-    """Longest text in tokens: as asked, but no longer than the backbone takes."""
-    most = [each for each in (position_count(backbone), said.max_length) if each is not None]
-    longest = min([config.max_length, *most])
-    if longest < config.max_length:
-        log.info("texts are cut at %d tokens, the most that the backbone takes", longest)
-    return longest

@@ -201,6 +201,7 @@ def classify_steps(*, token_types: bool) -> EnsembleSpec:
 # What a model's configuration tells of it, as string parameters.
 LABELS: Final = "labels"  # of classify: a JSON list, in the order of PROBABILITY
 ACTIVATION: Final = "activation"  # of classify: "softmax", "sigmoid" or "none"
+MAX_WAIT: Final = "max_wait"  # of models that refuse requests while overloaded: milliseconds
 MAX_CANDIDATES: Final = "max_candidates"  # of rank, in repositories of earlier versions
 
 
@@ -240,6 +241,11 @@ INCLUDE_SEEN: Final = OptionSpec(
     default=False,
     meaning="whether items of the history may be recommended again",
 )
+BACKGROUND: Final = OptionSpec(
+    "background",
+    default=False,
+    meaning="whether the request makes room for others: it is refused first where requests wait",
+)
 OnUnknown = Literal["error", "skip"]
 
 
@@ -247,6 +253,7 @@ class RankOptions(TypedDict, total=False):
     """The options of ``rank``: a line here is a keyword of the SDK and a flag of its command."""
 
     on_unknown: Annotated[OnUnknown, ON_UNKNOWN]
+    background: Annotated[bool, BACKGROUND]
 
 
 class RecommendOptions(TypedDict, total=False):
@@ -254,6 +261,7 @@ class RecommendOptions(TypedDict, total=False):
 
     top_k: Annotated[int, TOP_K]
     include_seen: Annotated[bool, INCLUDE_SEEN]
+    background: Annotated[bool, BACKGROUND]
 
 
 def options_of(declared: type) -> tuple[OptionSpec, ...]:
@@ -262,4 +270,4 @@ def options_of(declared: type) -> tuple[OptionSpec, ...]:
     return tuple(get_args(hint)[1] for hint in hints.values())
 
 
-OPTIONS: Final = (*options_of(RecommendOptions), *options_of(RankOptions))
+OPTIONS: Final = tuple(dict.fromkeys((*options_of(RecommendOptions), *options_of(RankOptions))))

@@ -1,4 +1,4 @@
-"""The one error that is the caller's fault."""
+"""The errors that are not ours: the caller's fault, and too many callers."""
 
 from __future__ import annotations
 
@@ -9,3 +9,7 @@ class InvalidRequest(ValueError):  # noqa: N818  (it names the request's state, 
     The service gets it as INVALID_ARGUMENT, for this request alone. Any other exception is ours:
     the service gets INTERNAL and the server's log the traceback.
     """
+
+
+class Overloaded(RuntimeError):  # noqa: N818  (it names a state of the server)
+    """Another model of the server refused a part of the work, since it has too much."""

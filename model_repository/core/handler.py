@@ -75,7 +75,7 @@ class UserHandler:
 
     def answer_rows(self, request: Request, vectors: Floats) -> Tensors:
         """The answer to a request whose texts are encoded: rows FP32 [R, h] of ``vectors``."""
-        read = self._reader.read_rows(request)
+        read = self._reader.read_rows(request, len(vectors))
         fresh = self._scorer.catalogue.neighbourhood.place(vectors, self._scorer.catalogue.vectors)
         (answer,) = self._scored([_User(read, read.history, read.candidates, 0)], fresh)
         return answer

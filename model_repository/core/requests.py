@@ -30,7 +30,7 @@ from .errors import InvalidRequest
 from .identifiers import Identifiers
 from .options import Options, OptionsReader
 from .profile import ProfileColumn, ProfileReader
-from .tensors import check_length, check_texts, decode, numbers, seconds, show, strings
+from .tensors import check_length, check_texts, decode, row_numbers, seconds, show, strings
 from .users import NO_AGE, NO_ITEM, History, ages
 
 _YEAR_2100: Final = 4_102_444_800
@@ -153,10 +153,10 @@ class RequestReader:
         check_texts(len(found.texts), self._settings.max_rows)
         return found
 
-    def read_rows(self, request: Request) -> UserRequest:
-        """The same of a request whose texts are rows of a tensor already: HISTORY_ROW and so on."""
+    def read_rows(self, request: Request, rows: int) -> UserRequest:
+        """The same of a request whose texts are ``rows`` of a tensor: HISTORY_ROW and so on."""
         options, tensors = self._options.read(request.parameters), request.tensors
-        history = -1 - numbers(tensors, HISTORY_ROW.name)
+        history = -1 - row_numbers(tensors, HISTORY_ROW.name, rows)
         kept = list(range(len(history)))[-self._settings.max_history :]
         return UserRequest(
             options,
@@ -165,7 +165,7 @@ class RequestReader:
             0,
             _indices(()),
             _indices(()),
-            -1 - numbers(tensors, CANDIDATE_ROW.name),
+            -1 - row_numbers(tensors, CANDIDATE_ROW.name, rows),
             self._profile.ids(_profile(tensors)),
         )
 

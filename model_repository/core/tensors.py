@@ -25,8 +25,9 @@ def seconds(tensors: Tensors, name: str) -> NDArray[np.int64] | None:
     return _row(tensors, name, np.int64, "INT64")
 
 
-def numbers(tensors: Tensors, name: str) -> NDArray[np.int32]:
-    """Return the values of the INT32 tensor ``name`` [1, n], which one of our own models made."""
+def row_numbers(tensors: Tensors, name: str, rows: int) -> NDArray[np.int32]:
+    """Return the values of the INT32 tensor ``name`` [1, n], each the number of one of ``rows``."""
+    check_range(name, tensors[name], rows - 1)
     row: NDArray[np.int32] = tensors[name][0]
     return row
 
@@ -55,6 +56,13 @@ def check_length(name: str, length: int, beside: str, expected: int) -> None:
             f"{name} has {length} values and {beside} has {expected}; "
             f"send one value of {name} for each of {beside}"
         )
+
+
+def check_range(name: str, values: NDArray[Any], most: int) -> None:
+    """Raise ``InvalidRequest`` unless the values of tensor ``name`` [n, m] are 0 to ``most``."""
+    if values.size and (values.min() < 0 or values.max() > most):
+        row, place = np.argwhere((values < 0) | (values > most))[0]
+        raise InvalidRequest(f"{name}[{row}, {place}] is {values[row, place]}; send 0 to {most}")
 
 
 def check_texts(number: int, most: int) -> None:

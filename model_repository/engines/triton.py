@@ -24,6 +24,7 @@ from ..core.contract import (
     VECTOR,
     ModelSpec,
 )
+from ..core.errors import Overloaded
 from ..core.handler import EncodedTexts
 from ..core.length_batches import RUN_COST, length_batches, padded_lengths
 from ..core.users import EventBatch
@@ -49,6 +50,8 @@ class TritonModel:
 
         Raises
         ------
+        Overloaded
+            The model has too much to do.
         RuntimeError
             The model fails, with its own reason.
         """
@@ -61,6 +64,8 @@ class TritonModel:
             preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
         ).exec()
         if response.has_error():
+            if response.error().code() == pb_utils.TritonError.ALREADY_EXISTS:
+                raise Overloaded(response.error().message())
             raise RuntimeError(f"{self._spec.name} failed: {response.error().message()}")
         return {
             name: pb_utils.get_output_tensor_by_name(response, name).as_numpy() for name in names

@@ -1,39 +1,90 @@
 """The networks as models of their own: ``encoder``, ``user_encoder`` and ``classifier``.
 
 A version holds ``model.onnx``, whose inputs and outputs are named as on the wire, and
-``settings.json``: ``{"threads": int or null}``.
+``settings.json``:
+
+``threads``
+    Of a run; null: as many as there are cores.
+``largest``
+    The largest value of each input that numbers the rows of a table, by the input's name.
+``longest``
+    Tokens or events that the network reads of a row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.batch import Handler, Outcome, Prompt, Request, Tensors, attempt_together
+from ..core.batch import (
+    Handler,
+    Outcome,
+    Prompt,
+    Request,
+    Tensors,
+    attempt,
+    attempt_together,
+)
+from ..core.contract import EVENT, EVENT_COUNT, INPUT_IDS
+from ..core.errors import InvalidRequest
+from ..core.tensors import check_range
+from ..engines.engine import Engine
 from ..engines.onnx import OnnxEngine
 from ..engines.settings import read_settings
 
 
 def load(directory: Path, model: str) -> Handler:  # noqa: ARG001
     settings = read_settings(directory)
-    return Graph(OnnxEngine(directory / "model.onnx", settings["threads"]))
+    engine = OnnxEngine(directory / "model.onnx", settings["threads"])
+    return Graph(engine, settings["largest"], settings["longest"])
 
 
 class Graph(Prompt):
     """Answers requests with one engine; those of one shape go through it together.
 
-    The first axis of every tensor counts rows that know nothing of one another.
+    The first axis of every tensor counts rows that know nothing of one another. For ``largest`` and
+    ``longest`` see above. Engines differ in what they do beyond these: one fails, another reads the
+    last row of a table for -1.
     """
 
-    def __init__(self, engine: OnnxEngine) -> None:
+    def __init__(self, engine: Engine, largest: Mapping[str, int], longest: int) -> None:
         self._engine = engine
+        self._largest = largest
+        self._longest = longest
 
     def __call__(self, requests: Sequence[Request]) -> list[Outcome]:
         """Return the engine's outputs for each request, or why there are none."""
+        found = [attempt(self._checked, request) for request in requests]
+        sound = [each for each in found if not isinstance(each, Exception)]
+        answers = iter(self._run(sound))
+        return [each if isinstance(each, Exception) else next(answers) for each in found]
+
+    def _checked(self, request: Request) -> Request:
+        tensors = request.tensors
+        lengths = {
+            name: values.shape[1] for name, values in tensors.items() if name != EVENT_COUNT.name
+        }
+        if len(set(lengths.values())) > 1:
+            said = " and ".join(f"{name} {length}" for name, length in sorted(lengths.items()))
+            raise InvalidRequest(f"the rows are not of one length: {said}; pad them to the same")
+        first, length = next(iter(lengths.items()))
+        if length > self._longest or (length == 0 and INPUT_IDS.name in tensors):
+            raise InvalidRequest(
+                f"{first} has rows of {length}, and the model reads up to {self._longest}; send "
+                "rows of that length at most, and at least one token"
+            )
+        largest = dict(self._largest)
+        if EVENT.name in tensors:
+            largest[EVENT_COUNT.name] = length
+        for name, most in largest.items():
+            check_range(name, tensors[name], most)
+        return request
+
+    def _run(self, requests: Sequence[Request]) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
         for members in self._alike(requests):
             together = attempt_together(

@@ -13,8 +13,10 @@ from typing import Any, Final
 import triton_python_backend_utils as pb_utils
 
 from ..core.batch import Handler, Later, Outcome, Request, attempt
-from ..core.errors import InvalidRequest
+from ..core.contract import MAX_WAIT
+from ..core.errors import InvalidRequest, Overloaded
 from .bytes_reader import read_bytes
+from .gate import Gate
 from .libraries import check_libraries
 from .wire_inputs import WireInputs
 
@@ -53,8 +55,24 @@ class TritonPythonModel:
         )
         self._handler = load(directory, self._name)
         self._pool = ThreadPoolExecutor(_LATER_AT_ONCE)
+        self._gate = _gate(config, int(args["model_version"]))
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
+        if self._gate is None:
+            return self._answers(requests)
+        refusals = self._gate.refusals(requests)
+        kept = [each for place, each in enumerate(requests) if place not in refusals]
+        if len(requests) > 1 and kept:  # what comes alone has not waited
+            self._gate.mark(lambda: self._read(kept[0]).tensors)
+        if not refusals:
+            return self._answers(requests)
+        answers = iter(self._answers(kept) if kept else ())
+        return [
+            refusals[place] if place in refusals else next(answers)
+            for place in range(len(requests))
+        ]
+
+    def _answers(self, requests: Sequence[Any]) -> list[Any]:
         outcomes = self._outcomes(requests)
         # Requests that wait for a slower model are answered from another thread, so that neither
         # the others of the batch nor the next batch wait too.
@@ -86,6 +104,8 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         self._pool.shutdown()
+        if self._gate is not None:
+            self._gate.close()
 
     def _finish(self, waiting: Sequence[tuple[Later, Any, Sequence[str]]]) -> None:
         # A cancelled request needs no texts encoded. To ask takes 60 us, a text takes more.
@@ -116,11 +136,26 @@ class TritonPythonModel:
     def _error(self, error: Exception) -> Any:
         if isinstance(error, InvalidRequest):
             return pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
+        if isinstance(error, Overloaded):
+            return pb_utils.TritonError(str(error), pb_utils.TritonError.ALREADY_EXISTS)
         pb_utils.Logger.log_error("".join(traceback.format_exception(error)))
         return pb_utils.TritonError(
             f"{self._name} failed ({type(error).__name__}); the server's log has the traceback",
             pb_utils.TritonError.INTERNAL,
         )
+
+
+def _gate(config: Mapping[str, Any], version: int) -> Gate | None:
+    longest = config.get("parameters", {}).get(MAX_WAIT)
+    if longest is None:
+        return None
+    from .server_metrics import Counters
+
+    described = {"tritonrec_requests_refused": "Number of requests refused while overloaded"}
+    counters = Counters(config["name"], str(version), described)
+    output: str = config["output"][0]["name"]
+    longest_wait = int(longest["string_value"])
+    return Gate(config["name"], version, output, longest_wait, counters.increment)
 
 
 def _cancelled() -> Any:

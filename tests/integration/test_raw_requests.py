@@ -27,7 +27,6 @@ AT_MOST: Final = 5.0
 
 ANSWERS: Final = (
     grpc.StatusCode.INVALID_ARGUMENT,
-    grpc.StatusCode.INTERNAL,
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.UNIMPLEMENTED,
 )

@@ -66,6 +66,7 @@ user_encoder (float[U, H, d] EVENT, int32[U, H] EVENT_ACTION, int64[U, H] EVENT_
     STATE = Concat <axis = 1> (unit, sum)
 }"""
 SIZES: Final = {"h": 1, "d": 2}
+LARGEST: Final = {contract.ENCODER: {"INPUT_IDS": BOMB}, contract.USER_ENCODER: {"EVENT_ACTION": 2}}
 
 CLASSIFIER = """
 import numpy as np
@@ -125,14 +126,16 @@ def write_tiny_repository(
     batch: int = BATCH,
     delay_microseconds: int = 0,
     classifier: bool = False,
+    max_wait: int = 0,
 ) -> None:
     """Write every model of a layout to ``root``.
 
     ``delay_microseconds`` is how long ``rank`` and ``recommend`` wait for a full batch, and with
     them the tokenizer of the ensembles; ``classifier`` adds the model ``classify``, in which the
-    probability of label 1 grows with the text.
+    probability of label 1 grows with the text. ``max_wait`` is the limit of ``rank`` and
+    ``recommend`` in milliseconds, 0 for none.
     """
-    tiny = _Tiny(root, batch, delay_microseconds)
+    tiny = _Tiny(root, batch, delay_microseconds, max_wait)
     if layout == "fused":
         tiny.write_fused()
     else:
@@ -142,10 +145,11 @@ def write_tiny_repository(
 
 
 class _Tiny:
-    def __init__(self, root: Path, batch: int, delay_microseconds: int) -> None:
+    def __init__(self, root: Path, batch: int, delay_microseconds: int, max_wait: int) -> None:
         self._root = root
         self._batch = batch
         self._delay = delay_microseconds
+        self._limit = {contract.MAX_WAIT: str(max_wait)} if max_wait else None
 
     def write_ensembles(self) -> None:
         texts = {"lengths": [8, 16], "pad_id": 0}
@@ -159,7 +163,8 @@ class _Tiny:
         save_tokenizer(tokenizer / "tokenizer.json")
         for spec, graph in ((contract.ENCODER, ENCODER), (contract.USER_ENCODER, USER_ENCODER)):
             directory = self._python(spec)
-            write_json(directory / "settings.json", {"threads": 1})
+            settings = {"threads": 1, "largest": LARGEST[spec], "longest": 50}
+            write_json(directory / "settings.json", settings)
             onnx.save(onnx.parser.parse_model(graph), directory / "model.onnx")
         for ensemble in (contract.ENCODE_STEPS, contract.RANK_TEXTS_STEPS):
             most = self._batch if ensemble.model.batched else 0
@@ -167,7 +172,7 @@ class _Tiny:
 
     def write_fused(self) -> None:
         for spec in (contract.RANK, contract.RECOMMEND):
-            directory = self._python(spec, ragged=True)
+            directory = self._python(spec, ragged=True, parameters=self._limit)
             self._write_user_model(directory, {})
             onnx.save(onnx.parser.parse_model(USER_ENCODER), directory / "user_encoder.onnx")
         encode = self._python(contract.ENCODE)

@@ -48,14 +48,20 @@ class Embedded:
         self,
         onnx_file: Path,
         spec: ModelSpec,
-        layout: Layout,  # noqa: ARG002
+        layout: Layout,
         directory: Path,
         *,
         progress: Progress = silent,  # noqa: ARG002
     ) -> Built:
         install(directory, ["onnxruntime"])
         copy_graph(onnx_file, directory / GRAPH)
-        write_json(directory / SETTINGS, {"threads": _threads(spec)})
+        inputs = {tensor.name for tensor in spec.inputs}
+        settings = {
+            "threads": _threads(spec),
+            "largest": {name: most for name, most in layout.largest.items() if name in inputs},
+            "longest": layout.lengths(spec)[-1],
+        }
+        write_json(directory / SETTINGS, settings)
         return Built(directory / GRAPH)
 
     def load(self, spec: ModelSpec, directory: Path) -> Engine:

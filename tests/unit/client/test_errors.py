@@ -36,7 +36,7 @@ EXPECTED = {
     "INVALID_ARGUMENT": InvalidInput,
     "DEADLINE_EXCEEDED": DeadlineExceeded,
     "NOT_FOUND": ModelNotFound,
-    "ALREADY_EXISTS": InferenceFailed,
+    "ALREADY_EXISTS": Overloaded,
     "PERMISSION_DENIED": PermissionDenied,
     "RESOURCE_EXHAUSTED": Overloaded,
     "FAILED_PRECONDITION": InferenceFailed,

@@ -59,10 +59,11 @@ def servers() -> Iterator[list[FakeServer]]:
         each.stop()
 
 
+@pytest.mark.parametrize("code", [CODE.UNAVAILABLE, CODE.ALREADY_EXISTS])
 def test_a_passing_fault_is_not_noticed(
-    server: FakeServer, connect: type[RecommenderClient]
+    server: FakeServer, connect: type[RecommenderClient], code: grpc.StatusCode
 ) -> None:
-    server.fail(CODE.UNAVAILABLE, times=2)
+    server.fail(code, times=2)
     with connect(server.address, timeout=PATIENT, retry=EAGER) as client:
         assert [each.id for each in client.recommend([], top_k=2)] == ["a", "b"]
     assert len(server.requests) == 3
@@ -80,6 +81,20 @@ def test_a_lasting_fault_is_the_last_attempts(
         client.recommend([])
     assert len(server.requests) == 3
     assert caught.value.request_id == server.requests[0].id
+
+
+def test_an_overloaded_server_is_not_taken_out(
+    servers: list[FakeServer], connect: type[RecommenderClient]
+) -> None:
+    servers[0].fail(CODE.ALREADY_EXISTS, "too much to do", times=5)
+    addresses = [each.address for each in servers]
+    with connect(addresses, timeout=PATIENT, retry=Retry(attempts=1)) as client:
+        answers = list(client.recommend_many([[]] * 18, on_error="return", concurrency=1))
+    errors = [each.error for each in answers if each.error is not None]
+    assert len(errors) == 5
+    assert all(isinstance(each, Overloaded) for each in errors)
+    assert "too much to do (wait before calling again)" in str(errors[0])
+    assert len(servers[0].requests) == 6
 
 
 def test_the_servers_push_back_is_honoured(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Tensors = Mapping[str, NDArray[Any]]
 
-_IMPORTERS = ("steps.triton_model", "steps.server_metrics", "engines.triton")
+_IMPORTERS = ("steps.triton_model", "steps.gate", "steps.server_metrics", "engines.triton")
 
 
 class Tensor:
@@ -33,13 +33,25 @@ class TritonError:
     INVALID_ARG = 1
     INTERNAL = 2
     CANCELLED = 3
+    ALREADY_EXISTS = 4
 
     def __init__(self, message: str, code: int = INTERNAL) -> None:
         self._message = message
-        self.code = code
+        self._code = code
+
+    def code(self) -> int:
+        return self._code
 
     def message(self) -> str:
         return self._message
+
+
+class Refusal(Exception):  # noqa: N818
+    """What a model of the `Backend` raises to fail with a code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class InferenceResponse:
@@ -70,11 +82,20 @@ class Sender:
 
 
 class IncomingRequest:
-    def __init__(self, tensors: Tensors, outputs: Sequence[str], parameters: str = "") -> None:
+    def __init__(
+        self, tensors: Tensors, outputs: Sequence[str], parameters: str = "", name: str = ""
+    ) -> None:
         self._tensors = tensors
         self._outputs = outputs
         self._parameters = parameters
+        self._name = name
         self.sender = Sender()
+
+    def request_id(self) -> str:
+        return self._name
+
+    def timeout(self) -> int:
+        return 0
 
     def inputs(self) -> list[Tensor]:
         return [Tensor(name, values) for name, values in self._tensors.items()]
@@ -99,12 +120,15 @@ class Backend:
         Name → a function from inputs to outputs; it may raise.
     asked
         Every request to another model: its name, version, inputs and wanted outputs.
+    names
+        The ids of these requests, "" for those that have none.
     warnings, errors
         Lines of the log.
     """
 
     models: dict[str, Callable[[Tensors], Tensors]] = field(default_factory=dict)
     asked: list[tuple[str, int, dict[str, NDArray[Any]], list[str]]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -113,7 +137,8 @@ class Backend:
         try:
             found = self.models[name](inputs)
         except Exception as error:  # noqa: BLE001  (a model that fails)
-            return InferenceResponse(error=TritonError(str(error)))
+            code = error.code if isinstance(error, Refusal) else TritonError.INTERNAL
+            return InferenceResponse(error=TritonError(str(error), code))
         return InferenceResponse([Tensor(name, np.asarray(found[name])) for name in outputs])
 
 
@@ -125,13 +150,15 @@ def triton_backend() -> Iterator[Backend]:
     class InferenceRequest:
         def __init__(
             self, *, model_name: str, model_version: int, requested_output_names: list[str],
-            inputs: Sequence[Tensor], preferred_memory: object,
+            inputs: Sequence[Tensor], preferred_memory: object, request_id: str = "",
         ) -> None:  # fmt: skip
             assert preferred_memory == ("memory", "cpu", 0)
             tensors = {tensor.name(): tensor.as_numpy() for tensor in inputs}
             self._asked = model_name, model_version, tensors, requested_output_names
+            self._name = request_id
 
         def exec(self) -> Any:
+            backend.names.append(self._name)
             return backend.answer(*self._asked)
 
     module = ModuleType("triton_python_backend_utils")

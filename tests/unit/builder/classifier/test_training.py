@@ -33,6 +33,7 @@ from builder.classifier.config import ClassifierConfig
 from builder.classifier.training import train_classifier
 from builder.errors import BuilderError, CheckpointError, ConfigError
 from tests.unit.builder.classifier.tiny import write_classifier
+from tests.unit.builder.model.test_sentence_modules import flags, write_modules
 
 DOCUMENT = Path(__file__).parents[4] / "docs" / "classifiers.md"
 
@@ -121,6 +122,17 @@ def test_only_the_upper_layers_learn(
     assert all(name.startswith(upper) for name in changed)
     with pytest.raises(ConfigError, match="the backbone has 2 layers"):
         train_classifier(replace(config, tune_layers=3), tmp_path / "other")
+
+
+@pytest.mark.parametrize("deeper", ["", "0_Transformer"])
+def test_a_text_is_as_long_as_sentence_transformers_says(
+    config: ClassifierConfig, tiny: Callable[[str], Path], tmp_path: Path, deeper: str
+) -> None:
+    source = tmp_path / "sentences"
+    shutil.copytree(tiny("bert"), source / deeper)
+    write_modules(source, flags("cls_token"), max_seq_length=12)
+    train_classifier(replace(config, backbone=str(source), epochs=1), tmp_path / "run")
+    assert load_classifier(str(tmp_path / "run")).max_length == 12
 
 
 class Epochs(TrainerCallback):

@@ -28,6 +28,7 @@ from builder.errors import CheckpointError
 from builder.model.backbone import fit_embeddings, load_tokenizer, load_weights
 from builder.model.checkpoint import load_backbone
 from tests.unit.builder.classifier.tiny import write_classifier
+from tests.unit.builder.model.test_sentence_modules import flags, write_modules
 
 Copy = Callable[[], Path]
 
@@ -61,6 +62,18 @@ def same_encoder(model: Any, backbone: Path) -> bool:
     }
     found = model.base_model.state_dict()
     return all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_what_early_sentence_transformers_wrote(backbone: Path, tmp_path: Path) -> None:
+    source = tmp_path / "sentences"
+    shutil.copytree(backbone, source / "0_Transformer")
+    write_modules(source, flags("mean_tokens"))
+    model, tokenizer = load_backbone(str(source))
+    assert same_encoder(model, backbone)
+    usual = load_tokenizer(str(backbone), "here")
+    assert tokenizer("toy story")["input_ids"] == usual("toy story")["input_ids"]
+    masked = load_weights(AutoModelForMaskedLM, str(source), "")
+    assert same_encoder(masked.model, backbone)
 
 
 PREFIXES = ["student.", "model.", "module.", "bert.", "0.auto_model.", "model.student.bert."]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from tests.unit.model_repository.conftest import strings, user
 ITEMS = [f"i{index}" for index in range(20)]
 MAX_ROWS = 8
 MAX_HISTORY = 6
+ROWS = 9
 SETTINGS = ReaderSettings(
     max_rows=MAX_ROWS, max_history=MAX_HISTORY, actions=["view", "buy"], max_top_k=5
 )
@@ -262,8 +264,18 @@ class TestRowsOfVectors:
         tensors = {name: np.array([each], np.int32).reshape(1, -1) for name, each in rows.items()}
         return Request(tensors | columns)  # type: ignore[arg-type]
 
+    @pytest.mark.parametrize("row", [-1, ROWS])
+    def test_a_row_that_is_not_there_is_refused(self, row: int) -> None:
+        for name, request in (
+            ("HISTORY_ROW[0, 1]", self.request([0, row], [1])),
+            ("CANDIDATE_ROW[0, 0]", self.request([], [row])),
+        ):
+            refusal = re.escape(f"{name} is {row}; send 0 to {ROWS - 1}")
+            with pytest.raises(InvalidRequest, match=refusal):
+                READER.read_rows(request, ROWS)
+
     def test_rows_are_slots_of_new_items(self) -> None:
-        found = READER.read_rows(self.request([0, 2, 0], [1, 2]))
+        found = READER.read_rows(self.request([0, 2, 0], [1, 2]), ROWS)
         assert found.history.slots.tolist() == [-1, -3, -1]
         assert found.candidates.tolist() == [-2, -3]
         assert found.history.actions.tolist() == [0, 0, 0]
@@ -279,14 +291,15 @@ class TestRowsOfVectors:
                 range(length), [0],
                 HISTORY_ACTION=strings(["view"] * (length - 1) + ["buy"]),
                 HISTORY_TIME=np.array([np.arange(length) * 10]),
-            )
+            ),
+            ROWS,
         )  # fmt: skip
         assert found.history.slots.tolist() == [-3, -4, -5, -6, -7, -8]
         assert found.history.actions.tolist() == [1, 1, 1, 1, 1, 2]
         assert found.history.ages.tolist() == [50, 40, 30, 20, 10, 0]
 
     def test_a_new_user_has_none(self) -> None:
-        found = READER.read_rows(self.request([], [0]))
+        found = READER.read_rows(self.request([], [0]), ROWS)
         assert found.history.slots.shape == found.history.ages.shape == (0,)
 
     def test_what_does_not_fit_is_refused_by_what_was_sent(self) -> None:
@@ -296,11 +309,13 @@ class TestRowsOfVectors:
         ):
             message = f"{column} has 2 values and HISTORY_TEXT has 1"
             with pytest.raises(InvalidRequest, match=message):
-                READER.read_rows(self.request([0], [1], **{column: value}))
+                READER.read_rows(self.request([0], [1], **{column: value}), ROWS)
         with pytest.raises(InvalidRequest, match="divide by 1000 "):
-            READER.read_rows(self.request([0], [1], HISTORY_TIME=np.array([[1_700_000_000_000]])))
+            READER.read_rows(
+                self.request([0], [1], HISTORY_TIME=np.array([[1_700_000_000_000]])), ROWS
+            )
         with pytest.raises(InvalidRequest, match="no option"):
-            READER.read_rows(Request(self.request([0], [1]).tensors, '{"top_q": 1}'))
+            READER.read_rows(Request(self.request([0], [1]).tensors, '{"top_q": 1}'), ROWS)
 
 
 @pytest.mark.parametrize("change", ["max_rows", "max_history", "max_top_k"])

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from model_repository.core import contract
 from model_repository.core.contract import ENCODER
+from model_repository.core.errors import Overloaded
 from model_repository.core.users import EventBatch
 from model_repository.engines.tokenizer import TextTokenizer
-from tests.unit.model_repository.backend import Backend
+from tests.unit.model_repository.backend import Backend, Refusal, TritonError
 from tests.unit.model_repository.conftest import MAX_LENGTH, Parts
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -43,6 +44,15 @@ def test_what_a_model_fails_with_is_handed_on(engines: Any, backend: Backend) ->
 
     backend.models["encoder"] = fail
     with pytest.raises(RuntimeError, match="encoder failed: out of memory"):
+        engines.TritonModel(ENCODER, 1).run({"INPUT_IDS": np.ones((1, 1), np.int32)})
+
+
+def test_a_model_that_has_too_much_to_do_says_so(engines: Any, backend: Backend) -> None:
+    def refuse(_: Tensors) -> Tensors:
+        raise Refusal("encode is overloaded", TritonError.ALREADY_EXISTS)
+
+    backend.models["encoder"] = refuse
+    with pytest.raises(Overloaded, match="encode is overloaded"):
         engines.TritonModel(ENCODER, 1).run({"INPUT_IDS": np.ones((1, 1), np.int32)})
 
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,11 +14,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from model_repository.core.batch import Request
+from model_repository.core.errors import InvalidRequest
 from model_repository.engines.onnx import OnnxEngine
 from model_repository.steps.graph import Graph, load
 
-# Row r → its number of tokens and their sum, through a table of eight entries: a larger token
-# makes the run fail, as it would in a BERT. MARK tells how many rows went through at once.
+# Row r → its number of tokens and their sum, through a table of eight entries: tokens 8 and 9
+# make the run fail. MARK tells how many rows went through at once.
 ENCODER = """<ir_version: 10, opset_import: ["": 20]>
 encoder (int32[R, L] INPUT_IDS) => (float[R, h] VECTOR, int64[R, one] MARK)
 <float[8] table = {0, 1, 2, 3, 4, 5, 6, 7}, int64[1] last = {1}, int64[1] first = {0},
@@ -36,7 +40,9 @@ encoder (int32[R, L] INPUT_IDS) => (float[R, h] VECTOR, int64[R, one] MARK)
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("graph")
     onnx.save(onnx.parser.parse_model(ENCODER), path / "model.onnx")
-    (path / "settings.json").write_text(json.dumps({"threads": 1}))
+    (path / "settings.json").write_text(
+        json.dumps({"threads": 1, "largest": {"INPUT_IDS": 9}, "longest": 8})
+    )
     return path
 
 
@@ -67,17 +73,85 @@ def test_lengths_are_not_mixed(encode: Graph) -> None:
 
 
 def test_a_request_that_fails_does_not_take_its_batch_along(encode: Graph) -> None:
-    good, bad, also_good = encode([tokens(1, 4), tokens(1, 4, 999), tokens(2, 4)])
+    good, bad, also_good = encode([tokens(1, 4), tokens(1, 4, 9), tokens(2, 4)])
     assert isinstance(bad, Exception)
+    assert not isinstance(bad, InvalidRequest)
     assert not isinstance(good, Exception)
     assert not isinstance(also_good, Exception)
     assert good["VECTOR"].tolist() == [[4, 4]]
     assert also_good["VECTOR"].tolist() == [[4, 4], [4, 4]]
 
 
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (tokens(2, 4, 10), r"INPUT_IDS\[0, 0\] is 10; send 0 to 9"),
+        (tokens(1, 4, -1), r"INPUT_IDS\[0, 0\] is -1; send 0 to 9"),
+        (tokens(1, 9), "INPUT_IDS has rows of 9, and the model reads up to 8"),
+        (tokens(1, 0), "INPUT_IDS has rows of 0, and .* at least one token"),
+    ],
+)
+def test_what_the_tables_do_not_hold_is_refused_for_its_own_request(
+    encode: Graph, bad: Request, reason: str
+) -> None:
+    good, refused, also_good = encode([tokens(1, 4), bad, tokens(2, 4)])
+    assert isinstance(refused, InvalidRequest)
+    assert re.match(reason, str(refused))
+    assert isinstance(good, dict)
+    assert isinstance(also_good, dict)
+    assert good["MARK"].tolist() == [[3]]
+
+
+def events(*, actions: Sequence[int] = (0,), count: int = 1, length: int = 1) -> Request:
+    return Request(
+        {
+            "EVENT": np.zeros((1, length, 2), np.float32),
+            "EVENT_ACTION": np.array([actions], np.int32).reshape(1, -1),
+            "EVENT_AGE": np.full((1, length), -(2**62), np.int64),
+            "EVENT_COUNT": np.array([[count]], np.int32),
+        }
+    )
+
+
+class Engine:
+    """Answers whatever gets to it."""
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        return {"STATE": np.zeros((len(inputs["EVENT"]), 1), np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (events(), ""),
+        (events(actions=(), count=0, length=0), ""),
+        (events(actions=(3,)), "EVENT_ACTION[0, 0] is 3; send 0 to 2"),
+        (events(actions=(0, -1), count=2, length=2), "EVENT_ACTION[0, 1] is -1; send 0 to 2"),
+        (events(count=2), "EVENT_COUNT[0, 0] is 2; send 0 to 1"),
+        (events(count=-1), "EVENT_COUNT[0, 0] is -1; send 0 to 1"),
+        (
+            events(actions=(0, 0)),
+            (
+                "the rows are not of one length: EVENT 1 and EVENT_ACTION 2 and EVENT_AGE 1; "
+                "pad them to the same"
+            ),
+        ),
+    ],
+)
+def test_so_are_events(request_: Request, reason: str) -> None:
+    (outcome,) = Graph(Engine(), {"EVENT_ACTION": 2}, 8)([request_])
+    if reason:
+        assert isinstance(outcome, InvalidRequest)
+        assert str(outcome) == reason
+    else:
+        assert isinstance(outcome, dict)
+
+
 @given(
     st.lists(
-        st.tuples(st.integers(1, 3), st.sampled_from([4, 8]), st.sampled_from([0, 1, 7, 8])),
+        st.tuples(
+            st.integers(1, 3), st.sampled_from([4, 8, 9]), st.sampled_from([-1, 0, 1, 7, 8, 10])
+        ),
         max_size=6,
     )
 )

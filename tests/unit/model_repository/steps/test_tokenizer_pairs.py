@@ -50,7 +50,7 @@ def tokenize(
 
 def make_step(source: Path, directory: Path) -> Step:
     classifier = load_classifier(str(source))
-    layout = Layout.of_classifier(2, classifier.max_length, Limits(max_rows=4))
+    layout = Layout.of_classifier(classifier, Limits(max_rows=4))
     ClassifierExport(classifier, layout)._write_tokenizer(directory)
     return load(directory, "pair_tokenizer"), classifier
 

@@ -1,0 +1,89 @@
+"""A server that is asked for more than it can do refuses at once, and answers what it accepts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from builder.serving import TritonServer
+from client import Overloaded, RecommenderClient, Retry
+from perf.load import infer_request
+from perf.storm import Arrivals, Outcome, storm, with_parameters
+from tests.integration.tiny_repository import write_tiny_repository
+
+SECONDS = 2.0
+CALLERS = 256
+"""So many wait for longer than `SHORT`, on any machine."""
+
+SHORT, LONG = 5, 500  # milliseconds
+PATIENT = 30.0
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TritonServer]:
+    write_tiny_repository(tmp_path, layout="fused", max_wait=getattr(request, "param", SHORT))
+    with TritonServer(tmp_path, metrics_port=0) as running:
+        yield running
+
+
+def callers(number: int, *, background: bool = False) -> Arrivals:
+    request = infer_request("recommend", {"HISTORY": ["i1"]})
+    return Arrivals(
+        [with_parameters(request, PATIENT, background=background)], PATIENT, callers=number
+    )
+
+
+def load(server: TritonServer, *kinds: Arrivals) -> list[Outcome]:
+    # From another process: this one would be in the way of its own requests.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(storm, server.grpc_address, kinds, SECONDS).result()
+
+
+def refused(server: TritonServer, model: str) -> float:
+    with urlopen(f"http://{server.metrics_address}/metrics", timeout=PATIENT) as answer:
+        text = answer.read().decode()
+    (found,) = re.findall(
+        rf'^tritonrec_requests_refused{{model="{model}",version="1"}} (.*)$', text, re.MULTILINE
+    )
+    return float(found)
+
+
+def test_each_request_is_answered_or_refused_and_so_is_the_one_after(
+    server: TritonServer,
+) -> None:
+    (found,) = load(server, callers(CALLERS))
+    assert found.ends.keys() == {"OK", "ALREADY_EXISTS"}
+    assert refused(server, "recommend") > 0
+    assert refused(server, "rank") == 0
+    with RecommenderClient(server.grpc_address, timeout=PATIENT) as client:
+        assert client.recommend(["i29"], top_k=2).items == ("i28", "i27")
+        assert client.rank(["i1"], ["i7", "i2"]).items == ("i7", "i2")
+        # Marks are neither requests of the contract nor left behind.
+        assert client.recommend(["i29"], top_k=2, background=True).items == ("i28", "i27")
+
+
+@pytest.mark.parametrize("server", [LONG], indirect=True)
+def test_what_a_server_can_do_is_not_refused(server: TritonServer) -> None:
+    (found,) = load(server, callers(2))
+    assert found.ends.keys() == {"OK"}
+
+
+def test_the_client_says_that_the_server_is_overloaded(server: TritonServer) -> None:
+    once = Retry(attempts=1)
+    with RecommenderClient(server.grpc_address, timeout=PATIENT, retry=once) as client:
+        answers = list(
+            client.recommend_many(
+                [["i1"]] * 4000, concurrency=CALLERS, on_error="return", background=True
+            )
+        )
+    errors = [each.error for each in answers if each.error is not None]
+    assert errors
+    assert len(errors) < len(answers)
+    assert all(isinstance(each, Overloaded) for each in errors)
+    assert "recommend is overloaded" in str(errors[0])
