@@ -16,6 +16,7 @@ from builder.data.layouts.known import KnownFormat
 from builder.data.layouts.peek import Peek, peek
 from builder.data.layouts.roles import TITLES, is_log, item_key, item_of, plain
 from builder.data.parts import part_files
+from builder.data.rows import is_number
 from builder.data.sources import COMPRESSED_SUFFIXES, suffix_of
 from builder.errors import DataError
 
@@ -132,9 +133,16 @@ def _items(log: Peek, peeks: Sequence[Peek]) -> Path | None:
     fitting = [
         each
         for each in peeks
-        if not is_log(each) and not each.headless and item_key(each, item) is not None
+        if not is_log(each) and not each.headless and _tells_about_items(each, item)
     ]
     return max(fitting, key=fitness).path if fitting else None
+
+
+def _tells_about_items(each: Peek, item: str | None) -> bool:
+    """Whether there are ids, and beside them more than numbers."""
+    key = item_key(each, item)
+    others = (values for name, values in each.columns.items() if name != key)
+    return key is not None and any(not all(map(is_number, filter(None, v))) for v in others)
 
 
 def _candidates(directory: Path) -> list[Path]:

@@ -78,3 +78,11 @@ def test_a_log_may_tell_about_the_items(write: Write, caplog: pytest.LogCaptureF
     assert "no other file tells about the items of plays.csv" in caplog.text
     (directory / "plays.csv").write_text("user_id,item_id\nu,5\nv,6\nu,5\n")
     assert read(DataConfig(directory))[1].texts == ["5", "6"]
+
+
+def test_a_file_of_numbers_tells_nothing_about_items(write: Write) -> None:
+    log = "userId,movieId,rating,timestamp\nu,5,3,20\nv,6,4,10\n"
+    directory = write(ratings__csv=log, links__csv="movieId,imdbId\n5,0114709\n6,0113497\n")
+    assert read(DataConfig(directory))[1].texts == ["5", "6"]
+    write(films__csv="movieId,title\n5,Heat\n6,Nixon\n")
+    assert read(DataConfig(directory))[1].texts == ["Heat", "Nixon"]
