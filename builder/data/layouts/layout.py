@@ -21,12 +21,22 @@ from builder.errors import DataError
 class Layout:
     """The files of a data set and the columns to look for.
 
-    ``columns`` is complete but for those that the format does not have; ``given`` holds the
-    columns that the user named, which therefore must exist. ``dialects`` says how the text of the
-    log, the item file and the user file is written. ``time_parts`` are the columns that make up
-    the time of an event where it has several. With ``has_lists`` a row of the log has a list of
-    items, and ``last_item`` is the column of the one after them. With ``items_of_log`` no file but
-    the log tells about the items. ``of_log`` are the columns of the log.
+    Attributes
+    ----------
+    columns
+        Complete but for those that the format does not have.
+    given
+        The columns that the user named, which therefore must exist.
+    dialects
+        How the text of the log, the item file and the user file is written.
+    time_parts
+        The columns that make up the time of an event where it has several.
+    has_lists, last_item
+        Whether a row of the log has a list of items, and the column of the one after them.
+    items_of_log
+        Whether no file but the log tells about the items.
+    of_log
+        The columns of the log.
     """
 
     format: str
