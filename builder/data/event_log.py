@@ -32,7 +32,7 @@ from builder.data.problems import (
 from builder.data.row_faults import Findings, RowFaults
 from builder.data.tables import Catalogue
 from builder.data.times import KINDS, UNREADABLE, TimeColumn
-from builder.data.unsorted import UnsortedEvents
+from builder.data.unsorted import UnsortedEvents, count
 
 _TRUTHS: Final = {"true": "1", "false": "0", "True": "1", "False": "0"}
 _BLOCK_BYTES: Final = 1 << 20  # of which pyarrow reads many ahead
@@ -273,12 +273,10 @@ class _Events:
         target = np.frombuffer(self._target, np.bool_) if self._target else None
         self._target = bytearray()
         numbers = len(self._users.numbers)
-        counts = np.bincount(users if timed is None else users[timed], minlength=numbers)
+        counts = count(users if timed is None else users[timed], numbers)
         wanted = counts
         if target is not None:
-            wanted = np.bincount(
-                users[target if timed is None else target & timed], minlength=numbers
-            )
+            wanted = count(users[target if timed is None else target & timed], numbers)
         enough = wanted >= max(self._config.min_events, 1)
         # ... copies nothing
         keep = ... if enough.sum() == np.count_nonzero(counts) else enough[users]

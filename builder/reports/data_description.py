@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from builder.data.config import Columns
 from builder.data.layouts import Layout
 from builder.data.readers import DataSet
-from builder.data.unsorted import DISLIKED, LIKED, UnsortedEvents
+from builder.data.unsorted import DISLIKED, LIKED, UnsortedEvents, count
 from builder.errors import BuilderError, ConfigError
 from builder.progress import Progress, silent
 from builder.reports.data_survey import Survey
@@ -103,7 +103,7 @@ def describe(data: DataSet, survey: Survey, tokens: Tokens | None = None) -> Des
     users, items = len(events.user_ids), len(catalogue)
     periods, first, last = _periods(events)
     events.ticks = None
-    per_item = np.bincount(events.item, minlength=items)
+    per_item = count(events.item, items)
     targets = events.user if events.target is None else events.user[events.target]
     pairs = sum(len(np.unique(each)) for each in _pairs(events, items))
     return Description(
@@ -118,11 +118,11 @@ def describe(data: DataSet, survey: Survey, tokens: Tokens | None = None) -> Des
         first_event=first,
         last_event=last,
         periods=periods,
-        history_length=_percentiles(np.bincount(events.user, minlength=users)),
+        history_length=_percentiles(count(events.user, users)),
         item_events=_percentiles(per_item[per_item > 0]),
         tokens=tokens,
         repeated_pairs=len(events) - pairs,
-        few_events=int((np.bincount(targets, minlength=users) < FEW_EVENTS).sum()),
+        few_events=int((count(targets, users) < FEW_EVENTS).sum()),
         texts=[text[:_SHOWN_OF_A_TEXT] for text in catalogue.texts[:_TEXTS]],
         ratings=survey.ratings,
         unused=survey.unused,
