@@ -8,7 +8,6 @@ import shutil
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -36,7 +35,7 @@ class Seen:
     """What a client saw: how many requests it sent, and which errors came back."""
 
     requests: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
+    errors: dict[str, int] = field(default_factory=dict)
     last: float = 0.0
 
     @property
@@ -207,7 +206,8 @@ class _Clients:
                 try:
                     client.recommend([])
                 except RecommenderError as error:
-                    seen.errors[error.code.name if error.code else type(error).__name__] += 1
+                    code = error.code.name if error.code else type(error).__name__
+                    seen.errors[code] = seen.errors.get(code, 0) + 1
                     seen.last = time.monotonic()
 
 
@@ -222,5 +222,5 @@ def _table(outcomes: list[Outcome]) -> str:
 
 
 def _lost(seen: Seen) -> str:
-    codes = ", ".join(f"{count} {code}" for code, count in seen.errors.most_common())
+    codes = ", ".join(f"{count} {code}" for code, count in sorted(seen.errors.items()))
     return f"{seen.lost} of {seen.requests}" + (f" ({codes})" if codes else "")

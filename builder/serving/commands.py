@@ -17,7 +17,7 @@ from builder.repository import DEFAULT_REPOSITORY
 from builder.serving.access import ServerTls, served_name
 from builder.serving.health import HealthPort
 from builder.serving.ports import address_of, claim_ports, resolve
-from builder.serving.server import TritonServer
+from builder.serving.server import TritonServer, models_in
 from builder.serving.supervisor import Supervisor
 
 _logger = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ def serve(
     """
     # Where logging is not set up: Triton's output is part of what this command shows.
     logging.basicConfig(level=logging.INFO, format="%(levelname)-7s %(message)s")
+    models_in(repository)  # before any port is asked for
     tls = _tls(tls_certificate, tls_key, tls_authority, mutual=tls_mutual)
     health_port = claim_ports(host, {"health": health_port})["health"]
     server = TritonServer(

@@ -82,6 +82,8 @@ class _Answers:
         return HTTPStatus.NOT_FOUND, "ask /live, /ready, /startup, /models/NAME or /metrics"
 
     def _hangs(self) -> str:
+        if self._health.server:
+            return ""  # starting and stopping take long, and have limits of their own
         unseen = time.monotonic() - self._health.seen
         return f"nobody has looked at the server for {unseen:.0f} s" if unseen > _UNSEEN else ""
 

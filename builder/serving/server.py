@@ -164,7 +164,7 @@ class TritonServer:
         """
         if self._process is not None:
             raise ServingError("the server was started already; stop it first")
-        models = _models(self.repository)
+        models = models_in(self.repository)
         installation = self._installation or find_tritonserver()
         # Started again, it is to be found where it was.
         self._ports = self._wanted = claim_ports(self.host, self._wanted)
@@ -367,7 +367,8 @@ def _is_ready(stub: Any, identity: str) -> bool:
     return False
 
 
-def _models(repository: Path) -> list[str]:
+def models_in(repository: Path) -> list[str]:
+    """The models that would be served; ServingError if there are none."""
     if not repository.is_dir():
         raise ServingError(f"there is no model repository at {repository}; {remedy(repository)}")
     models = sorted(path.parent.name for path in repository.glob("*/config.pbtxt"))

@@ -100,6 +100,7 @@ class Supervisor:
             self._end()
             raise
         self.health.models = self._watch.states
+        self.health.seen = time.monotonic()
         self.health.server = ""
         self.health.started = True
 

@@ -40,12 +40,12 @@ def test_what_is_stored_is_read_back() -> None:
     [
         ({}, None),
         ({"LOGIT": LOGITS + np.float32(0.009)}, None),
-        ({"LOGIT": LOGITS + np.float32([0.03, 0])}, "LOGIT is 1.53 instead of 1.5"),
-        ({"LOGIT": LOGITS + np.float32([0, 1.9])}, None),  # relative to its size
-        ({"LOGIT": LOGITS + np.float32([0, 2.1])}, "LOGIT is -197.9 instead of -200"),
+        ({"LOGIT": LOGITS + np.array([0.03, 0], np.float32)}, "LOGIT is 1.53 instead of 1.5"),
+        ({"LOGIT": LOGITS + np.array([0, 1.9], np.float32)}, None),  # relative to its size
+        ({"LOGIT": LOGITS + np.array([0, 2.1], np.float32)}, "LOGIT is -197.9 instead of -200"),
         ({"LOGIT": LOGITS[:, ::-1]}, "LOGIT is -200 instead of 1.5"),
         ({"LOGIT": LOGITS[0]}, "LOGIT has shape [2] instead of [1, 2]"),
-        ({"LOGIT": np.float32([[1.5, np.nan]])}, "LOGIT is not finite"),
+        ({"LOGIT": np.array([[1.5, np.nan]], np.float32)}, "LOGIT is not finite"),
         ({"VECTOR": np.full((1, 3), np.inf, np.float32)}, "VECTOR is not finite"),
         ({"VECTOR": np.full((1, 3), 9.0, np.float32)}, None),  # any finite numbers will do
         ({"VECTOR": np.zeros((1, 4), np.float32)}, "VECTOR has shape [1, 4] instead of [1, 3]"),
