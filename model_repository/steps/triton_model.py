@@ -149,12 +149,17 @@ def _gate(config: Mapping[str, Any], version: int) -> Gate | None:
     longest = config.get("parameters", {}).get(MAX_WAIT)
     if longest is None:
         return None
+    # Requests that wait for company do not wait for the model, and neither do marks.
+    batching = config.get("dynamic_batching", {})
+    delay = int(batching.get("max_queue_delay_microseconds", 0)) // 1000
+    longest_wait = int(longest["string_value"]) + delay
+    if longest_wait < 2 * delay:
+        return None
     from .server_metrics import Counters
 
     described = {"tritonrec_requests_refused": "Number of requests refused while overloaded"}
     counters = Counters(config["name"], str(version), described)
     output: str = config["output"][0]["name"]
-    longest_wait = int(longest["string_value"])
     return Gate(config["name"], version, output, longest_wait, counters.increment)
 
 

@@ -223,3 +223,13 @@ def test_a_missing_library_is_named_before_anything_is_loaded(
 def test_bytes_are_read_by_the_fast_reader() -> None:
     shell = import_module("model_repository.steps.triton_model")
     assert shell.pb_utils.deserialize_bytes_tensor.__module__.endswith(".bytes_reader")
+
+
+@pytest.mark.usefixtures("backend")
+def test_there_is_no_limit_where_requests_wait_longer_for_company() -> None:
+    gate_of = import_module("model_repository.steps.triton_model")._gate
+    limit = {"parameters": {contract.MAX_WAIT: {"string_value": "50"}}}
+    for delay in (60_000, 20_000_000):
+        config = limit | {"dynamic_batching": {"max_queue_delay_microseconds": delay}}
+        assert gate_of({"name": "rank", **config}, 1) is None
+    assert gate_of({"name": "rank"}, 1) is None
