@@ -21,6 +21,9 @@ AT_ONCE: Final = 8
 _MARKS: Final = 4
 """Marks within the longest wait, while requests do wait."""
 
+_SPARED: Final = 8
+"""Of a batch whose requests have all waited for too long, one in so many is answered."""
+
 
 class Admission:
     """Tells by the marks in a queue how long its requests have waited.
@@ -33,6 +36,7 @@ class Admission:
         overloaded once requests have waited longer than ``longest`` for twice as long, so that
         neither a burst nor a pause of the machine has a request refused. It is no more when they
         wait for less than half of it. Background work is refused from half of it on, at any time.
+        Of each batch some requests are answered, the youngest ones.
     """
 
     def __init__(self, longest: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -101,10 +105,34 @@ class Admission:
                 return True
             return wait > self._longest / 2 and background(place)
 
-        return [
+        verdicts = [
             None if wait is None else wait > 0 and verdict(place, wait)
             for place, wait in enumerate(waits)
         ]
+        if True in verdicts and False not in verdicts:
+            for place in self._spared(waits, time_of, background):
+                verdicts[place] = False
+        return verdicts
+
+    def _spared(
+        self,
+        waits: Sequence[float | None],
+        time_of: Callable[[int], float | None],
+        background: Callable[[int], bool],
+    ) -> list[int]:
+        """The youngest requests of a batch of which all would be refused.
+
+        To refuse takes time too. Where many callers ask again at once, a queue of nothing but
+        refusals can last longer than a request may wait, and nobody would ever be answered.
+        """
+        waiting = [
+            place
+            for place in reversed(range(len(waits)))
+            if (wait := waits[place]) is not None
+            and wait < (time_of(place) or math.inf)
+            and not background(place)
+        ]
+        return waiting[: len(waits) // _SPARED + 1]
 
     def _learn(self, now: float, wait: float, *, exactly: bool) -> None:
         """Note how long a mark has waited, or at the least the requests before it."""

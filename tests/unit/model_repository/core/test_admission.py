@@ -121,7 +121,7 @@ def test_who_waits_for_a_short_time_is_refused_when_half_of_it_is_over(
     overload(admission, clock)
     admission.back(mark)
     mark = sent(admission, clock, 0.7 * LONGEST)
-    assert admission.refused(["", mark], time_of, none) == [refused, None]
+    assert admission.refused(["", mark, ""], time_of, none) == [refused, None, False]
 
 
 def test_what_stands_before_a_mark_of_a_later_batch_is_older_too(
@@ -131,7 +131,34 @@ def test_what_stands_before_a_mark_of_a_later_batch_is_older_too(
     sent(admission, clock, 0.5 * LONGEST)
     assert admission.refused(["", ""], no_time, none) == [False, False]
     sent(admission, clock, 1.1 * LONGEST)
-    assert admission.refused(["", ""], no_time, none) == [True, True]
+    assert admission.refused(["", ""], no_time, none) == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("batch", "times", "background", "refused"),
+    [
+        (3, None, none, [True, True, False]),
+        (9, None, none, [True] * 7 + [False] * 2),
+        # Their callers are gone, or wait for nothing.
+        (3, 1.0, none, [True, True, True]),
+        (3, None, every, [True, True, True]),
+    ],
+)
+def test_the_youngest_of_a_batch_are_answered(
+    admission: Admission,
+    clock: Clock,
+    batch: int,
+    times: float | None,
+    background: Callable[[int], bool],
+    refused: list[bool],
+) -> None:
+    overload(admission, clock)
+    sent(admission, clock, 1.1 * LONGEST)
+
+    def time_of(_place: int) -> float | None:
+        return None if times is None else times * LONGEST
+
+    assert admission.refused([""] * batch, time_of, background) == refused
 
 
 def test_the_ids_of_callers_are_not_taken_for_marks(admission: Admission) -> None:
@@ -148,7 +175,7 @@ def test_it_is_over_when_requests_wait_for_less_than_half(
     assert admission.refused([mark], no_time, none) == [None]
     admission.back(mark)
     sent(admission, clock, 1.1 * LONGEST)
-    assert admission.refused([""], no_time, none) == [not over]
+    assert admission.refused(["", ""], no_time, none) == [not over, False]
 
 
 @pytest.mark.parametrize(
