@@ -11,7 +11,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -99,11 +99,14 @@ class Served:
         return found[1]
 
 
-def start_serve(repository: Path, *options: str) -> subprocess.Popen[str]:
-    """Start it on free ports."""
+def start_serve(
+    repository: Path, *options: str, before: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """Start it on free ports; words ``before`` its command run it in a surrounding of their own."""
     ports = (f"--{name}-port=0" for name in ("grpc", "http", "metrics", "health"))
     return subprocess.Popen(
         [
+            *before,
             sys.executable,
             "-m",
             "builder",
@@ -120,9 +123,9 @@ def start_serve(repository: Path, *options: str) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def served(repository: Path, *options: str) -> Iterator[Served]:
-    """Serve until the block ends."""
-    with start_serve(repository, *options) as process:
+def served(repository: Path, *options: str, before: Sequence[str] = ()) -> Iterator[Served]:
+    """Serve until the block ends; see `start_serve`."""
+    with start_serve(repository, *options, before=before) as process:
         running = Served(process)
         try:
             yield running

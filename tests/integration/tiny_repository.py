@@ -13,7 +13,7 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
-from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelQueuePolicy
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from builder.export.serving_code import install, write_json
 from builder.repository import DynamicBatching, ensemble_config, step_config, to_text
@@ -221,12 +221,6 @@ class _Tiny:
             batching=DynamicBatching(self._delay_of(spec), ragged=ragged) if spec.batched else None,
             parameters=parameters,
         )
-        if spec.batched:
-            queue = config.dynamic_batching.default_queue_policy
-            # Without a longer default, Triton pays no heed to the timeout that a request brings.
-            queue.timeout_action = ModelQueuePolicy.REJECT
-            queue.allow_timeout_override = True
-            queue.default_timeout_microseconds = 3_600_000_000
         directory = self._configure(config)
         install(directory, ["tokenizers", "onnxruntime"])
         return directory
