@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from builder.export.targets import Compiler
 
 _MIB = 1 << 20
+_OF_RECOMMENDERS = frozenset({"layout", "engine", "precision", "index"})
 _CONTAINER = "\n(in Triton's container: the server that comes with pip has only the Python backend)"
 
 
@@ -86,6 +87,11 @@ def export(
     from builder.export.targets import CHECKS
 
     options = target_options.make()
+    if classifier is not None and (given := sorted(options.changed() & _OF_RECOMMENDERS)):
+        raise ConfigError(
+            f"{', '.join(f'--{name}' for name in given)}: only for a recommender; leave it out, "
+            "since a classifier has one engine in each target"
+        )
     columns = tuple(name for name in attributes.split(",") if name)
     with console.progress_bars(shown=not as_json) as progress:
         done: Exported | Proof

@@ -230,3 +230,11 @@ def test_a_classifier_has_no_columns(tmp_path: Path) -> None:
     )
     assert isinstance(done.exception, ConfigError)
     assert "--attributes: a classifier has no items" in str(done.exception)
+
+
+def test_options_of_recommenders_are_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        app, ["export", "--classifier", str(tmp_path), "--precision", "int8", "--index", "exact"]
+    )
+    assert isinstance(done.exception, ConfigError)
+    assert "--index, --precision: only for a recommender" in str(done.exception)
