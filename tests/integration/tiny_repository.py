@@ -127,15 +127,17 @@ def write_tiny_repository(
     delay_microseconds: int = 0,
     classifier: bool = False,
     max_wait: int = 0,
+    queue_timeouts: bool = True,
 ) -> None:
     """Write every model of a layout to ``root``.
 
     ``delay_microseconds`` is how long ``rank`` and ``recommend`` wait for a full batch, and with
     them the tokenizer of the ensembles; ``classifier`` adds the model ``classify``, in which the
     probability of label 1 grows with the text. ``max_wait`` is the limit of ``rank`` and
-    ``recommend`` in milliseconds, 0 for none.
+    ``recommend`` in milliseconds, 0 for none. With ``queue_timeouts`` Triton heeds the timeout that
+    a request brings, and loses half a second now and then.
     """
-    tiny = _Tiny(root, batch, delay_microseconds, max_wait)
+    tiny = _Tiny(root, batch, delay_microseconds, max_wait, queue_timeouts)
     if layout == "fused":
         tiny.write_fused()
     else:
@@ -145,10 +147,18 @@ def write_tiny_repository(
 
 
 class _Tiny:
-    def __init__(self, root: Path, batch: int, delay_microseconds: int, max_wait: int) -> None:
+    def __init__(
+        self,
+        root: Path,
+        batch: int,
+        delay_microseconds: int,
+        max_wait: int,
+        queue_timeouts: bool,
+    ) -> None:
         self._root = root
         self._batch = batch
         self._delay = delay_microseconds
+        self._queue_timeouts = queue_timeouts
         self._limit = {contract.MAX_WAIT: str(max_wait)} if max_wait else None
 
     def write_ensembles(self) -> None:
@@ -221,7 +231,7 @@ class _Tiny:
             batching=DynamicBatching(self._delay_of(spec), ragged=ragged) if spec.batched else None,
             parameters=parameters,
         )
-        if spec.batched:
+        if spec.batched and self._queue_timeouts:
             queue = config.dynamic_batching.default_queue_policy
             # Without a longer default, Triton pays no heed to the timeout that a request brings.
             queue.timeout_action = ModelQueuePolicy.REJECT
