@@ -42,8 +42,8 @@ _CLEAR: Final = {
     grpc.StatusCode.UNIMPLEMENTED: "",
     grpc.StatusCode.ALREADY_EXISTS: "overloaded",
     grpc.StatusCode.UNAVAILABLE: "This protocol is restricted|Request timeout expired",
-    # gRPC, of bytes that are no message.
-    grpc.StatusCode.INTERNAL: "Unable to parse request",
+    # gRPC, of bytes that are no message; Triton's backends, of rows that its core counts as int32.
+    grpc.StatusCode.INTERNAL: r"Unable to parse request|batch size \d+ .* max allowed is \d+",
     # gRPC, of an error that repeats what is too long to be told in a header.
     grpc.StatusCode.RESOURCE_EXHAUSTED: "received metadata size exceeds",
 }
