@@ -81,7 +81,7 @@ def test_so_is_a_model_that_does_not_answer(
     released = threading.Event()
 
     def hang(_: Tensors) -> Tensors:
-        released.wait()
+        released.wait(5)
         raise ValueError("released")
 
     backend.models["encode"] = hang
