@@ -160,7 +160,10 @@ def recommend(
     found = client.recommend(
         _ids(history), exclude=_ids(exclude), profile=_profile(profile), **options
     )
-    return _shown(list(found), found.skipped)
+    content, text = _shown(list(found), found.skipped)
+    if found.fallback:
+        text += "\n(popular items, the same for all users: the server's network over users failed)"
+    return {**content, "fallback": found.fallback}, text
 
 
 @_command

@@ -57,6 +57,7 @@ def parse_recommend_response(response: InferResponse, top_k: int) -> Recommendat
         logits=outputs.row(contract.ITEM_LOGIT),
         skipped=outputs.count(contract.SKIPPED),
         truncated=outputs.count(contract.TRUNCATED),
+        fallback=contract.FALLBACK.name in outputs and outputs.count(contract.FALLBACK) > 0,
     )
 
 

@@ -62,6 +62,9 @@ class Outputs:
             output.name: (output, raw) for output, raw in zip(outputs, contents, strict=True)
         }
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._found
+
     def floats(self, spec: TensorSpec) -> NDArray[np.float32]:
         """Return an FP32 tensor as a read-only view of the response."""
         raw, shape = self._read(spec, _FLOAT.itemsize)

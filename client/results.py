@@ -102,7 +102,16 @@ class Ranking(_ScoredItems):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recommendations(_ScoredItems):
-    """The items of a ``recommend`` call, best first; fewer than asked where no more exist."""
+    """The items of a ``recommend`` call, best first; fewer than asked where no more exist.
+
+    Attributes
+    ----------
+    fallback
+        Whether these are popular items, the same for all users, since the server's network over
+        users failed. Their interests and logits are NaN then.
+    """
+
+    fallback: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

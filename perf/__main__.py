@@ -17,6 +17,7 @@ from perf.client_overhead import client_overhead
 from perf.engines import engines
 from perf.errors import PerfError
 from perf.faults import faults
+from perf.fuzz import fuzz
 from perf.overload import overload
 from perf.profile import profile
 from perf.reading import reading
@@ -32,7 +33,7 @@ app = typer.Typer(
 )
 for each in (
     run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines, reading, faults,
-    overload,
+    overload, fuzz,
 ):  # fmt: skip
     app.command()(each)
 

@@ -51,6 +51,9 @@ class Catalogue:
         From logits to interests.
     attributes
         Columns of the item file, by name.
+    popular
+        INT32 [p], the items with the most events, most first: what is recommended where there is
+        no state of the user.
     """
 
     vectors: Floats
@@ -65,6 +68,7 @@ class Catalogue:
     profile: Floats = field(default_factory=_no_floats)
     calibration: Calibration = _UNCALIBRATED
     attributes: Mapping[str, Strings] = field(default_factory=dict)
+    popular: Indices = field(default_factory=_no_indices)
 
     def __len__(self) -> int:
         return len(self.bias)

@@ -95,6 +95,8 @@ ITEM_INTEREST: Final = replace(INTEREST, dims=(1, "k"))
 ITEM_LOGIT: Final = replace(LOGIT, dims=(1, "k"))
 SKIPPED: Final = TensorSpec("SKIPPED", "INT32", (1, 1))  # history events left out as unknown
 TRUNCATED: Final = TensorSpec("TRUNCATED", "INT32", (1, 1))  # texts cut to the longest length
+# 1 where the list is the same for all users, since there was no state of the user; else left out.
+FALLBACK: Final = TensorSpec("FALLBACK", "INT32", (1, 1), optional=True)
 TEXT_TRUNCATED: Final = replace(TRUNCATED, dims=("B", 1))
 VECTOR: Final = TensorSpec("VECTOR", "FP32", ("R", "h"))
 TEXT_VECTOR: Final = replace(VECTOR, dims=("B", "h"))
@@ -131,7 +133,7 @@ RANK: Final = ModelSpec(
 RECOMMEND: Final = ModelSpec(
     "recommend",
     inputs=(*_USER, EXCLUDE),
-    outputs=(ITEM, ITEM_INTEREST, ITEM_LOGIT, SKIPPED, TRUNCATED),
+    outputs=(ITEM, ITEM_INTEREST, ITEM_LOGIT, SKIPPED, TRUNCATED, FALLBACK),
     batched=True,
 )
 ENCODE: Final = ModelSpec(

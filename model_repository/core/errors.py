@@ -1,4 +1,4 @@
-"""The errors that are not ours: the caller's fault, and too many callers."""
+"""The errors that are not ours: the caller's fault, too many callers, another model's failure."""
 
 from __future__ import annotations
 
@@ -13,3 +13,15 @@ class InvalidRequest(ValueError):  # noqa: N818  (it names the request's state, 
 
 class Overloaded(RuntimeError):  # noqa: N818  (it names a state of the server)
     """Another model of the server refused a part of the work, since it has too much."""
+
+
+class Unavailable(RuntimeError):  # noqa: N818  (it names a state of the server)
+    """Another model of the server, which a part of the work needs, does not answer."""
+
+
+class UserEncoderFailed(RuntimeError):  # noqa: N818  (it names what happened)
+    """There are no states of users, so nothing can be ranked for them."""
+
+
+class UserEncoderUnavailable(UserEncoderFailed, Unavailable):
+    """There are none since the model ``user_encoder`` does not answer."""

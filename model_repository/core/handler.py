@@ -13,7 +13,19 @@ import numpy as np
 from . import policy
 from .arrays import Floats, Indices
 from .batch import Later, Outcome, Request, Tensors, attempt, attempt_together
-from .contract import INTEREST, ITEM, ITEM_INTEREST, ITEM_LOGIT, LOGIT, SKIPPED, TRUNCATED
+from .contract import (
+    FALLBACK,
+    INTEREST,
+    ITEM,
+    ITEM_INTEREST,
+    ITEM_LOGIT,
+    LOGIT,
+    ON_UNKNOWN,
+    SKIPPED,
+    TOP_K,
+    TRUNCATED,
+)
+from .errors import Unavailable, UserEncoderFailed
 from .items import NO_NEW_ITEMS, NewItems
 from .requests import RequestReader, UserRequest
 from .score_terms import Users
@@ -70,8 +82,21 @@ class UserHandler:
         ]
 
     def finish(self, waiting: Sequence[Later]) -> list[Outcome]:
-        """The answers to requests that bring texts."""
-        return attempt_together(self._answer, [each.request for each in waiting])
+        """The answers to requests that bring texts.
+
+        Where these cannot be encoded, a request that skips what is unknown goes on without them.
+        """
+        requests: list[UserRequest] = [each.request for each in waiting]
+        found = attempt_together(self._answer, requests)
+        spared = [
+            place
+            for place, each in enumerate(found)
+            if isinstance(each, Unavailable) and requests[place].options[ON_UNKNOWN.name] == "skip"
+        ]
+        again = attempt_together(self._answer, [requests[each].without_texts() for each in spared])
+        for place, outcome in zip(spared, again, strict=True):
+            found[place] = outcome
+        return found
 
     def answer_rows(self, request: Request, vectors: Floats) -> Tensors:
         """The answer to a request whose texts are encoded: rows FP32 [R, h] of ``vectors``."""
@@ -88,25 +113,42 @@ class UserHandler:
         if not rows:
             users = [_User(each, each.history, each.candidates, 0) for each in requests]
             return self._scored(users, NO_NEW_ITEMS)
-        encoded = self._encode_texts(list(rows))
+        encoded = self._encoded(list(rows))
         catalogue = self._scorer.catalogue
         fresh = catalogue.neighbourhood.place(encoded.vectors, catalogue.vectors)
         return self._scored([_user(each, rows, encoded.truncated) for each in requests], fresh)
 
+    def _encoded(self, texts: Sequence[str]) -> EncodedTexts:
+        try:
+            return self._encode_texts(texts)
+        except Unavailable as error:
+            raise Unavailable(
+                f"{error}; call again, send items that the catalogue knows, or set the parameter "
+                f"{ON_UNKNOWN.name} to 'skip' to go on without the texts"
+            ) from error
+
     def _scored(self, users: Sequence[_User], fresh: NewItems) -> list[Tensors]:
-        found = self._scorer.users(
-            [user.history for user in users],
-            fresh,
-            np.stack([user.request.profile for user in users]),
-        )
+        try:
+            found = self._scorer.users(
+                [user.history for user in users],
+                fresh,
+                np.stack([user.request.profile for user in users]),
+            )
+        except UserEncoderFailed as error:
+            answers = self._without_states(users, error)
+        else:
+            answers = self._answers(users, found, fresh)
         return [
             {
                 **answer,
                 SKIPPED.name: np.array([[user.request.skipped]], np.int32),
                 TRUNCATED.name: np.array([[user.truncated]], np.int32),
             }
-            for user, answer in zip(users, self._answers(users, found, fresh), strict=True)
+            for user, answer in zip(users, answers, strict=True)
         ]
+
+    def _without_states(self, users: Sequence[_User], error: UserEncoderFailed) -> list[Tensors]:  # noqa: ARG002
+        raise error
 
     def _answers(self, requests: Sequence[_User], users: Users, fresh: NewItems) -> list[Tensors]:
         raise NotImplementedError
@@ -126,8 +168,46 @@ class Rank(UserHandler):
         ]
 
 
+Told = Callable[[int, Exception], None]
+"""Is told how many requests get a list that is the same for all users, and why."""
+
+
 class Recommend(UserHandler):
-    """ITEM, INTEREST and LOGIT [1, k] of the best items for each request, best first."""
+    """ITEM, INTEREST and LOGIT [1, k] of the best items for each request, best first.
+
+    Where the user encoder fails, these are the catalogue's popular items, if it has any, with NaN
+    for INTEREST and LOGIT, and FALLBACK says so.
+    """
+
+    def __init__(
+        self,
+        reader: RequestReader,
+        scorer: Scorer,
+        encode_texts: EncodeTexts,
+        fell_back: Told = lambda _number, _error: None,
+    ) -> None:
+        super().__init__(reader, scorer, encode_texts)
+        self._fell_back = fell_back
+
+    def _without_states(self, users: Sequence[_User], error: UserEncoderFailed) -> list[Tensors]:
+        popular = self._scorer.catalogue.popular
+        # Where it may be the fault of one of them, each is tried alone first.
+        if not len(popular) or (len(users) > 1 and not isinstance(error, Unavailable)):
+            raise error
+        self._fell_back(len(users), error)
+        return [self._popular(user.request) for user in users]
+
+    def _popular(self, request: UserRequest) -> Tensors:
+        catalogue = self._scorer.catalogue
+        masked = np.isin(catalogue.popular, policy.mask(request, catalogue))
+        items = catalogue.popular[~masked][: request.options[TOP_K.name]]
+        unknown = np.full((1, len(items)), np.nan, np.float32)
+        return {
+            ITEM.name: catalogue.ids.strings.take(items)[np.newaxis],
+            ITEM_INTEREST.name: unknown,
+            ITEM_LOGIT.name: unknown,
+            FALLBACK.name: np.ones((1, 1), np.int32),
+        }
 
     def _answers(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -90,6 +90,17 @@ class UserRequest:
     excluded: Indices
     candidates: Indices
     profile: Indices
+
+    def without_texts(self) -> UserRequest:
+        """The same, as if no text had come with it."""
+        history, known = self.history, self.history.slots >= 0
+        return replace(
+            self,
+            texts=(),
+            history=History(history.slots[known], history.actions[known], history.ages[known]),
+            skipped=self.skipped + int((~known).sum()),
+            candidates=np.where(self.candidates < 0, NO_ITEM, self.candidates).astype(np.int32),
+        )
 
 
 class RequestReader:

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from .arrays import Floats, Indices, Seconds
+from .errors import Overloaded, Unavailable, UserEncoderFailed, UserEncoderUnavailable
 from .length_batches import length_batches, padded_lengths
 
 NO_ITEM: Final = -(2**31)
@@ -86,6 +87,13 @@ def user_states(
 
     ``catalogue_vectors`` FP32 [n, d] are the vectors of slots from 0 on, row r of ``fresh``
     FP32 [R, d] is that of slot ``-(r + 1)``.
+
+    Raises
+    ------
+    UserEncoderFailed
+        The network does.
+    Overloaded
+        The model that runs it has too much to do.
     """
     # An empty history is padded to one event: engines take no empty tensors.
     padded = padded_lengths([max(1, len(each.slots)) for each in histories], encode.lengths)
@@ -95,9 +103,20 @@ def user_states(
         for group in groups
     ]
     states = np.empty((len(histories), catalogue_vectors.shape[1]), np.float32)
-    for group, found in zip(groups, encode(batches), strict=True):
+    for group, found in zip(groups, _encoded(encode, batches), strict=True):
         states[group] = found
     return states
+
+
+def _encoded(encode: UserEncoder, batches: Sequence[EventBatch]) -> Sequence[Floats]:
+    try:
+        return encode(batches)
+    except Overloaded:
+        raise  # whoever asks has to wait
+    except Unavailable as error:
+        raise UserEncoderUnavailable(f"{error}; call again") from error
+    except Exception as error:
+        raise UserEncoderFailed(f"the user encoder failed: {error}") from error
 
 
 def item_vectors(slots: Indices, catalogue_vectors: Floats, fresh: Floats) -> Floats:

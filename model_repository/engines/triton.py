@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from concurrent.futures import TimeoutError as TooLate
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -24,7 +25,7 @@ from ..core.contract import (
     VECTOR,
     ModelSpec,
 )
-from ..core.errors import Overloaded
+from ..core.errors import Overloaded, Unavailable
 from ..core.handler import EncodedTexts
 from ..core.length_batches import RUN_COST, length_batches, padded_lengths
 from ..core.users import EventBatch
@@ -34,8 +35,16 @@ from .user_encoder import event_tensors
 _AT_ONCE: Final = 4
 """Calls of one batch that are under way together."""
 
+_PATIENCE: Final = 10.0
+"""Seconds after which a model that encodes texts counts as unavailable. Callers wait for one by
+default."""
+
 _CALL_COST: Final = 190
 """A call of ``user_encoder`` costs 330 us for the way there and 50 for the run, an event 2."""
+
+
+_Argument = TypeVar("_Argument")
+_Answer = TypeVar("_Answer")
 
 
 class TritonModel:
@@ -52,6 +61,8 @@ class TritonModel:
         ------
         Overloaded
             The model has too much to do.
+        Unavailable
+            It is not there.
         RuntimeError
             The model fails, with its own reason.
         """
@@ -64,12 +75,18 @@ class TritonModel:
             preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
         ).exec()
         if response.has_error():
-            if response.error().code() == pb_utils.TritonError.ALREADY_EXISTS:
-                raise Overloaded(response.error().message())
-            raise RuntimeError(f"{self._spec.name} failed: {response.error().message()}")
+            raise self._failure(response.error().code(), response.error().message())
         return {
             name: pb_utils.get_output_tensor_by_name(response, name).as_numpy() for name in names
         }
+
+    def _failure(self, code: int, said: str) -> RuntimeError:
+        if code == pb_utils.TritonError.ALREADY_EXISTS:
+            return Overloaded(said)
+        # Of a process that died, Triton says INTERNAL.
+        if code == pb_utils.TritonError.UNAVAILABLE or "is not healthy" in said:
+            return Unavailable(f"{self._spec.name} is not available ({said.rstrip('.')})")
+        return RuntimeError(f"{self._spec.name} failed: {said}")
 
 
 class TritonUserEncoder:
@@ -89,23 +106,45 @@ class TritonUserEncoder:
         return [found[STATE.name] for found in self._pool.map(self._model.run, tensors)]
 
 
+class _AtOnce:
+    """Asks several times at once, and waits for no longer than `_PATIENCE`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._pool = ThreadPoolExecutor(_AT_ONCE)
+
+    def __call__(
+        self, ask: Callable[[_Argument], _Answer], arguments: Iterable[_Argument]
+    ) -> list[_Answer]:
+        try:
+            return list(self._pool.map(ask, arguments, timeout=_PATIENCE))
+        except TooLate as error:
+            raise Unavailable(
+                f"{self._name} is not available (it has not answered for {_PATIENCE:g} s)"
+            ) from error
+
+
 class EncodeModel:
     """Asks ``encode``, where the texts of other models' requests join them."""
 
     def __init__(self, version: int, max_rows: int) -> None:
         self._model = TritonModel(ENCODE, version)
+        self._at_once = _AtOnce(ENCODE.name)
         self._max_rows = max_rows
 
     def __call__(self, texts: Sequence[str]) -> EncodedTexts:
         column = np.array([text.encode() for text in texts], np.object_).reshape(-1, 1)
-        parts = [
-            self._model.run({TEXT.name: column[start : start + self._max_rows]})
-            for start in range(0, len(column), self._max_rows)
-        ]
+        (parts,) = self._at_once(self._encode, [column])
         return EncodedTexts(
             np.concatenate([part[TEXT_VECTOR.name] for part in parts]),
             np.concatenate([part[TEXT_TRUNCATED.name][:, 0] for part in parts]),
         )
+
+    def _encode(self, column: NDArray[Any]) -> list[dict[str, NDArray[Any]]]:
+        return [
+            self._model.run({TEXT.name: column[start : start + self._max_rows]})
+            for start in range(0, len(column), self._max_rows)
+        ]
 
 
 class EncoderModel:
@@ -123,7 +162,7 @@ class EncoderModel:
         pad_id: int,
     ) -> None:
         self._model = TritonModel(ENCODER, version)
-        self._pool = ThreadPoolExecutor(_AT_ONCE)
+        self._at_once = _AtOnce(ENCODER.name)
         self._max_rows = max_rows
         self._tokenize = tokenizer
         self._lengths = lengths
@@ -139,7 +178,7 @@ class EncoderModel:
             vectors: Floats = self._model.run({INPUT_IDS.name: tokens})[VECTOR.name]
             return vectors
 
-        found = list(self._pool.map(encode, groups))
+        found = self._at_once(encode, groups)
         vectors = np.empty((len(rows), found[0].shape[1]), np.float32)
         for group, part in zip(groups, found, strict=True):
             vectors[group] = part

@@ -17,6 +17,8 @@ from ..core.items import Neighbourhood
 
 CATALOGUE_FILE: Final = "catalogue.json"
 _ATTRIBUTE: Final = "attribute-"
+_POPULAR: Final = "popular"
+_NONE: Final = np.zeros(0, np.int32)
 
 
 def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
@@ -35,6 +37,7 @@ def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
         "neighbour": nearby.items,
         "neighbour_direction": nearby.directions,
         "profile": catalogue.profile,
+        _POPULAR: catalogue.popular,
         "id_table": catalogue.ids.table,
     }
     strings = {"id": catalogue.ids.strings} | {
@@ -86,4 +89,6 @@ def load_catalogue(directory: Path) -> Catalogue:
             name: strings(f"{_ATTRIBUTE}{number}")
             for number, name in enumerate(settings["attributes"])
         },
+        # Earlier exports have none.
+        popular=mapped(_POPULAR) if (directory / f"{_POPULAR}.npy").exists() else _NONE,
     )

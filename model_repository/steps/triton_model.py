@@ -14,7 +14,7 @@ import triton_python_backend_utils as pb_utils
 
 from ..core.batch import Handler, Later, Outcome, Request, attempt
 from ..core.contract import MAX_WAIT
-from ..core.errors import InvalidRequest, Overloaded
+from ..core.errors import InvalidRequest, Overloaded, Unavailable
 from .bytes_reader import read_bytes
 from .gate import Gate
 from .libraries import check_libraries
@@ -138,6 +138,9 @@ class TritonPythonModel:
             return pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
         if isinstance(error, Overloaded):
             return pb_utils.TritonError(str(error), pb_utils.TritonError.ALREADY_EXISTS)
+        if isinstance(error, Unavailable):
+            pb_utils.Logger.log_error(f"{self._name}: {error}")
+            return pb_utils.TritonError(str(error), pb_utils.TritonError.UNAVAILABLE)
         pb_utils.Logger.log_error("".join(traceback.format_exception(error)))
         return pb_utils.TritonError(
             f"{self._name} failed ({type(error).__name__}); the server's log has the traceback",

@@ -16,13 +16,14 @@ Beside it lie the files of the catalogue, and ``index.faiss`` if it is searched 
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ..core.batch import Handler, Outcome, Prompt, Request, attempt
 from ..core.contract import RANK, RECOMMEND, VECTOR
-from ..core.handler import EncodeTexts, Rank, Recommend, UserHandler
+from ..core.handler import EncodeTexts, Rank, Recommend, Told, UserHandler
 from ..core.requests import ReaderSettings, RequestReader
 from ..core.scoring import CandidateSource, Scorer
 from ..core.users import UserEncoder
@@ -32,12 +33,13 @@ from .catalogue_files import load_catalogue
 USER_ENCODER_FILE: Final = "user_encoder.onnx"
 INDEX_FILE: Final = "index.faiss"
 
-_HANDLERS: Final[dict[str, type[UserHandler]]] = {RANK.name: Rank, RECOMMEND.name: Recommend}
-
 
 def load(directory: Path, model: str) -> Handler:
     """Make the handler of ``rank`` or ``recommend``."""
-    return load_handler(model, directory, load_user_encoder(directory), _text_encoder(directory))
+    fell_back = _fallbacks(directory) if model == RECOMMEND.name else None
+    return load_handler(
+        model, directory, load_user_encoder(directory), _text_encoder(directory), fell_back
+    )
 
 
 def load_adapter(directory: Path, model: str) -> Handler:  # noqa: ARG001
@@ -46,13 +48,24 @@ def load_adapter(directory: Path, model: str) -> Handler:  # noqa: ARG001
 
 
 def load_handler(
-    model: str, directory: Path, encode_users: UserEncoder, encode_texts: EncodeTexts
+    model: str,
+    directory: Path,
+    encode_users: UserEncoder,
+    encode_texts: EncodeTexts,
+    fell_back: Told | None = None,
 ) -> UserHandler:
-    """Make a handler of the files in a directory and of engines from elsewhere."""
+    """Make a handler of the files in a directory and of engines from elsewhere.
+
+    ``fell_back`` is for ``recommend``, see there.
+    """
     scorer = load_scorer(directory, encode_users)
     settings = ReaderSettings(**read_settings(directory)["reader"])
     reader = RequestReader(settings, scorer.catalogue.ids)
-    return _HANDLERS[model](reader, scorer, encode_texts)
+    if model == RANK.name:
+        return Rank(reader, scorer, encode_texts)
+    if fell_back is None:
+        return Recommend(reader, scorer, encode_texts)
+    return Recommend(reader, scorer, encode_texts, fell_back)
 
 
 def load_scorer(directory: Path, encode_users: UserEncoder, *, exact: bool = False) -> Scorer:
@@ -91,6 +104,26 @@ def _text_encoder(directory: Path) -> EncodeTexts:
 
     tokenizer = TextTokenizer(directory / "tokenizer.json", texts["lengths"][-1])
     return EncoderModel(version, max_rows, tokenizer, texts["lengths"], texts["pad_id"])
+
+
+def _fallbacks(directory: Path) -> Told:
+    """Counts lists that are the same for all users, and says in the log what they come from."""
+    import triton_python_backend_utils as pb_utils
+
+    from .server_metrics import Counters
+
+    described = {
+        "tritonrec_fallbacks": "Number of recommend requests answered with popular items, since "
+        "the user encoder failed"
+    }
+    counters = Counters(RECOMMEND.name, directory.name, described)
+
+    def fell_back(number: int, error: Exception) -> None:
+        counters.increment(number)
+        reason = "".join(traceback.format_exception(error))
+        pb_utils.Logger.log_error(f"{RECOMMEND.name} answers with popular items: {reason}")
+
+    return fell_back
 
 
 def _no_texts(texts: Sequence[str]) -> Any:

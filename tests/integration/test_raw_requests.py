@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any, Final
 
 import grpc
 import pytest
-from tritonclient.grpc import service_pb2, service_pb2_grpc
-from tritonclient.grpc.model_config_pb2 import DataType
+from tritonclient.grpc import service_pb2_grpc
 
 from builder.export.classifier import classifier
 from builder.export.layout import Limits
 from builder.export.pipeline import publish, target_named
 from builder.serving import TritonServer
 from client import Item, RecommenderClient
+from perf.wire_requests import ELEMENT, Model, Tensor, Tensors, framed, message, models_of
 from tests.integration.tiny_repository import Layout, write_tiny_repository
 from tests.unit.builder.classifier.tiny import write_classifier
 
@@ -30,33 +29,6 @@ ANSWERS: Final = (
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.UNIMPLEMENTED,
 )
-
-ELEMENT: Final = {"BYTES": b"\0\0\0\0", "FP32": b"\0" * 4, "INT32": b"\0" * 4, "INT64": b"\0" * 8}
-
-
-@dataclass(frozen=True)
-class Input:
-    name: str
-    dtype: str
-    dims: tuple[int, ...]
-    optional: bool
-
-
-@dataclass(frozen=True)
-class Model:
-    name: str
-    batched: bool
-    inputs: tuple[Input, ...]
-
-
-@dataclass(frozen=True)
-class Tensor:
-    dtype: str
-    shape: tuple[int, ...]
-    raw: bytes
-
-
-Tensors = Mapping[str, Tensor]
 
 
 def zeros(model: Model, length: int, *, optional: bool = True, rows: int = 1) -> dict[str, Tensor]:
@@ -112,35 +84,11 @@ def odd(right: Tensor) -> Iterator[tuple[str, Tensor]]:
         yield f"of {length} rows", Tensor(dtype, (length, *shape[1:]), raw)
     if dtype == "BYTES":
         for text in (b"\xff\xfe", b"\0", b"{", b"[" * 100_000, b"toy " * 5_000):
-            element = len(text).to_bytes(4, "little") + text
-            yield f"with {text[:4]!r}", Tensor(dtype, shape, element * prod(shape))
+            yield f"with {text[:4]!r}", Tensor(dtype, shape, framed(text) * prod(shape))
         yield "with a length past its end", Tensor(dtype, shape, b"\xff\xff\xff\x7f" * prod(shape))
     else:
         for byte in (0xFF, 0x7F, 0x80):  # -1 or NaN, huge, and huge and negative
             yield f"of bytes {byte:02x}", Tensor(dtype, shape, bytes([byte]) * len(raw))
-
-
-def message(model: str, tensors: Tensors) -> Any:
-    request = service_pb2.ModelInferRequest(model_name=model)
-    for name, tensor in tensors.items():
-        request.inputs.add(name=name, datatype=tensor.dtype, shape=tensor.shape)
-        request.raw_input_contents.append(tensor.raw)
-    return request
-
-
-def models_of(server: TritonServer, stub: Any) -> Iterator[Model]:
-    for status in server.models():
-        config = stub.ModelConfig(service_pb2.ModelConfigRequest(name=status.name)).config
-        inputs = tuple(
-            Input(each.name, wire_type(each.data_type), tuple(each.dims), each.optional)
-            for each in config.input
-        )
-        yield Model(status.name, config.max_batch_size > 0, inputs)
-
-
-def wire_type(number: int) -> str:
-    name: str = DataType.Name(number).removeprefix("TYPE_")
-    return "BYTES" if name == "STRING" else name
 
 
 def unanswered(server: TritonServer) -> list[str]:

@@ -106,6 +106,7 @@ def catalogue() -> Catalogue:
             np.zeros(0, np.int32),
             np.zeros((0, 3), np.float32),
         ),
+        popular=np.array([3, 1, 4, 15, 9], np.int32),
     )
 
 
@@ -145,7 +146,13 @@ def write_tiny_repository(
 
 
 class _Tiny:
-    def __init__(self, root: Path, batch: int, delay_microseconds: int, max_wait: int) -> None:
+    def __init__(
+        self,
+        root: Path,
+        batch: int,
+        delay_microseconds: int,
+        max_wait: int,
+    ) -> None:
         self._root = root
         self._batch = batch
         self._delay = delay_microseconds

@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from typer.main import get_command
 
 from client.__main__ import main
 from client._commands import app
 from client.testing import FakeServer
-from tests.unit.client.conftest import Triton
+from tests.unit.client.conftest import Triton, respond
 
 ROOT = Path(__file__).parents[3]
 COMMANDS: dict[str, Any] = cast("Any", get_command(app)).commands
@@ -51,6 +52,26 @@ def test_what_users_write_is_no_markup(capsys: pytest.CaptureFixture[str]) -> No
     assert "'[/red]'" in capsys.readouterr().err
     assert main(["rank", "--new", "[/red]"]) == 2
     assert "'[/red]' is not ID=TEXT" in capsys.readouterr().err
+
+
+def test_a_list_that_is_the_same_for_all_says_so(
+    triton: Triton, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ["recommend", "--top-k", "1", "--target", triton.address]
+    assert main(at) == 0
+    assert "popular" not in capsys.readouterr().out
+    mark = np.ones((1, 1), np.int32)
+    scores = np.full((1, 1), np.nan, np.float32)
+    triton.answer = lambda _: respond(
+        ITEM=np.array([["a"]], object), INTEREST=scores, LOGIT=scores,
+        SKIPPED=mark, TRUNCATED=mark, FALLBACK=mark,
+    )  # fmt: skip
+    assert main(at) == 0
+    assert "(popular items, the same for all users" in capsys.readouterr().out
+    assert main([*at, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["fallback"] is True
+    assert found["items"][0] == {"id": "a", "interest": None, "logit": None}
 
 
 def test_a_terminal_that_lacks_a_character_shows_it_escaped() -> None:

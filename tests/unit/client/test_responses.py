@@ -89,6 +89,27 @@ def test_recommend(
         client.recommend([], top_k=3)
 
 
+@pytest.mark.parametrize(("sent", "fallback"), [(None, False), (0, False), (1, True)])
+def test_a_list_that_is_the_same_for_all_is_marked(
+    client: RecommenderClient,
+    triton: Triton,
+    respond: Callable[..., Any],
+    sent: int | None,
+    fallback: bool,
+) -> None:
+    marked = {} if sent is None else {"FALLBACK": np.full((1, 1), sent, I)}
+    triton.answer = lambda _: respond(**ITEMS, **marked)
+    assert client.recommend([], top_k=3).fallback is fallback
+
+
+def test_a_mark_of_another_type(
+    client: RecommenderClient, triton: Triton, respond: Callable[..., Any]
+) -> None:
+    triton.answer = lambda _: respond(**ITEMS, FALLBACK=np.ones((1, 1), F))
+    with pytest.raises(MalformedResponse, match="FALLBACK is FP32, INT32 is due"):
+        client.recommend([], top_k=3)
+
+
 def test_more_items_than_asked(
     client: RecommenderClient, triton: Triton, respond: Callable[..., Any]
 ) -> None:

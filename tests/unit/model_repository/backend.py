@@ -34,6 +34,7 @@ class TritonError:
     INTERNAL = 2
     CANCELLED = 3
     ALREADY_EXISTS = 4
+    UNAVAILABLE = 5
 
     def __init__(self, message: str, code: int = INTERNAL) -> None:
         self._message = message

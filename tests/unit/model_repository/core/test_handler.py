@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from model_repository.core import contract
+from model_repository.core.arrays import Floats
 from model_repository.core.batch import Later, Outcome, Request, Tensors, answer
-from model_repository.core.errors import InvalidRequest
-from model_repository.core.handler import Rank, Recommend, UserHandler
+from model_repository.core.errors import (
+    InvalidRequest,
+    Overloaded,
+    Unavailable,
+    UserEncoderFailed,
+    UserEncoderUnavailable,
+)
+from model_repository.core.handler import EncodedTexts, Rank, Recommend, UserHandler
 from model_repository.core.scoring import Scorer
+from model_repository.core.users import EventBatch
 from tests.unit.model_repository.catalogues import (
     CountedTexts,
     EventSums,
@@ -263,3 +272,124 @@ def test_a_batch_answers_each_request_as_if_it_came_alone(model: str, data: st.D
         (alone,) = answer(handler, [request])
         assert isinstance(alone, (dict, InvalidRequest, RuntimeError))
         assert_same(found, alone)
+
+
+class NoTexts:
+    """A model for texts that does not answer."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, texts: Sequence[str]) -> EncodedTexts:
+        self.calls += 1
+        raise Unavailable(f"encode is not available, {texts}")
+
+
+SKIPS = {"on_unknown": "skip"}
+
+
+class TestTextsThatCannotBeEncoded:
+    def test_requests_of_known_items_go_on_and_the_others_say_why(self) -> None:
+        texts = NoTexts()
+        handler = Rank(READER, Scorer(CATALOGUE, EventSums()), texts)
+        known, new, also_new = answer(handler, [KNOWN, NEW, ALSO_NEW])
+        assert_same(known, answer(handler, [KNOWN])[0])
+        for outcome in (new, also_new):
+            assert isinstance(outcome, Unavailable)
+            assert "'skip' to go on without the texts" in str(outcome)
+        assert texts.calls == 1  # whoever waits for a model that is not there waits once
+
+    def test_a_request_that_skips_what_is_unknown_goes_on_without_them(self) -> None:
+        handler = Rank(READER, Scorer(CATALOGUE, EventSums()), NoTexts())
+        with_texts = user(
+            ["i1", "y", "i2"],
+            history_text=["", "toy", ""],
+            candidate=["x", "i4"],
+            candidate_text=["story", ""],
+            parameters=SKIPS,
+        )
+        new, late = answer(handler, [with_texts, NEW])
+        without = user(["i1", "y", "i2"], candidate=["x", "i4"], parameters=SKIPS)
+        assert_same(new, answer(handler, [without])[0])
+        assert not isinstance(new, Exception)
+        assert new["SKIPPED"].tolist() == [[1]]
+        assert np.isnan(new["LOGIT"][0]).tolist() == [True, False]
+        assert isinstance(late, Unavailable)
+
+
+class NoStates(EventSums):
+    """A network over users that fails; of an event on item i5 alone where ``only`` is set."""
+
+    def __init__(self, error: Exception, *, only: bool = False) -> None:
+        super().__init__()
+        self._error = error
+        self._only = CATALOGUE.vectors[5] if only else None
+
+    def __call__(self, batches: Sequence[EventBatch]) -> list[Floats]:
+        if self._only is None or any((b.vectors == self._only).all(-1).any() for b in batches):
+            raise self._error
+        return super().__call__(batches)
+
+
+POPULAR = replace(CATALOGUE, popular=np.array([4, 2, 9, 7], np.int32))
+GONE = Unavailable("user_encoder is not available")
+
+
+class TestUsersThatCannotBeEncoded:
+    def recommend(
+        self, encoder: EventSums, told: Callable[[int, Exception], None], *, popular: bool = True
+    ) -> Recommend:
+        scorer = Scorer(POPULAR if popular else CATALOGUE, encoder)
+        return Recommend(READER, scorer, CountedTexts(), told)
+
+    @pytest.mark.parametrize("error", [GONE, RuntimeError("out of memory")])
+    def test_they_get_popular_items_and_are_told(self, error: Exception) -> None:
+        counted: list[int] = []
+        handler = self.recommend(NoStates(error), lambda number, _: counted.append(number))
+        batch = [user(["i2"], parameters={"top_k": 2}), user(["x"], exclude=["i4", "i7"])]
+        first, second = answer(handler, batch)
+        assert not isinstance(first, Exception)
+        assert first.keys() == {spec.name for spec in contract.RECOMMEND.outputs}
+        assert first["ITEM"].tolist() == [[b"i4", b"i9"]]
+        assert first["FALLBACK"].tolist() == [[1]]
+        assert first["FALLBACK"].dtype == np.int32
+        for name in ("LOGIT", "INTEREST"):
+            assert first[name].dtype == np.float32
+            assert first[name].shape == (1, 2)
+            assert np.isnan(first[name]).all()
+        assert not isinstance(second, Exception)
+        assert second["ITEM"].tolist() == [[b"i2", b"i9"]]
+        assert second["SKIPPED"].tolist() == [[1]]
+        assert sum(counted) == 2
+
+    def test_only_those_whose_own_states_fail(self) -> None:
+        counted: list[int] = []
+        broken = NoStates(RuntimeError("no state"), only=True)
+        handler = self.recommend(broken, lambda number, _: counted.append(number))
+        well, ill = answer(handler, [user(["i1"]), user(["i5"])])
+        assert not isinstance(well, Exception)
+        assert not isinstance(ill, Exception)
+        assert "FALLBACK" not in well
+        assert ill["FALLBACK"].tolist() == [[1]]
+        assert counted == [1]
+
+    def test_without_a_list_they_fail_as_what_failed_does(self) -> None:
+        def told(number: int, error: Exception) -> None:
+            raise AssertionError(number, error)
+
+        for error, kind in ((GONE, UserEncoderUnavailable), (OSError("x"), UserEncoderFailed)):
+            handler = self.recommend(NoStates(error), told, popular=False)
+            (outcome,) = answer(handler, [user(["i1"])])
+            assert type(outcome) is kind
+            assert str(error) in str(outcome)
+
+    def test_an_overloaded_network_is_no_reason(self) -> None:
+        busy = Overloaded("user_encoder is overloaded")
+        handler = self.recommend(NoStates(busy), lambda *_: None)
+        assert answer(handler, [user(["i1"])]) == [busy]
+
+    def test_a_ranking_has_no_such_list(self) -> None:
+        handler = Rank(READER, Scorer(POPULAR, NoStates(GONE)), CountedTexts())
+        (outcome,) = answer(handler, [KNOWN])
+        assert isinstance(outcome, UserEncoderUnavailable)
+        assert str(outcome).endswith("; call again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from model_repository.core import contract
 from model_repository.core.contract import ENCODER
-from model_repository.core.errors import Overloaded
+from model_repository.core.errors import Overloaded, Unavailable
 from model_repository.core.users import EventBatch
 from model_repository.engines.tokenizer import TextTokenizer
 from tests.unit.model_repository.backend import Backend, Refusal, TritonError
@@ -54,6 +55,42 @@ def test_a_model_that_has_too_much_to_do_says_so(engines: Any, backend: Backend)
     backend.models["encoder"] = refuse
     with pytest.raises(Overloaded, match="encode is overloaded"):
         engines.TritonModel(ENCODER, 1).run({"INPUT_IDS": np.ones((1, 1), np.int32)})
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("encode is not ready", TritonError.UNAVAILABLE),
+        ("Stub process 'encode_0_0' is not healthy.", TritonError.INTERNAL),
+    ],
+)
+def test_a_model_that_is_not_there_is_unavailable(
+    engines: Any, backend: Backend, said: str, code: int
+) -> None:
+    def refuse(_: Tensors) -> Tensors:
+        raise Refusal(said, code)
+
+    backend.models["encode"] = refuse
+    with pytest.raises(Unavailable, match=f"^encode is not available \\({said.rstrip('.')}\\)$"):
+        engines.EncodeModel(1, 4)(["toy"])
+
+
+def test_so_is_a_model_that_does_not_answer(
+    engines: Any, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+
+    def hang(_: Tensors) -> Tensors:
+        released.wait(5)
+        raise ValueError("released")
+
+    backend.models["encode"] = hang
+    monkeypatch.setattr(engines, "_PATIENCE", 0.05)
+    try:
+        with pytest.raises(Unavailable, match=r"it has not answered for 0\.05 s"):
+            engines.EncodeModel(1, 4)(["toy"])
+    finally:
+        released.set()
 
 
 @pytest.mark.parametrize("batches", [1, 7])

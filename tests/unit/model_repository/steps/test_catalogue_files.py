@@ -21,6 +21,7 @@ BLANK = Catalogue(np.zeros((0, 3), np.float32), np.zeros(0, np.float32))
 CATALOGUES = {
     "full": replace(
         catalogue(12, cold=(3, 7), cold_rank=5),
+        popular=np.array([5, 2], np.int32),
         ids=Identifiers.of(["", "ï", "a\nb", *(f"n{number}" for number in range(9))]),
         attributes={
             "genre": Strings.of([f"é{number % 3}" for number in range(12)]),
@@ -63,6 +64,12 @@ def test_a_catalogue_comes_back(tmp_path: Path, name: str) -> None:
     found = load_catalogue(tmp_path)
     assert_equal(found, CATALOGUES[name])
     assert len(found) == len(CATALOGUES[name])
+
+
+def test_an_earlier_export_has_no_popular_items(tmp_path: Path) -> None:
+    save_catalogue(tmp_path, CATALOGUES["full"])
+    (tmp_path / "popular.npy").unlink()
+    assert_equal(load_catalogue(tmp_path).popular, np.zeros(0, np.int32))
 
 
 def test_no_name_of_a_column_becomes_one_of_a_file(tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ import pytest
 
 from model_repository.core import contract
 from model_repository.core.batch import Later, Outcome, Request
-from model_repository.core.errors import InvalidRequest
+from model_repository.core.errors import InvalidRequest, Unavailable
 from model_repository.steps.libraries import LIBRARIES_FILE
 from tests.unit.model_repository.backend import Backend, IncomingRequest
 from tests.unit.model_repository.conftest import Parts, plain
 
-INVALID_ARG, INTERNAL, CANCELLED = 1, 2, 3
+INVALID_ARG, INTERNAL, CANCELLED, UNAVAILABLE = 1, 2, 3, 5
 OUTPUTS = ["NUMBER", "OTHER"]
 
 
@@ -48,6 +48,8 @@ class Numbers:
             return InvalidRequest("send a number")
         if word == "broken":
             return KeyError("the engine's secrets")
+        if word == "unavailable":
+            return Unavailable("encode is not available; call again")
         return Later(number) if word == "later" else _number(word)
 
 
@@ -139,6 +141,14 @@ def test_who_is_at_fault_is_told_and_who_is_not_only_that(model: Any, backend: B
     )
     (logged,) = backend.errors
     assert "the engine's secrets" in logged
+
+
+def test_what_another_model_lacks_is_no_fault_of_this_one(model: Any, backend: Backend) -> None:
+    good, gone = model.execute(asked("5", "unavailable"))
+    assert number(good) == 5
+    assert gone.error().message() == "encode is not available; call again"
+    assert gone.error().code() == UNAVAILABLE
+    assert backend.errors == ["tokenizer: encode is not available; call again"]
 
 
 def test_nobody_waits_for_those_that_are_answered_later(model: Any, numbers: Numbers) -> None:
