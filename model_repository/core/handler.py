@@ -32,6 +32,9 @@ class EncodedTexts:
 EncodeTexts = Callable[[Sequence[str]], EncodedTexts]
 """Encodes any number of texts."""
 
+CountItems = Callable[[int, int], None]
+"""Is told how many items a batch names, and how many of them are unknown and have no text."""
+
 
 @dataclass(frozen=True, slots=True)
 class _User:
@@ -50,12 +53,21 @@ class UserHandler:
     ----------
     encode_texts
         Called once for the new texts of a batch.
+    count_items
+        Called for the events and candidates of each batch that is scored.
     """
 
-    def __init__(self, reader: RequestReader, scorer: Scorer, encode_texts: EncodeTexts) -> None:
+    def __init__(
+        self,
+        reader: RequestReader,
+        scorer: Scorer,
+        encode_texts: EncodeTexts,
+        count_items: CountItems = lambda _named, _unknown: None,
+    ) -> None:
         self._reader = reader
         self._scorer = scorer
         self._encode_texts = encode_texts
+        self._count_items = count_items
 
     def __call__(self, requests: Sequence[Request]) -> list[Outcome | Later]:
         """The answer to each request; those that bring texts are put off."""
@@ -94,6 +106,11 @@ class UserHandler:
         return self._scored([_user(each, rows, encoded.truncated) for each in requests], fresh)
 
     def _scored(self, users: Sequence[_User], fresh: NewItems) -> list[Tensors]:
+        candidates = np.concatenate([user.candidates for user in users])
+        self._count_items(
+            sum(user.request.events for user in users) + len(candidates),
+            sum(user.request.skipped for user in users) + np.count_nonzero(candidates == NO_ITEM),
+        )
         found = self._scorer.users(
             [user.history for user in users],
             fresh,

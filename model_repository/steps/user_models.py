@@ -16,13 +16,13 @@ Beside it lie the files of the catalogue, and ``index.faiss`` if it is searched 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ..core.batch import Handler, Outcome, Prompt, Request, attempt
 from ..core.contract import RANK, RECOMMEND, VECTOR
-from ..core.handler import EncodeTexts, Rank, Recommend, UserHandler
+from ..core.handler import CountItems, EncodeTexts, Rank, Recommend, UserHandler
 from ..core.requests import ReaderSettings, RequestReader
 from ..core.scoring import CandidateSource, Scorer
 from ..core.users import UserEncoder
@@ -37,7 +37,25 @@ _HANDLERS: Final[dict[str, type[UserHandler]]] = {RANK.name: Rank, RECOMMEND.nam
 
 def load(directory: Path, model: str) -> Handler:
     """Make the handler of ``rank`` or ``recommend``."""
-    return load_handler(model, directory, load_user_encoder(directory), _text_encoder(directory))
+    from .server_metrics import Counters
+
+    version = directory.name
+    items = {
+        "tritonrec_items_named": "Number of events and candidates in requests",
+        "tritonrec_items_unknown": "Number of those that the catalogue lacks and that have no text",
+    }
+    fallbacks = {
+        "tritonrec_fallbacks": "Number of users for whom the index could not tell the best items, "
+        "so that the whole catalogue was scored",
+    }
+    return load_handler(
+        model,
+        directory,
+        load_user_encoder(directory),
+        _text_encoder(directory),
+        count_items=Counters(model, version, items).increment,
+        count_fallbacks=Counters(model, version, fallbacks).increment,
+    )
 
 
 def load_adapter(directory: Path, model: str) -> Handler:  # noqa: ARG001
@@ -46,23 +64,35 @@ def load_adapter(directory: Path, model: str) -> Handler:  # noqa: ARG001
 
 
 def load_handler(
-    model: str, directory: Path, encode_users: UserEncoder, encode_texts: EncodeTexts
+    model: str,
+    directory: Path,
+    encode_users: UserEncoder,
+    encode_texts: EncodeTexts,
+    *,
+    count_items: CountItems = lambda _named, _unknown: None,
+    count_fallbacks: Callable[[int], None] = lambda _: None,
 ) -> UserHandler:
     """Make a handler of the files in a directory and of engines from elsewhere."""
-    scorer = load_scorer(directory, encode_users)
+    scorer = load_scorer(directory, encode_users, count_fallbacks=count_fallbacks)
     settings = ReaderSettings(**read_settings(directory)["reader"])
     reader = RequestReader(settings, scorer.catalogue.ids)
-    return _HANDLERS[model](reader, scorer, encode_texts)
+    return _HANDLERS[model](reader, scorer, encode_texts, count_items)
 
 
-def load_scorer(directory: Path, encode_users: UserEncoder, *, exact: bool = False) -> Scorer:
+def load_scorer(
+    directory: Path,
+    encode_users: UserEncoder,
+    *,
+    exact: bool = False,
+    count_fallbacks: Callable[[int], None] = lambda _: None,
+) -> Scorer:
     """Make the scorer of the files in a directory; ``exact`` leaves an index alone."""
     source: CandidateSource | None = None
     if not exact and (directory / INDEX_FILE).exists():
         from ..engines.item_index import ItemIndex
 
         source = ItemIndex(directory / INDEX_FILE)
-    return Scorer(load_catalogue(directory), encode_users, source)
+    return Scorer(load_catalogue(directory), encode_users, source, count_fallbacks)
 
 
 def load_user_encoder(directory: Path) -> UserEncoder:

@@ -216,20 +216,23 @@ from pathlib import Path
 import numpy as np
 ensemble, fused = map(Path, sys.argv[1:])
 sys.path.insert(0, str(fused / "rank/1"))
-sys.modules["triton_python_backend_utils"] = types.ModuleType("stand_in")
+class MetricFamily:
+    COUNTER = 1
+    def __init__(self, **_): pass
+    def Metric(self, labels): return self
+    def increment(self, by): pass
+backend = sys.modules["triton_python_backend_utils"] = types.ModuleType("stand_in")
+backend.MetricFamily = MetricFamily
 from serving.core.batch import Request
 from serving.steps import triton_model
-from serving.steps.encode import Encode
 from serving.steps.libraries import check_libraries
 handlers, differences = {}, []
 for directory in (file.parent for root in (ensemble, fused) for file in root.glob("*/1/model.py")):
     differences += check_libraries(directory)
     module, function = triton_model.LOADERS[name := directory.parent.name]
-    if name == "encode":  # otherwise with counters, which Triton provides
-        handlers[name] = Encode(directory)
-    else:  # rank and recommend of the fused layout replace those that ask other models
-        load = getattr(import_module("serving.steps." + module), function)
-        handlers[name] = load(directory, name)
+    # rank and recommend of the fused layout replace those that ask other models
+    load = getattr(import_module("serving.steps." + module), function)
+    handlers[name] = load(directory, name)
 def strings(*values):
     return np.array([[value.encode() for value in values]], object)
 def ask(name, **tensors):

@@ -34,8 +34,12 @@ class Handlers:
     def __init__(self) -> None:
         self.texts = CountedTexts()
         scorer = Scorer(CATALOGUE, EventSums())
-        self.rank = Rank(READER, scorer, self.texts)
-        self.recommend = Recommend(READER, scorer, self.texts)
+        self.items: list[tuple[int, int]] = []
+        self.rank = Rank(READER, scorer, self.texts, self._count)
+        self.recommend = Recommend(READER, scorer, self.texts, self._count)
+
+    def _count(self, named: int, unknown: int) -> None:
+        self.items.append((named, unknown))
 
 
 @pytest.fixture
@@ -78,6 +82,20 @@ def test_known_items_encode_nothing(handlers: Handlers) -> None:
     handlers.rank([user(["i1"], candidate=["i2"]), user([], candidate=["i3"])])
     handlers.recommend([user(["i1", "unknown"])])
     assert handlers.texts.asked == []
+
+
+def test_items_are_counted_once_a_batch(handlers: Handlers) -> None:
+    skip = {"on_unknown": "skip"}
+    handlers.rank(
+        [user(["i1", "x"], candidate=["i2"]), user([], candidate=["i3", "y"], parameters=skip)]
+    )
+    assert handlers.items == [(5, 2)]
+    texts = user(["x"], history_text=["toy"], candidate=["y", "i4"], candidate_text=["story", ""])
+    answer(handlers.rank, [texts, user(["i1"], candidate=["refused"])])
+    assert handlers.items == [(5, 2), (3, 0)]
+    long = ["i1", "x"] * 500  # more than the network reads
+    handlers.recommend([user(long)])
+    assert handlers.items[-1] == (1000, 500)
 
 
 KNOWN = user(["i1"], candidate=["i2", "i3"])
