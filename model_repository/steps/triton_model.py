@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import triton_python_backend_utils as pb_utils
+from numpy.typing import NDArray
 
 from ..core.batch import Handler, Later, Outcome, Request, attempt
 from ..core.contract import MAX_WAIT
 from ..core.errors import InvalidRequest, Overloaded
 from .access_log import Entry, from_environment
-from .bytes_reader import read_bytes
+from .bytes_reader import BeyondLimits, read_bytes
 from .gate import Gate
 from .libraries import check_libraries
 from .server_metrics import Counters
@@ -137,7 +138,7 @@ class TritonPythonModel:
 
     def _read(self, request: Any) -> Request:
         return Request(
-            self._inputs.restored({each.name(): each.as_numpy() for each in request.inputs()}),
+            self._inputs.restored({each.name(): _values(each) for each in request.inputs()}),
             request.parameters() or "",
         )
 
@@ -187,6 +188,13 @@ class TritonPythonModel:
             f"{self._name} failed ({type(error).__name__}); the server's log has the traceback",
             pb_utils.TritonError.INTERNAL,
         )
+
+
+def _values(tensor: Any) -> NDArray[Any]:
+    values: NDArray[Any] = tensor.as_numpy()
+    if isinstance(values, BeyondLimits):
+        raise InvalidRequest(f"{tensor.name()} {values.reason}")
+    return values
 
 
 def _code(outcome: Outcome) -> str:
