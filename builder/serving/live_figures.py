@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Final
 
 from builder.errors import ServingError
@@ -77,17 +78,22 @@ def read_page(address: str) -> Page:
         It does not answer, or with something else.
     """
     url = f"http://{address}/metrics"
+    found: list[tuple[str, Labels, float]] = []
+    problem: object = "there are no metrics on that page"
     try:
         with _OPEN(url, timeout=_TIMEOUT) as answer:
-            text = answer.read().decode()
-    except (OSError, ValueError) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+            found = list(_series(answer.read().decode()))
+    except urllib.error.URLError as error:
+        problem = error.reason
+    except (OSError, ValueError, HTTPException) as error:
+        problem = error
+    if not found:
         raise ServingError(
-            f"no metrics at {url}: {reason}; start `python -m builder serve`, or name the metrics "
+            f"no metrics at {url}: {problem}; start `python -m builder serve`, or name the metrics "
             "port with --metrics"
-        ) from error
+        )
     series: dict[str, dict[Labels, float]] = {}
-    for name, labels, value in _series(text):
+    for name, labels, value in found:
         series.setdefault(name, {})[labels] = value
     return Page(time.monotonic(), series)
 

@@ -21,6 +21,8 @@ import promql_parser
 import pytest
 import yaml
 
+from builder.errors import ServingError
+from builder.serving.live_figures import read_page
 from client import InferenceFailed, InvalidInput, Item, RecommenderClient, Retry
 from perf.serve import Served, served, start_serve
 from tests.integration.tiny_repository import write_tiny_repository
@@ -225,11 +227,13 @@ def test_status_is_live_until_it_is_told_to_end(observed: Observed) -> None:
     assert "restarts 0" in printed
 
 
+@pytest.mark.parametrize("other", ["gRPC", "HTTP"])
+def test_status_of_another_port_says_what_to_do(observed: Observed, other: str) -> None:
+    address = observed.running.address if other == "gRPC" else observed.port("HTTP")
+    with pytest.raises(ServingError, match="name the metrics port with --metrics"):
+        read_page(address)
+
+
 def test_status_of_nobody_says_what_to_do() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "builder", "status", "--metrics=127.0.0.1:9"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: no metrics at http://127.0.0.1:9/metrics")
-    assert "name the metrics port with --metrics" in done.stderr
+    with pytest.raises(ServingError, match=r"^no metrics at http://127.0.0.1:9/metrics: .*refused"):
+        read_page("127.0.0.1:9")
