@@ -17,6 +17,7 @@ from builder.reports.commands import baselines, compare, evaluate
 from builder.reports.data_commands import app as data
 from builder.repository.commands import activate, versions
 from builder.serving.commands import serve
+from builder.serving.status_commands import status
 from builder.training.commands import train
 from builder.training.tune_commands import tune
 
@@ -39,6 +40,7 @@ for each in (
     add_items,
     doctor,
     serve,
+    status,
     versions,
     activate,
     demo,

@@ -24,7 +24,7 @@ _PROVIDED: Final = frozenset({"triton_python_backend_utils", *sys.stdlib_module_
 _PACKAGE_OF: Final = {"faiss": "faiss-cpu"}
 """Imported name → package, where they differ."""
 _INSTALLED_AS: Final = {"faiss-cpu": "'tritonrec[index]'", "openvino": "'tritonrec[openvino]'"}
-_SHARED_MEMORY: Final = "/dev/shm"
+_SHARED_MEMORY: Final = "/dev/shm"  # nosec B108 # Linux names it
 _SHARED_MEMORY_TO_START: Final = 1 << 20  # of one instance
 _SHARED_MEMORY_ENOUGH: Final = 256 << 20
 _MORE_SHARED_MEMORY: Final = (

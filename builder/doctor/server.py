@@ -135,7 +135,7 @@ def parse_capability(text: object) -> tuple[int, int] | None:
 
 def _shared_memory() -> int | None:
     try:
-        return shutil.disk_usage("/dev/shm").total
+        return shutil.disk_usage("/dev/shm").total  # nosec B108 # Linux names it
     except OSError:
         return None
 

@@ -24,7 +24,9 @@ from builder.repository.golden import GoldenRequest
 from builder.repository.publish import Staging
 from model_repository.core.contract import (
     ENCODE,
+    MAX_CANDIDATES,
     MAX_WAIT,
+    MOST_VALUES,
     RANK,
     RECOMMEND,
     EnsembleSpec,
@@ -114,6 +116,9 @@ class Exportable:
     def configure(self, staging: Staging, spec: ModelSpec, *, ragged: bool = False) -> None:
         """Configure a model of Triton's Python backend; ``ragged`` as in `DynamicBatching`."""
         longest = self.layout.limits.max_wait
+        parameters = {MAX_WAIT: str(longest)} if longest and spec in _LIMITED else {}
+        if spec is RANK:
+            parameters[MAX_CANDIDATES] = str(MOST_VALUES)
         staging.write_config(
             step_config(
                 spec,
@@ -123,7 +128,7 @@ class Exportable:
                 max_batch_size=self.layout.most(spec),
                 batching=self.layout.batching(ragged=ragged) if spec.batched else None,
                 instances=self.layout.limits.instances,
-                parameters={MAX_WAIT: str(longest)} if longest and spec in _LIMITED else None,
+                parameters=parameters,
             )
         )
 

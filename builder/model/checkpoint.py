@@ -114,7 +114,7 @@ def load_checkpoint(directory: Path) -> Recommender:
 
 
 def _load(directory: Path, config: dict[str, Any]) -> Recommender:
-    backbone, loading = AutoModel.from_pretrained(
+    backbone, loading = AutoModel.from_pretrained(  # nosec B615 # not the hub's
         directory / "encoder",
         output_loading_info=True,
         local_files_only=True,  # where there is no such directory, its name is not the hub's

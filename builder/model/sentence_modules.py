@@ -17,7 +17,7 @@ from builder.model.pooling import Pooling
 log = logging.getLogger(__name__)
 
 _POOLINGS: Final[Mapping[str, Pooling]] = {
-    "pooling_mode_cls_token": "cls",
+    "pooling_mode_cls_token": "cls",  # nosec B105 # of BERT
     "pooling_mode_mean_tokens": "mean",
     "cls": "cls",
     "mean": "mean",

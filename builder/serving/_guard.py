@@ -24,7 +24,7 @@ from pathlib import Path
 
 _WAKE = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD}
 _PR_SET_PDEATHSIG = 1
-_TEMPORARY = Path("/tmp")
+_TEMPORARY = Path("/tmp")  # nosec B108 # Triton names it
 """Where Triton's Python backend puts its directory, whatever TMPDIR says."""
 _SECONDS_TO_BACKEND = 10.0
 """How long after its start a server has loaded the Python backend."""
@@ -63,7 +63,7 @@ def main(parent: int, grace: float, scratch: Path, prefix: str, command: list[st
 def clean(scratch: Path, prefix: str) -> None:
     """Delete what a server leaves behind."""
     shutil.rmtree(scratch, ignore_errors=True)
-    for region in Path("/dev/shm").glob(f"{prefix}*"):
+    for region in Path("/dev/shm").glob(f"{prefix}*"):  # nosec B108 # Linux names it
         region.unlink(missing_ok=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from ipaddress import ip_address
 from pathlib import Path
@@ -47,6 +48,13 @@ def serve(
     tls_authority: Annotated[
         Path | None, typer.Option(help="PEM file: who signed the certificate.")
     ] = None,
+    access_log: Annotated[
+        Path | None,
+        typer.Option(help="File for a line of JSON about a share of the requests."),
+    ] = None,
+    access_log_share: Annotated[
+        float, typer.Option(help="Share of the requests that --access-log is about.", min=0, max=1)
+    ] = 0.01,
     *,
     tls_mutual: Annotated[
         bool, typer.Option(help="Let in only clients whose certificate the same authority signed.")
@@ -70,6 +78,7 @@ def serve(
         metrics_port=metrics_port,
         host=host,
         tls=tls,
+        access_log=None if access_log is None else (_writable(access_log), access_log_share),
         start_timeout=start_timeout,
     )
     _warn(host, tls)
@@ -114,6 +123,18 @@ def _tls(
     tls = ServerTls(certificate, key, authority, mutual)
     served_name(tls)  # says what does not fit
     return tls
+
+
+def _writable(file: Path) -> Path:
+    """The file; ConfigError if models could not append to it."""
+    try:
+        # As they open it: a pipe that nobody reads is refused, rather than waited for.
+        os.close(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o640))
+    except OSError as error:
+        raise ConfigError(
+            f"--access-log {file} cannot be written: {error.strerror}; name another file"
+        ) from error
+    return file
 
 
 def _warn(host: str, tls: ServerTls | None) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from builder.errors import ServingError
 
-_ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104 # nothing is bound
 
 
 def claim_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:

@@ -28,6 +28,7 @@ from builder.serving.installation import Installation, find_tritonserver
 from builder.serving.output import OutputReader
 from builder.serving.ports import address_of, claim_ports, resolve
 from builder.serving.processes import children
+from model_repository.steps.access_log import FILE, SHARE
 
 _logger = logging.getLogger(__name__)
 
@@ -72,6 +73,9 @@ class TritonServer:
     trace_url
         Where the spans of every request go, as OTLP over HTTP (``http://…:4318/v1/traces``); they
         continue the W3C trace context that a request brings along. None: there are none.
+    access_log
+        File that the models append a line to for a share of their requests, and the share, 0 to 1.
+        None: there is none.
     start_timeout
         Seconds for all models to load.
     stop_timeout
@@ -88,6 +92,7 @@ class TritonServer:
         host: str = "127.0.0.1",
         tls: ServerTls | None = None,
         trace_url: str | None = None,
+        access_log: tuple[Path, float] | None = None,
         start_timeout: float = 60.0,
         stop_timeout: float = 5.0,
         installation: Installation | None = None,
@@ -97,6 +102,7 @@ class TritonServer:
         self.identity = ""
         self.tls = tls
         self._trace_url = trace_url
+        self._access_log = access_log
         self._wanted = {
             purpose: port
             for purpose, port in (
@@ -178,7 +184,7 @@ class TritonServer:
             self._process = subprocess.Popen(
                 command,
                 cwd=scratch,  # Python models have the working directory on their module path
-                env=installation.environment(os.environ),
+                env=installation.environment({**os.environ, **self._logging()}),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -257,6 +263,12 @@ class TritonServer:
         if purpose not in self._ports:
             raise ServingError(f"{purpose} is not served; start the server with a port for it")
         return address_of(self.host, self._ports[purpose])
+
+    def _logging(self) -> dict[str, str]:
+        if self._access_log is None:
+            return {}
+        file, share = self._access_log
+        return {FILE: str(file.absolute()), SHARE: str(share)}
 
     def _view(self, scratch: Path) -> Path:
         """Link the models' files into directories of our own, which Triton gets to see.

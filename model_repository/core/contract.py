@@ -204,7 +204,14 @@ def classify_steps(*, token_types: bool) -> EnsembleSpec:
 LABELS: Final = "labels"  # of classify: a JSON list, in the order of PROBABILITY
 ACTIVATION: Final = "activation"  # of classify: "softmax", "sigmoid" or "none"
 MAX_WAIT: Final = "max_wait"  # of models that refuse requests while overloaded: milliseconds
-MAX_CANDIDATES: Final = "max_candidates"  # of rank, in repositories of earlier versions
+MAX_CANDIDATES: Final = "max_candidates"  # of rank: larger calls of the client are split
+
+# What a request may hold, whatever the export's own limits are: texts of `export --max-rows` and
+# items of `--max-top-k`.
+MOST_VALUES: Final = 10_000  # ids or texts of a tensor
+LONGEST_VALUE: Final = 2**20  # bytes of an id, a text or a profile
+LARGEST_TENSOR: Final = 64 * 2**20  # bytes of a BYTES tensor; as much as a client's message holds
+MOST_PARAMETERS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)

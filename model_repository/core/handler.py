@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -46,6 +47,26 @@ EncodeTexts = Callable[[Sequence[str]], EncodedTexts]
 
 
 @dataclass(frozen=True, slots=True)
+class Observer:
+    """What is told of the work of a handler.
+
+    Attributes
+    ----------
+    items
+        For each batch that is scored, how many events and candidates it names, and how many of
+        them are unknown and have no text.
+    fell_back
+        How many requests get a list that is the same for all users, and why.
+    """
+
+    items: Callable[[int, int], None] = lambda _named, _unknown: None
+    fell_back: Callable[[int, Exception], None] = lambda _number, _error: None
+
+
+_UNOBSERVED: Final = Observer()
+
+
+@dataclass(frozen=True, slots=True)
 class _User:
     """A request, with slots that name rows of the texts of the whole batch."""
 
@@ -64,10 +85,17 @@ class UserHandler:
         Called once for the new texts of a batch.
     """
 
-    def __init__(self, reader: RequestReader, scorer: Scorer, encode_texts: EncodeTexts) -> None:
+    def __init__(
+        self,
+        reader: RequestReader,
+        scorer: Scorer,
+        encode_texts: EncodeTexts,
+        observer: Observer = _UNOBSERVED,
+    ) -> None:
         self._reader = reader
         self._scorer = scorer
         self._encode_texts = encode_texts
+        self._observer = observer
 
     def __call__(self, requests: Sequence[Request]) -> list[Outcome | Later]:
         """The answer to each request; those that bring texts are put off."""
@@ -128,6 +156,11 @@ class UserHandler:
             ) from error
 
     def _scored(self, users: Sequence[_User], fresh: NewItems) -> list[Tensors]:
+        candidates = np.concatenate([user.candidates for user in users])
+        self._observer.items(
+            sum(user.request.events for user in users) + len(candidates),
+            sum(user.request.skipped for user in users) + np.count_nonzero(candidates == NO_ITEM),
+        )
         try:
             found = self._scorer.users(
                 [user.history for user in users],
@@ -168,10 +201,6 @@ class Rank(UserHandler):
         ]
 
 
-Told = Callable[[int, Exception], None]
-"""Is told how many requests get a list that is the same for all users, and why."""
-
-
 class Recommend(UserHandler):
     """ITEM, INTEREST and LOGIT [1, k] of the best items for each request, best first.
 
@@ -179,22 +208,12 @@ class Recommend(UserHandler):
     for INTEREST and LOGIT, and FALLBACK says so.
     """
 
-    def __init__(
-        self,
-        reader: RequestReader,
-        scorer: Scorer,
-        encode_texts: EncodeTexts,
-        fell_back: Told = lambda _number, _error: None,
-    ) -> None:
-        super().__init__(reader, scorer, encode_texts)
-        self._fell_back = fell_back
-
     def _without_states(self, users: Sequence[_User], error: UserEncoderFailed) -> list[Tensors]:
         popular = self._scorer.catalogue.popular
         # Where it may be the fault of one of them, each is tried alone first.
         if not len(popular) or (len(users) > 1 and not isinstance(error, Unavailable)):
             raise error
-        self._fell_back(len(users), error)
+        self._observer.fell_back(len(users), error)
         return [self._popular(user.request) for user in users]
 
     def _popular(self, request: UserRequest) -> Tensors:

@@ -6,7 +6,7 @@ import difflib
 import json
 from typing import Any, Final
 
-from .contract import OPTIONS, TOP_K, OptionSpec
+from .contract import MOST_PARAMETERS, OPTIONS, TOP_K, OptionSpec
 from .errors import InvalidRequest
 
 _BY_NAME: Final = {option.name: option for option in OPTIONS}
@@ -52,7 +52,7 @@ class OptionsReader:
         """
         found = self._remembered.get(parameters)
         if found is None:
-            given: dict[str, object] = json.loads(parameters) if parameters else {}
+            given = _given(parameters)
             chosen = {name: value for name, value in given.items() if not _is_header(name, value)}
             found = self._checked(chosen)
             # Headers differ from request to request.
@@ -80,9 +80,19 @@ class OptionsReader:
 
 def refuse_options(parameters: str) -> None:
     """Raise `InvalidRequest` for any option: for models of a family that has none."""
-    for name, value in json.loads(parameters or "{}").items():
+    for name, value in _given(parameters).items():
         if not _is_header(name, value):
             raise InvalidRequest(f"there is no option {name!r:.80}; classify has none")
+
+
+def _given(parameters: str) -> dict[str, object]:
+    given: dict[str, object] = json.loads(parameters) if parameters else {}
+    if len(given) > MOST_PARAMETERS:
+        raise InvalidRequest(
+            f"the request has {len(given)} parameters, and at most {MOST_PARAMETERS} are read; "
+            "send options alone, and forward fewer headers"
+        )
+    return given
 
 
 def _is_header(name: str, value: object) -> bool:

@@ -70,8 +70,10 @@ class UserRequest:
         The distinct texts that must be encoded; slot ``-(r + 1)`` names ``texts[r]``.
     history
         The events that the network reads, of known items and of texts.
+    events
+        How many there are in the whole history.
     skipped
-        How many events were left out as unknown.
+        How many of them were left out as unknown.
     seen
         INT32 [S], the catalogue's items of the whole history; one may be there twice.
     excluded
@@ -85,6 +87,7 @@ class UserRequest:
     options: Options
     texts: Sequence[str]
     history: History
+    events: int
     skipped: int
     seen: Indices
     excluded: Indices
@@ -155,6 +158,7 @@ class RequestReader:
             options,
             rows.texts,
             history,
+            len(ids),
             len(ids) - len(usable),
             _indices(known),
             _indices(excluded),
@@ -173,6 +177,7 @@ class RequestReader:
             options,
             (),
             self._history(tensors, HISTORY_TEXT, len(history), history[kept].tolist(), kept),
+            len(history),
             0,
             _indices(()),
             _indices(()),

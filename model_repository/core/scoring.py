@@ -7,7 +7,7 @@ and logits become interests (`calibration`). What must not be recommended is mas
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -52,6 +52,9 @@ class Scorer:
     ----------
     source
         None: the whole catalogue is scored.
+    count_full_searches
+        Is told for how many users of a batch the source could not tell the best items, so that the
+        whole catalogue was scored.
     """
 
     def __init__(
@@ -59,10 +62,12 @@ class Scorer:
         catalogue: Catalogue,
         encode_users: UserEncoder,
         source: CandidateSource | None = None,
+        count_full_searches: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.catalogue = catalogue
         self._encode_users = encode_users
         self._source = source
+        self._count_full_searches = count_full_searches
         self._network = NetworkTerm(catalogue.vectors, catalogue.bias)
         self._others: list[Term] = []
         if catalogue.linear_value.size:
@@ -137,6 +142,8 @@ class Scorer:
                 if few is not None:
                     found[user] = few
         rest = [user for user in range(len(users)) if user not in found]
+        if self._source is not None:
+            self._count_full_searches(len(rest))
         step = max(1, _LOGITS // max(1, len(self.catalogue)))
         for start in range(0, len(rest), step):
             part = rest[start : start + step]

@@ -30,18 +30,23 @@ class Gate:
         An output of the model; marks ask for it, and never get it.
     longest
         Milliseconds that a request may wait.
-    count
-        Is told how many requests of a batch are refused.
+    note
+        Is given the requests of a batch that are refused.
     """
 
     def __init__(
-        self, model: str, version: int, output: str, longest: int, count: Callable[[int], None]
+        self,
+        model: str,
+        version: int,
+        output: str,
+        longest: int,
+        note: Callable[[Sequence[Any]], None],
     ) -> None:
         self._model = model
         self._version = version
         self._output = output
         self._longest = longest
-        self._count = count
+        self._note = note
         self._admission = Admission(longest / 1000)
         self._pool = ThreadPoolExecutor(AT_ONCE)
 
@@ -55,7 +60,7 @@ class Gate:
             lambda place: _is_background(requests[place].parameters()),
         )
         if any(refused):
-            self._count(refused.count(True))
+            self._note([each for each, verdict in zip(requests, refused, strict=True) if verdict])
         return {
             place: pb_utils.InferenceResponse(error=self.error())
             for place, verdict in enumerate(refused)

@@ -22,6 +22,7 @@ class Counters:
         self._metrics = [family.Metric(labels=labels) for family in self._families]
 
     def increment(self, *amounts: int) -> None:
-        """Add to each of them, in their order."""
+        """Add to each of them, in their order. Ask once a batch: it takes microseconds."""
         for metric, amount in zip(self._metrics, amounts, strict=True):
-            metric.increment(amount)
+            if amount:
+                metric.increment(amount)

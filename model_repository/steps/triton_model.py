@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import triton_python_backend_utils as pb_utils
+from numpy.typing import NDArray
 
 from ..core.batch import Handler, Later, Outcome, Request, attempt
 from ..core.contract import MAX_WAIT
 from ..core.errors import InvalidRequest, Overloaded, Unavailable
-from .bytes_reader import read_bytes
+from .access_log import Entry, from_environment
+from .bytes_reader import BeyondLimits, read_bytes
 from .gate import Gate
 from .libraries import check_libraries
+from .server_metrics import Counters
 from .wire_inputs import WireInputs
 
 pb_utils.deserialize_bytes_tensor = read_bytes
@@ -34,6 +37,21 @@ LOADERS: Final[Mapping[str, tuple[str, str]]] = {
     "classifier": ("graph", "load"),
 }
 """Model → the module here and its function that makes the model's handler."""
+
+# Codes of Triton's errors, by their names there.
+_INVALID, _OVERLOADED, _UNAVAILABLE = "INVALID_ARG", "ALREADY_EXISTS", "UNAVAILABLE"
+_CANCELLED, _FAULT = "CANCELLED", "INTERNAL"
+
+_METRICS: Final = {
+    _INVALID: ("tritonrec_requests_invalid", "Number of requests that cannot be answered as sent"),
+    _OVERLOADED: ("tritonrec_requests_refused", "Number of requests refused while overloaded"),
+    _CANCELLED: (
+        "tritonrec_requests_dropped",
+        "Number of requests whose callers left before their texts were encoded",
+    ),
+    _FAULT: ("tritonrec_requests_failed", "Number of requests that the model failed to answer"),
+}
+"""What counts the requests that end with a code. Triton counts them as successes."""
 
 _LATER_AT_ONCE: Final = 8
 """Batches that wait for a slower model at a time: enough that their texts meet in its queue."""
@@ -55,7 +73,10 @@ class TritonPythonModel:
         )
         self._handler = load(directory, self._name)
         self._pool = ThreadPoolExecutor(_LATER_AT_ONCE)
-        self._gate = _gate(config, int(args["model_version"]))
+        version = args["model_version"]
+        self._counters = Counters(self._name, version, dict(_METRICS.values()))
+        self._log = from_environment(self._name, int(version))
+        self._gate = _gate(config, int(version), self._note_refused)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         if self._gate is None:
@@ -72,17 +93,38 @@ class TritonPythonModel:
             for place in range(len(requests))
         ]
 
+    def _note_refused(self, requests: Sequence[Any]) -> None:
+        self._note(self._entries(requests), [_OVERLOADED] * len(requests))
+
+    def _entries(self, requests: Sequence[Any]) -> list[Entry | None]:
+        """What the access log notes of each request."""
+        if self._log is None:
+            return [None] * len(requests)
+        return [self._log.begin(each) for each in requests]
+
+    def _note(self, entries: Sequence[Entry | None], codes: Sequence[str | None]) -> None:
+        """Count and log how requests ended; None for those that have not."""
+        failed = codes.count(_FAULT) + codes.count(_UNAVAILABLE)
+        counts = {**{code: codes.count(code) for code in _METRICS}, _FAULT: failed}
+        self._counters.increment(*counts.values())
+        if self._log is not None:
+            for entry, code in zip(entries, codes, strict=True):
+                if code is not None:
+                    self._log.end(entry, code)
+
     def _answers(self, requests: Sequence[Any]) -> list[Any]:
+        entries = self._entries(requests)
         outcomes = self._outcomes(requests)
         # Requests that wait for a slower model are answered from another thread, so that neither
         # the others of the batch nor the next batch wait too.
         waiting = [
-            (outcome, request.get_response_sender(), request.requested_output_names())
-            for request, outcome in zip(requests, outcomes, strict=True)
+            (outcome, request.get_response_sender(), request.requested_output_names(), entry)
+            for request, outcome, entry in zip(requests, outcomes, entries, strict=True)
             if isinstance(outcome, Later)
         ]
         if waiting:
             self._pool.submit(self._finish, waiting)
+        self._note(entries, [None if isinstance(each, Later) else _code(each) for each in outcomes])
         return [
             None
             if isinstance(outcome, Later)
@@ -98,7 +140,7 @@ class TritonPythonModel:
 
     def _read(self, request: Any) -> Request:
         return Request(
-            self._inputs.restored({each.name(): each.as_numpy() for each in request.inputs()}),
+            self._inputs.restored({each.name(): _values(each) for each in request.inputs()}),
             request.parameters() or "",
         )
 
@@ -106,18 +148,24 @@ class TritonPythonModel:
         self._pool.shutdown()
         if self._gate is not None:
             self._gate.close()
+        if self._log is not None:
+            self._log.close()
 
-    def _finish(self, waiting: Sequence[tuple[Later, Any, Sequence[str]]]) -> None:
+    def _finish(self, waiting: Sequence[tuple[Later, Any, Sequence[str], Entry | None]]) -> None:
         # A cancelled request needs no texts encoded. To ask takes 60 us, a text takes more.
-        gone = [sender.is_cancelled() for _, sender, _ in waiting]
+        gone = [sender.is_cancelled() for _, sender, _, _ in waiting]
         outcomes = iter(
             self._finished([each[0] for each, left in zip(waiting, gone, strict=True) if not left])
         )
-        for (_, sender, wanted), left in zip(waiting, gone, strict=True):
+        codes: list[str] = []
+        for (_, sender, wanted, _), left in zip(waiting, gone, strict=True):
+            outcome = None if left else next(outcomes)
+            codes.append(_CANCELLED if outcome is None else _code(outcome))
             sender.send(
-                _cancelled() if left else self._response(wanted, next(outcomes)),
+                _cancelled() if outcome is None else self._response(wanted, outcome),
                 pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL,
             )
+        self._note([entry for _, _, _, entry in waiting], codes)
 
     def _finished(self, waiting: Sequence[Later]) -> Sequence[Outcome]:
         try:
@@ -134,13 +182,11 @@ class TritonPythonModel:
         )
 
     def _error(self, error: Exception) -> Any:
-        if isinstance(error, InvalidRequest):
-            return pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
-        if isinstance(error, Overloaded):
-            return pb_utils.TritonError(str(error), pb_utils.TritonError.ALREADY_EXISTS)
-        if isinstance(error, Unavailable):
+        code = _code(error)
+        if code == _UNAVAILABLE:
             pb_utils.Logger.log_error(f"{self._name}: {error}")
-            return pb_utils.TritonError(str(error), pb_utils.TritonError.UNAVAILABLE)
+        if code != _FAULT:
+            return pb_utils.TritonError(str(error), getattr(pb_utils.TritonError, code))
         pb_utils.Logger.log_error("".join(traceback.format_exception(error)))
         return pb_utils.TritonError(
             f"{self._name} failed ({type(error).__name__}); the server's log has the traceback",
@@ -148,7 +194,29 @@ class TritonPythonModel:
         )
 
 
-def _gate(config: Mapping[str, Any], version: int) -> Gate | None:
+def _values(tensor: Any) -> NDArray[Any]:
+    values: NDArray[Any] = tensor.as_numpy()
+    if isinstance(values, BeyondLimits):
+        raise InvalidRequest(f"{tensor.name()} {values.reason}")
+    return values
+
+
+def _code(outcome: Outcome) -> str:
+    match outcome:
+        case InvalidRequest():
+            return _INVALID
+        case Overloaded():
+            return _OVERLOADED
+        case Unavailable():
+            return _UNAVAILABLE
+        case Exception():
+            return _FAULT
+    return "OK"
+
+
+def _gate(
+    config: Mapping[str, Any], version: int, note: Callable[[Sequence[Any]], None]
+) -> Gate | None:
     longest = config.get("parameters", {}).get(MAX_WAIT)
     if longest is None:
         return None
@@ -158,12 +226,8 @@ def _gate(config: Mapping[str, Any], version: int) -> Gate | None:
     longest_wait = int(longest["string_value"]) + delay
     if longest_wait < 2 * delay:
         return None
-    from .server_metrics import Counters
-
-    described = {"tritonrec_requests_refused": "Number of requests refused while overloaded"}
-    counters = Counters(config["name"], str(version), described)
     output: str = config["output"][0]["name"]
-    return Gate(config["name"], version, output, longest_wait, counters.increment)
+    return Gate(config["name"], version, output, longest_wait, note)
 
 
 def _cancelled() -> Any:

@@ -17,13 +17,13 @@ Beside it lie the files of the catalogue, and ``index.faiss`` if it is searched 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ..core.batch import Handler, Outcome, Prompt, Request, attempt
 from ..core.contract import RANK, RECOMMEND, VECTOR
-from ..core.handler import EncodeTexts, Rank, Recommend, Told, UserHandler
+from ..core.handler import EncodeTexts, Observer, Rank, Recommend, UserHandler
 from ..core.requests import ReaderSettings, RequestReader
 from ..core.scoring import CandidateSource, Scorer
 from ..core.users import UserEncoder
@@ -32,13 +32,18 @@ from .catalogue_files import load_catalogue
 
 USER_ENCODER_FILE: Final = "user_encoder.onnx"
 INDEX_FILE: Final = "index.faiss"
+_HANDLERS: Final = {RANK.name: Rank, RECOMMEND.name: Recommend}
 
 
 def load(directory: Path, model: str) -> Handler:
     """Make the handler of ``rank`` or ``recommend``."""
-    fell_back = _fallbacks(directory) if model == RECOMMEND.name else None
     return load_handler(
-        model, directory, load_user_encoder(directory), _text_encoder(directory), fell_back
+        model,
+        directory,
+        load_user_encoder(directory),
+        _text_encoder(directory),
+        _observer(model, directory.name),
+        _full_searches(model, directory.name),
     )
 
 
@@ -52,30 +57,30 @@ def load_handler(
     directory: Path,
     encode_users: UserEncoder,
     encode_texts: EncodeTexts,
-    fell_back: Told | None = None,
+    observer: Observer | None = None,
+    count_full_searches: Callable[[int], None] = lambda _: None,
 ) -> UserHandler:
-    """Make a handler of the files in a directory and of engines from elsewhere.
-
-    ``fell_back`` is for ``recommend``, see there.
-    """
-    scorer = load_scorer(directory, encode_users)
+    """Make a handler of the files in a directory and of engines from elsewhere."""
+    scorer = load_scorer(directory, encode_users, count_full_searches=count_full_searches)
     settings = ReaderSettings(**read_settings(directory)["reader"])
     reader = RequestReader(settings, scorer.catalogue.ids)
-    if model == RANK.name:
-        return Rank(reader, scorer, encode_texts)
-    if fell_back is None:
-        return Recommend(reader, scorer, encode_texts)
-    return Recommend(reader, scorer, encode_texts, fell_back)
+    return _HANDLERS[model](reader, scorer, encode_texts, observer or Observer())
 
 
-def load_scorer(directory: Path, encode_users: UserEncoder, *, exact: bool = False) -> Scorer:
+def load_scorer(
+    directory: Path,
+    encode_users: UserEncoder,
+    *,
+    exact: bool = False,
+    count_full_searches: Callable[[int], None] = lambda _: None,
+) -> Scorer:
     """Make the scorer of the files in a directory; ``exact`` leaves an index alone."""
     source: CandidateSource | None = None
     if not exact and (directory / INDEX_FILE).exists():
         from ..engines.item_index import ItemIndex
 
         source = ItemIndex(directory / INDEX_FILE)
-    return Scorer(load_catalogue(directory), encode_users, source)
+    return Scorer(load_catalogue(directory), encode_users, source, count_full_searches)
 
 
 def load_user_encoder(directory: Path) -> UserEncoder:
@@ -106,24 +111,45 @@ def _text_encoder(directory: Path) -> EncodeTexts:
     return EncoderModel(version, max_rows, tokenizer, texts["lengths"], texts["pad_id"])
 
 
-def _fallbacks(directory: Path) -> Told:
-    """Counts lists that are the same for all users, and says in the log what they come from."""
+def _observer(model: str, version: str) -> Observer:
+    """Counts what a handler does, and says in the log why answers are the same for all users."""
     import triton_python_backend_utils as pb_utils
 
     from .server_metrics import Counters
 
+    items = Counters(
+        model,
+        version,
+        {
+            "tritonrec_items_named": "Number of events and candidates in requests",
+            "tritonrec_items_unknown": "Number of those that the catalogue lacks and that have no "
+            "text",
+        },
+    )
+    if model != RECOMMEND.name:
+        return Observer(items.increment)
     described = {
         "tritonrec_fallbacks": "Number of recommend requests answered with popular items, since "
         "the user encoder failed"
     }
-    counters = Counters(RECOMMEND.name, directory.name, described)
+    fallbacks = Counters(model, version, described)
 
     def fell_back(number: int, error: Exception) -> None:
-        counters.increment(number)
+        fallbacks.increment(number)
         reason = "".join(traceback.format_exception(error))
-        pb_utils.Logger.log_error(f"{RECOMMEND.name} answers with popular items: {reason}")
+        pb_utils.Logger.log_error(f"{model} answers with popular items: {reason}")
 
-    return fell_back
+    return Observer(items.increment, fell_back)
+
+
+def _full_searches(model: str, version: str) -> Callable[[int], None]:
+    from .server_metrics import Counters
+
+    described = {
+        "tritonrec_full_searches": "Number of users for whom the index could not tell the best "
+        "items, so that the whole catalogue was scored"
+    }
+    return Counters(model, version, described).increment
 
 
 def _no_texts(texts: Sequence[str]) -> Any:

@@ -20,6 +20,7 @@ from builder.reports.trained_run import load_run
 from builder.repository import from_text, to_text
 from builder.serving import TritonServer
 from client import Event, Item, RecommenderClient
+from model_repository.core.contract import MOST_VALUES
 from perf.load import closed_loop, infer_request, triton_infer
 from tests.integration.small_run import LIMITS
 from tests.integration.test_steps import TIMEOUT, Answer, send, strings
@@ -121,6 +122,17 @@ def executions(client: RecommenderClient, model: str) -> tuple[int, int]:
         return found.inferences, found.executions
 
     return settled(counted)
+
+
+def test_more_candidates_than_a_request_may_hold_are_ranked_in_parts(
+    client: RecommenderClient, model: Recommender
+) -> None:
+    known = model.catalogue.item_ids
+    many = [known[number % len(known)] for number in range(MOST_VALUES + 1)]
+    logits = client.rank(known[:3], many).logits
+    assert len(logits) == len(many)
+    np.testing.assert_array_equal(logits[: len(known)], logits[len(known) : 2 * len(known)])
+    assert logits[-1] == logits[MOST_VALUES % len(known)]
 
 
 def test_known_items_never_reach_bert(

@@ -289,6 +289,28 @@ class TestDefinedResults:
         answer = among_good_ones(triton, "rank", {**NEW_USER, **many}, {})
         np.testing.assert_array_equal(answer["LOGIT"][0], ids)
 
+    @pytest.mark.parametrize("name", ["HISTORY", "CANDIDATE"])
+    def test_more_values_than_a_request_may_hold_are_refused_by_name(
+        self, triton: grpc.InferenceServerClient, name: str
+    ) -> None:
+        user = {"HISTORY": strings("i1"), "CANDIDATE": strings("i2")}
+        many = user | {name: strings(*["i3"] * 10_001)}
+        with pytest.raises(
+            grpc.InferenceServerException, match=f"{name} has more than 10000 values"
+        ) as refusal:
+            among_good_ones(triton, "rank", many, {})
+        assert refusal.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+    def test_a_text_that_is_longer_than_any_may_be_is_refused_by_name(
+        self, triton: grpc.InferenceServerClient
+    ) -> None:
+        long = {"CANDIDATE_TEXT": strings("", "x" * (2**20 + 1), "")}
+        with pytest.raises(
+            grpc.InferenceServerException, match="CANDIDATE_TEXT has a value of 1048577 bytes at 1"
+        ) as refusal:
+            among_good_ones(triton, "rank", {**NEW_USER, **long}, {})
+        assert refusal.value.status() == "StatusCode.INVALID_ARGUMENT"
+
     def test_a_megabyte_of_text_is_truncated_and_said_to_be(
         self, triton: grpc.InferenceServerClient
     ) -> None:

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "add-items": "--items BAD --repository BAD",
     "doctor": "--repository BAD",
     "serve": "--repository BAD",
+    "status": "--metrics 127.0.0.1:BAD",
     "versions": "--repository BAD",
     "activate": "1 --repository BAD",
     "data": "describe BAD",

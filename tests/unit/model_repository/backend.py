@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ class Tensor:
 
     def as_numpy(self) -> NDArray[Any]:
         return self._values
+
+    def shape(self) -> list[int]:
+        return list(self._values.shape)
 
 
 class TritonError:
@@ -125,6 +129,8 @@ class Backend:
         The ids of these requests, "" for those that have none.
     warnings, errors
         Lines of the log.
+    counted
+        Values of the counters, by name.
     """
 
     models: dict[str, Callable[[Tensors], Tensors]] = field(default_factory=dict)
@@ -132,6 +138,7 @@ class Backend:
     names: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    counted: Counter[str] = field(default_factory=Counter)
 
     def answer(self, name: str, version: int, inputs: Tensors, outputs: list[str]) -> Any:
         self.asked.append((name, version, dict(inputs), outputs))
@@ -162,12 +169,25 @@ def triton_backend() -> Iterator[Backend]:
             backend.names.append(self._name)
             return backend.answer(*self._asked)
 
+    class MetricFamily:
+        COUNTER = 1
+
+        def __init__(self, *, name: str, description: str, kind: int) -> None:
+            assert description
+            assert kind == self.COUNTER
+            self._name = name
+
+        def Metric(self, *, labels: Mapping[str, str]) -> Any:  # noqa: N802
+            assert labels.keys() == {"model", "version"}
+            return SimpleNamespace(increment=lambda by: backend.counted.update({self._name: by}))
+
     module = ModuleType("triton_python_backend_utils")
     vars(module).update(
         Tensor=Tensor,
         TritonError=TritonError,
         InferenceResponse=InferenceResponse,
         InferenceRequest=InferenceRequest,
+        MetricFamily=MetricFamily,
         PreferredMemory=lambda kind, number: ("memory", kind, number),
         TRITONSERVER_MEMORY_CPU="cpu",
         TRITONSERVER_RESPONSE_COMPLETE_FINAL="final",

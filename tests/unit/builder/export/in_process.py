@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -23,7 +23,7 @@ LOADERS: Final[Mapping[str, Callable[[Path, str], Handler]]] = {
     "rank": user_models.load,
     "recommend": user_models.load,
     "adapter": user_models.load_adapter,
-    "encode": lambda directory, _model: encode.Encode(directory),  # without Triton's metrics
+    "encode": encode.load,
     "tokenizer": tokenizer.load,
     "encoder": graph.load,
     "user_encoder": graph.load,
@@ -32,6 +32,7 @@ ENSEMBLES: Final = {each.model.name: each for each in (ENCODE_STEPS, RANK_TEXTS_
 
 _TRITON: Final = "triton_python_backend_utils"
 _CALLS: Final = "model_repository.engines.triton"
+_METRICS: Final = "model_repository.steps.server_metrics"
 
 
 class Server:
@@ -115,12 +116,15 @@ class _Asked:
 
 @contextmanager
 def _calls_through(model: Callable[[ModelSpec, int], _Asked]) -> Iterator[None]:
-    """Gives models that are loaded meanwhile `model` for ``TritonModel``.
+    """Gives models that are loaded meanwhile `model` for ``TritonModel``, and counters to nobody.
 
-    The module with it imports what only Triton has; other tests find none of this.
+    The modules with them import what only Triton has; other tests find none of this.
     """
     known = _CALLS in sys.modules
+    metrics = ModuleType(_METRICS)
+    vars(metrics)["Counters"] = lambda *_: SimpleNamespace(increment=lambda *_: None)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, _METRICS, metrics)
         if not known:
             patch.setitem(sys.modules, _TRITON, ModuleType(_TRITON))
         patch.setattr(import_module(_CALLS), "TritonModel", model)

@@ -22,7 +22,7 @@ from model_repository.core.errors import (
     UserEncoderFailed,
     UserEncoderUnavailable,
 )
-from model_repository.core.handler import EncodedTexts, Rank, Recommend, UserHandler
+from model_repository.core.handler import EncodedTexts, Observer, Rank, Recommend, UserHandler
 from model_repository.core.scoring import Scorer
 from model_repository.core.users import EventBatch
 from tests.unit.model_repository.catalogues import (
@@ -43,8 +43,13 @@ class Handlers:
     def __init__(self) -> None:
         self.texts = CountedTexts()
         scorer = Scorer(CATALOGUE, EventSums())
-        self.rank = Rank(READER, scorer, self.texts)
-        self.recommend = Recommend(READER, scorer, self.texts)
+        self.items: list[tuple[int, int]] = []
+        observer = Observer(self._count)
+        self.rank = Rank(READER, scorer, self.texts, observer)
+        self.recommend = Recommend(READER, scorer, self.texts, observer)
+
+    def _count(self, named: int, unknown: int) -> None:
+        self.items.append((named, unknown))
 
 
 @pytest.fixture
@@ -87,6 +92,20 @@ def test_known_items_encode_nothing(handlers: Handlers) -> None:
     handlers.rank([user(["i1"], candidate=["i2"]), user([], candidate=["i3"])])
     handlers.recommend([user(["i1", "unknown"])])
     assert handlers.texts.asked == []
+
+
+def test_items_are_counted_once_a_batch(handlers: Handlers) -> None:
+    skip = {"on_unknown": "skip"}
+    handlers.rank(
+        [user(["i1", "x"], candidate=["i2"]), user([], candidate=["i3", "y"], parameters=skip)]
+    )
+    assert handlers.items == [(5, 2)]
+    texts = user(["x"], history_text=["toy"], candidate=["y", "i4"], candidate_text=["story", ""])
+    answer(handlers.rank, [texts, user(["i1"], candidate=["refused"])])
+    assert handlers.items == [(5, 2), (3, 0)]
+    long = ["i1", "x"] * 500  # more than the network reads
+    handlers.recommend([user(long)])
+    assert handlers.items[-1] == (1000, 500)
 
 
 KNOWN = user(["i1"], candidate=["i2", "i3"])
@@ -340,7 +359,7 @@ class TestUsersThatCannotBeEncoded:
         self, encoder: EventSums, told: Callable[[int, Exception], None], *, popular: bool = True
     ) -> Recommend:
         scorer = Scorer(POPULAR if popular else CATALOGUE, encoder)
-        return Recommend(READER, scorer, CountedTexts(), told)
+        return Recommend(READER, scorer, CountedTexts(), Observer(fell_back=told))
 
     @pytest.mark.parametrize("error", [GONE, RuntimeError("out of memory")])
     def test_they_get_popular_items_and_are_told(self, error: Exception) -> None:

@@ -161,3 +161,12 @@ def test_what_was_refused_or_is_long_is_not_remembered() -> None:
     assert not reader._remembered
     reader.read('{"top_k": 1}')
     assert reader._remembered.keys() == {'{"top_k": 1}'}
+
+
+def test_more_parameters_than_a_request_may_have_are_refused() -> None:
+    headers = {f"x-header-{number}": "" for number in range(64)}
+    OptionsReader(10, 10).read(json.dumps(headers))
+    many = json.dumps(headers | {"x-header-64": ""})
+    for read in (OptionsReader(10, 10).read, refuse_options):
+        with pytest.raises(InvalidRequest, match="has 65 parameters, and at most 64"):
+            read(many)

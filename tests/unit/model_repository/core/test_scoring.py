@@ -285,10 +285,13 @@ class TestSource:
         index[7], value[7] = best, -50
         known = replace(known, linear_index=index, linear_value=value)
         none = np.zeros(0, np.int32)
+        fallbacks: list[int] = []
         found, expected = (
-            Scorer(known, EventSums(), each).best(asked, [none], [10])[0] for each in (source, None)
+            Scorer(known, EventSums(), each, fallbacks.append).best(asked, [none], [10])[0]
+            for each in (source, None)
         )
         assert source.asked == [40, 20]
+        assert fallbacks == [1]
         assert found.index.tolist() == expected.index.tolist()
         assert not set(found.index) & set(best)
 

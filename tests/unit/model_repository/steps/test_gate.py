@@ -17,12 +17,12 @@ TENSORS = {"HISTORY": np.array([["a"]], np.object_)}
 
 
 class Queue:
-    """Holds the marks that a model sends itself, until they are let go; counts refusals."""
+    """Holds the marks that a model sends itself, until they are let go; notes refusals."""
 
     def __init__(self) -> None:
         self.may_return = threading.Event()
         self.arrived = threading.Semaphore(0)
-        self.refused: list[int] = []
+        self.refused: list[Any] = []
 
     def __call__(self, inputs: Any) -> Any:
         assert inputs.keys() == TENSORS.keys()
@@ -41,7 +41,7 @@ def queue(backend: Backend) -> Queue:
 @pytest.fixture
 def gate(queue: Queue) -> Iterator[Any]:
     module = import_module("model_repository.steps.gate")
-    made = module.Gate("recommend", 7, "ITEM", 20, queue.refused.append)
+    made = module.Gate("recommend", 7, "ITEM", 20, queue.refused.extend)
     yield made
     queue.may_return.set()
     made.close()
@@ -87,7 +87,7 @@ def test_who_is_refused_is_told_what_to_do(gate: Any, queue: Queue) -> None:
     while not refused:  # until half of 20 ms is over
         refused = gate.refusals(asked)
     assert list(refused) == [0]
-    assert queue.refused == [1]
+    assert queue.refused == asked[:1]
     error = refused[0].error()
     assert error.code() == ALREADY_EXISTS
     assert error.message() == (

@@ -139,6 +139,7 @@ def test_who_is_at_fault_is_told_and_who_is_not_only_that(model: Any, backend: B
     assert broken.error().message() == (
         "tokenizer failed (KeyError); the server's log has the traceback"
     )
+    assert backend.counted == {"tritonrec_requests_invalid": 1, "tritonrec_requests_failed": 1}
     (logged,) = backend.errors
     assert "the engine's secrets" in logged
 
@@ -183,7 +184,9 @@ def test_a_fault_of_the_handler_still_answers_all_that_wait(
     assert len(backend.errors) == 2
 
 
-def test_texts_of_callers_that_have_gone_are_not_encoded(model: Any, numbers: Numbers) -> None:
+def test_texts_of_callers_that_have_gone_are_not_encoded(
+    model: Any, numbers: Numbers, backend: Backend
+) -> None:
     requests = asked("later 5", "later 6", "later 7")
     requests[1].sender.gone = True
     model.execute(requests)
@@ -192,6 +195,7 @@ def test_texts_of_callers_that_have_gone_are_not_encoded(model: Any, numbers: Nu
     assert numbers.finished == ["5", "7"]
     (first,), (gone,), (last,) = (each.sender.sent for each in requests)
     assert (number(first[0]), number(last[0])) == (5, 7)
+    assert backend.counted == {"tritonrec_requests_dropped": 1}
     assert gone[0].error().code() == CANCELLED
     assert gone[1] == "final"
 
@@ -241,5 +245,5 @@ def test_there_is_no_limit_where_requests_wait_longer_for_company() -> None:
     limit = {"parameters": {contract.MAX_WAIT: {"string_value": "50"}}}
     for delay in (60_000, 20_000_000):
         config = limit | {"dynamic_batching": {"max_queue_delay_microseconds": delay}}
-        assert gate_of({"name": "rank", **config}, 1) is None
-    assert gate_of({"name": "rank"}, 1) is None
+        assert gate_of({"name": "rank", **config}, 1, list) is None
+    assert gate_of({"name": "rank"}, 1, list) is None
