@@ -12,7 +12,7 @@ from builder.data.events import scan_events
 from builder.data.files import Batch, TextTable
 from builder.data.layouts import Layout
 from builder.data.problems import Problems
-from builder.data.rows import TEXT
+from builder.data.rows import TEXT, is_missing
 
 
 def items_of_log(layout: Layout, problems: Problems) -> TextTable | None:
@@ -35,7 +35,7 @@ def items_of_log(layout: Layout, problems: Problems) -> TextTable | None:
         _, first = np.unique(encoded.indices.to_numpy(), return_index=True)
         names = encoded.dictionary.to_pylist()
         new = [row for name, row in zip(names, first.tolist(), strict=True)
-               if name and name not in seen]  # fmt: skip
+               if not is_missing(name) and name not in seen]  # fmt: skip
         seen.update(names)
         new.sort()
         rows.extend(start + row for row in new)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TEXT: Final = pa.large_string()
+MISSING: Final = frozenset(
+    ("", "NULL", "null", r"\N", "NaN", "nan", "NaT", "None", "NA", "N/A", "n/a", "#N/A", "<NA>")
+)
+"""What stands for a missing value, as in pandas and in the dumps of databases."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +139,11 @@ class TextTable(TextFile):
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
+
+
+def is_missing(text: str) -> bool:
+    """Whether this stands for a missing value."""
+    return text in MISSING
 
 
 def is_number(text: str) -> bool:

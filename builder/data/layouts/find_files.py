@@ -104,7 +104,7 @@ def find_by_content(
 
 
 def _log(config: DataConfig, known: KnownFormat, peeks: Sequence[Peek]) -> Peek:
-    roles = [is_log(each) for each in peeks]
+    roles = [is_log(each, config.columns) for each in peeks]
     most = max(roles, default=0)
     best = [each for each, count in zip(peeks, roles, strict=True) if most and count == most]
     if len(best) == 1:

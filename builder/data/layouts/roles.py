@@ -10,14 +10,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+import pyarrow as pa
+
 from builder.data.config import Columns
-from builder.data.layouts.peek import Peek, is_time
-from builder.data.rows import is_number
+from builder.data.layouts.peek import Peek, is_counter, is_time
+from builder.data.ratings import numbers_of
+from builder.data.rows import TEXT, is_missing, is_number
 
 _USERS: Final = (
     *("userid", "user", "uid", "customerid", "customer", "clientid", "visitorid", "visitor"),
     *("accountid", "memberid", "profileid", "reviewerid", "readerid", "viewerid", "listenerid"),
-    *("buyerid", "personid", "username", "userhash", "usersha1", "sessionid", "session"),
+    *("buyerid", "personid", "profilename", "username", "userhash", "usersha1", "usermd5"),
+    *("msno", "householdid", "householdkey", "sessionid", "session"),
 )
 _ITEMS: Final = (
     *("itemid", "item", "iid", "productid", "product", "sku", "articleid", "parentasin", "asin"),
@@ -25,7 +30,11 @@ _ITEMS: Final = (
     *("albumid", "animeid", "gameid", "appid", "businessid", "venueid", "placeid", "locationid"),
     *("poiid", "gmapid", "recipeid", "courseid", "jobid", "contentid", "showid", "offerid"),
     *("stockcode", "workid", "docid", "documentid", "postid", "eventid", "adid", "goodsid"),
+    *("aid", "adgroupid", "campaign", "campaignid", "restid", "restaurantid", "hotelid"),
+    *("beerid", "beerbeerid", "bookmarkid", "targetid"),
 )
+# Of logs whose items have a name and no id.
+_ITEM_NAMES: Final = ("trackname", "hotelname", "gamename", "gametitle", "productname", "itemname")
 # Of lists of items: names, or how they end.
 _ITEM_LISTS: Final = (
     *("itemidlist", "itemids", "items", "itemlist", "itemsequence", "sequence", "history"),
@@ -33,17 +42,19 @@ _ITEM_LISTS: Final = (
 )
 _TIMES: Final = (
     *("timestamp", "ts", "unixreviewtime", "time", "datetime", "eventtime", "eventtimestamp"),
+    *("timems", "timestampms", "datetimems", "ratingtime", "utctimestamp", "starttime"),
     *("createdat", "createdtime", "date", "eventdate", "reviewtime", "reviewdate", "tdat"),
+    *("dateadded", "dateupdated", "datecreated", "addedat", "listenedat", "modified"),
     *("visittime", "viewedat", "watchedat", "boughtat", "purchasedate", "purchasedat"),
     *("orderdate", "invoicedate", "checkintime", "utctime", "occurredat", "localtime"),
 )
 _RATINGS: Final = (
     *("rating", "ratings", "stars", "overall", "score", "bookrating", "userrating", "label"),
-    *("clicked", "isclick", "click", "isrecommended", "liked", "islike", "weight"),
+    *("clicked", "isclick", "clk", "click", "isrecommended", "liked", "islike", "weight", "target"),
 )
 _ACTIONS: Final = (
     *("action", "event", "eventtype", "behavior", "behaviour", "behaviortype", "interaction"),
-    *("interactiontype", "eventname", "actiontype"),
+    *("interactiontype", "eventname", "actiontype", "type"),
 )
 _NAMES: Final[Mapping[str, Sequence[str]]] = {
     "user": _USERS,
@@ -58,6 +69,10 @@ TITLES: Final = frozenset(
         *("itemname", "headline", "description", "artistname", "trackname", "producttitle"),
     )
 )
+_NOBODY_SAYS: Final = Columns()
+_OWNERS: Final = ("review", "click")
+_MOST_MISSING: Final = 0.5
+"""Share of the rows that may lack the user, or the time, of an event."""
 _DATE_PARTS: Final = ("year", "month", "day", "hour", "minute", "second")
 _NEEDED_PARTS: Final = 3
 _MOST_RATINGS: Final = 20  # different values
@@ -68,6 +83,12 @@ _ANY_ID: Final = re.compile(r"(?<=[a-z])(?:_?id|ID|Id|-id)$")
 def plain(name: str) -> str:
     """A name without case and punctuation."""
     return "".join(filter(str.isalnum, name)).lower()
+
+
+def _forms(name: str) -> list[str]:
+    """A name, and what it is without what it belongs to: ``review/userId``, ``click_timestamp``."""
+    whole, last = plain(name), plain(re.split(r"[/.]", name)[-1])
+    return [whole, last, *(last.removeprefix(of) for of in _OWNERS if last.startswith(of))]
 
 
 def complete(columns: Columns, usual: Columns, log: Peek, items: Peek | None) -> Columns:
@@ -81,7 +102,7 @@ def complete(columns: Columns, usual: Columns, log: Peek, items: Peek | None) ->
         given, known = getattr(columns, role), getattr(usual, role)
         if role == "item" and given is None and (listed := _list_of(known, log)) is not None:
             given = listed
-        if given is None and known not in log.columns:
+        if given is None and not _has_role(role, known, log):
             taken = {name for name in (*vars(columns).values(), *found.values()) if name}
             given = _find(role, names, [n for n in log.columns if n not in taken], log, of_items)
         found[role] = given or known
@@ -91,10 +112,18 @@ def complete(columns: Columns, usual: Columns, log: Peek, items: Peek | None) ->
     return replace(columns, **found, item_key=key)
 
 
-def is_log(peek: Peek) -> int:
-    """How many columns with a role are found by their names; 0 without user and item."""
-    columns = complete(Columns(), Columns(), peek, None)
-    if columns.user is None or columns.item is None:
+def _has_role(role: str, name: str | None, log: Peek) -> bool:
+    """Whether a column is there, and its values are what the role needs."""
+    values = log.columns.get(name or "")
+    if values is None or role not in ("user", "rating"):
+        return values is not None
+    return _are_present(values) if role == "user" else _are_numbers(values)
+
+
+def is_log(peek: Peek, given: Columns = _NOBODY_SAYS) -> int:
+    """How many columns with a role there are, named or found; 0 without user and item."""
+    columns = complete(given, Columns(), peek, None)
+    if columns.user not in peek.columns or columns.item not in peek.columns:
         return 0
     return sum(getattr(columns, role) in peek.columns for role in _NAMES)
 
@@ -117,17 +146,23 @@ def item_key(items: Peek, item: str | None) -> str | None:
 def _find(
     role: str, names: Sequence[str], among: list[str], log: Peek, of_items: Iterable[str]
 ) -> str | None:
-    plain_names = {plain(name): name for name in reversed(among)}
+    plain_names = {form: name for name in reversed(among) for form in reversed(_forms(name))}
+    plain_names |= {plain(name): name for name in reversed(among)}
     fitting = [plain_names[name] for name in names if name in plain_names]
     if role == "item":
         shared = [name for name in fitting if name in of_items]
         others = [name for name in among if name in of_items and _ANY_ID.search(name)]
         lists = [plain_names[name] for name in _ITEM_LISTS if name in plain_names]
         lists = [name for name in lists if are_lists(name, log)]
-        fitting = [*shared, *fitting, *others, *lists]
+        by_name = [plain_names[name] for name in _ITEM_NAMES if name in plain_names]
+        fitting = [*shared, *fitting, *others, *lists, *by_name]
         fitting = [_list_of(name, log) or name for name in fitting]
+    elif role == "user":
+        fitting = [name for name in fitting if _are_present(log.columns[name])]
     elif role == "time":
-        fitting = [name for name in fitting if is_time(log.columns[name])]
+        fitting = [name for name in fitting if _are_present(log.columns[name])]
+        counters = [name for name in fitting if is_counter(log.columns[name])]
+        fitting = [name for name in fitting if is_time(log.columns[name])] or counters
         fitting += [parts for parts in [_date_parts(among)] if parts]
     elif role == "rating":
         fitting = [name for name in fitting if _are_numbers(log.columns[name])]
@@ -162,9 +197,13 @@ def are_lists(name: str, log: Peek) -> bool:
     return any(len(value.split()) > 1 for value in log.columns[name])
 
 
+def _are_present(values: Sequence[str]) -> bool:
+    return sum(map(is_missing, values)) <= _MOST_MISSING * len(values)
+
+
 def _are_numbers(values: Sequence[str]) -> bool:
-    truths = {"true", "false", ""}
-    return all(is_number(value) or value.lower() in truths for value in values)
+    present = [value for value in values if not is_missing(value)]
+    return bool(np.isfinite(numbers_of(pa.array(present, TEXT))).all())
 
 
 def guess_names(peek: Peek, others: Sequence[Peek]) -> list[str]:
