@@ -13,7 +13,7 @@ import pandas as pd
 from builder.data.config import DataConfig
 from builder.data.files import TextTable, load
 from builder.data.items_of_log import items_of_log
-from builder.data.layouts import Layout, layout_of_items, tidy_items, usual_template
+from builder.data.layouts import Layout, layout_of_items, plain_values, tidy_items, usual_template
 from builder.data.problems import Problems
 from builder.data.repeats import check_ids, without_repeats
 from builder.data.tables import Catalogue
@@ -76,6 +76,7 @@ def read_catalogue(
     given = [name for name in config.item_vectors if name in rows.columns and name != key]
     vectors = {name: read_vectors(table, name, item_ids, problems) for name in given}
     rows = rows.drop(columns=given)  # which are no text
+    rows = plain_values(rows, key)
     template = template or usual_template(layout.format, rows, key)
     asked |= set(template.columns)
     table.check(asked, problems)

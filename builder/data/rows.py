@@ -59,7 +59,8 @@ class TextFile:
     faults
         By column, values that are no text. They do not matter in a column that nobody uses.
     nested
-        Columns with objects in them, which are read as JSON but are no text.
+        Columns that are no text of an item unless they are named: those with objects in them,
+        which are read as JSON, and what a log says of events and not of items.
     unread
         Columns of bytes that are no text, and were not read.
     lists

@@ -77,6 +77,17 @@ _DATE_PARTS: Final = ("year", "month", "day", "hour", "minute", "second")
 _NEEDED_PARTS: Final = 3
 _MOST_RATINGS: Final = 20  # different values
 _BEST_RATING: Final = 100
+_USUAL_BEST: Final = 10
+_ACTION_WORDS: Final = frozenset(
+    (
+        *("view", "click", "clicks", "pv", "cart", "carts", "addtocart", "add_to_cart", "fav"),
+        *("buy", "order", "orders", "purchase", "transaction", "play", "like", "share"),
+    )
+)
+_RECENT: Final = 7.8e8  # 1994 in Unix seconds; logs are no older
+_USER_FILES: Final = re.compile(
+    r"(?i)(^|[_.-])(users|profiles?|members?|persons?|customers?|trusts?)([_.-]|$)"
+)
 _ANY_ID: Final = re.compile(r"(?<=[a-z])(?:_?id|ID|Id|-id)$")
 
 
@@ -209,22 +220,75 @@ def _are_numbers(values: Sequence[str]) -> bool:
 def guess_names(peek: Peek, others: Sequence[Peek]) -> list[str]:
     """Names for the columns of a log without a header: roles where the values tell them.
 
-    Items are in ``others``, if any of these is an item file.
+    Items are in ``others``, if any of these is an item file. Of two columns of ids, the first has
+    the users.
     """
-    rows = peek.columns
-    names = {name: name for name in rows}
-    time = next((name for name, values in rows.items() if is_time(values)), None)
-    ids = [name for name, values in rows.items() if name != time and _may_be_ids(values)]
-    rating = next((name for name in ids[2:] if _is_scale(rows[name])), None)
-    ids = [name for name in ids if name != rating]
-    known = {value for each in others for values in each.columns.values() for value in values}
+    rows = {name: values for name, values in peek.columns.items() if {*values} - {"", "0"}}
+    names = {name: name for name in peek.columns}
+    time = next((name for name, values in rows.items() if _is_recent(values)), None)
+    action = next((name for name, values in rows.items() if _are_actions(values)), None)
+    ids = [name for name, values in rows.items()
+           if name not in (time, action) and _may_be_ids(values)]  # fmt: skip
+    scales = [name for name in ids[2:] if _is_scale(rows[name])]
+    rating = min(
+        scales,
+        key=lambda name: (_most(rows[name]) > _USUAL_BEST, len(set(rows[name])) < 2),
+        default=None,
+    )
+    ids = [
+        name
+        for name in ids
+        if name != rating and not any("." in each and is_number(each) for each in rows[name])
+    ]
+    if len(ids) == 1:  # items have a name, and no id
+        ids += [name for name, values in rows.items()
+                if name not in (*ids, time, action, rating) and _repeat(values)][:1]  # fmt: skip
+    known = {value for each in others if not is_of_users(each)
+             for values in each.columns.values() for value in values}  # fmt: skip
     as_items = sorted(ids[:2], key=lambda name: len(known.intersection(rows[name])))
     names |= dict(zip(as_items, ("user", "item"), strict=False))
-    if time is not None:
-        names[time] = "time"
-    if rating is not None and rating not in as_items:
-        names[rating] = "rating"
-    return list(names.values())
+    found = {time: "time", rating: "rating", action: "action"}
+    return [found.get(name, role) for name, role in names.items()]
+
+
+def is_of_users(peek: Peek) -> bool:
+    """Whether a file tells about users, by its name."""
+    return _USER_FILES.search(peek.path.name) is not None
+
+
+def may_be_items(peek: Peek) -> bool:
+    """Whether a file without a header has ids, each once, and texts."""
+    ids = next((name for name, values in peek.columns.items() if _differ(values)), None)
+    return (
+        ids is not None
+        and not is_of_users(peek)
+        and not is_time(peek.columns[ids])
+        and any(
+            any(" " in value.strip() for value in values)
+            for name, values in peek.columns.items()
+            if name != ids and not is_time(values)
+        )
+    )
+
+
+def _is_recent(values: Sequence[str]) -> bool:
+    """Whether these are times, and not ids that are as long as Unix seconds of the seventies."""
+    if not is_time(values):
+        return False
+    first = min(value for value in values if not is_missing(value))
+    return not is_number(first) or float(first) >= _RECENT
+
+
+def _are_actions(values: Sequence[str]) -> bool:
+    return _ACTION_WORDS.issuperset(values)
+
+
+def _repeat(values: Sequence[str]) -> bool:
+    return not _differ(values) and not all(map(_is_exact, values))
+
+
+def _most(values: Sequence[str]) -> float:
+    return max(map(float, values), default=0)
 
 
 def guess_item_names(peek: Peek) -> list[str]:

@@ -416,9 +416,9 @@ LAYOUTS: Sequence[PublicLayout] = (
             "--interactions",
             "UserBehavior.csv",
             "--columns",
-            "user,item,column_3,column_4,time",
+            "user,item,column_3,action,time",
         ),
-        text="pv",
+        text="1",
         rated=False,
     ),
     PublicLayout(

@@ -9,6 +9,7 @@ import pytest
 
 from builder.data import DataConfig
 from builder.data.layouts import find_layout
+from builder.errors import DataError
 
 Write = Callable[..., Path]
 
@@ -56,3 +57,30 @@ def test_columns_that_are_named_tell_the_log(write: Write) -> None:
         DataConfig(directory, columns=type(config.columns)(user="who", item="what"))
     )
     assert layout.interactions.name == "train.csv"
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [
+        # Ids as long as the seconds of 1974, items by name.
+        (("151603701,Fallout 4,play,87.5,0", "151603702,Dota 2,purchase,1.5,0",
+          "151603701,Dota 2,play,1.0,0"), "user,item,action,column_4,column_5"),
+        (("1,7,1001,4,2011-11-25", "2,8,1002,5,2011-11-26"), "user,item,column_3,rating,time"),
+        (("u1,a1,Löwe,12", "u1,a2,Zebra,7"), "user,item,column_3,rating"),
+    ],
+)  # fmt: skip
+def test_columns_of_a_log_without_a_header(
+    write: Write, rows: tuple[str, ...], columns: str
+) -> None:
+    directory = write(log__csv="\n".join(rows) + "\n")
+    with pytest.raises(DataError, match=f"give --interactions log.csv --columns {columns};"):
+        find_layout(DataConfig(directory))
+
+
+def test_a_file_of_users_is_neither_log_nor_items(write: Write) -> None:
+    rows = (f"u{day}\t2009-05-0{day}T23:08:57Z\ta1\tLöwe W.\n" for day in (1, 2))
+    write(plays__tsv="".join(rows))
+    directory = write(profile__tsv="u1\tf\t22\tFeb 1, 2007\nu2\tm\t30\tFeb 2, 2007\n")
+    with pytest.raises(DataError) as caught:
+        find_layout(DataConfig(directory))
+    assert "give --interactions plays.tsv --columns user,time,item,column_4;" in str(caught.value)
