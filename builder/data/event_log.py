@@ -20,6 +20,7 @@ from builder.data.files import Batch, TextFile
 from builder.data.item_codes import ItemCodes
 from builder.data.layouts import Layout
 from builder.data.problems import (
+    BAD_ROWS,
     NO_OBJECT,
     NOT_UTF8,
     SWALLOWED,
@@ -35,7 +36,6 @@ from builder.data.times import KINDS, UNREADABLE, TimeColumn
 from builder.data.unsorted import UnsortedEvents
 
 _BLOCK_BYTES: Final = 1 << 20  # of which pyarrow reads many ahead
-_BAD_ROWS: Final = (WRONG_LENGTH, NO_OBJECT)
 _LOSE_ITEMS: Final = (WRONG_LENGTH, NO_OBJECT, SWALLOWED, TOO_FEW_ITEMS)
 
 
@@ -70,7 +70,7 @@ def read_log(
 
     of_log = Problems()
     log = scan_events(layout, wanted, of_log, take, _BLOCK_BYTES)
-    left_out_rows = of_log.moved(_BAD_ROWS if config.on_bad_rows == "drop" else ())
+    left_out_rows = of_log.moved(BAD_ROWS if config.on_bad_rows == "drop" else ())
     problems.take(of_log)
     if log is None:
         return None, None
