@@ -113,7 +113,8 @@ def _read_users(config: DataConfig, layout: Layout, problems: Problems) -> pd.Da
             problems.add(
                 "no user file",
                 f"{config.directory}: there is no user file to take the profile "
-                f"({', '.join(config.profile)}) from; name it",
+                f"({', '.join(config.profile)}) from; name it with "
+                "--users, or leave --profile out",
             )
         return None
     column = layout.columns.user or ""

@@ -25,8 +25,9 @@ class Layout:
     columns that the user named, which therefore must exist. ``dialects`` says how the text of the
     log, the item file and the user file is written. ``time_parts`` are the columns that make up
     the time of an event where it has several. With ``has_lists`` a row of the log has a list of
-    items, and ``last_item`` is the column of the one after them. With ``items_of_log`` no file but
-    the log tells about the items. ``of_log`` are the columns of the log.
+    items (``lists_are_text``: as text such as ``[1, 2]``), and ``last_item`` is the column of the
+    one after them. With ``items_of_log`` no file but the log tells about the items. ``of_log`` are
+    the columns of the log.
     """
 
     format: str
@@ -38,6 +39,7 @@ class Layout:
     dialects: Mapping[str, Dialect]
     time_parts: tuple[str, ...] = ()
     has_lists: bool = False
+    lists_are_text: bool = False
     last_item: str | None = None
     items_of_log: bool = False
     of_log: frozenset[str] = frozenset()
@@ -113,7 +115,13 @@ def _with_details(layout: Layout, log: Peek) -> Layout:
         return replace(layout, time_parts=parts)
     last = item.removesuffix("_list")
     last_item = last if last != item and last in log.columns else None
-    return replace(layout, time_parts=parts, has_lists=True, last_item=last_item)
+    return replace(
+        layout,
+        time_parts=parts,
+        has_lists=True,
+        lists_are_text=item not in log.lists,
+        last_item=last_item,
+    )
 
 
 def layout_of_items(config: DataConfig, file: Path) -> Layout:

@@ -70,6 +70,7 @@ TITLES: Final = frozenset(
     )
 )
 _NOBODY_SAYS: Final = Columns()
+_SEPARATED: Final = re.compile(r"[\s,;|]+")
 _OWNERS: Final = ("review", "click")
 _MOST_MISSING: Final = 0.5
 """Share of the rows that may lack the user, or the time, of an event."""
@@ -139,6 +140,13 @@ def is_log(peek: Peek, given: Columns = _NOBODY_SAYS) -> int:
     return sum(getattr(columns, role) in peek.columns for role in _NAMES)
 
 
+def roles_of(peek: Peek) -> tuple[int, int]:
+    """How many columns with a role are found by their names, and how many columns there are."""
+    columns = complete(Columns(), Columns(), peek, None)
+    found = sum(getattr(columns, role) in peek.columns for role in _NAMES)
+    return found, len(peek.columns)
+
+
 def item_of(log: Peek) -> str | None:
     """The column with the items of a log; None where no name tells it."""
     return complete(Columns(), Columns(), log, None).item
@@ -202,10 +210,13 @@ def _list_of(item: str | None, log: Peek) -> str | None:
 
 
 def are_lists(name: str, log: Peek) -> bool:
-    """Whether a column has lists of items, one item after the other with spaces between."""
-    if name in log.lists or not plain(name).endswith(_ITEM_LISTS):
-        return name in log.lists
-    return any(len(value.split()) > 1 for value in log.columns[name])
+    """Whether a column has lists of items: in brackets, or with spaces or commas between."""
+    values = [value for value in log.columns.get(name, ()) if value]
+    if name in log.lists or (values and all(v[0] + v[-1] == "[]" for v in values)):
+        return True
+    if not plain(name).endswith(_ITEM_LISTS):
+        return False
+    return any(len(_SEPARATED.split(value.strip())) > 1 for value in values)
 
 
 def _are_present(values: Sequence[str]) -> bool:

@@ -73,7 +73,7 @@ def test_columns_of_a_log_without_a_header(
     write: Write, rows: tuple[str, ...], columns: str
 ) -> None:
     directory = write(log__csv="\n".join(rows) + "\n")
-    with pytest.raises(DataError, match=f"give --interactions log.csv --columns {columns};"):
+    with pytest.raises(DataError, match=f"give --interactions log.csv --columns {columns}$"):
         find_layout(DataConfig(directory))
 
 
@@ -83,4 +83,21 @@ def test_a_file_of_users_is_neither_log_nor_items(write: Write) -> None:
     directory = write(profile__tsv="u1\tf\t22\tFeb 1, 2007\nu2\tm\t30\tFeb 2, 2007\n")
     with pytest.raises(DataError) as caught:
         find_layout(DataConfig(directory))
-    assert "give --interactions plays.tsv --columns user,time,item,column_4;" in str(caught.value)
+    assert "give --interactions plays.tsv --columns user,time,item,column_4" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "advice"),
+    [
+        ({"combined__txt": "1:\n7,5,2005-09-06\n8,3,2005-09-07\n"},
+         "rows in blocks .* give --columns item,user,rating,time$"),
+        ({"data__zip": "", "notes__md": ""}, "unpack data.zip, or save it as CSV$"),
+        ({"a__csv": "x,y\n1,2\n", "train__csv": "user_id,reference\nu,1\n"},
+         "if train.csv is it, give --interactions train.csv .*, of user_id, reference; users or"),
+    ],
+)  # fmt: skip
+def test_what_is_no_log_is_told_how_to_become_one(
+    write: Write, files: dict[str, str], advice: str
+) -> None:
+    with pytest.raises(DataError, match=advice):
+        find_layout(DataConfig(write(**files)))
