@@ -99,6 +99,9 @@ def find_by_content(
     others = [each for each in peeks if each is not None]
     logs = named["interactions"]
     if logs is None:
+        named_items = named["items"] and peek(named["items"], dialect)
+        if named_items and not any(is_log(each, config.columns) for each in others):
+            others.append(named_items)  # which may be the log too
         first = _log(config, known, others)
         others.remove(first)
     else:

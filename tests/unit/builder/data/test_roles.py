@@ -101,3 +101,13 @@ def test_what_is_no_log_is_told_how_to_become_one(
 ) -> None:
     with pytest.raises(DataError, match=advice):
         find_layout(DataConfig(write(**files)))
+
+
+def test_the_log_may_be_named_as_the_item_file(write: Write) -> None:
+    directory = write(
+        orders__csv="customer_id,product_id,name\nu,1,Ape\nu,2,Bee\n",
+        products__csv="product_id,name\n1,other\n2,others\n",
+    )
+    layout = find_layout(DataConfig(directory, items="orders.csv"))
+    assert layout.interactions == layout.items == directory / "orders.csv"
+    assert layout.items_of_log
