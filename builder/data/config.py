@@ -159,8 +159,8 @@ class DataConfig:
     on_bad_rows: OnFault = option(
         "error",
         "What happens to rows of the log without a user or an item, with a time or a rating that "
-        "cannot be read, or with too few or too many values: they are errors, or left out with a "
-        "warning.",
+        "cannot be read, or with too few or too many values, and to rows of the other files with "
+        "an id that is missing or was given already: they are errors, or left out with a warning.",
         panel=_PANEL,
     )
     on_unknown_items: OnItem = option(

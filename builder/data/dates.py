@@ -1,4 +1,4 @@
-"""Dates as text and as digits: ISO 8601, US, European, and YYYYMMDDhhmmss."""
+"""Dates as text and as digits: ISO 8601, with month names, US, European, and YYYYMMDDhhmmss."""
 
 from __future__ import annotations
 
@@ -10,31 +10,68 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-ISO_START: Final = r"^\s*\d{4}[-/]\d{2}[-/]\d{2}"
-_OTHER_THAN_ISO: Final = r"/|\s[+-]|[A-Z]$|^\s|\s$"
+_YEAR_FIRST: Final = r"^\s*\d{4}[-/.]\d{1,2}[-/.]\d{1,2}(\D|$)"
+_MONTHS: Final = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+_MONTH_NAMED: Final = rf"(?i)^.*\d.*\b({_MONTHS})|\b({_MONTHS})[a-z]*\b.*\d"
+_MONTH_DAY_YEAR: Final = r"^\s*\d{1,2} \d{1,2}, \d{4}$"  # Amazon's 04 23, 2014
+AS_TEXT: Final = rf"{_YEAR_FIRST}|{_MONTH_NAMED}|{_MONTH_DAY_YEAR}"
+"""Of dates that say themselves which number is the year, the month and the day."""
+_ISO: Final = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)?)?(Z|[+-]\d{2}:?\d{2})?$"
 _UTC: Final = r"\s*(UTC|GMT|Z)$"
+_HALF: Final = r"\s*(?P<half>[AaPp])\.?[Mm]\.?$"
+_ZONES: Final = {"EST": 5, "EDT": 4, "CST": 6, "CDT": 5, "MST": 7, "MDT": 6, "PST": 8, "PDT": 7}
+_TH: Final = r"(?:st|nd|rd|th)?"
 _AS_ISO: Final = (
-    (_UTC, ""),
-    (r"^(\d{4})/(\d{2})/(\d{2})", r"\1-\2-\3"),
+    (r"^[\s\[]+|[\s\]]+$", ""),
+    (_HALF, ""),
+    (r"(?i)^(mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+", ""),
+    *((rf"(?i)\b{month}[a-z]*\.?", f"M{number:02}")
+      for number, month in enumerate(_MONTHS.split("|"), start=1)),
+    (r"\b(\d{1,2})-M", r"\1 M"),
+    *((rf"\s*\b{zone}\b", f"-{hours:02}00") for zone, hours in _ZONES.items()),
+    # Feb 23 12:26:40 +0000 2012
+    (rf"^M(\d\d)\s+(\d{{1,2}}){_TH}\s+([\d:.]+)\s*(?:UTC|GMT|([+-]\d{{4}}))?\s+(\d{{4}})$",
+     r"\5-\1-\2 \3\4"),
+    (rf"^M(\d\d)[\s-]*(\d{{1,2}}){_TH}[\s,-]+(\d{{4}})\b", r"\3-\1-\2"),
+    (r"^(\d{1,2}) (\d{1,2}), (\d{4})$", r"\3-\1-\2"),
+    (rf"^(\d{{1,2}}){_TH}[\s/.]*M(\d\d)[\s,/.-]*(\d{{4}})\b", r"\3-\2-\1"),
+    (r"^(\d{1,2})[\s/.]*M(\d\d)[\s,/.-]*([0-6]\d)\b", r"20\3-\2-\1"),
+    (r"^(\d{1,2})[\s/.]*M(\d\d)[\s,/.-]*([7-9]\d)\b", r"19\3-\2-\1"),
+    (r"^(\d{4})[-/.\s]M?(\d{1,2})[-/.\s](\d{1,2})\b", r"\1-\2-\3"),
+    (r"^(\d{4})-(\d)-", r"\1-0\2-"),
+    (r"^(\d{4}-\d\d)-(\d)(\D|$)", r"\1-0\2\3"),
+    (r"^(\d{4}-\d\d-\d\d)(?:[\s,:]|at)+(\d)", r"\1 \2"),
+    (r"^(\d{4}-\d\d-\d\d[ T])(\d):", r"\10\2:"),
+    (r"(:\d\d),(\d+)", r"\1.\2"),
     (r"\s+([+-]\d{2}:?\d{2})$", r"\1"),
-)
+)  # fmt: skip
 _DAY_AND_MONTH: Final = (
-    r"^(?P<a>\d{1,2})(?P<mark>[/.-])(?P<b>\d{1,2})[/.-](?P<y>\d{4})"
-    r"(?:,?[ T]+(?P<h>\d{1,2}):(?P<m>\d{2})(?::(?P<s>\d{2})(?:\.\d+)?)?\s*(?P<half>[AaPp][Mm])?)?$"
+    r"^(?P<a>\d{1,2})(?P<mark>[/.-])(?P<b>\d{1,2})[/.-](?P<y>\d{4}|\d{2})"
+    r"(?:,?[ T]+(?P<h>\d{1,2}):(?P<m>\d{2})(?::(?P<s>\d{2})(?:\.\d+)?)?"
+    r"\s*(?:(?P<half>[AaPp])[Mm])?)?$"
 )
+_TWO_DIGITS: Final = 100
+_PIVOT: Final = 69  # years of two digits are 1969 to 2068, as C and Python have it
+_NOON: Final = 12
 _1970_TO_2100: Final = (0, 4_102_444_800)
 
 
-def iso_times(text: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Microseconds of texts that begin like ISO 8601, and which of them are a time."""
-    if pc.any(pc.match_substring_regex(text, _OTHER_THAN_ISO)).as_py():
-        text = pc.utf8_trim_whitespace(text)
+def text_times(text: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Microseconds of texts that are like `AS_TEXT`, and which of them are a time."""
+    half = None
+    if not pc.all(pc.match_substring_regex(text, _ISO)).as_py():
+        text = pc.replace_substring_regex(pc.utf8_trim_whitespace(text), _UTC, "")
+        half = pc.fill_null(pc.struct_field(pc.extract_regex(text, _HALF), "half"), "")
         for pattern, iso in _AS_ISO:
             text = pc.replace_substring_regex(text, pattern, iso)
     dates = pd.to_datetime(
         pd.Series(text.to_pylist(), dtype=object), format="ISO8601", utc=True, errors="coerce"
     )
     microseconds = pd.DatetimeIndex(dates).as_unit("us").asi8
+    if half is not None:
+        hour = microseconds // (3600 * 10**6) % 24
+        halves = pc.utf8_lower(half).to_numpy(zero_copy_only=False)
+        microseconds = microseconds + (_hour(hour, halves) - hour) * (3600 * 10**6)
     good = ~dates.isna().to_numpy() & _is_plausible(microseconds // 10**6)
     return np.where(good, microseconds, 0), good
 
@@ -63,9 +100,10 @@ def day_and_month(
 
     first, second, year = number("a"), number("b"), number("y")
     half = pc.utf8_lower(texts("half")).to_numpy(zero_copy_only=False)
-    hour = number("h")
-    hour = np.where(half == "", hour, hour % 12 + 12 * (half == "pm"))
-    clock = hour * 10_000 + number("m") * 100 + number("s")
+    mark = texts("mark").to_numpy(zero_copy_only=False)
+    found &= (year >= _TWO_DIGITS) | (mark != "-")  # 12-02-23 may have the year first
+    year = np.where(year < _TWO_DIGITS, year + np.where(year < _PIVOT, 2000, 1900), year)
+    clock = _hour(number("h"), half) * 10_000 + number("m") * 100 + number("s")
     ways = [
         calendar((year * 10_000 + month * 100 + day) * 10**6 + clock)
         for month, day in ((first, second), (second, first))
@@ -74,7 +112,7 @@ def day_and_month(
         (seconds, valid & found & _is_plausible(seconds)) for seconds, valid in ways
     )
     ticks = np.where(month_first, by_month, by_day) * 10**6
-    dotted: NDArray[np.bool_] = texts("mark").to_numpy(zero_copy_only=False) == "."
+    dotted: NDArray[np.bool_] = mark == "."
     return ticks, month_first, day_first, dotted
 
 
@@ -88,6 +126,11 @@ def day_first(ticks: NDArray[np.int64]) -> NDArray[np.int64]:
     moved = (swapped - date).astype(np.int64) * 86_400 * 10**6
     found: NDArray[np.int64] = ticks + np.where(day < 12, moved, 0)
     return found
+
+
+def _hour(hour: NDArray[np.int64], half: NDArray[np.object_]) -> NDArray[np.int64]:
+    """Of 24, from those of half a day: ``a``, ``p``, or neither."""
+    return np.where((half == "") | (hour > _NOON), hour, hour % _NOON + _NOON * (half == "p"))
 
 
 def calendar(digits: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -26,6 +26,7 @@ RECBOLE_SUFFIXES: Final = (".inter", ".item", ".user")
 DELIMITED_SUFFIXES: Final = (".csv", ".tsv", ".dat", ".data", ".txt", "")
 _RECBOLE_LIST: Final = "_seq"
 _USUAL: Final = {".csv": ",", ".tsv": "\t", **dict.fromkeys(RECBOLE_SUFFIXES, "\t")}
+_NOTES: Final = ("#", "sep=")  # Excel's sep=; says what separates the values
 _FIRST_LINES: Final = 64
 _PART: Final = 1 << 16
 
@@ -121,6 +122,7 @@ class _Rows:
                 pyarrow.csv.ParseOptions(
                     delimiter=self.reader.delimiter,
                     quote_char='"' if self.reader.quoted else False,
+                    escape_char=self.reader.escape or False,
                     newlines_in_values=self.reader.quoted,
                     invalid_row_handler=skip,
                 ),
@@ -154,7 +156,8 @@ class _Rows:
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         with self.text.open() as lines:
-            yield from islice(self.reader.rows(lines), 1 if self.header else 0, None)
+            of_header = sum(1 for _ in self.reader.rows(io.StringIO(self.header, newline="")))
+            yield from islice(self.reader.rows(lines), of_header, None)
 
     def _places(self, numbers: Sequence[int]) -> list[str]:
         width = len(self.names)
@@ -164,7 +167,8 @@ class _Rows:
         known = "--columns names" if self.dialect.names else "the header has"
         advice = "add or remove values"
         if self.reader.quoted:
-            advice += ", or quote the one that holds the separator"
+            advice += ", quote the one that holds the separator"
+        advice += ", or give --on-bad-rows drop"
         broken = (
             f"{self.text.path}:{line}: {len(values)} values where {known} {len(self.names)} "
             f"columns; {advice}"
@@ -200,7 +204,7 @@ def _reader(text: TextSource, dialect: Dialect, *, recbole: bool) -> Reader:
     if separator is None:
         usual = _USUAL.get(text.source.suffix)
         separator = find_separator(_first_lines(text), usual, quoted=quoted)
-    return Reader(separator, quoted and len(separator) == 1)
+    return Reader(separator, quoted and len(separator) == 1 and separator != " ", text.escapes)
 
 
 def _untyped(name: str) -> str:
@@ -212,16 +216,26 @@ def _first_lines(text: TextSource) -> list[str]:
     with text.open() as file:
         start = file.read(_PART)
         lines = [line for line in io.StringIO(start, newline="") if not line.isspace()]
+        lines = [line for line in lines if not line.startswith(_NOTES)] or lines
         whole = lines if file.read(1) == "" else lines[:-1] or lines
     return whole[:_FIRST_LINES]
 
 
 def _header(text: TextSource, reader: Reader) -> tuple[list[str], str]:
-    """The names of the columns, and all text up to the end of the header."""
+    """The names of the columns, and all text up to the end of the header.
+
+    Lines of notes may stand before it, which have fewer values.
+    """
     read: list[str] = []
     with text.open() as file:
         try:
-            names = next(reader.rows(recorded(file, read)), (1, []))[1]
+            rows = reader.rows(recorded(file, read))
+            names, header = next(rows, (1, []))[1], "".join(read)
+            after = names
+            while after and after[0].startswith(_NOTES):
+                after = next(rows, (1, []))[1]
+            if len(after) > len(names) or names[:1] == ["sep="]:
+                names, header = after, "".join(read)
         except csv.Error:  # too long, for want of a closing quote
-            names = []
-    return names, "".join(read)
+            return [], "".join(read)
+    return [name or f"column_{place}" for place, name in enumerate(names, start=1)], header

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ QUOTE: Final[Mapping[str, Any]] = {
 }
 """Options that every command has that reads a file."""
 SEPARATORS: Final = ("::", "\t", ",", ";", "|", "^")
+_SPACE: Final = " "
+_SPACES: Final = re.compile(r"[ \t]+")
+_ENDS: Final = re.compile(r"^[ \t]+|[ \t]+(?=[\r\n]|$)", re.MULTILINE)
 _LONGEST_VALUE: Final = 1 << 24  # in characters
 _STAND_IN: Final = "\x1f"  # of a separator that pyarrow cannot take; ASCII's own separator
 _SPOKEN: Final = {"\\t": "\t", "tab": "\t"}
@@ -96,10 +100,19 @@ def _is_encoding(name: object) -> bool:
 
 @dataclass(frozen=True)
 class Reader:
-    """Splits lines into values, as pyarrow does with ``delimiter`` and ``quoted``."""
+    """Splits lines into values, as pyarrow does with ``delimiter``, ``quoted`` and ``escape``.
+
+    A space as the separator stands for any number of spaces and tabs.
+    """
 
     separator: str
     quoted: bool
+    escapes: bool = False
+
+    @property
+    def escape(self) -> str | None:
+        """What stands before a quote that is part of a value."""
+        return "\\" if self.quoted and self.escapes else None
 
     @property
     def delimiter(self) -> str:
@@ -108,9 +121,11 @@ class Reader:
     @property
     def is_plain(self) -> bool:
         """Whether pyarrow takes the separator as it is."""
-        return len(self.separator) == 1 and self.separator.isascii()
+        return len(self.separator) == 1 and self.separator.isascii() and self.separator != _SPACE
 
     def plain(self, text: str) -> str:
+        if self.separator == _SPACE:
+            return _SPACES.sub(_STAND_IN, _ENDS.sub("", text))
         return text if self.is_plain else text.replace(self.separator, _STAND_IN)
 
     def parsed(self, lines: Iterable[str], *, strict: bool = False) -> Any:
@@ -118,6 +133,7 @@ class Reader:
         return csv.reader(
             map(self.plain, lines),
             delimiter=self.delimiter,
+            escapechar=self.escape,
             quoting=csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE,
             strict=strict,
         )
@@ -171,6 +187,10 @@ def find_separator(lines: list[str], usual: str | None, *, quoted: bool) -> str:
         found = counts[separator]
         return sum(count == found[0] for count in found), found[0]
 
+    if not fitting and usual is None and lines:
+        spaced = _counts(lines, _SPACE, quoted=False)
+        if spaced and len(set(spaced)) == 1 < spaced[0]:
+            return _SPACE
     return max(fitting, key=agreeing, default=usual or ",")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ from builder.data.dialect import Dialect
 from builder.data.files import Batch, scan
 from builder.data.problems import Problems
 from builder.data.times import UNREADABLE, TimeColumn
+
+_BETWEEN: Final = re.compile(r"[,;|]")
+_AROUND: Final = " \t\r\n'\""
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +36,18 @@ class Events(Protocol):
         """How many events each row has, and the columns of the events that are made of lists."""
 
 
+def list_of(text: str) -> list[str]:
+    """The values of a list: in brackets as Python, numpy or JSON writes it, or as plain text.
+
+    Between the values stand spaces, or commas, semicolons or bars.
+    """
+    for bracket in ("[]", "()", "{}"):
+        if text[:1] + text[-1:] == bracket:
+            text = text[1:-1]
+    parts = _BETWEEN.split(text) if _BETWEEN.search(text) else text.split()
+    return [value for part in parts if (value := part.strip(_AROUND))]
+
+
 class Lists(Events):
     """A row has the items of a user in a list, oldest first, and their times where it has any.
 
@@ -39,6 +55,8 @@ class Lists(Events):
     ----------
     last
         A column with the item after those of the list.
+    as_text
+        Whether the file has text such as ``[1, 2]`` for a list, and no lists of its own.
 
     Notes
     -----
@@ -46,7 +64,10 @@ class Lists(Events):
     a sequence do, only what is new in it is events.
     """
 
-    def __init__(self, user: str, items: str, times: str | None, last: str | None) -> None:
+    def __init__(
+        self, user: str, items: str, times: str | None, last: str | None, *, as_text: bool = False
+    ) -> None:
+        self._values: Final = list_of if as_text else str.split
         self._user: Final = user
         self._items: Final = items
         self._times: Final = times
@@ -71,13 +92,15 @@ class Lists(Events):
         counts = []
         columns = map(texts, (self._user, self._items, self._times, self._last))
         for user, listed, listed_times, last in zip(*columns, strict=True):
-            items = [*listed.split(), *filter(None, [last])]
+            items = [*self._values(listed), *filter(None, [last])]
             fresh = self._fresh(user, items)
             found = items[len(items) - fresh :] if items else [""]  # which is reported
             counts.append(len(found))
             made[self._items] += found
             if timed:
-                made[self._times or ""] += _as_many(listed_times, len(items) or 1)[-len(found) :]
+                made[self._times or ""] += _as_many(
+                    listed_times, self._values(listed_times), len(items) or 1
+                )[-len(found) :]
         return counts, made
 
     def _fresh(self, user: str, items: list[str]) -> int:
@@ -87,9 +110,8 @@ class Lists(Events):
         return len(items) - (len(before) if items[: len(before)] == before else 0)
 
 
-def _as_many(times: str, count: int) -> list[str]:
+def _as_many(times: str, listed: list[str], count: int) -> list[str]:
     """A time for each of the items; one for all where the row has one."""
-    listed = times.split()
     if len(listed) == count:
         return listed
     return [times] * count  # a list of another length is reported as no time

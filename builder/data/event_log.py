@@ -11,9 +11,7 @@ from dataclasses import fields
 from typing import Final
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from builder.data.config import DataConfig
@@ -22,6 +20,7 @@ from builder.data.files import Batch, TextFile
 from builder.data.item_codes import ItemCodes
 from builder.data.layouts import Layout
 from builder.data.problems import (
+    BAD_ROWS,
     NO_OBJECT,
     NOT_UTF8,
     SWALLOWED,
@@ -29,14 +28,14 @@ from builder.data.problems import (
     WRONG_LENGTH,
     Problems,
 )
+from builder.data.ratings import numbers_of
 from builder.data.row_faults import Findings, RowFaults
+from builder.data.rows import is_missing
 from builder.data.tables import Catalogue
 from builder.data.times import KINDS, UNREADABLE, TimeColumn
 from builder.data.unsorted import UnsortedEvents, count
 
-_TRUTHS: Final = {"true": "1", "false": "0", "True": "1", "False": "0"}
 _BLOCK_BYTES: Final = 1 << 20  # of which pyarrow reads many ahead
-_BAD_ROWS: Final = (WRONG_LENGTH, NO_OBJECT)
 _LOSE_ITEMS: Final = (WRONG_LENGTH, NO_OBJECT, SWALLOWED, TOO_FEW_ITEMS)
 
 
@@ -71,7 +70,7 @@ def read_log(
 
     of_log = Problems()
     log = scan_events(layout, wanted, of_log, take, _BLOCK_BYTES)
-    left_out_rows = of_log.moved(_BAD_ROWS if config.on_bad_rows == "drop" else ())
+    left_out_rows = of_log.moved(BAD_ROWS if config.on_bad_rows == "drop" else ())
     problems.take(of_log)
     if log is None:
         return None, None
@@ -146,9 +145,9 @@ class _Events:
         self._rating = bytearray()  # FP32 [E]; only where they are kept
         self._kind = bytearray()  # INT8 [E], of the times; only where rows may be left out
         self._drops = config.on_bad_rows == "drop"
-        missing = "the value is missing; fill it in, or give --on-bad-rows drop"
-        self._without_user = RowFaults(lambda _: missing, drop=self._drops)
-        self._without_item = RowFaults(lambda _: missing, drop=self._drops)
+        self._without_user = RowFaults(_no_value, drop=self._drops)
+        self._without_item = RowFaults(_no_value, drop=self._drops)
+        self._item_ids = catalogue.index if catalogue is not None else {}
         self.items = ItemCodes(config, layout.items.name, catalogue, left_out)
         self._bad_times = RowFaults(
             lambda text: (
@@ -172,11 +171,13 @@ class _Events:
         blank = pa.repeat(pa.scalar("", pa.large_string()), batch.rows)
         user = batch.columns.get(columns.user or "", blank)
         item = batch.columns.get(columns.item or "", blank)
-        without = _is_blank(item)
+        users, no_user = self._users.encode(user)
+        encoded = item.dictionary_encode()
+        without = _are_missing(encoded, self._item_ids)
         keep = self._without_item.add(self.rows, without, item)
-        items, known = self.items.add(self.rows, item, without)
+        items, known = self.items.add(self.rows, encoded, without)
         keep &= known
-        keep &= self._without_user.add(self.rows, _is_blank(user), user)
+        keep &= self._without_user.add(self.rows, no_user, user)
         target = np.ones(batch.rows, np.bool_)
         text = batch.columns.get(columns.rating or "", blank)
         ratings = None
@@ -186,7 +187,7 @@ class _Events:
             keep &= self._bad_ratings.add(self.rows, ~np.isfinite(ratings), text)
             target = ratings >= self._config.min_rating
         action = batch.columns.get(columns.action or "")
-        actions = None if action is None else self._actions.encode(action)
+        actions = None if action is None else self._actions.encode(action)[0]
         if actions is not None and self._config.target_actions:
             numbers = self._actions.numbers
             wanted = [numbers.get(name, -1) for name in self._config.target_actions]
@@ -200,7 +201,7 @@ class _Events:
             self._action += actions[keep].data
         if ratings is not None and self._keeps_ratings:
             self._rating += ratings[keep].astype(np.float32).data
-        self._user += self._users.encode(user)[keep].data
+        self._user += users[keep].data
         self._item += items[keep].data
         time = batch.columns.get(columns.time or "")
         kinds = self._times.add(self.rows, time, keep)
@@ -323,31 +324,29 @@ class _Events:
         return None if usual.all() else usual
 
 
+def _no_value(text: str) -> str:
+    stands = f" ({text} stands for that)" if text else ""
+    return f"the value is missing{stands}; fill it in, or give --on-bad-rows drop"
+
+
 class _Codes:
     """Gives distinct values numbers, in order of first appearance."""
 
     def __init__(self) -> None:
         self.numbers: dict[str, int] = {}
 
-    def encode(self, text: pa.Array) -> NDArray[np.int32]:
-        """Return the numbers, INT32 [B], of a batch's values."""
+    def encode(self, text: pa.Array) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Return the numbers, INT32 [B], of a batch's values, and which are missing, BOOL [B]."""
         encoded = text.dictionary_encode()
         numbers = self.numbers
         numbered = [numbers.setdefault(v, len(numbers)) for v in encoded.dictionary.to_pylist()]
         codes: NDArray[np.int32] = np.array(numbered, np.int32)[encoded.indices.to_numpy()]
-        return codes
+        return codes, _are_missing(encoded)
 
 
-def _is_blank(text: pa.Array) -> NDArray[np.bool_]:
-    blank: NDArray[np.bool_] = pc.equal(text, "").to_numpy(zero_copy_only=False)
-    return blank
-
-
-def numbers_of(text: pa.Array) -> NDArray[np.float64]:
-    """FP64 [B]; true and false are 1 and 0. Not finite where the text is no number."""
-    try:
-        ratings: NDArray[np.float64] = text.cast(pa.float64()).to_numpy()
-    except pa.ArrowInvalid:
-        plain = text.to_pandas().replace(_TRUTHS)
-        ratings = pd.to_numeric(plain, errors="coerce").to_numpy(np.float64)
-    return ratings
+def _are_missing(encoded: pa.DictionaryArray, ids: Collection[str] = ()) -> NDArray[np.bool_]:
+    """Which values of a batch stand for a missing one and are none of the ids, BOOL [B]."""
+    names = encoded.dictionary.to_pylist()
+    values = np.array([is_missing(name) and not (name and name in ids) for name in names], np.bool_)
+    missing: NDArray[np.bool_] = values[encoded.indices.to_numpy()]
+    return missing

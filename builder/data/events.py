@@ -58,7 +58,9 @@ def _events(layout: Layout) -> Events | None:
         return Impressions(
             user, item, time or "", layout.interactions, layout.dialects["interactions"]
         )
-    return Lists(user, item, time, layout.last_item) if layout.has_lists else None
+    if not layout.has_lists:
+        return None
+    return Lists(user, item, time, layout.last_item, as_text=layout.lists_are_text)
 
 
 def _with_time(take: Take, column: str, parts: Sequence[str], batch: Batch) -> None:

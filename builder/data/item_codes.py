@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from builder.data.config import DataConfig
 from builder.data.ids import LikeIds, difference
 from builder.data.problems import NOT_UTF8
 from builder.data.row_faults import Findings, RowFaults
+from builder.data.rows import is_missing
 from builder.data.tables import Catalogue
+
+_SHOWN: Final = 80  # characters of what may be no id at all
 
 
 class ItemCodes:
@@ -57,16 +60,15 @@ class ItemCodes:
         return list(self._new)
 
     def add(
-        self, start: int, text: pa.Array, without: NDArray[np.bool_]
+        self, start: int, encoded: pa.DictionaryArray, without: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """Number the items of the rows from ``start``, of which some are ``without``, BOOL [B].
 
         Returns INT32 [B], -1 where the item is not known, and which events are kept, BOOL [B].
         """
-        keep = np.ones(len(text), np.bool_)
+        keep = np.ones(len(encoded), np.bool_)
         if self._catalogue is None:
-            return np.full(len(text), -1, np.int32), keep
-        encoded = text.dictionary_encode()
+            return np.full(len(encoded), -1, np.int32), keep
         names = encoded.dictionary.to_pylist()
         places = encoded.indices.to_numpy()
         numbers, near = self._numbers(names)
@@ -81,11 +83,11 @@ class ItemCodes:
             unknown[rows] = False
         if self._left_out:
             gone = np.array([name in self._left_out for name in names], np.bool_)[places]
-            keep &= self._without_text.add(start, gone, text)
+            keep &= self._without_text.add(start, gone, encoded)
             unknown &= ~gone
-        garbled = unknown & pc.match_substring(text, "\ufffd").to_numpy(zero_copy_only=False)
-        keep &= self._unknown.add(start, unknown & ~garbled, text)
-        keep &= self._garbled.add(start, garbled, text)
+        garbled = unknown & np.array(["\ufffd" in name for name in names], np.bool_)[places]
+        keep &= self._unknown.add(start, unknown & ~garbled, encoded)
+        keep &= self._garbled.add(start, garbled, encoded)
         if self._drops:
             keep &= (items >= 0) | without
         return items, keep
@@ -114,8 +116,9 @@ class ItemCodes:
         index = {} if self._catalogue is None else self._catalogue.index
         if " " in item and all(each in index for each in item.split()):
             return f"{item!r} is a list of items; rename the column, as in item_ids"
+        shown = item if len(item) <= _SHOWN else f"{item[:_SHOWN]}..."
         return (
-            f"item {item!r} is not in {self._file}; add it there, or give --on-unknown-items drop "
+            f"item {shown!r} is not in {self._file}; add it there, or give --on-unknown-items drop "
             "to leave its events out, or keep to know it by its id"
         )
 
@@ -135,12 +138,12 @@ class ItemCodes:
         if self._keeps:
             for place in np.flatnonzero(numbers < 0).tolist():
                 name = names[place]
-                if name and place not in near and name not in self._left_out:
+                if not is_missing(name) and place not in near and name not in self._left_out:
                     numbers[place] = self._new.setdefault(name, len(index) + len(self._new))
         return numbers, near
 
     def _like(self, item: str) -> str | None:
-        if self._catalogue is None or not item or item in self._left_out:
+        if self._catalogue is None or is_missing(item) or item in self._left_out:
             return None
         if self._like_items is None:
             self._like_items = LikeIds(self._catalogue.item_ids)

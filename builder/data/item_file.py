@@ -13,9 +13,9 @@ import pandas as pd
 from builder.data.config import DataConfig
 from builder.data.files import TextTable, load
 from builder.data.items_of_log import items_of_log
-from builder.data.layouts import Layout, layout_of_items, tidy_items, usual_template
-from builder.data.problems import Problems
-from builder.data.repeats import check_ids, without_repeats
+from builder.data.layouts import Layout, layout_of_items, plain_values, tidy_items, usual_template
+from builder.data.problems import BAD_ROWS, Problems
+from builder.data.repeats import check_ids, with_ids, without_repeats
 from builder.data.tables import Catalogue
 from builder.data.template import Template
 from builder.data.vectors import read_vectors
@@ -49,10 +49,15 @@ def read_catalogue(
 
     None means that ``problems`` says why there is nothing to read.
     """
-    if layout.items_of_log:
-        table = items_of_log(layout, problems)
+    drops = config.on_bad_rows == "drop"
+    left_out = Problems()
+    if layout.items_of_log:  # whose rows are reported where its events are read
+        table = items_of_log(layout, left_out if drops else problems)
     else:
-        table = load(layout.items, None, problems, layout.dialects["items"])
+        of_items = Problems()
+        table = load(layout.items, None, of_items, layout.dialects["items"])
+        left_out = of_items.moved(BAD_ROWS if drops else ())
+        problems.take(of_items)
     key = layout.columns.item_key or layout.columns.item or ""
     if table is None or not table.has(key, "item_key", problems):
         return None, ()
@@ -60,6 +65,10 @@ def read_catalogue(
         table.check({key}, problems)
         return None, ()
     table = without_repeats(table, key)
+    if drops:
+        table = with_ids(table, key, left_out)
+        if not layout.items_of_log:
+            left_out.warn_of_rows_left_out()
     check_ids(table, key, problems)
     if template is None and config.text is not None:
         template = Template.parse(config.text)
@@ -76,6 +85,7 @@ def read_catalogue(
     given = [name for name in config.item_vectors if name in rows.columns and name != key]
     vectors = {name: read_vectors(table, name, item_ids, problems) for name in given}
     rows = rows.drop(columns=given)  # which are no text
+    rows = plain_values(rows, key)
     template = template or usual_template(layout.format, rows, key)
     asked |= set(template.columns)
     table.check(asked, problems)

@@ -15,6 +15,7 @@ WRONG_LENGTH: Final = "rows of the wrong length"
 NO_OBJECT: Final = "what is no JSON object"
 SWALLOWED: Final = "quotes that open a value and do not close it"
 TOO_FEW_ITEMS: Final = "too few items"
+BAD_ROWS: Final = (WRONG_LENGTH, NO_OBJECT)
 """Kinds that a later step asks for: what follows from them is no second problem."""
 _EXAMPLES: Final = 3  # of rows that are left out
 

@@ -15,8 +15,8 @@ from builder.data.files import Batch, load
 from builder.data.ids import rows_of_users
 from builder.data.item_file import read_catalogue
 from builder.data.layouts import Layout, find_layout
-from builder.data.problems import TOO_FEW_ITEMS, Problems
-from builder.data.repeats import check_ids, without_repeats
+from builder.data.problems import BAD_ROWS, TOO_FEW_ITEMS, Problems
+from builder.data.repeats import check_ids, with_ids, without_repeats
 from builder.data.tables import Catalogue, Interactions
 from builder.data.unsorted import UnsortedEvents
 from builder.errors import DataError
@@ -113,15 +113,24 @@ def _read_users(config: DataConfig, layout: Layout, problems: Problems) -> pd.Da
             problems.add(
                 "no user file",
                 f"{config.directory}: there is no user file to take the profile "
-                f"({', '.join(config.profile)}) from; name it",
+                f"({', '.join(config.profile)}) from; name it with "
+                "--users, or leave --profile out",
             )
         return None
     column = layout.columns.user or ""
     wanted = {column, *config.profile}
-    table = load(layout.users, wanted, problems, layout.dialects["users"])
+    of_users = Problems()
+    table = load(layout.users, wanted, of_users, layout.dialects["users"])
+    if config.on_bad_rows == "drop":
+        of_users.moved(BAD_ROWS).warn_of_rows_left_out()
+    problems.take(of_users)
     if table is None or not table.has(column, "user", problems):
         return None
     table = without_repeats(table, column)
+    if config.on_bad_rows == "drop":
+        left_out = Problems()
+        table = with_ids(table, column, left_out)
+        left_out.warn_of_rows_left_out()
     check_ids(table, column, problems)
     own = [name for name in table.names if name != column]
     unknown = [name for name in config.profile if name not in own]

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TEXT: Final = pa.large_string()
+MISSING: Final = frozenset(
+    ("", "NULL", "null", r"\N", "NaN", "nan", "NaT", "None", "NA", "N/A", "n/a", "#N/A", "<NA>")
+)
+"""What stands for a missing value, as in pandas and in the dumps of databases."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +59,8 @@ class TextFile:
     faults
         By column, values that are no text. They do not matter in a column that nobody uses.
     nested
-        Columns with objects in them, which are read as JSON but are no text.
+        Columns that are no text of an item unless they are named: those with objects in them,
+        which are read as JSON, and what a log says of events and not of items.
     unread
         Columns of bytes that are no text, and were not read.
     lists
@@ -135,6 +140,11 @@ class TextTable(TextFile):
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
+
+
+def is_missing(text: str) -> bool:
+    """Whether this stands for a missing value."""
+    return text in MISSING
 
 
 def is_number(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ _MARKS: Final = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# A quote that ends a value has a separator or the end of the line after it.
+_ESCAPED: Final = re.compile(rb'\\"[^"\s,;|^:]')
 _CHUNK: Final = 1 << 20
 _LINE: Final = 1 << 12
 UNREADABLE: Final = (
@@ -151,6 +154,8 @@ class TextSource:
         Whether it begins with a byte order mark.
     has_quotes
         Whether there may be a double quote.
+    escapes
+        Whether a quote within a value has a backslash before it, as in the dumps of databases.
     """
 
     source: Source
@@ -158,6 +163,7 @@ class TextSource:
     valid: bool
     marked: bool
     has_quotes: bool
+    escapes: bool = False
 
     @property
     def path(self) -> Path:
@@ -191,11 +197,11 @@ class TextSource:
                 f"--encoding {wide}",
             )
             return None
-        valid, quotes = _survey(source, chosen)
+        valid, quotes, escapes = _survey(source, chosen)
         if not valid and other is not None and marked is None and encoding is None:
             chosen = codecs.lookup(other).name
-            valid, quotes = _survey(source, chosen)
-        found = cls(source, chosen, valid, marked is not None, quotes)
+            valid, quotes, escapes = _survey(source, chosen)
+        found = cls(source, chosen, valid, marked is not None, quotes, escapes)
         if not valid:
             found._report_bad_bytes(problems)
         return found
@@ -296,16 +302,17 @@ def _wide(start: bytes) -> str | None:
     return "utf-16-be" if low > high else "utf-16-le"
 
 
-def _survey(source: Source, encoding: str) -> tuple[bool, bool]:
-    """Whether all is text of this encoding, and whether there may be a quote."""
+def _survey(source: Source, encoding: str) -> tuple[bool, bool, bool]:
+    """Whether all is text of this encoding, and whether there may be quotes, and escaped ones."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    quotes = False
+    quotes = escapes = False
     with source.open() as file:
         try:
             while data := file.read(_CHUNK):
                 decoder.decode(data)
                 quotes = quotes or b'"' in data
+                escapes = escapes or (b'\\"' in data and _ESCAPED.search(data) is not None)
             decoder.decode(b"", final=True)
         except UnicodeError:
-            return False, True
-    return True, quotes
+            return False, True, escapes
+    return True, quotes, escapes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from html import unescape
 from string import Formatter
 
 import pandas as pd
@@ -68,7 +69,8 @@ class Template:
         """Make one text per row.
 
         Missing values render as nothing; brackets left empty by them go, and runs of white space
-        become one space. Case and accents stay: the backbone's tokenizer decides about those.
+        become one space. ``&amp;`` of HTML is ``&``. Case and accents stay: the backbone's
+        tokenizer decides about those.
         """
         values = [rows[name].tolist() for name in self.columns]
         pattern = "".join(
@@ -76,4 +78,4 @@ class Template:
             for literal, name in self.parts
         )
         filled = (pattern.format(*row) for row in zip(*values, strict=True))
-        return [" ".join(_EMPTY_BRACKETS.sub(" ", text).split()) for text in filled]
+        return [" ".join(_EMPTY_BRACKETS.sub(" ", unescape(text)).split()) for text in filled]

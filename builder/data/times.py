@@ -1,4 +1,4 @@
-"""Recognises times: Unix time in any unit, ISO 8601, dates as digits, US and European dates."""
+"""Recognises times: Unix time in any unit, ISO 8601, and dates with month names, US or European."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from builder.data.dates import ISO_START, calendar, day_and_month, day_first, iso_times
+from builder.data.dates import AS_TEXT, calendar, day_and_month, day_first, text_times
 
 TimeFormat = Literal[
     "auto",
@@ -221,11 +221,11 @@ class TimeColumn:
             ticks[np.flatnonzero(where)[found == kind]] = _microseconds(
                 kind, numbers[found == kind]
             )
-        is_iso = _matches(text, ISO_START)
+        is_text = _matches(text, AS_TEXT)
         if self._form == "auto":
-            ticks[is_iso], good = iso_times(text.filter(is_iso))
-            kinds[is_iso] = np.where(good, _ISO, UNREADABLE)
-        rest = np.flatnonzero(~where & ~is_iso)
+            ticks[is_text], good = text_times(text.filter(is_text))
+            kinds[is_text] = np.where(good, _ISO, UNREADABLE)
+        rest = np.flatnonzero(~where & ~is_text)
         if len(rest) and self._form in ("auto", "day-first", "month-first"):
             kinds[rest], ticks[rest] = self._parse_days(text.take(pa.array(rest)))
         return kinds, ticks

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from builder.data.config import Columns, DataConfig
-from builder.data.event_log import numbers_of
 from builder.data.events import scan_events
 from builder.data.files import Batch
 from builder.data.layouts import Layout, find_layout, is_time, peek
 from builder.data.problems import Problems
+from builder.data.ratings import numbers_of
 from builder.data.readers import DataSet, read_unsorted
 from builder.progress import Progress, silent
 

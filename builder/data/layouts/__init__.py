@@ -1,6 +1,6 @@
 """Which files of a directory are the data, what their columns are, and what an item's text is."""
 
-from builder.data.layouts.item_text import tidy_items, usual_template
+from builder.data.layouts.item_text import plain_values, tidy_items, usual_template
 from builder.data.layouts.layout import Layout, find_layout, layout_of_items
 from builder.data.layouts.peek import is_time, peek
 
@@ -10,6 +10,7 @@ __all__ = [
     "is_time",
     "layout_of_items",
     "peek",
+    "plain_values",
     "tidy_items",
     "usual_template",
 ]

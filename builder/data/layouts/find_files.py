@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -14,7 +16,15 @@ from builder.data.files import TABLE_SUFFIXES
 from builder.data.layouts.headers import how_to_name
 from builder.data.layouts.known import KnownFormat
 from builder.data.layouts.peek import Peek, peek
-from builder.data.layouts.roles import TITLES, is_log, item_key, item_of, plain
+from builder.data.layouts.roles import (
+    TITLES,
+    is_log,
+    is_of_users,
+    item_key,
+    item_of,
+    plain,
+    roles_of,
+)
 from builder.data.parts import part_files
 from builder.data.rows import is_number
 from builder.data.sources import COMPRESSED_SUFFIXES, suffix_of
@@ -23,6 +33,8 @@ from builder.errors import DataError
 _LOOSE: Final = (*COMPRESSED_SUFFIXES, ".txt", ".dat", "")
 _NOTES: Final = ("readme", "license", "licence", "copying", "checksum", "makefile")
 _SHOWN: Final = 20
+_UNPACK: Final = (".zip", ".tar", ".tgz", ".7z", ".rar", ".xlsx", ".xls")
+_BLOCK: Final = re.compile(r"\d+:$")
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +99,9 @@ def find_by_content(
     others = [each for each in peeks if each is not None]
     logs = named["interactions"]
     if logs is None:
+        named_items = named["items"] and peek(named["items"], dialect)
+        if named_items and not any(is_log(each, config.columns) for each in others):
+            others.append(named_items)  # which may be the log too
         first = _log(config, known, others)
         others.remove(first)
     else:
@@ -104,22 +119,54 @@ def find_by_content(
 
 
 def _log(config: DataConfig, known: KnownFormat, peeks: Sequence[Peek]) -> Peek:
-    roles = [is_log(each) for each in peeks]
+    roles = [is_log(each, config.columns) for each in peeks]
     most = max(roles, default=0)
     best = [each for each, count in zip(peeks, roles, strict=True) if most and count == most]
     if len(best) == 1:
         return best[0]
     if best:
         raise DataError(_several(config, "interactions", [each.path for each in best]))
-    patterns = ", ".join(known.files["interactions"])
-    advice = how_to_name(peeks) or (
-        "name it with --interactions, and its columns with --column user=NAME and --column "
-        "item=NAME"
-    )
     raise DataError(
-        f"{config.directory}: no file for the interactions (looked for {patterns}, also "
-        f"compressed, and for columns of users and items); {advice}; {_listing(config.directory)}"
+        f"{config.directory}: no file for the interactions (looked for "
+        f"{known.files['interactions'][0]} and the like, and for columns of users and items); "
+        f"{_listing(config.directory)}; {_advice(config.directory, peeks)}"
     )
+
+
+def _advice(directory: Path, peeks: Sequence[Peek]) -> str:
+    """What makes a log of the files of a directory."""
+    packed = [path.name for path in sorted(directory.iterdir()) if path.suffix in _UNPACK]
+    folders = [path for path in sorted(directory.iterdir()) if path.is_dir()]
+    blocks = [each.path.name for each in peeks if _has_blocks(each)]
+    if blocks:
+        return (
+            f"{blocks[0]} has rows in blocks below lines such as 1:, so write that number into "
+            'each row, as awk \'/:$/ {sub(":", ""); item = $0; next} {print item "," $0}\' does, '
+            "and give --columns item,user,rating,time"
+        )
+    advice = how_to_name(peeks)
+    if advice is not None:
+        return advice
+    named = [each for each in peeks if not each.headless]
+    if not named and packed:
+        return f"unpack {packed[0]}, or save it as CSV"
+    if not named and folders:
+        return f"give a directory below it, as in {folders[0]}"
+    best = max(named, key=roles_of, default=None)
+    if best is None:
+        return "name it with --interactions"
+    below = f"give {best.path} instead, or " if best.path.is_dir() else ""
+    return (
+        f"{below}if {best.path.name} is it, give --interactions {shlex.quote(best.path.name)} "
+        "and its columns with --column user=NAME and --column item=NAME, of "
+        f"{', '.join([*best.columns][:_SHOWN])}; users or items that only another file knows must "
+        "be joined to it first"
+    )
+
+
+def _has_blocks(peek: Peek) -> bool:
+    """Whether a file begins with a number and a colon, as those of the Netflix prize do."""
+    return any(map(_BLOCK.match, (*peek.columns, *peek.columns.get("column_1", [])[:1])))
 
 
 def _items(log: Peek, peeks: Sequence[Peek]) -> Path | None:
@@ -133,7 +180,8 @@ def _items(log: Peek, peeks: Sequence[Peek]) -> Path | None:
     fitting = [
         each
         for each in peeks
-        if not is_log(each) and not each.headless and _tells_about_items(each, item)
+        if not (is_log(each) or each.headless or is_of_users(each))
+        and _tells_about_items(each, item)
     ]
     return max(fitting, key=fitness).path if fitting else None
 

@@ -6,23 +6,26 @@ import shlex
 from collections.abc import Sequence
 
 from builder.data.layouts.peek import Peek, numbered
-from builder.data.layouts.roles import guess_item_names, guess_names
+from builder.data.layouts.roles import guess_item_names, guess_names, is_of_users, may_be_items
 
 
 def how_to_name(peeks: Sequence[Peek]) -> str | None:
     """The options with which files without a header are a log and its items; None: there is none.
 
-    Of several files, the log is the one with most roles.
+    Of several files, the log is the one with most roles, and of these the largest.
     """
     headless = [each for each in peeks if each.headless]
     others = [each for each in peeks if not each.headless]
     guesses = [guess_names(each, others) for each in headless]
-    logs = [(len(_roles(names)), each) for names, each in zip(guesses, headless, strict=True)
-            if {"user", "item"} <= set(names)]  # fmt: skip
+    logs = [
+        (not may_be_items(each), len(_roles(names)), each.path.stat().st_size, each)
+        for names, each in zip(guesses, headless, strict=True)
+        if {"user", "item"} <= set(names) and not is_of_users(each)
+    ]
     if not logs:
         return None
-    log = max(logs, key=lambda each: each[0])[1]
-    rest = [each for each in headless if each is not log]
+    log = max(logs, key=lambda each: each[:3])[3]
+    rest = [each for each in headless if each is not log and may_be_items(each)]
     items = rest[0] if rest else None
     words = ["--interactions", log.path.name, *_columns_of(log, others)]
     if items is not None:

@@ -31,8 +31,9 @@ class Layout:
         How the text of the log, the item file and the user file is written.
     time_parts
         The columns that make up the time of an event where it has several.
-    has_lists, last_item
-        Whether a row of the log has a list of items, and the column of the one after them.
+    has_lists, lists_are_text, last_item
+        Whether a row of the log has a list of items, whether these are text such as ``[1, 2]``,
+        and the column of the item after them.
     items_of_log
         Whether no file but the log tells about the items.
     of_log
@@ -48,6 +49,7 @@ class Layout:
     dialects: Mapping[str, Dialect]
     time_parts: tuple[str, ...] = ()
     has_lists: bool = False
+    lists_are_text: bool = False
     last_item: str | None = None
     items_of_log: bool = False
     of_log: frozenset[str] = frozenset()
@@ -123,7 +125,13 @@ def _with_details(layout: Layout, log: Peek) -> Layout:
         return replace(layout, time_parts=parts)
     last = item.removesuffix("_list")
     last_item = last if last != item and last in log.columns else None
-    return replace(layout, time_parts=parts, has_lists=True, last_item=last_item)
+    return replace(
+        layout,
+        time_parts=parts,
+        has_lists=True,
+        lists_are_text=item not in log.lists,
+        last_item=last_item,
+    )
 
 
 def layout_of_items(config: DataConfig, file: Path) -> Layout:

@@ -17,7 +17,7 @@ from builder.data.dialect import Dialect
 from builder.data.files import TABLE_SUFFIXES, read_table
 from builder.data.parts import part_files
 from builder.data.problems import Problems
-from builder.data.rows import TEXT, is_number
+from builder.data.rows import TEXT, is_missing, is_number
 from builder.data.sources import UNREADABLE, Source
 from builder.data.times import TimeColumn
 
@@ -98,10 +98,23 @@ def numbered(count: int) -> list[str]:
 
 
 def is_time(values: Sequence[str]) -> bool:
-    """Whether all values can be read as times of one kind, and none is a small number."""
+    """Whether all values can be read as times of one kind, and none is a small number.
+
+    Missing ones do not count.
+    """
+    return _read_times(values).is_sure
+
+
+def is_counter(values: Sequence[str]) -> bool:
+    """Whether the values are numbers that tell the order of events and no more."""
+    return _read_times(values).is_counter
+
+
+def _read_times(values: Sequence[str]) -> TimeColumn:
     times = TimeColumn()
-    times.add(0, pa.array(values, TEXT), np.ones(len(values), np.bool_))
-    return times.is_sure
+    present = [value for value in values if not is_missing(value)]
+    times.add(0, pa.array(present, TEXT), np.ones(len(present), np.bool_))
+    return times
 
 
 def _whole_rows(start: bytes) -> bytes:
@@ -136,5 +149,5 @@ def _is_data(columns: dict[str, list[str]]) -> bool:
     return any(
         all(map(is_number, filter(None, values))) or (is_time(values[:1]) and is_time(values))
         for values in columns.values()
-        if any(values)
+        if values and values[0]  # a blank name, as pandas gives its index, tells nothing
     )

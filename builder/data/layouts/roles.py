@@ -10,14 +10,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+import pyarrow as pa
+
 from builder.data.config import Columns
-from builder.data.layouts.peek import Peek, is_time
-from builder.data.rows import is_number
+from builder.data.layouts.peek import Peek, is_counter, is_time
+from builder.data.ratings import numbers_of
+from builder.data.rows import TEXT, is_missing, is_number
 
 _USERS: Final = (
     *("userid", "user", "uid", "customerid", "customer", "clientid", "visitorid", "visitor"),
     *("accountid", "memberid", "profileid", "reviewerid", "readerid", "viewerid", "listenerid"),
-    *("buyerid", "personid", "username", "userhash", "usersha1", "sessionid", "session"),
+    *("buyerid", "personid", "profilename", "username", "userhash", "usersha1", "usermd5"),
+    *("msno", "householdid", "householdkey", "sessionid", "session"),
 )
 _ITEMS: Final = (
     *("itemid", "item", "iid", "productid", "product", "sku", "articleid", "parentasin", "asin"),
@@ -25,7 +30,11 @@ _ITEMS: Final = (
     *("albumid", "animeid", "gameid", "appid", "businessid", "venueid", "placeid", "locationid"),
     *("poiid", "gmapid", "recipeid", "courseid", "jobid", "contentid", "showid", "offerid"),
     *("stockcode", "workid", "docid", "documentid", "postid", "eventid", "adid", "goodsid"),
+    *("aid", "adgroupid", "campaign", "campaignid", "restid", "restaurantid", "hotelid"),
+    *("beerid", "beerbeerid", "bookmarkid", "targetid"),
 )
+# Of logs whose items have a name and no id.
+_ITEM_NAMES: Final = ("trackname", "hotelname", "gamename", "gametitle", "productname", "itemname")
 # Of lists of items: names, or how they end.
 _ITEM_LISTS: Final = (
     *("itemidlist", "itemids", "items", "itemlist", "itemsequence", "sequence", "history"),
@@ -33,17 +42,19 @@ _ITEM_LISTS: Final = (
 )
 _TIMES: Final = (
     *("timestamp", "ts", "unixreviewtime", "time", "datetime", "eventtime", "eventtimestamp"),
+    *("timems", "timestampms", "datetimems", "ratingtime", "utctimestamp", "starttime"),
     *("createdat", "createdtime", "date", "eventdate", "reviewtime", "reviewdate", "tdat"),
+    *("dateadded", "dateupdated", "datecreated", "addedat", "listenedat", "modified"),
     *("visittime", "viewedat", "watchedat", "boughtat", "purchasedate", "purchasedat"),
     *("orderdate", "invoicedate", "checkintime", "utctime", "occurredat", "localtime"),
 )
 _RATINGS: Final = (
     *("rating", "ratings", "stars", "overall", "score", "bookrating", "userrating", "label"),
-    *("clicked", "isclick", "click", "isrecommended", "liked", "islike", "weight"),
+    *("clicked", "isclick", "clk", "click", "isrecommended", "liked", "islike", "weight", "target"),
 )
 _ACTIONS: Final = (
     *("action", "event", "eventtype", "behavior", "behaviour", "behaviortype", "interaction"),
-    *("interactiontype", "eventname", "actiontype"),
+    *("interactiontype", "eventname", "actiontype", "type"),
 )
 _NAMES: Final[Mapping[str, Sequence[str]]] = {
     "user": _USERS,
@@ -58,16 +69,38 @@ TITLES: Final = frozenset(
         *("itemname", "headline", "description", "artistname", "trackname", "producttitle"),
     )
 )
+_NOBODY_SAYS: Final = Columns()
+_SEPARATED: Final = re.compile(r"[\s,;|]+")
+_OWNERS: Final = ("review", "click")
+_MOST_MISSING: Final = 0.5
+"""Share of the rows that may lack the user, or the time, of an event."""
 _DATE_PARTS: Final = ("year", "month", "day", "hour", "minute", "second")
 _NEEDED_PARTS: Final = 3
 _MOST_RATINGS: Final = 20  # different values
 _BEST_RATING: Final = 100
+_USUAL_BEST: Final = 10
+_ACTION_WORDS: Final = frozenset(
+    (
+        *("view", "click", "clicks", "pv", "cart", "carts", "addtocart", "add_to_cart", "fav"),
+        *("buy", "order", "orders", "purchase", "transaction", "play", "like", "share"),
+    )
+)
+_RECENT: Final = 7.8e8  # 1994 in Unix seconds; logs are no older
+_USER_FILES: Final = re.compile(
+    r"(?i)(^|[_.-])(users|profiles?|members?|persons?|customers?|trusts?)([_.-]|$)"
+)
 _ANY_ID: Final = re.compile(r"(?<=[a-z])(?:_?id|ID|Id|-id)$")
 
 
 def plain(name: str) -> str:
     """A name without case and punctuation."""
     return "".join(filter(str.isalnum, name)).lower()
+
+
+def _forms(name: str) -> list[str]:
+    """A name, and what it is without what it belongs to: ``review/userId``, ``click_timestamp``."""
+    whole, last = plain(name), plain(re.split(r"[/.]", name)[-1])
+    return [whole, last, *(last.removeprefix(of) for of in _OWNERS if last.startswith(of))]
 
 
 def complete(columns: Columns, usual: Columns, log: Peek, items: Peek | None) -> Columns:
@@ -81,7 +114,7 @@ def complete(columns: Columns, usual: Columns, log: Peek, items: Peek | None) ->
         given, known = getattr(columns, role), getattr(usual, role)
         if role == "item" and given is None and (listed := _list_of(known, log)) is not None:
             given = listed
-        if given is None and known not in log.columns:
+        if given is None and not _has_role(role, known, log):
             taken = {name for name in (*vars(columns).values(), *found.values()) if name}
             given = _find(role, names, [n for n in log.columns if n not in taken], log, of_items)
         found[role] = given or known
@@ -91,12 +124,27 @@ def complete(columns: Columns, usual: Columns, log: Peek, items: Peek | None) ->
     return replace(columns, **found, item_key=key)
 
 
-def is_log(peek: Peek) -> int:
-    """How many columns with a role are found by their names; 0 without user and item."""
-    columns = complete(Columns(), Columns(), peek, None)
-    if columns.user is None or columns.item is None:
+def _has_role(role: str, name: str | None, log: Peek) -> bool:
+    """Whether a column is there, and its values are what the role needs."""
+    values = log.columns.get(name or "")
+    if values is None or role not in ("user", "rating"):
+        return values is not None
+    return _are_present(values) if role == "user" else _are_numbers(values)
+
+
+def is_log(peek: Peek, given: Columns = _NOBODY_SAYS) -> int:
+    """How many columns with a role there are, named or found; 0 without user and item."""
+    columns = complete(given, Columns(), peek, None)
+    if columns.user not in peek.columns or columns.item not in peek.columns:
         return 0
     return sum(getattr(columns, role) in peek.columns for role in _NAMES)
+
+
+def roles_of(peek: Peek) -> tuple[int, int]:
+    """How many columns with a role are found by their names, and how many columns there are."""
+    columns = complete(Columns(), Columns(), peek, None)
+    found = sum(getattr(columns, role) in peek.columns for role in _NAMES)
+    return found, len(peek.columns)
 
 
 def item_of(log: Peek) -> str | None:
@@ -117,17 +165,23 @@ def item_key(items: Peek, item: str | None) -> str | None:
 def _find(
     role: str, names: Sequence[str], among: list[str], log: Peek, of_items: Iterable[str]
 ) -> str | None:
-    plain_names = {plain(name): name for name in reversed(among)}
+    plain_names = {form: name for name in reversed(among) for form in reversed(_forms(name))}
+    plain_names |= {plain(name): name for name in reversed(among)}
     fitting = [plain_names[name] for name in names if name in plain_names]
     if role == "item":
         shared = [name for name in fitting if name in of_items]
         others = [name for name in among if name in of_items and _ANY_ID.search(name)]
         lists = [plain_names[name] for name in _ITEM_LISTS if name in plain_names]
         lists = [name for name in lists if are_lists(name, log)]
-        fitting = [*shared, *fitting, *others, *lists]
+        by_name = [plain_names[name] for name in _ITEM_NAMES if name in plain_names]
+        fitting = [*shared, *fitting, *others, *lists, *by_name]
         fitting = [_list_of(name, log) or name for name in fitting]
+    elif role == "user":
+        fitting = [name for name in fitting if _are_present(log.columns[name])]
     elif role == "time":
-        fitting = [name for name in fitting if is_time(log.columns[name])]
+        fitting = [name for name in fitting if _are_present(log.columns[name])]
+        counters = [name for name in fitting if is_counter(log.columns[name])]
+        fitting = [name for name in fitting if is_time(log.columns[name])] or counters
         fitting += [parts for parts in [_date_parts(among)] if parts]
     elif role == "rating":
         fitting = [name for name in fitting if _are_numbers(log.columns[name])]
@@ -156,36 +210,96 @@ def _list_of(item: str | None, log: Peek) -> str | None:
 
 
 def are_lists(name: str, log: Peek) -> bool:
-    """Whether a column has lists of items, one item after the other with spaces between."""
-    if name in log.lists or not plain(name).endswith(_ITEM_LISTS):
-        return name in log.lists
-    return any(len(value.split()) > 1 for value in log.columns[name])
+    """Whether a column has lists of items: in brackets, or with spaces or commas between."""
+    values = [value for value in log.columns.get(name, ()) if value]
+    if name in log.lists or (values and all(v[0] + v[-1] == "[]" for v in values)):
+        return True
+    if not plain(name).endswith(_ITEM_LISTS):
+        return False
+    return any(len(_SEPARATED.split(value.strip())) > 1 for value in values)
+
+
+def _are_present(values: Sequence[str]) -> bool:
+    return sum(map(is_missing, values)) <= _MOST_MISSING * len(values)
 
 
 def _are_numbers(values: Sequence[str]) -> bool:
-    truths = {"true", "false", ""}
-    return all(is_number(value) or value.lower() in truths for value in values)
+    present = [value for value in values if not is_missing(value)]
+    return bool(np.isfinite(numbers_of(pa.array(present, TEXT))).all())
 
 
 def guess_names(peek: Peek, others: Sequence[Peek]) -> list[str]:
     """Names for the columns of a log without a header: roles where the values tell them.
 
-    Items are in ``others``, if any of these is an item file.
+    Items are in ``others``, if any of these is an item file. Of two columns of ids, the first has
+    the users.
     """
-    rows = peek.columns
-    names = {name: name for name in rows}
-    time = next((name for name, values in rows.items() if is_time(values)), None)
-    ids = [name for name, values in rows.items() if name != time and _may_be_ids(values)]
-    rating = next((name for name in ids[2:] if _is_scale(rows[name])), None)
-    ids = [name for name in ids if name != rating]
-    known = {value for each in others for values in each.columns.values() for value in values}
+    rows = {name: values for name, values in peek.columns.items() if {*values} - {"", "0"}}
+    names = {name: name for name in peek.columns}
+    time = next((name for name, values in rows.items() if _is_recent(values)), None)
+    action = next((name for name, values in rows.items() if _are_actions(values)), None)
+    ids = [name for name, values in rows.items()
+           if name not in (time, action) and _may_be_ids(values)]  # fmt: skip
+    scales = [name for name in ids[2:] if _is_scale(rows[name])]
+    rating = min(
+        scales,
+        key=lambda name: (_most(rows[name]) > _USUAL_BEST, len(set(rows[name])) < 2),
+        default=None,
+    )
+    ids = [
+        name
+        for name in ids
+        if name != rating and not any("." in each and is_number(each) for each in rows[name])
+    ]
+    if len(ids) == 1:  # items have a name, and no id
+        ids += [name for name, values in rows.items()
+                if name not in (*ids, time, action, rating) and _repeat(values)][:1]  # fmt: skip
+    known = {value for each in others if not is_of_users(each)
+             for values in each.columns.values() for value in values}  # fmt: skip
     as_items = sorted(ids[:2], key=lambda name: len(known.intersection(rows[name])))
     names |= dict(zip(as_items, ("user", "item"), strict=False))
-    if time is not None:
-        names[time] = "time"
-    if rating is not None and rating not in as_items:
-        names[rating] = "rating"
-    return list(names.values())
+    found = {time: "time", rating: "rating", action: "action"}
+    return [found.get(name, role) for name, role in names.items()]
+
+
+def is_of_users(peek: Peek) -> bool:
+    """Whether a file tells about users, by its name."""
+    return _USER_FILES.search(peek.path.name) is not None
+
+
+def may_be_items(peek: Peek) -> bool:
+    """Whether a file without a header has ids, each once, and texts."""
+    ids = next((name for name, values in peek.columns.items() if _differ(values)), None)
+    return (
+        ids is not None
+        and not is_of_users(peek)
+        and not is_time(peek.columns[ids])
+        and any(
+            any(" " in value.strip() for value in values)
+            for name, values in peek.columns.items()
+            if name != ids and not is_time(values)
+        )
+    )
+
+
+def _is_recent(values: Sequence[str]) -> bool:
+    """Whether these are times, and not ids that are as long as Unix seconds of the seventies."""
+    if not is_time(values):
+        return False
+    first = min(value for value in values if not is_missing(value))
+    return not is_number(first) or float(first) >= _RECENT
+
+
+def _are_actions(values: Sequence[str]) -> bool:
+    return _ACTION_WORDS.issuperset(values)
+
+
+def _repeat(values: Sequence[str]) -> bool:
+    return not _differ(values) and not all(map(_is_exact, values))
+
+
+def _most(values: Sequence[str]) -> float:
+    return max(map(float, values), default=0)
 
 
 def guess_item_names(peek: Peek) -> list[str]:

@@ -416,9 +416,9 @@ LAYOUTS: Sequence[PublicLayout] = (
             "--interactions",
             "UserBehavior.csv",
             "--columns",
-            "user,item,column_3,column_4,time",
+            "user,item,column_3,action,time",
         ),
-        text="pv",
+        text="1",
         rated=False,
     ),
     PublicLayout(
@@ -519,5 +519,138 @@ LAYOUTS: Sequence[PublicLayout] = (
         },
         timed=False,
         rated=False,
+    ),
+    PublicLayout(
+        "Foursquare, as on Kaggle",
+        {
+            "dataset_TSMC2014_NYC.csv": lines(
+                "{u},4b{i},Cafe {i},40.7{i}101,-240,Tue Apr {d:02} 18:00:09 +0000 2012",
+                "userId,venueId,venueCategory,latitude,timezoneOffset,utcTimestamp",
+            )
+        },
+        text="Cafe 1",
+        rated=False,
+    ),
+    PublicLayout(
+        "Goodreads",
+        {
+            "goodreads_interactions_poetry.json.gz": gzip.compress(
+                json_lines(
+                    [
+                        {
+                            "user_id": f"u{user}",
+                            "book_id": str(item),
+                            "is_read": True,
+                            "rating": rating,
+                            "date_added": f"Sun Apr {rating:02} 10:09:15 -0700 2016",
+                            "read_at": "",
+                        }
+                        for user, item, rating, _ in events()
+                    ]
+                )
+            ),
+            "goodreads_books_poetry.json.gz": gzip.compress(
+                json_lines(titles("book_id", "title", is_ebook="false", authors=[{"role": ""}]))
+            ),
+        },
+    ),
+    PublicLayout(
+        "RateBeer",
+        {
+            "ratebeer.json.gz": _python(
+                [
+                    {
+                        "beer/name": TITLES[item - 1],
+                        "beer/beerId": str(item),
+                        "review/overall": f"{rating}/20",
+                        "review/time": str(time),
+                        "review/profileName": f"u{user}",
+                        "review/text": f"so {user}",
+                    }
+                    for user, item, rating, time in events()
+                ]
+            )
+        },
+        text="Löwe",
+    ),
+    PublicLayout(
+        "Online Retail",
+        {
+            "online_retail_II.csv": lines(
+                "4894{i},8504{i},TIN {i},12,12/{d}/2009 7:45,6.95,1308{u}.0,United Kingdom",
+                "Invoice,StockCode,Description,Quantity,InvoiceDate,Price,Customer ID,Country",
+            )
+        },
+        text="TIN 1",
+        rated=False,
+    ),
+    PublicLayout(
+        "Globo",
+        {
+            "clicks/clicks_hour_000.csv": lines(
+                "{u},15064{u},{i},{t}026,4",
+                "user_id,session_id,click_article_id,click_timestamp,os",
+            ),
+            "articles_metadata.csv": items("{i},0,168", "article_id,category_id,words_count"),
+        },
+        text="1",
+        rated=False,
+    ),
+    PublicLayout(
+        "Book-Crossing, with its backslashes",
+        {
+            "Ratings.csv": lines('"{u}";"{i}";"{r}"', '"User-ID";"ISBN";"Book-Rating"'),
+            "Books.csv": items(
+                '"{i}";"{n} \\"the &amp; best\\"; more";"NULL"', '"ISBN";"Book-Title";"Book-Author"'
+            ),
+        },
+        text='Löwe "the & best"; more',
+        timed=False,
+    ),
+    PublicLayout(
+        "Epinions",
+        {
+            "ratings_data.txt": lines("{u} {i} {r}"),
+            "trust_data.txt": b" 22605 42915 1\n 22605 5052 1\n",
+        },
+        hint=("--interactions", "ratings_data.txt", "--columns", "user,item,rating"),
+        text="1",
+        timed=False,
+    ),
+    PublicLayout(
+        "Last.fm 1K",
+        {
+            "plays.tsv": lines("user_{u}\t2009-05-{d:02}T23:08:57Z\ta{i}\tDeep {i}\t\tLove {i}"),
+            "userid-profile.tsv": b"#id\tgender\tage\nuser_1\tm\t\nuser_2\tf\t\n",
+        },
+        hint=(
+            "--interactions",
+            "plays.tsv",
+            "--columns",
+            "user,time,item,column_4,column_5,column_6",
+        ),
+        text="Deep 1 Love 1",
+        rated=False,
+    ),
+    PublicLayout(
+        "Food.com",
+        {
+            "RAW_interactions.csv": lines(
+                '{u},{i},2003-02-{d:02},{r},"Great, ""yum"""',
+                "user_id,recipe_id,date,rating,review",
+            ),
+            "RAW_recipes.csv": items(
+                "{n},{i},55,2005-09-16,\"['quick', 'fish']\",\"[51.5, 0.0]\"",
+                "name,id,minutes,submitted,tags,nutrition",
+            ),
+        },
+        text="Löwe quick fish",
+    ),
+    PublicLayout(
+        "Douban",
+        {
+            "ratings.csv": lines("a{u},{i},{r},{t}", "USER_MD5,MOVIE_ID,RATING,RATING_TIME"),
+            "movies.csv": items("{i},{n}", "MOVIE_ID,NAME"),
+        },
     ),
 )

@@ -104,7 +104,7 @@ def test_files_without_a_header(write: Write) -> None:
     assert problems_of(config) == [
         (
             "interactions.dat:2: 2 values where --columns names 3 columns; add or remove values, "
-            "or quote the one that holds the separator"
+            "quote the one that holds the separator, or give --on-bad-rows drop"
         ),
         (
             "interactions.dat:3: item_id: item '7' is not in items.txt; add it there, or "
@@ -231,3 +231,53 @@ def test_a_file_of_such_a_name_may_be_another(write: Write) -> None:
     )
     config = DataConfig(directory, format="table", interactions="ratings.dat", items="movies.dat")
     assert read(config)[0].item.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("log", "name"),
+    [
+        ("user_id item_id timestamp\nu 1 1700000000\nv  2\t1700000001\n", "interactions.txt"),
+        ("# made by us\n# 2024\nuser_id,item_id\nu,1\nv,2\n", "interactions.csv"),
+        ("sep=;\nuser_id;item_id\nu;1\nv;2\n", "interactions.csv"),
+        ("user_id,item_id,,\nu,1,,\nv,2,,\n", "interactions.csv"),
+        (",user_id,item_id\n0,u,1\n1,v,2\n", "interactions.csv"),
+    ],
+)
+def test_how_programs_write_tables(write: Write, log: str, name: str) -> None:
+    directory = write(items__csv="item_id,title\n1,one\n2,two\n")
+    (directory / name).write_text(log)
+    interactions, _ = read(DataConfig(directory))
+    assert (interactions.user_ids, interactions.item.tolist()) == (["u", "v"], [0, 1])
+
+
+def test_quotes_may_have_a_backslash_before_them(write: Write) -> None:
+    items = '"id";"title"\n"1";"a \\"b\\"; c"\n"2";"C:\\\\"\n'
+    directory = write(interactions__csv="user_id,item_id\nu,1\nu,2\n", items__csv=items)
+    assert read(DataConfig(directory))[1].texts == ['a "b"; c', "C:\\"]
+    # After a quote that ends a value there is a separator.
+    (directory / "items.csv").write_text('"id";"title"\n"1";"C:\\"\n"2";"two"\n')
+    assert read(DataConfig(directory))[1].texts == ["C:\\", "two"]
+
+
+def test_bad_rows_of_the_item_file_are_left_out(
+    write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = write(
+        interactions__csv="user_id,item_id\nu,1\nu,2\n",
+        items__csv="item_id,title\n1,one\n2,two\n1,again\n,none\n3,a,b\n",
+        users__csv="user_id,age\nu,1\nu,2\n",
+    )
+    with pytest.raises(DataError) as caught:
+        read(DataConfig(directory))
+    assert len(str(caught.value).splitlines()) == 1 + 3
+    found = read(DataConfig(directory, on_bad_rows="drop", profile=("age",)))
+    assert found[1].texts == ["one", "two"]
+    assert found[0].profile is not None
+    assert found[0].profile["age"].tolist() == ["1"]
+    told = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert [text.split(",")[0] for text in told] == [
+        "left out: rows of the wrong length",
+        "left out: missing values of item_id in items.csv",
+        "left out: repeated ids in items.csv",
+        "left out: repeated ids in users.csv",
+    ]

@@ -119,3 +119,22 @@ def test_times_in_several_columns_are_said_by_name(write: Write) -> None:
         DataError, match=r"interactions.csv:3: anno,mese,giorno: '2009-02-30' is no"
     ):
         read(DataConfig(directory, columns=Columns(time="anno,mese,giorno")))
+
+
+@pytest.mark.parametrize(
+    "listed",
+    ["[1, 2]", "['1', '2']", '["1", "2"]', "[1 2]", "1,2", "1|2", "1; 2", "1 2", "(1, 2)"],
+)
+def test_lists_that_are_written_as_text(write: Write, listed: str) -> None:
+    quoted = listed.replace('"', '""')
+    log = f'user_id,item_ids\nu,"{quoted}"\n'
+    directory = write(interactions__csv=log, items__csv="item_id,title\n1,one\n2,two\n")
+    assert read(DataConfig(directory))[0].item.tolist() == [0, 1]
+
+
+def test_ids_in_lists_may_have_commas(write: Write) -> None:
+    directory = write(
+        interactions__jsonl='{"user_id": "u", "items": ["a,b", "c"]}\n',
+        items__csv='item_id,title\n"a,b",one\nc,two\n',
+    )
+    assert read(DataConfig(directory))[0].item.tolist() == [0, 1]

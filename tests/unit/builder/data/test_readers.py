@@ -336,14 +336,27 @@ def test_a_byte_order_mark_quotes_and_blank_lines(write: Write) -> None:
     assert read(DataConfig(directory))[0].user_ids == ['a,"b"']
 
 
-def test_words_that_other_readers_take_for_missing_stay(write: Write) -> None:
+def test_items_may_be_named_as_what_is_missing(write: Write) -> None:
     directory = write(
-        interactions__csv="user_id,item_id\nNULL,NA\n",
+        interactions__csv="user_id,item_id\nu,NA\n",
         items__csv="item_id,title\nNA,null\nnan,N/A\n",
     )
     interactions, catalogue = read(DataConfig(directory))
-    assert interactions.user_ids == ["NULL"]
+    assert interactions.item.tolist() == [0]
     assert catalogue.texts == ["null", "N/A"]
+
+
+@pytest.mark.parametrize("word", ["NULL", r"\N", "nan", "None", "<NA>"])
+def test_nobody_is_named_as_what_is_missing(write: Write, word: str) -> None:
+    directory = write(
+        interactions__csv=f"user_id,item_id\nu,1\n{word},1\nu,{word}\n", items__csv=ITEMS
+    )
+    missing = f"the value is missing ({word} stands for that)"
+    user, item = problems_of(DataConfig(directory))
+    assert f"interactions.csv:3: user_id: {missing}" in user
+    assert f"interactions.csv:4: item_id: {missing}" in item
+    interactions, _ = read(DataConfig(directory, on_bad_rows="drop"))
+    assert (interactions.user_ids, interactions.item.tolist()) == (["u"], [0])
 
 
 def test_which_files(write: Write, tmp_path: Path) -> None:
