@@ -94,6 +94,7 @@ def test_places_in_compressed_files(write: Write) -> None:
             "interactions.csv: this is an Office file; save it as CSV",
         ),
     ],
+    ids=["cut", "no archive", "several files", "Office"],  # packed bytes tell the time
 )
 def test_files_that_cannot_be_unpacked(write: Write, packed: bytes, message: str) -> None:
     config = DataConfig(write(interactions__csv=packed, items__csv=ITEMS))
