@@ -34,12 +34,16 @@ USER_ENCODER_FILE: Final = "user_encoder.onnx"
 INDEX_FILE: Final = "index.faiss"
 
 
-def load(directory: Path, model: str) -> Handler:
+def load(directory: Path, model: str, fell_back: Told | None = None) -> Handler:
     """Make the handler of ``rank`` or ``recommend``."""
-    fell_back = _fallbacks(directory) if model == RECOMMEND.name else None
     return load_handler(
         model, directory, load_user_encoder(directory), _text_encoder(directory), fell_back
     )
+
+
+def load_recommend(directory: Path, model: str) -> Handler:
+    """Make the handler of ``recommend``, with its metric."""
+    return load(directory, model, _fallbacks(directory))
 
 
 def load_adapter(directory: Path, model: str) -> Handler:  # noqa: ARG001
