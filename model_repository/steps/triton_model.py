@@ -27,7 +27,7 @@ pb_utils.deserialize_bytes_tensor = read_bytes
 
 LOADERS: Final[Mapping[str, tuple[str, str]]] = {
     "rank": ("user_models", "load"),
-    "recommend": ("user_models", "load"),
+    "recommend": ("user_models", "load_recommend"),
     "adapter": ("user_models", "load_adapter"),
     "encode": ("encode", "load"),
     "tokenizer": ("tokenizer", "load"),

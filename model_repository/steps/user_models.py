@@ -35,7 +35,7 @@ INDEX_FILE: Final = "index.faiss"
 _HANDLERS: Final = {RANK.name: Rank, RECOMMEND.name: Recommend}
 
 
-def load(directory: Path, model: str) -> Handler:
+def load(directory: Path, model: str, fell_back: Told | None = None) -> Handler:
     """Make the handler of ``rank`` or ``recommend``."""
     return load_handler(
         model,
@@ -45,6 +45,11 @@ def load(directory: Path, model: str) -> Handler:
         _observer(model, directory.name),
         _full_searches(model, directory.name),
     )
+
+
+def load_recommend(directory: Path, model: str) -> Handler:
+    """Make the handler of ``recommend``, with its metric."""
+    return load(directory, model, _fallbacks(directory))
 
 
 def load_adapter(directory: Path, model: str) -> Handler:  # noqa: ARG001
