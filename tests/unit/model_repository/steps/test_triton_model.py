@@ -200,6 +200,38 @@ def test_texts_of_callers_that_have_gone_are_not_encoded(
     assert gone[1] == "final"
 
 
+def test_each_request_has_a_line_in_the_access_log_that_says_how_it_ended(
+    backend: Backend, numbers: Numbers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "access.log"
+    monkeypatch.setenv("TRITONREC_ACCESS_LOG", str(log))
+    monkeypatch.setenv("TRITONREC_ACCESS_LOG_SHARE", "1")
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / LIBRARIES_FILE).write_text("{}")
+    monkeypatch.setattr("model_repository.steps.tokenizer.load", lambda *_: numbers)
+    model = new_model("tokenizer", tmp_path, "7")
+    words = ("5", "bad", "broken", "later 6", "later bad", "later 7")
+    tensors = {"TEXT": np.array([[b"toy"]], np.object_)}
+    requests = [IncomingRequest(tensors, OUTPUTS, each, each) for each in words]
+    requests[-1].sender.gone = True
+    monkeypatch.setattr("model_repository.steps.access_log._options", lambda _: {})
+    model._note_refused(requests[:1])
+    model.execute(requests)
+    numbers.may_finish.set()
+    model.finalize()
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(each["id"], each["code"]) for each in lines] == [
+        ("5", "ALREADY_EXISTS"), ("5", "OK"), ("bad", "INVALID_ARG"), ("broken", "INTERNAL"),
+        ("later 6", "OK"), ("later bad", "INVALID_ARG"), ("later 7", "CANCELLED"),
+    ]  # fmt: skip
+    assert backend.counted == {
+        "tritonrec_requests_refused": 1,
+        "tritonrec_requests_invalid": 2,
+        "tritonrec_requests_failed": 1,
+        "tritonrec_requests_dropped": 1,
+    }
+
+
 @pytest.fixture
 def tokenizer(parts: Parts, tmp_path: Path) -> Callable[..., Path]:
     """A repository with version 1 of the tokenizer, exported with these libraries."""
