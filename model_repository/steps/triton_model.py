@@ -26,8 +26,8 @@ from .wire_inputs import WireInputs
 pb_utils.deserialize_bytes_tensor = read_bytes
 
 LOADERS: Final[Mapping[str, tuple[str, str]]] = {
-    "rank": ("user_models", "load"),
-    "recommend": ("user_models", "load_recommend"),
+    "rank": ("user_models", "load_counted"),
+    "recommend": ("user_models", "load_counted"),
     "adapter": ("user_models", "load_adapter"),
     "encode": ("encode", "load"),
     "tokenizer": ("tokenizer", "load"),

@@ -35,21 +35,27 @@ INDEX_FILE: Final = "index.faiss"
 _HANDLERS: Final = {RANK.name: Rank, RECOMMEND.name: Recommend}
 
 
-def load(directory: Path, model: str, fell_back: Told | None = None) -> Handler:
+def load(
+    directory: Path,
+    model: str,
+    observer: Observer | None = None,
+    count_full_searches: Callable[[int], None] = lambda _: None,
+) -> Handler:
     """Make the handler of ``rank`` or ``recommend``."""
     return load_handler(
         model,
         directory,
         load_user_encoder(directory),
         _text_encoder(directory),
-        _observer(model, directory.name),
-        _full_searches(model, directory.name),
+        observer,
+        count_full_searches,
     )
 
 
-def load_recommend(directory: Path, model: str) -> Handler:
-    """Make the handler of ``recommend``, with its metric."""
-    return load(directory, model, _fallbacks(directory))
+def load_counted(directory: Path, model: str) -> Handler:
+    """The same with metrics, which only Triton has."""
+    version = directory.name
+    return load(directory, model, _observer(model, version), _full_searches(model, version))
 
 
 def load_adapter(directory: Path, model: str) -> Handler:  # noqa: ARG001
