@@ -212,16 +212,19 @@ def test_status_as_json_has_each_model(observed: Observed) -> None:
 
 
 def test_status_is_live_until_it_is_told_to_end(observed: Observed) -> None:
-    with subprocess.Popen(
-        status(observed, "--live"),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        time.sleep(5)
-        process.send_signal(signal.SIGINT)
-        printed, _ = process.communicate(timeout=60)
+    for seconds in (4, 40):  # for its imports, on a busy machine
+        with subprocess.Popen(
+            status(observed, "--live"),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            time.sleep(seconds)
+            process.send_signal(signal.SIGINT)
+            printed, _ = process.communicate(timeout=60)
+        if process.returncode == 0:
+            break
     assert process.returncode == 0, printed
     assert "recommend" in printed
     assert "restarts 0" in printed
