@@ -13,7 +13,7 @@ from builder.data.config import DataConfig
 from builder.data.delimited import RECBOLE_SUFFIXES
 from builder.data.dialect import Dialect
 from builder.data.files import TABLE_SUFFIXES
-from builder.data.layouts.headers import how_to_name
+from builder.data.layouts.headers import how_to_name, how_to_name_items
 from builder.data.layouts.known import KnownFormat
 from builder.data.layouts.peek import Peek, peek
 from builder.data.layouts.roles import (
@@ -110,9 +110,10 @@ def find_by_content(
     if items is None:
         log.warning(
             "%s: no other file tells about the items of %s, so what it says of them is taken from "
-            "it; name one with --items",
+            "it; name one, as in %s",
             config.directory,
             first.path.name,
+            how_to_name_items(others) or "--items FILE",
         )
         items = first.path
     return {**named, "interactions": first.path, "items": items}

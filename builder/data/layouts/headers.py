@@ -25,12 +25,18 @@ def how_to_name(peeks: Sequence[Peek]) -> str | None:
     if not logs:
         return None
     log = max(logs, key=lambda each: each[:3])[3]
-    rest = [each for each in headless if each is not log and may_be_items(each)]
-    items = rest[0] if rest else None
-    words = ["--interactions", log.path.name, *_columns_of(log, others)]
-    if items is not None:
-        words += ["--items", items.path.name, "--item-columns", ",".join(guess_item_names(items))]
-    return f"if {log.path.name} is it, it has no header: give {shlex.join(words)}"
+    items = how_to_name_items([each for each in peeks if each is not log])
+    words = shlex.join(["--interactions", log.path.name, *_columns_of(log, others)])
+    return f"if {log.path.name} is it, it has no header: give {words}{f' {items}' if items else ''}"
+
+
+def how_to_name_items(peeks: Sequence[Peek]) -> str | None:
+    """The options with which a file without a header is the item file; None: there is none."""
+    for each in peeks:
+        if each.headless and may_be_items(each):
+            names = ",".join(guess_item_names(each))
+            return shlex.join(["--items", each.path.name, "--item-columns", names])
+    return None
 
 
 def without_header(log: Peek, items: Peek | None) -> str:

@@ -76,6 +76,10 @@ def test_a_log_may_tell_about_the_items(write: Write, caplog: pytest.LogCaptureF
     assert (catalogue.item_ids, catalogue.texts) == (["a1", "a2"], ["Löwe", "Zebra"])
     assert found.item.tolist() == [0, 1, 1]
     assert "no other file tells about the items of plays.csv" in caplog.text
+    assert "name one, as in --items FILE" in caplog.text
+    write(names__csv="1,A lion\n2,A zebra\n")
+    read(DataConfig(directory))
+    assert "--items names.csv --item-columns item,title" in caplog.text
     (directory / "plays.csv").write_text("user_id,item_id\nu,5\nv,6\nu,5\n")
     assert read(DataConfig(directory))[1].texts == ["5", "6"]
 
