@@ -70,6 +70,8 @@ def _read(source: str) -> SentenceModules:
         if kind == "Transformer":
             found = _json(source, _within(path, "sentence_bert_config.json")) or {}
             length = found.get("max_seq_length")
+            if found.get("do_lower_case") is True:
+                unused.append("do_lower_case (write the texts in lower case)")
         elif kind == "Pooling":
             modes = _modes(_json(source, _within(path, "config.json")) or {})
             pooling = _POOLINGS.get(modes[0]) if len(modes) == 1 else None
@@ -77,6 +79,10 @@ def _read(source: str) -> SentenceModules:
                 unused.append(f"the pooling {' + '.join(modes)}")
         elif kind != "Normalize":  # whitening gives the vectors a length of its own
             unused.append(f"{path} ({kind})")
+    prompts = _json(source, "config_sentence_transformers.json") or {}
+    if (name := prompts.get("default_prompt_name")) is not None:
+        prompt = prompts["prompts"][name]
+        unused.append(f"the prompt {prompt!r} (put it into --text if you want it)")
     return SentenceModules(pooling, None if length is None else int(length), tuple(unused))
 
 

@@ -71,6 +71,17 @@ def test_other_modules_and_the_longest_text(tmp_path: Path) -> None:
     assert found == SentenceModules("mean", 128, ("2_Dense (Dense)",))
 
 
+def test_lower_case_and_prompts_are_told(tmp_path: Path) -> None:
+    write_modules(tmp_path, flags("mean_tokens"), (), 128)
+    said = {"max_seq_length": 128, "do_lower_case": True}
+    (tmp_path / "sentence_bert_config.json").write_text(json.dumps(said))
+    prompts = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
+    (tmp_path / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    lower, prompt = read_sentence_modules(str(tmp_path), "here").unused
+    assert lower.startswith("do_lower_case")
+    assert "'query: '" in prompt
+
+
 def test_no_modules(backbone: Path) -> None:
     assert read_sentence_modules(str(backbone), "here") == SentenceModules()
 
