@@ -65,14 +65,24 @@ def fuzzed(repository: Path, golden: Sequence[GoldenRequest], requests: int, mer
     return tally
 
 
-@pytest.mark.parametrize("layout", ["fused", "ensemble"])
-def test_odd_requests_are_answered_and_harm_no_good_ones(layout: Layout, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("layout", "requests"),
+    [
+        ("fused", 200),
+        pytest.param("fused", 800, marks=pytest.mark.sweep),
+        pytest.param("ensemble", 800, marks=pytest.mark.sweep),
+    ],
+)
+def test_odd_requests_are_answered_and_harm_no_good_ones(
+    layout: Layout, requests: int, tmp_path: Path
+) -> None:
     write_tiny_repository(tmp_path, layout=layout, batch=8, delay_microseconds=1000)
     golden = OF_USERS if layout == "fused" else (*OF_USERS, OF_TEXTS)
-    ends = fuzzed(tmp_path, golden, 800, "recommend").ends
+    ends = fuzzed(tmp_path, golden, requests, "recommend").ends
     assert min(ends["OK"], ends["INVALID_ARGUMENT"], ends["INTERNAL"]) > 0
 
 
+@pytest.mark.sweep
 def test_nor_do_those_to_a_classifier(tmp_path: Path) -> None:
     source = write_classifier(tmp_path / "bert", labels=("no", "yes"))
     repository = tmp_path / "models"

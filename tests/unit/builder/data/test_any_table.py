@@ -85,7 +85,7 @@ def _written(kind: str, rows: list[tuple[Any, ...]], how: dict[str, Any]) -> byt
     return file.getvalue().encode(how["encoding"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     rows=_ROWS,
     kind=st.sampled_from(_KINDS),
