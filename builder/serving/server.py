@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -345,7 +346,7 @@ class TritonServer:
         deadline = time.monotonic() + self._start_timeout
         with open_channel(self.grpc_address, self.tls) as channel:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-            while not _is_ready(stub, self.identity):
+            while not (_is_ready(stub, self.identity) and self._listens()):
                 if self._process.poll() is not None:
                     assert self._output is not None
                     self._output.join(_CALL_TIMEOUT)
@@ -356,6 +357,16 @@ class TritonServer:
                         f"more time if its models are large:\n  {self.reason()}"
                     )
                 time.sleep(0.1)
+
+    def _listens(self) -> bool:
+        """Whether the ports for HTTP and metrics are open, which come after the one for gRPC."""
+        for purpose in self._ports.keys() - {"gRPC"}:
+            host, _, port = self._address(purpose).rpartition(":")
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), _CALL_TIMEOUT).close()
+            except OSError:
+                return False
+        return True
 
     def _reap(self) -> None:
         if self._process is None:
