@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import grpc
@@ -155,13 +155,21 @@ MAY_MOUNT = (
 
 @pytest.mark.skipif(not MAY_MOUNT, reason="needs the right to mount a file system of its own")
 def test_shared_memory_that_is_used_up(repository: Path) -> None:
-    command = ("unshare", "-m", "sh", "-c", MOUNTED.format(size=6), "sh")
+    command = ("unshare", "-m", "sh", "-c", MOUNTED.format(size=32), "sh")
+    texts = ["a " * 200_000] * 4  # more than the region that a model begins with
     with served(repository, before=command) as running:
         before = dict(running.processes())
+        filler = Path(f"/proc/{before['tritonserver']}/root/dev/shm/filler")
         with RecommenderClient(running.address, timeout=20) as client:
+            assert_right(running)
+            with filler.open("wb", buffering=0) as file, suppress(OSError):
+                while True:
+                    file.write(bytes(1 << 12))
             for _ in range(3):
                 with pytest.raises(RecommenderError) as caught:
-                    client.encode(["a " * 200_000] * 16)
+                    client.encode(texts)
                 assert caught.value.code is not None
                 assert_right(running)
+            filler.unlink()
+            assert len(client.encode(texts).vectors) == len(texts)
         assert dict(running.processes()) == before
