@@ -53,7 +53,7 @@ class Limits:
     )
 
     max_wait: int = option(
-        50,
+        500,
         "Longest time that a request waits while rank, recommend or the fused encode has more to "
         "do than it can; the others are refused at once. 0: no limit.",
         metavar="MILLISECONDS",
