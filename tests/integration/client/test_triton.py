@@ -26,7 +26,10 @@ from client import (
     RecommenderClient,
     Retry,
     Unavailable,
+    _inputs,
 )
+from client._protocol import addressed
+from client._requests import StableInputs, rank_message, user_tensors
 from tests.integration.tiny_repository import BATCH, CATALOGUE, LABELS
 from tests.shared import settled
 
@@ -152,6 +155,27 @@ def within(seconds: float, condition: Callable[[], bool]) -> bool:
 
 def until(condition: Callable[[], bool]) -> None:
     assert within(PATIENT, condition)
+
+
+def test_the_queue_drops_what_nobody_waits_for(timed: TritonServer) -> None:
+    """Triton counts it as rejected, and never computes it.
+
+    Sent without a deadline of gRPC's own, whose end Triton would see as a cancellation.
+    """
+    before = metric(timed, "nv_inference_request_failure", model="rank", reason="REJECTED")
+    columns = _inputs.read_items(["i1"], "candidates")
+    user = user_tensors(_inputs.read_history(["i1"]), None, StableInputs())
+    message = rank_message(user, columns, {"on_unknown": "error"}, StableInputs())
+    with grpc.insecure_channel(timed.grpc_address) as channel:
+        infer = channel.unary_unary(
+            message.procedure.path, request_serializer=None, response_deserializer=None
+        )
+        with pytest.raises(grpc.RpcError) as dropped:
+            infer(addressed(message, "late", 0.2), timeout=PATIENT)
+    assert dropped.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "Request timeout expired" in str(dropped.value.details())
+    after = metric(timed, "nv_inference_request_failure", model="rank", reason="REJECTED")
+    assert after == before + 1
 
 
 def test_the_client_ends_in_time_whatever_the_queue_does(waiting: TritonServer) -> None:
