@@ -57,13 +57,17 @@ class Observer:
         them are unknown and have no text.
     fell_back
         How many requests get a list that is the same for all users, and why.
+    searched_in_full
+        For each batch, for how many users an index could not tell the best items, so that the
+        whole catalogue was scored.
     """
 
     items: Callable[[int, int], None] = lambda _named, _unknown: None
     fell_back: Callable[[int, Exception], None] = lambda _number, _error: None
+    searched_in_full: Callable[[int], None] = lambda _number: None
 
 
-_UNOBSERVED: Final = Observer()
+UNOBSERVED: Final = Observer()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ class UserHandler:
         reader: RequestReader,
         scorer: Scorer,
         encode_texts: EncodeTexts,
-        observer: Observer = _UNOBSERVED,
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self._reader = reader
         self._scorer = scorer

@@ -47,6 +47,20 @@ _Argument = TypeVar("_Argument")
 _Answer = TypeVar("_Answer")
 
 
+def ask(
+    model: str, version: int, outputs: Sequence[str], inputs: Tensors, request_id: str = ""
+) -> Any:
+    """Ask a model of the server, and wait for its response, which may be an error."""
+    return pb_utils.InferenceRequest(
+        request_id=request_id,
+        model_name=model,
+        model_version=version,
+        requested_output_names=outputs,
+        inputs=[pb_utils.Tensor(name, values) for name, values in inputs.items()],
+        preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
+    ).exec()
+
+
 class TritonModel:
     """A model of the server, in one version. Threads may share it."""
 
@@ -67,13 +81,7 @@ class TritonModel:
             The model fails, with its own reason.
         """
         names = [tensor.name for tensor in self._spec.outputs]
-        response = pb_utils.InferenceRequest(
-            model_name=self._spec.name,
-            model_version=self._version,
-            requested_output_names=names,
-            inputs=[pb_utils.Tensor(name, values) for name, values in inputs.items()],
-            preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
-        ).exec()
+        response = ask(self._spec.name, self._version, names, inputs)
         if response.has_error():
             raise self._failure(response.error().code(), response.error().message())
         return {

@@ -19,6 +19,7 @@ import triton_python_backend_utils as pb_utils
 from ..core.admission import AT_ONCE, Admission
 from ..core.batch import Tensors, attempt
 from ..core.contract import BACKGROUND
+from ..engines.triton import ask
 
 
 class Gate:
@@ -88,16 +89,9 @@ class Gate:
         )
 
     def _send(self, tensors: Tensors) -> None:
-        request = {
-            "model_name": self._model,
-            "model_version": self._version,
-            "requested_output_names": [self._output],
-            "inputs": [pb_utils.Tensor(name, values) for name, values in tensors.items()],
-            "preferred_memory": pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
-        }
         mark = self._admission.mark()
         try:
-            pb_utils.InferenceRequest(request_id=mark, **request).exec()
+            ask(self._model, self._version, [self._output], tensors, mark)
         finally:
             self._admission.back(mark)
 

@@ -43,15 +43,21 @@ _INVALID, _OVERLOADED, _UNAVAILABLE = "INVALID_ARG", "ALREADY_EXISTS", "UNAVAILA
 _CANCELLED, _FAULT = "CANCELLED", "INTERNAL"
 
 _METRICS: Final = {
-    _INVALID: ("tritonrec_requests_invalid", "Number of requests that cannot be answered as sent"),
-    _OVERLOADED: ("tritonrec_requests_refused", "Number of requests refused while overloaded"),
-    _CANCELLED: (
+    (_INVALID,): (
+        "tritonrec_requests_invalid",
+        "Number of requests that cannot be answered as sent",
+    ),
+    (_OVERLOADED,): ("tritonrec_requests_refused", "Number of requests refused while overloaded"),
+    (_CANCELLED,): (
         "tritonrec_requests_dropped",
         "Number of requests whose callers left before their texts were encoded",
     ),
-    _FAULT: ("tritonrec_requests_failed", "Number of requests that the model failed to answer"),
+    (_FAULT, _UNAVAILABLE): (
+        "tritonrec_requests_failed",
+        "Number of requests that the model failed to answer",
+    ),
 }
-"""What counts the requests that end with a code. Triton counts them as successes."""
+"""What counts the requests that end with some codes. Triton counts them as successes."""
 
 _LATER_AT_ONCE: Final = 8
 """Batches that wait for a slower model at a time: enough that their texts meet in its queue."""
@@ -104,9 +110,7 @@ class TritonPythonModel:
 
     def _note(self, entries: Sequence[Entry | None], codes: Sequence[str | None]) -> None:
         """Count and log how requests ended; None for those that have not."""
-        failed = codes.count(_FAULT) + codes.count(_UNAVAILABLE)
-        counts = {**{code: codes.count(code) for code in _METRICS}, _FAULT: failed}
-        self._counters.increment(*counts.values())
+        self._counters.increment(*(sum(map(codes.count, each)) for each in _METRICS))
         if self._log is not None:
             for entry, code in zip(entries, codes, strict=True):
                 if code is not None:

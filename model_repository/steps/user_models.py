@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from ..core.batch import Handler, Outcome, Prompt, Request, attempt
 from ..core.contract import RANK, RECOMMEND, VECTOR
-from ..core.handler import EncodeTexts, Observer, Rank, Recommend, UserHandler
+from ..core.handler import UNOBSERVED, EncodeTexts, Observer, Rank, Recommend, UserHandler
 from ..core.requests import ReaderSettings, RequestReader
 from ..core.scoring import CandidateSource, Scorer
 from ..core.users import UserEncoder
@@ -35,27 +35,16 @@ INDEX_FILE: Final = "index.faiss"
 _HANDLERS: Final = {RANK.name: Rank, RECOMMEND.name: Recommend}
 
 
-def load(
-    directory: Path,
-    model: str,
-    observer: Observer | None = None,
-    count_full_searches: Callable[[int], None] = lambda _: None,
-) -> Handler:
+def load(directory: Path, model: str, observer: Observer = UNOBSERVED) -> Handler:
     """Make the handler of ``rank`` or ``recommend``."""
     return load_handler(
-        model,
-        directory,
-        load_user_encoder(directory),
-        _text_encoder(directory),
-        observer,
-        count_full_searches,
+        model, directory, load_user_encoder(directory), _text_encoder(directory), observer
     )
 
 
 def load_counted(directory: Path, model: str) -> Handler:
     """The same with metrics, which only Triton has."""
-    version = directory.name
-    return load(directory, model, _observer(model, version), _full_searches(model, version))
+    return load(directory, model, _observer(model, directory.name))
 
 
 def load_adapter(directory: Path, model: str) -> Handler:  # noqa: ARG001
@@ -68,14 +57,13 @@ def load_handler(
     directory: Path,
     encode_users: UserEncoder,
     encode_texts: EncodeTexts,
-    observer: Observer | None = None,
-    count_full_searches: Callable[[int], None] = lambda _: None,
+    observer: Observer = UNOBSERVED,
 ) -> UserHandler:
     """Make a handler of the files in a directory and of engines from elsewhere."""
-    scorer = load_scorer(directory, encode_users, count_full_searches=count_full_searches)
+    scorer = load_scorer(directory, encode_users, count_full_searches=observer.searched_in_full)
     settings = ReaderSettings(**read_settings(directory)["reader"])
     reader = RequestReader(settings, scorer.catalogue.ids)
-    return _HANDLERS[model](reader, scorer, encode_texts, observer or Observer())
+    return _HANDLERS[model](reader, scorer, encode_texts, observer)
 
 
 def load_scorer(
@@ -128,39 +116,30 @@ def _observer(model: str, version: str) -> Observer:
 
     from .server_metrics import Counters
 
-    items = Counters(
-        model,
-        version,
-        {
-            "tritonrec_items_named": "Number of events and candidates in requests",
-            "tritonrec_items_unknown": "Number of those that the catalogue lacks and that have no "
-            "text",
-        },
+    def counter(**described: str) -> Callable[..., None]:
+        return Counters(model, version, described).increment
+
+    items = counter(
+        tritonrec_items_named="Number of events and candidates in requests",
+        tritonrec_items_unknown="Number of those that the catalogue lacks and that have no text",
     )
     if model != RECOMMEND.name:
-        return Observer(items.increment)
-    described = {
-        "tritonrec_fallbacks": "Number of recommend requests answered with popular items, since "
-        "the user encoder failed"
-    }
-    fallbacks = Counters(model, version, described)
+        return Observer(items)
+    full_searches = counter(
+        tritonrec_full_searches="Number of users for whom the index could not tell the best items, "
+        "so that the whole catalogue was scored"
+    )
+    fallbacks = counter(
+        tritonrec_fallbacks="Number of recommend requests answered with popular items, since the "
+        "user encoder failed"
+    )
 
     def fell_back(number: int, error: Exception) -> None:
-        fallbacks.increment(number)
+        fallbacks(number)
         reason = "".join(traceback.format_exception(error))
         pb_utils.Logger.log_error(f"{model} answers with popular items: {reason}")
 
-    return Observer(items.increment, fell_back)
-
-
-def _full_searches(model: str, version: str) -> Callable[[int], None]:
-    from .server_metrics import Counters
-
-    described = {
-        "tritonrec_full_searches": "Number of users for whom the index could not tell the best "
-        "items, so that the whole catalogue was scored"
-    }
-    return Counters(model, version, described).increment
+    return Observer(items, fell_back, full_searches)
 
 
 def _no_texts(texts: Sequence[str]) -> Any:
