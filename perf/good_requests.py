@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, combinations
+from itertools import combinations
 from math import prod
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
-from tritonclient.utils import deserialize_bytes_tensor
 
 from builder.repository.golden import GoldenRequest
+from builder.serving.probes import arrays_of, message_of
 from model_repository.core.contract import CLASSIFY, ENCODE, RANK, RANK_TEXTS, RECOMMEND
-from perf.wire_requests import ELEMENT, Tensor, framed, message
+from perf.wire_requests import ELEMENT, Tensor, message
 
 Key = tuple[str, frozenset[str]]
 """A model and the inputs of a request to it. Triton merges only requests with the same inputs."""
 
 _MODELS: Final = {model.name: model for model in (RANK, RECOMMEND, ENCODE, RANK_TEXTS, CLASSIFY)}
-_DTYPES: Final = {"FP32": np.float32, "INT32": np.int32, "INT64": np.int64}
 _TOLERANCE: Final = 1e-3
 """Of a number: batches of other sizes round otherwise."""
 
@@ -43,26 +42,22 @@ def good_requests(golden: GoldenRequest) -> Iterator[Any]:
 
     The first is the golden request itself. What it lacks is empty strings, or zeros.
     """
-    given = {
-        name: Tensor(
-            "BYTES", (len(rows), len(rows[0])), framed(*(v.encode() for v in chain(*rows)))
-        )
-        for name, rows in golden.inputs.items()
-    }
+    plain = message_of(golden)
     lengths: dict[int | str, int] = {"E": 0}
+    shapes = {each.name: each.shape for each in plain.inputs}
+    specs = _MODELS[golden.model].inputs
+    for spec in specs:
+        if spec.name in shapes:
+            lengths |= zip(spec.dims, shapes[spec.name], strict=True)
     optional = {}
-    for spec in _MODELS[golden.model].inputs:
-        if spec.name in given:
-            lengths |= zip(spec.dims, given[spec.name].shape, strict=True)
-    for spec in _MODELS[golden.model].inputs:
-        if spec.name not in given:
+    for spec in specs:
+        if spec.name not in shapes:
             shape = tuple(axis if isinstance(axis, int) else lengths[axis] for axis in spec.dims)
             optional[spec.name] = Tensor(spec.dtype, shape, ELEMENT[spec.dtype] * prod(shape))
     for number in range(len(optional) + 1):
         for chosen in combinations(optional.items(), number):
-            request = message(golden.model, given | dict(chosen))
-            for name, value in golden.parameters.items():
-                request.parameters[name].int64_param = value
+            request = service_pb2.ModelInferRequest.FromString(plain.SerializeToString())
+            request.MergeFrom(message(golden.model, dict(chosen)))
             yield request
 
 
@@ -71,15 +66,7 @@ Answer = Mapping[str, NDArray[Any]]
 
 def answer_of(body: bytes) -> Answer:
     """The tensors of a ``ModelInferResponse``."""
-    response: Any = service_pb2.ModelInferResponse.FromString(body)
-    return {
-        output.name: (
-            np.frombuffer(raw, _DTYPES[output.datatype])
-            if output.datatype in _DTYPES
-            else deserialize_bytes_tensor(raw)
-        ).reshape(tuple(output.shape))
-        for output, raw in zip(response.outputs, response.raw_output_contents, strict=True)
-    }
+    return arrays_of(service_pb2.ModelInferResponse.FromString(body))
 
 
 def difference(found: Answer, expected: Answer) -> str:

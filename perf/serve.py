@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import builder
+from builder.serving.processes import children, stubs
 from perf.errors import PerfError
 
 _ROOT: Final = Path(builder.__file__).parents[1]
@@ -61,13 +61,9 @@ class Served:
 
     def processes(self) -> Mapping[str, int]:
         """Process ids: of "guard", "tritonserver", and each model by its name."""
-        (guard,) = _children(self.process.pid)
-        (triton,) = _children(guard)
-        found = {"guard": guard, "tritonserver": triton}
-        for stub in _children(triton):
-            words = Path(f"/proc/{stub}/cmdline").read_bytes().split(b"\0")
-            found[Path(os.fsdecode(words[1])).parent.parent.name] = stub
-        return found
+        (guard,) = children(self.process.pid)
+        (triton,) = children(guard)
+        return {"guard": guard, "tritonserver": triton, **dict(stubs(triton))}
 
     def identity(self) -> str:
         """What marks everything of the tritonserver that runs."""
@@ -131,11 +127,3 @@ def served(repository: Path, *options: str, before: Sequence[str] = ()) -> Itera
             yield running
         finally:
             running.end()
-
-
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(OSError):
-            found += map(int, (task / "children").read_text().split())
-    return found

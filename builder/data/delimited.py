@@ -19,7 +19,7 @@ import pyarrow.csv
 from builder.data.dialect import Dialect, Reader, find_separator, recorded
 from builder.data.problems import SHOWN_PER_KIND, SWALLOWED, WRONG_LENGTH, Problems
 from builder.data.quotes import open_quote, swallowed
-from builder.data.rows import TEXT, Batch, TextFile, check_header, kept, pick
+from builder.data.rows import TEXT, Batch, TextFile, check_header, kept, numbered, pick
 from builder.data.sources import Source, TextSource, Utf8
 
 RECBOLE_SUFFIXES: Final = (".inter", ".item", ".user")
@@ -238,4 +238,6 @@ def _header(text: TextSource, reader: Reader) -> tuple[list[str], str]:
                 names, header = after, "".join(read)
         except csv.Error:  # too long, for want of a closing quote
             return [], "".join(read)
-    return [name or f"column_{place}" for place, name in enumerate(names, start=1)], header
+    return [
+        name or number for name, number in zip(names, numbered(len(names)), strict=True)
+    ], header

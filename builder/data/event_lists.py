@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -20,8 +19,6 @@ from builder.data.times import UNREADABLE, TimeColumn
 
 _BETWEEN: Final = re.compile(r"[,;|]")
 _AROUND: Final = " \t\r\n'\""
-
-log = logging.getLogger(__name__)
 
 
 class Events(Protocol):

@@ -6,7 +6,7 @@ here: a later step parses times and ratings, knowing what they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -45,7 +45,8 @@ def load(
     RecBole's ``name:type`` headers lose the type. Columns that the file lacks are left out.
     """
     batches: list[Batch] = []
-    return _together(batches, scan(path, wanted, problems, batches.append, dialect), wanted)
+    file = scan(path, wanted, problems, batches.append, dialect)
+    return None if file is None else as_table(file, batches, wanted)
 
 
 def read_table(
@@ -57,14 +58,13 @@ def read_table(
         file = _scan(source, dialect, wanted, problems, batches.append, _BLOCK_BYTES)
     except UNREADABLE:
         return None
-    return _together(batches, file, wanted)
+    return None if file is None else as_table(file, batches, wanted)
 
 
-def _together(
-    batches: list[Batch], file: TextFile | None, wanted: Collection[str] | None
-) -> TextTable | None:
-    if file is None:
-        return None
+def as_table(
+    file: TextFile, batches: Sequence[Batch], wanted: Collection[str] | None = None
+) -> TextTable:
+    """A file with the rows of its batches, and the wanted columns (None: all)."""
 
     def column(name: str) -> pa.ChunkedArray:
         return pa.chunked_array(
@@ -77,16 +77,7 @@ def _together(
 
     names = [name for name in kept(file.names, wanted) if name not in file.unread]
     columns = {name: column(name) for name in names}
-    return TextTable(
-        file.path,
-        file.names,
-        file.places,
-        file.faults,
-        file.nested,
-        file.unread,
-        file.lists,
-        columns,
-    )
+    return TextTable(**vars(file), columns=columns)
 
 
 def scan(

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from builder.data.events import scan_events
-from builder.data.files import Batch, TextTable
+from builder.data.files import Batch, TextTable, as_table
 from builder.data.layouts import Layout
 from builder.data.problems import Problems
-from builder.data.rows import TEXT, is_missing
+from builder.data.rows import is_missing
 
 _FEWEST: Final = 3  # events of items that had one before, from which on they tell anything
 
@@ -58,17 +58,10 @@ def items_of_log(layout: Layout, problems: Problems) -> TextTable | None:
         return places([rows[number] for number in numbers])
 
     names = [name for name in log.names if name not in of_events]
-    columns_of = {
-        name: pa.chunked_array(
-            [each.columns.get(name, pa.array([""] * each.rows, TEXT)) for each in found], TEXT
-        )
-        for name in names
-        if name not in log.unread
-    }
     about = replace(
         log, names=names, places=places_of_items, nested=log.nested | of_event & {*names}
     )
-    return TextTable(**vars(about), columns=columns_of)
+    return as_table(about, found)
 
 
 def _of_events(batch: Batch, item: str) -> Iterator[str]:

@@ -142,6 +142,11 @@ class TextTable(TextFile):
         return len(next(iter(self.columns.values()), ()))
 
 
+def numbered(count: int) -> list[str]:
+    """Names for columns that have none."""
+    return [f"column_{number}" for number in range(1, count + 1)]
+
+
 def is_missing(text: str) -> bool:
     """Whether this stands for a missing value."""
     return text in MISSING

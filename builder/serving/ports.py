@@ -72,6 +72,15 @@ def address_of(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def listens(host: str, port: int, timeout: float) -> bool:
+    """Whether somebody listens there, within ``timeout`` seconds."""
+    try:
+        socket.create_connection((_ANY_ADDRESS.get(host, host), port), timeout).close()
+    except OSError:
+        return False
+    return True
+
+
 def _problem(purpose: str, host: str, port: int, error: OSError | OverflowError) -> str:
     where = f"the {purpose} port {port} on {host}"
     if isinstance(error, OverflowError):

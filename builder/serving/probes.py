@@ -40,7 +40,8 @@ class Probe:
         self.problem: str | None = None
         self._golden = golden
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        self._request = _message(golden)
+        self._request = message_of(golden)
+        self._request.id = "golden"
         self._call: Any = None
         self.due = False
 
@@ -59,7 +60,7 @@ class Probe:
             return False
         call, self._call = self._call, None
         if call.code() is grpc.StatusCode.OK:
-            self.problem = self._golden.problem(_arrays(call.result())) or ""
+            self.problem = self._golden.problem(arrays_of(call.result())) or ""
         elif call.code() in _FAULTS:
             self.problem = f"{call.code().name}: {call.details()}"
         else:
@@ -77,8 +78,9 @@ class Probe:
         return sum(int(each.inference_stats.success.count) for each in answer.model_stats)
 
 
-def _message(golden: GoldenRequest) -> Any:
-    request = service_pb2.ModelInferRequest(model_name=golden.model, id="golden")
+def message_of(golden: GoldenRequest) -> Any:
+    """A golden request as ``ModelInferRequest``."""
+    request = service_pb2.ModelInferRequest(model_name=golden.model)
     for name, rows in golden.inputs.items():
         array = np.array([[value.encode() for value in row] for row in rows], np.object_)
         request.inputs.add(name=name, datatype="BYTES", shape=array.shape)
@@ -89,7 +91,8 @@ def _message(golden: GoldenRequest) -> Any:
     return request
 
 
-def _arrays(answer: Any) -> Mapping[str, NDArray[Any]]:
+def arrays_of(answer: Any) -> Mapping[str, NDArray[Any]]:
+    """The tensors of a ``ModelInferResponse``; flat where they do not have the shape they say."""
     found = {}
     for output, raw in zip(answer.outputs, answer.raw_output_contents, strict=True):
         if output.datatype in _DTYPES:

@@ -45,12 +45,8 @@ class ServerProcesses:
         self._ticks: dict[int, int] = {}
         for server in children(guard):
             self._add(server, "")
-            for child in children(server):
-                with contextlib.suppress(OSError):
-                    words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
-                    if words[0].endswith(_STUB):
-                        # .../MODEL/VERSION/model.py
-                        self._add(child, Path(os.fsdecode(words[1])).parent.parent.name)
+            for model, stub in stubs(server):
+                self._add(stub, model)
 
     def close(self) -> None:
         """Give the descriptors back."""
@@ -101,6 +97,16 @@ def children(pid: int) -> Iterator[int]:
     for task in Path(f"/proc/{pid}/task").glob("*"):
         with contextlib.suppress(OSError):
             yield from map(int, (task / "children").read_text().split())
+
+
+def stubs(server: int) -> Iterator[tuple[str, int]]:
+    """The models whose processes a tritonserver has started, and these."""
+    for child in children(server):
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+            if words[0].endswith(_STUB):
+                # .../MODEL/VERSION/model.py
+                yield Path(os.fsdecode(words[1])).parent.parent.name, child
 
 
 def _states(pid: int) -> set[str]:

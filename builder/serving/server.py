@@ -8,7 +8,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,7 @@ from builder.serving._guard import clean
 from builder.serving.access import ServerTls, open_channel
 from builder.serving.installation import Installation, find_tritonserver
 from builder.serving.output import OutputReader
-from builder.serving.ports import address_of, claim_ports, resolve
+from builder.serving.ports import address_of, claim_ports, listens, resolve
 from builder.serving.processes import children
 from model_repository.steps.access_log import FILE, SHARE
 
@@ -360,13 +359,7 @@ class TritonServer:
 
     def _listens(self) -> bool:
         """Whether the ports for HTTP and metrics are open, which come after the one for gRPC."""
-        for purpose in self._ports.keys() - {"gRPC"}:
-            host, _, port = self._address(purpose).rpartition(":")
-            try:
-                socket.create_connection((host.strip("[]"), int(port)), _CALL_TIMEOUT).close()
-            except OSError:
-                return False
-        return True
+        return all(listens(self.host, port, _CALL_TIMEOUT) for port in self._ports.values())
 
     def _reap(self) -> None:
         if self._process is None:

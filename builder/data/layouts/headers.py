@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from builder.data.layouts.peek import Peek, numbered
+from builder.data.layouts.peek import Peek
 from builder.data.layouts.roles import guess_item_names, guess_names, is_of_users, may_be_items
+from builder.data.rows import numbered
 
 
 def how_to_name(peeks: Sequence[Peek]) -> str | None:

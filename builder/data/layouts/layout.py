@@ -13,6 +13,7 @@ from builder.data.layouts.headers import without_header
 from builder.data.layouts.known import FORMATS
 from builder.data.layouts.peek import Peek, peek
 from builder.data.layouts.roles import are_lists, complete, item_key
+from builder.data.rows import numbered
 from builder.data.sources import first_line, uncompressed
 from builder.errors import DataError
 
@@ -161,7 +162,7 @@ def _dialect(config: DataConfig, kind: str, role: str, path: Path, columns: Colu
     if len(values) == 1:  # some other file of this name
         return said
     if len(values) != len(names):
-        names = (names[0], *(f"column_{place}" for place in range(2, len(values) + 1)))
+        names = (names[0], *numbered(len(values))[1:])
     other = FORMATS[kind].encoding
     return Dialect(said.encoding, other, said.separator or separator, "none", names)
 

@@ -17,7 +17,7 @@ from builder.data.dialect import Dialect
 from builder.data.files import TABLE_SUFFIXES, read_table
 from builder.data.parts import part_files
 from builder.data.problems import Problems
-from builder.data.rows import TEXT, is_missing, is_number
+from builder.data.rows import TEXT, is_missing, is_number, numbered
 from builder.data.sources import UNREADABLE, Source
 from builder.data.times import TimeColumn
 
@@ -90,11 +90,6 @@ def peek(path: Path, dialect: Dialect) -> Peek | None:
     return Peek(
         path, {name: values[1:] for name, values in zip(names, columns.values(), strict=True)}
     )
-
-
-def numbered(count: int) -> list[str]:
-    """Names for columns that have none."""
-    return [f"column_{number}" for number in range(1, count + 1)]
 
 
 def is_time(values: Sequence[str]) -> bool:
