@@ -44,6 +44,14 @@ def settled(read: Callable[[], _Value]) -> _Value:
         before = now
 
 
+def reached(read: Callable[[], _Value], expected: object) -> _Value:
+    """What is read, once it is what is expected, or after ten seconds: counters come late."""
+    end = time.monotonic() + 10
+    while (now := read()) != expected and time.monotonic() < end:
+        time.sleep(0.05)
+    return now
+
+
 def first_of(values: Sequence[Any]) -> list[Any]:
     """Parameters of a test: the first is for every run, the others are a sweep."""
     first, *others = values

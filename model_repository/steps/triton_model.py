@@ -20,7 +20,7 @@ from .access_log import Entry, from_environment
 from .bytes_reader import BeyondLimits, read_bytes
 from .gate import Gate
 from .libraries import check_libraries
-from .server_metrics import Counters
+from .server_metrics import Counters, close_counters
 from .wire_inputs import WireInputs
 
 pb_utils.deserialize_bytes_tensor = read_bytes
@@ -154,6 +154,7 @@ class TritonPythonModel:
             self._gate.close()
         if self._log is not None:
             self._log.close()
+        close_counters()
 
     def _finish(self, waiting: Sequence[tuple[Later, Any, Sequence[str], Entry | None]]) -> None:
         # A cancelled request needs no texts encoded. To ask takes 60 us, a text takes more.

@@ -26,6 +26,7 @@ from builder.serving.live_figures import read_page
 from client import InferenceFailed, InvalidInput, Item, RecommenderClient, Retry
 from perf.serve import Served, served, start_serve
 from tests.integration.tiny_repository import write_tiny_repository
+from tests.shared import reached
 
 ROOT = Path(__file__).parents[2]
 # With a GPU and with a response cache only, neither of which there is here.
@@ -145,13 +146,13 @@ def test_the_dashboard_begins_with_the_four_golden_signals() -> None:
 
 
 def test_each_counter_counts_what_it_says(observed: Observed) -> None:
-    assert observed.value("tritonrec_items_named", "recommend") == 2
-    assert observed.value("tritonrec_items_unknown", "recommend") == 1
-    assert observed.value("tritonrec_items_named", "rank") == 6
-    assert observed.value("tritonrec_items_unknown", "rank") == 1
-    assert observed.value("tritonrec_requests_invalid", "rank") == 1
-    assert observed.value("tritonrec_requests_failed", "rank") == 0
-    assert observed.value("tritonrec_requests_failed", "encode") == 1
+    assert reached(lambda: observed.value("tritonrec_items_named", "recommend"), 2) == 2
+    assert reached(lambda: observed.value("tritonrec_items_unknown", "recommend"), 1) == 1
+    assert reached(lambda: observed.value("tritonrec_items_named", "rank"), 6) == 6
+    assert reached(lambda: observed.value("tritonrec_items_unknown", "rank"), 1) == 1
+    assert reached(lambda: observed.value("tritonrec_requests_invalid", "rank"), 1) == 1
+    assert reached(lambda: observed.value("tritonrec_requests_failed", "rank"), 0) == 0
+    assert reached(lambda: observed.value("tritonrec_requests_failed", "encode"), 1) == 1
     for name in ("tritonrec_requests_refused", "tritonrec_requests_dropped", "tritonrec_fallbacks"):
         assert observed.value(name, "recommend") == 0
     # Which Triton calls a success.

@@ -47,7 +47,7 @@ from perf.goals import (
 )
 from tests.integration.small_run import FILMS, export_run
 from tests.new_text import logit_of_text
-from tests.shared import first_of
+from tests.shared import first_of, reached
 from tests.unit.builder.model.tiny import sequences
 
 NEW_TEXT = "The Matrix (1999) Action Sci-Fi Thriller"
@@ -243,15 +243,15 @@ def test_the_server_counts_the_texts_that_bert_was_spared(
     ):
         client.encode(["once", "twice", "twice"])
         client.rank(model.catalogue.item_ids[:1], [Item("x", "twice"), Item("y", "new")])
-        with urllib.request.urlopen(f"http://{server.metrics_address}/metrics") as answer:
-            lines = answer.read().decode().splitlines()
-    counts = {
-        line.split("{")[0]: float(line.split()[-1])
-        for line in lines
-        if line.startswith("tritonrec")
-    }
-    assert counts["tritonrec_texts_encoded"] == 3
-    assert counts["tritonrec_texts_known"] == 2
+
+        def count(name: str) -> float:
+            with urllib.request.urlopen(f"http://{server.metrics_address}/metrics") as answer:
+                lines = answer.read().decode().splitlines()
+            (found,) = [line for line in lines if line.startswith(f"{name}{{")]
+            return float(found.split()[-1])
+
+        assert reached(lambda: count("tritonrec_texts_encoded"), 3) == 3
+        assert reached(lambda: count("tritonrec_texts_known"), 2) == 2
 
 
 @pytest.mark.sweep  # test_old_repository does so from the command line

@@ -139,6 +139,7 @@ def test_who_is_at_fault_is_told_and_who_is_not_only_that(model: Any, backend: B
     assert broken.error().message() == (
         "tokenizer failed (KeyError); the server's log has the traceback"
     )
+    model.finalize()
     assert backend.counted == {"tritonrec_requests_invalid": 1, "tritonrec_requests_failed": 1}
     (logged,) = backend.errors
     assert "the engine's secrets" in logged
