@@ -110,16 +110,16 @@ def with_profiles(
     own = columns[: len(columns) - len(clock.columns)]
     ids = _ids_of_users(own, interactions)
 
-    def known(sequences: Sequences, times: NDArray[np.int64] | None = None) -> Sequences:
+    def known(sequences: Sequences) -> Sequences:
         profiles = np.zeros((len(sequences), len(columns)), np.int32)
         if ids and len(sequences):
             profiles[:, : len(own)] = [ids[user] for user in sequences.user_ids]
-        if times is not None:
-            profiles[:, len(own) :] = clock.ids(times)
+        if sequences.request_times is not None:
+            profiles[:, len(own) :] = clock.ids(sequences.request_times)
         return replace(sequences, profiles=profiles)
 
     def held_out(holdout: Holdout) -> Holdout:
-        return replace(holdout, histories=known(holdout.histories, holdout.times))
+        return replace(holdout, histories=known(holdout.histories))
 
     return replace(
         split,

@@ -33,6 +33,9 @@ class Sequences:
     target
         BOOL [E], which events are to be predicted. The others are context: known of a user, seen,
         but not what a recommendation is to lead to. None when there is no context.
+    request_times
+        INT64 [U], Unix seconds of the request that comes after each history, None when they are
+        not known. What happened at such a time or later is not known of anybody.
     """
 
     user_ids: list[str]
@@ -42,6 +45,7 @@ class Sequences:
     actions: NDArray[np.int32] | None
     profiles: NDArray[np.int32] | None = None
     target: NDArray[np.bool_] | None = None
+    request_times: NDArray[np.int64] | None = None
 
     @classmethod
     def from_interactions(cls, interactions: Interactions, min_events: int = 1) -> Sequences:
@@ -122,6 +126,7 @@ class Sequences:
             None if self.actions is None else self.actions[events],
             None if self.profiles is None else self.profiles[start:stop],
             None if self.target is None else self.target[events],
+            None if self.request_times is None else self.request_times[start:stop],
         )
 
     def where(self, events: NDArray[np.bool_]) -> Sequences:
@@ -135,6 +140,7 @@ class Sequences:
             None if self.actions is None else self.actions[events],
             self.profiles,
             None if self.target is None else self.target[events],
+            self.request_times,
         )
 
     def part(
@@ -156,4 +162,5 @@ class Sequences:
             None if self.actions is None else self.actions[events],
             None if self.profiles is None else self.profiles[users],
             None if self.target is None else self.target[events],
+            None if self.request_times is None else self.request_times[users],
         )

@@ -41,27 +41,21 @@ class Holdout:
     Attributes
     ----------
     histories
-        ``U`` users: everything before the target that may be known.
+        ``U`` users: everything before the target that may be known, and when the target came as
+        their ``request_times``.
     targets
         INT32 [U], catalogue index of each user's next item.
-    times
-        INT64 [U], Unix seconds of the targets; None where they are not known.
     """
 
     histories: Sequences
     targets: NDArray[np.int32]
-    times: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def rows(self, start: int, stop: int) -> Holdout:
         """Users ``start`` to ``stop``."""
-        return Holdout(
-            self.histories.rows(start, stop),
-            self.targets[start:stop],
-            None if self.times is None else self.times[start:stop],
-        )
+        return Holdout(self.histories.rows(start, stop), self.targets[start:stop])
 
     def spread(self, most: int) -> Holdout:
         """At most `most` users, evenly spread over all."""
@@ -70,11 +64,7 @@ class Holdout:
         users = np.zeros(len(self), np.bool_)
         users[_evenly(len(self), most)] = True
         offsets = self.histories.offsets
-        return Holdout(
-            self.histories.part(offsets[:-1], offsets[1:], users),
-            self.targets[users],
-            None if self.times is None else self.times[users],
-        )
+        return Holdout(self.histories.part(offsets[:-1], offsets[1:], users), self.targets[users])
 
     def chunks(self, size: int) -> Iterator[Holdout]:
         """All users, `size` at a time."""
@@ -357,8 +347,7 @@ def _next_target(sequences: Sequences, starts: NDArray[np.int64]) -> NDArray[np.
 def _hold_out(
     sequences: Sequences, targets: NDArray[np.int64], users: NDArray[np.bool_]
 ) -> Holdout:
-    return Holdout(
-        histories=sequences.part(sequences.offsets[:-1], targets, users),
-        targets=sequences.items[targets[users]],
-        times=None if sequences.times is None else sequences.times[targets[users]],
-    )
+    asked = targets[users]
+    histories = sequences.part(sequences.offsets[:-1], targets, users)
+    times = None if sequences.times is None else sequences.times[asked]
+    return Holdout(replace(histories, request_times=times), sequences.items[asked])

@@ -254,7 +254,7 @@ def _read_catalogue(file: Path) -> Catalogue:
 def _holdout_table(holdout: Holdout) -> pd.DataFrame:
     histories = holdout.histories
     users = range(len(holdout))
-    profiles = histories.profiles
+    profiles, requests = histories.profiles, histories.request_times
     return pd.DataFrame(
         {
             "user_id": histories.user_ids,
@@ -262,6 +262,7 @@ def _holdout_table(holdout: Holdout) -> pd.DataFrame:
             "times": [histories.times_of(user) for user in users],
             "actions": [histories.actions_of(user) for user in users],
             **({} if profiles is None else {"profile": list(profiles)}),
+            **({} if requests is None else {"request_time": requests}),
             "target": holdout.targets,
         }
     )
@@ -283,6 +284,8 @@ def _read_holdout(file: Path) -> Holdout:
         flat("times", np.int64),
         flat("actions", np.int32),
         _profiles(table),
+        # Earlier versions did not write them.
+        request_times=table["request_time"].to_numpy(np.int64) if "request_time" in table else None,
     )
     return Holdout(histories, table["target"].to_numpy(np.int32))
 

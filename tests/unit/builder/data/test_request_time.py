@@ -72,13 +72,14 @@ def test_held_out_users_have_the_time_of_their_target_behind_their_own_columns(
         for part in (holdout, holdout.spread(2), *holdout.chunks(2)):
             profiles = part.histories.profiles
             assert profiles is not None
-            assert part.times is not None
+            times = part.histories.request_times
+            assert times is not None
             for row, user in enumerate(part.histories.user_ids):
                 assert profiles[row, 0] == 1 + int(user[1:]) % 2
-                assert profiles[row, 1] == 1 + datetime.fromtimestamp(part.times[row], UTC).hour
+                assert profiles[row, 1] == 1 + datetime.fromtimestamp(times[row], UTC).hour
                 before = part.histories.times_of(row)
                 assert before is not None
-                assert part.times[row] > before.max()
+                assert times[row] > before.max()
     alone = with_profiles(split, config.clock.columns, interactions, config.clock)
     assert alone.test.histories.profiles is not None
     assert known.test.histories.profiles is not None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from random import Random
@@ -182,6 +183,30 @@ def test_a_user_new_in_the_window_has_an_empty_history() -> None:
 def test_moments_must_be_in_order() -> None:
     with pytest.raises(ConfigError, match="test must start later"):
         temporal_split(sequences_of([("a", 1, 1)]), 5, 5)
+
+
+@pytest.mark.parametrize("method", ["leave-one-out", "temporal"])
+def test_each_history_knows_when_its_target_came(method: str) -> None:
+    log = [(user, item, 10 * item + place) for place, user in enumerate("abc") for item in range(6)]
+    # A time says which event it is of: its user and its item.
+    times = {
+        10 * item + place: (user, item) for place, user in enumerate("abc") for item in range(6)
+    }
+    split = split_log(sequences_of(log), 6, method=method)
+    assert split.train.request_times is None
+    for holdout in (split.validation, split.test):
+        for part in (holdout, holdout.spread(1), *holdout.chunks(2)):
+            known = part.histories.where(part.histories.items > 0)
+            for each in (part.histories, known, known.without_context()):
+                assert each.request_times is not None
+                found = [times[time] for time in each.request_times.tolist()]
+                assert found == list(zip(each.user_ids, part.targets.tolist(), strict=True))
+
+
+def test_a_log_without_times_has_no_times_of_requests() -> None:
+    sequences = sequences_of([("a", item, item) for item in range(6)])
+    split = leave_one_out(replace(sequences, times=None))
+    assert split.test.histories.request_times is None
 
 
 def test_temporal_split_needs_times() -> None:

@@ -38,10 +38,13 @@ from tests.unit.builder.model.tiny import (
 from tests.unit.model_repository.conftest import Parts
 
 VALIDATION = Holdout(
-    sequences(
-        [0, 3], [], [5, 5, 1],
-        times=[[10, 20], [], [1, 500, 2**40]],
-        actions=[[1, 0], [], [2, 2, 1]],
+    replace(
+        sequences(
+            [0, 3], [], [5, 5, 1],
+            times=[[10, 20], [], [1, 500, 2**40]],
+            actions=[[1, 0], [], [2, 2, 1]],
+        ),
+        request_times=np.array([30, -1, 2**41], np.int64),
     ),
     np.array([2, 7, 11], np.int32),
 )  # fmt: skip
@@ -181,6 +184,14 @@ def test_a_checkpoint_of_before_there_were_profiles_loads(run: Path) -> None:
     assert load_validation(run).histories.profiles is None
 
 
+def test_validation_users_of_before_they_knew_when_they_were_asked(run: Path) -> None:
+    file = run / "validation.parquet"
+    pd.read_parquet(file).drop(columns="request_time").to_parquet(file)
+    found = load_validation(run)
+    assert found.histories.request_times is None
+    assert found.targets.tolist() == VALIDATION.targets.tolist()
+
+
 def test_the_encoder_loads_without_us(run: Path, backbone: Path) -> None:
     model = AutoModel.from_pretrained(run / "encoder")
     expected = AutoModel.from_pretrained(backbone)
@@ -192,7 +203,7 @@ def test_validation_users_come_back(run: Path) -> None:
     found = load_validation(run)
     assert found.targets.tolist() == VALIDATION.targets.tolist()
     assert found.histories.user_ids == VALIDATION.histories.user_ids
-    for name in ("offsets", "items", "times", "actions"):
+    for name in ("offsets", "items", "times", "actions", "request_times"):
         expected = getattr(VALIDATION.histories, name)
         np.testing.assert_array_equal(getattr(found.histories, name), expected)
         assert getattr(found.histories, name).dtype == expected.dtype
@@ -204,6 +215,7 @@ def test_validation_users_without_times_and_actions(tmp_path: Path, backbone: Pa
     found = load_validation(tmp_path)
     assert found.histories.times is None
     assert found.histories.actions is None
+    assert found.histories.request_times is None
     assert found.histories.items.tolist() == [0, 3, 1]
 
 
