@@ -207,6 +207,7 @@ def _join_rankings(parts: Sequence[Ranking], texts_of_user: int) -> Ranking:
         logits=_joined([part.logits for part in parts]),
         skipped=parts[0].skipped,
         truncated=of_user + sum(part.truncated - of_user for part in parts),
+        trend_time=parts[0].trend_time,
     )
 
 

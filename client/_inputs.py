@@ -193,10 +193,13 @@ def _option(option: OptionSpec, value: object) -> Parameter:
             expected = "True or False"
         case int():
             least = -_MOST if option.minimum is None else option.minimum
+            most = _MOST if option.maximum is None else option.maximum
             number = _integer(value)
-            if number is not None and least <= number <= _MOST:
+            if number is not None and least <= number <= most:
                 return number
             expected = "a positive int" if least == 1 else f"an int of at least {least}"
+            if option.maximum is not None:
+                expected = f"an int from {least} to {most}"
         case str():
             if isinstance(value, str) and (not option.choices or value in option.choices):
                 return value

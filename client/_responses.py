@@ -37,6 +37,7 @@ def parse_rank_response(response: InferResponse, candidates: Sequence[str]) -> R
         logits=outputs.row(contract.LOGIT),
         skipped=outputs.count(contract.SKIPPED),
         truncated=outputs.count(contract.TRUNCATED),
+        trend_time=_trend_time(outputs),
     )
 
 
@@ -58,7 +59,12 @@ def parse_recommend_response(response: InferResponse, top_k: int) -> Recommendat
         skipped=outputs.count(contract.SKIPPED),
         truncated=outputs.count(contract.TRUNCATED),
         fallback=contract.FALLBACK.name in outputs and outputs.count(contract.FALLBACK) > 0,
+        trend_time=_trend_time(outputs),
     )
+
+
+def _trend_time(outputs: Outputs) -> int | None:
+    return outputs.count(contract.TREND_TIME) if contract.TREND_TIME.name in outputs else None
 
 
 def parse_encode_response(response: InferResponse, texts: int) -> Encoding:

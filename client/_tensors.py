@@ -81,8 +81,8 @@ class Outputs:
         return np.frombuffer(raw, _COUNT).reshape(shape)
 
     def count(self, spec: TensorSpec) -> int:
-        """Return the only element of an INT32 tensor."""
-        raw, _ = self._read(spec, _COUNT.itemsize)
+        """Return the only element of an INT32 or INT64 tensor."""
+        raw, _ = self._read(spec, 8 if spec.dtype == "INT64" else _COUNT.itemsize)
         return int.from_bytes(raw, "little", signed=True)
 
     def texts(self, spec: TensorSpec) -> list[str]:

@@ -58,6 +58,9 @@ class _ScoredItems(Sequence[ScoredItem]):
         Texts that were cut to the longest length that the encoder reads. Of a ranking that was
         split into several requests, at least so many: where the history has texts too, each
         request counts those again, and their number is not known.
+    trend_time
+        Unix seconds as of which the server knew what is popular; None where its model does not
+        ask, or could not.
     """
 
     items: tuple[str, ...]
@@ -65,6 +68,7 @@ class _ScoredItems(Sequence[ScoredItem]):
     logits: NDArray[np.float32]
     skipped: int
     truncated: int
+    trend_time: int | None = None
 
     @property
     def ids(self) -> tuple[str, ...]:

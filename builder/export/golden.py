@@ -21,6 +21,7 @@ from model_repository.core.contract import (
     RANK_TEXTS,
     RECOMMEND,
     TEXT,
+    TIME,
     TOP_K,
     TensorSpec,
 )
@@ -39,17 +40,24 @@ def of_users(scorer: Scorer, settings: Mapping[str, Any]) -> list[GoldenRequest]
     ``settings`` are the `ReaderSettings`.
     """
     ids = scorer.catalogue.ids.strings
+    # A time before the end of the log asks for the log's own counts, whatever was observed since.
+    as_exported = {TIME.name: 1} if scorer.catalogue.trend else {}
     names = [ids[place].decode() for place in range(min(len(ids), _EVENTS + _CANDIDATES))]
     history, last = names[:_EVENTS], names[-_CANDIDATES:]
     reader = RequestReader(ReaderSettings(**settings), scorer.catalogue.ids)
     top_k = min(_CANDIDATES, settings["max_top_k"])
     return [
-        _asked(RANK.name, Rank(reader, scorer, _no_texts), {HISTORY: history, CANDIDATE: last}, {}),
+        _asked(
+            RANK.name,
+            Rank(reader, scorer, _no_texts),
+            {HISTORY: history, CANDIDATE: last},
+            as_exported,
+        ),
         _asked(
             RECOMMEND.name,
             Recommend(reader, scorer, _no_texts),
             {HISTORY: history},
-            {TOP_K.name: top_k},
+            {TOP_K.name: top_k, **as_exported},
         ),
     ]
 

@@ -3,7 +3,7 @@
 ::
 
     encoder/              loads with AutoModel.from_pretrained; tokenizer.json beside it
-    adapter.safetensors   adapter, pooling, linear term, text vectors, which items are warm
+    adapter.safetensors   adapter, pooling, linear term, trend, text vectors, which items are warm
     catalogue.parquet     item ids, texts and the item file's own columns
     validation.parquet    the validation users that the ranking gate of an export is held against
     config.json           shapes, data set, training options, calibration
@@ -40,14 +40,17 @@ from builder.model.text_encoder import TextEncoder
 from builder.unfinished_run import is_interrupted
 from model_repository.core.calibration import Calibration
 from model_repository.core.profile import ProfileColumn
+from model_repository.core.trend import NO_TREND, Trend
 from model_repository.engines.tokenizer import TextTokenizer
 
-FORMATS: Final = (2, 3, 4)
+FORMATS: Final = (2, 3, 4, 5)
 """What this version reads. A model is written in the first that can hold it, so that an older
-version reads it or says that it cannot: 3 has profiles, 4 vectors of other modalities."""
+version reads it or says that it cannot: 3 has profiles, 4 vectors of other modalities, 5
+a trend."""
 _LINEAR: Final = "linear."
 _ADAPTER: Final = "adapter."
 _POOLING: Final = "pooling."
+_TREND: Final = "trend.level"
 
 
 def save_checkpoint(
@@ -67,6 +70,8 @@ def save_checkpoint(
         "text_vectors": model.text_vectors,
         "met": torch.from_numpy(model.warm),
     }
+    if model.trend:
+        tensors[_TREND] = torch.from_numpy(model.trend.level)
     if model.encoder.query is not None:
         tensors[_POOLING + "query"] = model.encoder.query.weight
     save_file(
@@ -91,6 +96,11 @@ def save_checkpoint(
             "linear": {"decay": model.linear.decay, "weight": model.linear.weight},
             "calibration": asdict(model.calibration),
             "cold_limit": model.cold_limit,
+            "trend": {
+                "time_constant": model.trend.time_constant,
+                "weight": model.trend.weight,
+                "until": model.trend.until,
+            },
             **config,
         },
     )
@@ -157,10 +167,19 @@ def _load(directory: Path, config: dict[str, Any]) -> Recommender:
         profile=_columns(config.get("profile", ())),
         item_profile=_columns(config.get("item_profile", ())),
         modalities=config.get("modalities", ()),
+        trend=_trend(config.get("trend"), tensors.get(_TREND)),
     )
 
 
+def _trend(config: Mapping[str, Any] | None, level: torch.Tensor | None) -> Trend:
+    if config is None or level is None:
+        return NO_TREND
+    return Trend(level=level.numpy(), **config)
+
+
 def _format_of(model: Recommender) -> int:
+    if model.trend:
+        return 5
     if model.modalities:
         return 4
     return 3 if model.profile or model.item_profile else 2

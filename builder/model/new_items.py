@@ -46,6 +46,10 @@ def with_new_items(
         ),
         text_vectors=torch.cat([model.text_vectors, vectors]),
         warm=np.pad(model.warm, (0, len(new))),
+        trend=replace(
+            model.trend,
+            level=np.pad(model.trend.level, (0, len(new)), constant_values=-np.inf),
+        ),
     )
     return stand_in(grown, np.arange(len(grown.catalogue)) >= len(known))
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from builder.data.sequences import Sequences
 from builder.data.tables import Catalogue
 from builder.model.interest import InterestAdapter
 from builder.model.linear import LinearTerm
@@ -20,6 +21,7 @@ from builder.model.text_encoder import TextEncoder
 from builder.progress import Progress, silent
 from model_repository.core.calibration import Calibration
 from model_repository.core.profile import ProfileColumn
+from model_repository.core.trend import NO_TREND, Trend
 from model_repository.engines.tokenizer import TextTokenizer
 
 _LAST_RANK: Final = 50
@@ -49,6 +51,8 @@ class Recommender:
         The columns of a user's profile that it knows, and of an item's.
     modalities
         The columns with vectors of another modality that it knows of an item.
+    trend
+        How much what is popular counts, and the counts as of the last event of the log.
     """
 
     encoder: TextEncoder
@@ -64,6 +68,7 @@ class Recommender:
     profile: Sequence[ProfileColumn] = ()
     item_profile: Sequence[ProfileColumn] = ()
     modalities: Sequence[str] = ()
+    trend: Trend = NO_TREND
 
     @property
     def cold_rank(self) -> int:
@@ -78,8 +83,9 @@ class Recommender:
         even = round((1 + len(self.warm) / cold) / 2)
         return int(np.clip(even, self.cold_limit, max(self.cold_limit, _LAST_RANK)))
 
-    def scorer(self, part: Part = "full") -> PartScorer:
-        return PartScorer(self, part)
+    def scorer(self, part: Part = "full", log: Sequences | None = None) -> PartScorer:
+        """Score with a part of the model; see `PartScorer`."""
+        return PartScorer(self, part, log)
 
     @torch.no_grad()
     def item_vectors(self, *, text_only: bool = False) -> tuple[Tensor, Tensor]:

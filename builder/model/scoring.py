@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from builder.data.decayed_counts import DecayedCounts
 from builder.data.sequences import Sequences
 from builder.model.interest import InterestAdapter, time_gaps
 from builder.model.linear import LinearTerm
@@ -21,13 +23,15 @@ from model_repository.core.identifiers import Identifiers, Strings
 from model_repository.core.score_terms import LinearTerm as ServedLinearTerm
 from model_repository.core.score_terms import Users
 from model_repository.core.scoring import Scorer
+from model_repository.core.trend import NO_TREND, Trend, TrendRow, levels, trend_logits
 from model_repository.core.users import NO_AGE, EventBatch, History, ages
 
 if TYPE_CHECKING:
     from builder.model.recommender import Recommender
 
-Part = Literal["full", "network", "text"]
-"""Everything; without the linear term; without anything that knows an item by its id."""
+Part = Literal["full", "timeless", "network", "text"]
+"""Everything; without the trend; without the linear term either; without anything that knows an
+item by its id."""
 
 
 class UserEncoderGraph(nn.Module):
@@ -99,7 +103,8 @@ def catalogue_of(
     vectors, bias = model.item_vectors(text_only=part == "text")
     linear = model.linear
     # An item adds nothing where the term is switched off, and nothing is then looked up.
-    kept = slice(None) if part == "full" and linear.weight else slice(0)
+    beside = part in ("full", "timeless")
+    kept = slice(None) if beside and linear.weight else slice(0)
     return Catalogue(
         vectors.numpy(),
         bias.numpy(),
@@ -108,9 +113,10 @@ def catalogue_of(
         linear_value=linear.value[:, kept] * np.float32(linear.weight),
         decay=_decay(linear, model.adapter.config.max_history),
         cold=np.flatnonzero(~model.warm).astype(np.int32),
-        cold_rank=model.cold_rank if part == "full" else 0,
+        cold_rank=model.cold_rank if beside else 0,
         neighbourhood=served_neighbourhood(model),
         profile=_profile(model.adapter),
+        trend=model.trend if part == "full" else NO_TREND,
         calibration=model.calibration,
         attributes={
             name: Strings.of([str(value) for value in model.catalogue.columns[name]])
@@ -120,10 +126,20 @@ def catalogue_of(
 
 
 class PartScorer:
-    """Scores the catalogue with a part of a model (a `builder.evaluation.ranking.Scorer`)."""
+    """Scores the catalogue with a part of a model (a `builder.evaluation.ranking.Scorer`).
 
-    def __init__(self, model: Recommender, part: Part) -> None:
-        self._scorer = Scorer(catalogue_of(model, part), TorchUserEncoder(model.adapter))
+    Parameters
+    ----------
+    log
+        Its events are what is known of the trend at the time of each request. None: the model's own
+        counts are, whatever the time.
+    """
+
+    def __init__(self, model: Recommender, part: Part, log: Sequences | None = None) -> None:
+        catalogue = catalogue_of(model, part)
+        self._at_requests = bool(catalogue.trend) and log is not None and log.times is not None
+        trend = LoggedTrend(catalogue.trend, log) if self._at_requests and log else None
+        self._scorer = Scorer(catalogue, TorchUserEncoder(model.adapter), trend=trend)
         self._max_history = model.adapter.config.max_history
 
     def scores(self, histories: Sequences) -> Floats:
@@ -135,11 +151,34 @@ class PartScorer:
 
     def logits(self, histories: Sequences) -> Floats:
         """What ``rank`` answers, FP32 [U, n]."""
+        times = histories.request_times if self._at_requests else None
         return self._scorer.logits(
             self._scorer.users(
-                histories_of(histories, self._max_history), profiles=histories.profiles
+                histories_of(histories, self._max_history),
+                profiles=histories.profiles,
+                times=None if times is None else times.tolist(),
             )
         )
+
+
+class LoggedTrend:
+    """What was popular at a time, by the events of a log before it (a `TrendSource`)."""
+
+    def __init__(self, trend: Trend, log: Sequences) -> None:
+        self._weight = trend.weight
+        self._counts = DecayedCounts(log, len(trend.level), trend.time_constant)
+
+    def rows(self, times: Sequence[int]) -> list[TrendRow]:
+        logits = trend_logits(self._counts.at(np.array(times, np.int64)), self._weight)
+        return [TrendRow(row, time) for row, time in zip(logits, times, strict=True)]
+
+
+def counted(trend: Trend, log: Sequences, items: int) -> Trend:
+    """The same with the counts of a log, all of whose events are known, and of so many items."""
+    if log.times is None or not len(log.times):
+        return NO_TREND
+    level = levels(log.items, log.times, items, trend.time_constant)
+    return replace(trend, level=level, until=int(log.times.max()))
 
 
 def network_scores(

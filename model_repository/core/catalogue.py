@@ -14,6 +14,7 @@ from .calibration import Calibration
 from .errors import InvalidRequest
 from .identifiers import Identifiers, Strings
 from .items import NO_NEIGHBOURHOOD, Neighbourhood
+from .trend import NO_TREND, Trend
 
 _UNCALIBRATED: Final = Calibration()
 _NO_IDS: Final = Identifiers.of([])
@@ -47,6 +48,8 @@ class Catalogue:
         How texts that come with requests are placed.
     profile
         FP32 [P, ids, d], what an id of each column of a user's profile adds to the user's state.
+    trend
+        What is popular, as of the last event of the log.
     calibration
         From logits to interests.
     attributes
@@ -66,6 +69,7 @@ class Catalogue:
     cold_rank: int = 0
     neighbourhood: Neighbourhood = NO_NEIGHBOURHOOD
     profile: Floats = field(default_factory=_no_floats)
+    trend: Trend = NO_TREND
     calibration: Calibration = _UNCALIBRATED
     attributes: Mapping[str, Strings] = field(default_factory=dict)
     popular: Indices = field(default_factory=_no_indices)

@@ -97,6 +97,8 @@ SKIPPED: Final = TensorSpec("SKIPPED", "INT32", (1, 1))  # history events left o
 TRUNCATED: Final = TensorSpec("TRUNCATED", "INT32", (1, 1))  # texts cut to the longest length
 # 1 where the list is the same for all users, since there was no state of the user; else left out.
 FALLBACK: Final = TensorSpec("FALLBACK", "INT32", (1, 1), optional=True)
+# Unix seconds as of which the model knows what is popular; left out by one that does not ask.
+TREND_TIME: Final = TensorSpec("TREND_TIME", "INT64", (1, 1), optional=True)
 TEXT_TRUNCATED: Final = replace(TRUNCATED, dims=("B", 1))
 VECTOR: Final = TensorSpec("VECTOR", "FP32", ("R", "h"))
 TEXT_VECTOR: Final = replace(VECTOR, dims=("B", "h"))
@@ -127,13 +129,13 @@ _CIRCUMSTANCES: Final = (HISTORY_ACTION, HISTORY_TIME, PROFILE)
 RANK: Final = ModelSpec(
     "rank",
     inputs=(*_USER, CANDIDATE, CANDIDATE_TEXT),
-    outputs=(INTEREST, LOGIT, SKIPPED, TRUNCATED),
+    outputs=(INTEREST, LOGIT, SKIPPED, TRUNCATED, TREND_TIME),
     batched=True,
 )
 RECOMMEND: Final = ModelSpec(
     "recommend",
     inputs=(*_USER, EXCLUDE),
-    outputs=(ITEM, ITEM_INTEREST, ITEM_LOGIT, SKIPPED, TRUNCATED, FALLBACK),
+    outputs=(ITEM, ITEM_INTEREST, ITEM_LOGIT, SKIPPED, TRUNCATED, FALLBACK, TREND_TIME),
     batched=True,
 )
 ENCODE: Final = ModelSpec(
@@ -226,8 +228,8 @@ class OptionSpec:
         One line, for the caller.
     choices
         What a string may be; any string if there are none.
-    minimum
-        The least that an integer may be.
+    minimum, maximum
+        The least and the most that an integer may be.
     """
 
     name: str
@@ -235,6 +237,7 @@ class OptionSpec:
     meaning: str
     choices: tuple[str, ...] = ()
     minimum: int | None = None
+    maximum: int | None = None
 
 
 TOP_K: Final = OptionSpec("top_k", 10, "how many items to recommend", minimum=1)
@@ -255,6 +258,14 @@ BACKGROUND: Final = OptionSpec(
     default=False,
     meaning="whether the request makes room for others: it is refused first where requests wait",
 )
+YEAR_2100: Final = 4_102_444_800  # as Unix seconds; what is later was meant in a finer unit
+TIME: Final = OptionSpec(
+    "time",
+    0,
+    "the time that popular items are wanted for, in Unix seconds; 0 is now",
+    minimum=0,
+    maximum=YEAR_2100,
+)
 OnUnknown = Literal["error", "skip"]
 
 
@@ -262,6 +273,7 @@ class RankOptions(TypedDict, total=False):
     """The options of ``rank``: a line here is a keyword of the SDK and a flag of its command."""
 
     on_unknown: Annotated[OnUnknown, ON_UNKNOWN]
+    time: Annotated[int, TIME]
     background: Annotated[bool, BACKGROUND]
 
 
@@ -270,6 +282,7 @@ class RecommendOptions(TypedDict, total=False):
 
     top_k: Annotated[int, TOP_K]
     include_seen: Annotated[bool, INCLUDE_SEEN]
+    time: Annotated[int, TIME]
     background: Annotated[bool, BACKGROUND]
 
 

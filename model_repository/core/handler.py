@@ -23,7 +23,9 @@ from .contract import (
     LOGIT,
     ON_UNKNOWN,
     SKIPPED,
+    TIME,
     TOP_K,
+    TREND_TIME,
     TRUNCATED,
 )
 from .errors import Unavailable, UserEncoderFailed
@@ -170,11 +172,17 @@ class UserHandler:
                 [user.history for user in users],
                 fresh,
                 np.stack([user.request.profile for user in users]),
+                [user.request.options[TIME.name] for user in users],
             )
         except UserEncoderFailed as error:
             answers = self._without_states(users, error)
         else:
             answers = self._answers(users, found, fresh)
+            if found.trend:
+                answers = [
+                    {**each, TREND_TIME.name: np.array([[found.trend_of(place).time]], np.int64)}
+                    for place, each in enumerate(answers)
+                ]
         return [
             {
                 **answer,

@@ -127,8 +127,12 @@ def _check(name: str, value: object) -> None:
 def _range_fault(option: OptionSpec, value: object) -> str | None:
     if option.choices and value not in option.choices:
         return " or ".join(repr(choice) for choice in option.choices)
-    if option.minimum is not None and isinstance(value, int) and value < option.minimum:
+    if not isinstance(value, int):
+        return None
+    if option.minimum is not None and value < option.minimum:
         return f"at least {option.minimum}"
+    if option.maximum is not None and value > option.maximum:
+        return f"at most {option.maximum}"
     return None
 
 

@@ -24,6 +24,7 @@ from .contract import (
     HISTORY_TIME,
     ON_UNKNOWN,
     PROFILE,
+    YEAR_2100,
     TensorSpec,
 )
 from .errors import InvalidRequest
@@ -33,7 +34,6 @@ from .profile import ProfileColumn, ProfileReader
 from .tensors import check_length, check_texts, decode, row_numbers, seconds, show, strings
 from .users import NO_AGE, NO_ITEM, History, ages
 
-_YEAR_2100: Final = 4_102_444_800
 _FINER_UNITS: Final = {10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
 
 
@@ -288,11 +288,11 @@ def _check_order(times: NDArray[np.int64]) -> None:
 
 def _check_unit(times: NDArray[np.int64]) -> None:
     """Refuse times, oldest first, that are no seconds: taken for some, they change the answer."""
-    if not times.size or times[-1] < _YEAR_2100:
+    if not times.size or times[-1] < YEAR_2100:
         return
-    place = int(np.searchsorted(times, _YEAR_2100))
+    place = int(np.searchsorted(times, YEAR_2100))
     time, factor = int(times[place]), 1000
-    while time // factor >= _YEAR_2100 and factor < 10**9:
+    while time // factor >= YEAR_2100 and factor < 10**9:
         factor *= 1000
     raise InvalidRequest(
         f"{HISTORY_TIME.name}[{place}] is {time}, which is after the year 2100 as Unix seconds, "

@@ -14,6 +14,7 @@ import numpy as np
 
 from .arrays import Floats, Indices
 from .items import NewItems
+from .trend import TrendRow
 from .users import History
 
 _ENTRIES: Final = 2**22
@@ -25,16 +26,25 @@ _SMALL_CATALOGUE: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Users:
-    """U users: their states FP32 [U, d] and their histories."""
+    """U users: their states FP32 [U, d], their histories, and the trend when they ask.
+
+    ``trend`` has one row of each user, or one of all, or none where the model has no trend.
+    """
 
     states: Floats
     histories: Sequence[History]
+    trend: Sequence[TrendRow] = ()
 
     def __len__(self) -> int:
         return len(self.histories)
 
     def __getitem__(self, kept: Sequence[int]) -> Users:
-        return Users(self.states[kept], [self.histories[place] for place in kept])
+        own = [self.trend[place] for place in kept] if len(self.trend) > 1 else self.trend
+        return Users(self.states[kept], [self.histories[place] for place in kept], own)
+
+    def trend_of(self, user: int) -> TrendRow:
+        """The trend when a user asks."""
+        return self.trend[user if len(self.trend) > 1 else 0]
 
 
 class Term(Protocol):
@@ -54,8 +64,8 @@ class Term(Protocol):
         """FP32 [R], for one user and new items."""
         ...
 
-    def lifts(self, users: Users, user: int) -> Indices:
-        """The items INT32 [m] that the term may lift; the others it leaves, or pushes down."""
+    def lifts(self, users: Users, user: int) -> tuple[Indices, float]:
+        """The items INT32 [m] that the term may lift, and the most that it lifts any other by."""
         ...
 
 
@@ -140,8 +150,8 @@ class LinearTerm:
         mean: Floats = (by_neighbours * fresh.weights).sum(axis=1)
         return mean
 
-    def lifts(self, users: Users, user: int) -> Indices:
-        return self._spoken_for(users.histories[user])[0]
+    def lifts(self, users: Users, user: int) -> tuple[Indices, float]:
+        return self._spoken_for(users.histories[user])[0], 0.0
 
     def _spoken_for(self, history: History) -> tuple[Indices, Floats]:
         """What the events of a history speak for, and by how much: INT32 [m] and FP32 [m].
@@ -159,3 +169,23 @@ class LinearTerm:
         if row is None:
             row = self._scratch.row = np.zeros(len(self._index), np.float32)
         return row
+
+
+class TrendTerm:
+    """What is popular when the user asks, see `trend`; 0 for a new item, which has no events."""
+
+    name = "trend"
+
+    def add_to(self, logits: Floats, users: Users) -> None:
+        for row, logit in enumerate(logits) if len(users.trend) > 1 else ((0, logits),):
+            logit += users.trend[row].logits
+
+    def of(self, users: Users, user: int, items: Indices) -> Floats:
+        found: Floats = users.trend_of(user).logits[items]
+        return found
+
+    def of_new(self, users: Users, user: int, fresh: NewItems) -> Floats:  # noqa: ARG002
+        return np.zeros(len(fresh.items), np.float32)
+
+    def lifts(self, users: Users, user: int) -> tuple[Indices, float]:
+        return users.trend_of(user).lifted

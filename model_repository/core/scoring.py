@@ -17,8 +17,9 @@ from .arrays import Floats, Indices
 from .catalogue import Candidates, Catalogue
 from .cold_items import merged
 from .items import NO_NEW_ITEMS, NewItems
-from .score_terms import LinearTerm, NetworkTerm, Term, Users
+from .score_terms import LinearTerm, NetworkTerm, Term, TrendTerm, Users
 from .top_k import largest, take
+from .trend import Snapshot, TrendSource
 from .users import NO_ITEM, History, UserEncoder, user_states
 
 _SPARE: Final = 2
@@ -55,6 +56,8 @@ class Scorer:
     count_full_searches
         Is told for how many users of a batch the source could not tell the best items, so that the
         whole catalogue was scored.
+    trend
+        Knows what is popular at a time; None for the catalogue's own counts.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Scorer:
         encode_users: UserEncoder,
         source: CandidateSource | None = None,
         count_full_searches: Callable[[int], None] = lambda _: None,
+        trend: TrendSource | None = None,
     ) -> None:
         self.catalogue = catalogue
         self._encode_users = encode_users
@@ -74,6 +78,10 @@ class Scorer:
             self._others.append(
                 LinearTerm(catalogue.linear_index, catalogue.linear_value, catalogue.decay)
             )
+        self._trend = None
+        if catalogue.trend:
+            self._others.append(TrendTerm())
+            self._trend = trend or Snapshot(catalogue.trend)
         # Without a rank of their own, cold items are ranked like all others.
         self._cold = catalogue.cold if catalogue.cold_rank else catalogue.cold[:0]
         self._cold_rank = catalogue.cold_rank if len(self._cold) else 0
@@ -83,10 +91,12 @@ class Scorer:
         histories: Sequence[History],
         fresh: NewItems = NO_NEW_ITEMS,
         profiles: Indices | None = None,
+        times: Sequence[int] | None = None,
     ) -> Users:
         """The users of whole histories; row r of ``fresh`` is slot ``-(r + 1)``.
 
         ``profiles`` INT32 [U, P] are ids of the users' profiles, None where nothing is known.
+        ``times`` are those of the requests in Unix seconds, 0 for now; None for now of all.
         """
         catalogue = self.catalogue
         states = user_states(self._encode_users, histories, catalogue.vectors, fresh.vectors)
@@ -95,7 +105,8 @@ class Scorer:
             if profiles is None:
                 profiles = np.zeros((len(histories), columns), np.int32)
             states += catalogue.profile[np.arange(columns), profiles].sum(1)
-        return Users(states, histories)
+        trend = self._trend.rows(times or [0] * len(histories)) if self._trend else ()
+        return Users(states, histories, trend)
 
     def logits(self, users: Users) -> Floats:
         """The sum of the terms FP32 [U, n], for the whole catalogue."""
@@ -181,7 +192,8 @@ class Scorer:
         And of the cold items, all of which are scored. None where better ones may lie elsewhere:
         where the source has no more to give; and where one of the best is worse than what the
         network makes of all that it found, since an item that no other term lifts may score as
-        much. That is with many items masked or spoken against.
+        much, or a little more where a term says by how much. That is with many items masked or
+        spoken against.
         """
         asked = _SPARE * (max(wanted, self._cold_rank) + len(masked))
         if _FEW * asked > len(self.catalogue):
@@ -191,7 +203,8 @@ class Scorer:
             return None
         worst = self._network.of(users, user, nearest).min()
         lifted = [term.lifts(users, user) for term in self._others]
-        items = np.unique(np.concatenate([nearest, *lifted]))
+        items = np.unique(np.concatenate([nearest, *(of_term for of_term, _ in lifted)]))
+        most_of_others = worst + sum(by for _, by in lifted)
         together = np.concatenate([items, self._cold])
         logits = self._of(users, user, together)
         logits[np.isin(together, masked)] = -np.inf
@@ -199,7 +212,7 @@ class Scorer:
         known[0, np.isin(items, self._cold)] = -np.inf
         places, best, least = self._ranked(known, cold, wanted, items)
         # Written so that a NaN goes the long way, where it is found.
-        return self._candidates(places[0], best[0]) if least[0] >= worst else None
+        return self._candidates(places[0], best[0]) if least[0] >= most_of_others else None
 
     def _ranked(
         self, known: Floats, cold: Floats, wanted: int, items: Indices | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -14,10 +15,12 @@ from ..core.calibration import Calibration
 from ..core.catalogue import Catalogue
 from ..core.identifiers import Identifiers, Strings
 from ..core.items import Neighbourhood
+from ..core.trend import NO_TREND, Trend
 
 CATALOGUE_FILE: Final = "catalogue.json"
 _ATTRIBUTE: Final = "attribute-"
 _POPULAR: Final = "popular"
+_TREND: Final = "trend_level"
 _NONE: Final = np.zeros(0, np.int32)
 
 
@@ -40,6 +43,8 @@ def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
         _POPULAR: catalogue.popular,
         "id_table": catalogue.ids.table,
     }
+    if catalogue.trend:
+        arrays[_TREND] = catalogue.trend.level
     strings = {"id": catalogue.ids.strings} | {
         f"{_ATTRIBUTE}{number}": column
         for number, column in enumerate(catalogue.attributes.values())
@@ -52,6 +57,7 @@ def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
         "calibration": asdict(catalogue.calibration),
         "cold_place": catalogue.cold_rank,
         "attributes": list(catalogue.attributes),
+        "trend": _trend_settings(catalogue.trend),
     }
     (directory / CATALOGUE_FILE).write_text(json.dumps(settings, indent=2), "utf-8")
 
@@ -84,6 +90,7 @@ def load_catalogue(directory: Path) -> Catalogue:
             directions=mapped("neighbour_direction"),
         ),
         profile=mapped("profile"),
+        trend=_trend(settings.get("trend"), mapped),
         calibration=Calibration(**settings["calibration"]),
         attributes={
             name: strings(f"{_ATTRIBUTE}{number}")
@@ -92,3 +99,19 @@ def load_catalogue(directory: Path) -> Catalogue:
         # Earlier exports have none.
         popular=mapped(_POPULAR) if (directory / f"{_POPULAR}.npy").exists() else _NONE,
     )
+
+
+def _trend_settings(trend: Trend) -> dict[str, Any] | None:
+    if not trend:
+        return None
+    return {
+        "time_constant": trend.time_constant,
+        "weight": trend.weight,
+        "until": trend.until,
+    }
+
+
+def _trend(settings: dict[str, Any] | None, mapped: Callable[[str], NDArray[Any]]) -> Trend:
+    if settings is None:  # earlier exports have none either
+        return NO_TREND
+    return Trend(level=mapped(_TREND), **settings)

@@ -24,6 +24,7 @@ from model_repository.core.errors import (
 )
 from model_repository.core.handler import EncodedTexts, Observer, Rank, Recommend, UserHandler
 from model_repository.core.scoring import Scorer
+from model_repository.core.trend import NO_TREND, Trend
 from model_repository.core.users import EventBatch
 from tests.unit.model_repository.catalogues import (
     CountedTexts,
@@ -34,7 +35,9 @@ from tests.unit.model_repository.catalogues import (
 from tests.unit.model_repository.conftest import strings, user
 
 ITEMS = 30
-CATALOGUE = catalogue(ITEMS, cold=(3, 9, 14), cold_rank=3)
+NOW = 1_700_000_000
+TREND = Trend(3_600.0, 1.0, np.full(ITEMS, NOW / 3_600), NOW)
+CATALOGUE = replace(catalogue(ITEMS, cold=(3, 9, 14), cold_rank=3), trend=TREND)
 EVERYTHING = [f"i{number}" for number in range(ITEMS)]
 READER = reader(CATALOGUE, max_top_k=12)
 
@@ -73,13 +76,31 @@ def test_the_outputs_are_those_of_the_contract(handlers: Handlers) -> None:
     )
     found = one(handlers.rank, request)
     assert found.keys() == {spec.name for spec in contract.RANK.outputs}
-    dtypes = {"FP32": np.float32, "INT32": np.int32}
+    dtypes = {"FP32": np.float32, "INT32": np.int32, "INT64": np.int64}
     for spec in contract.RANK.outputs:
         assert found[spec.name].dtype == dtypes[spec.dtype]
         assert found[spec.name].shape == tuple({"N": 2}.get(str(axis), axis) for axis in spec.dims)
     assert (found["SKIPPED"].tolist(), found["TRUNCATED"].tolist()) == ([[1]], [[1]])
     expected = CATALOGUE.calibration.interest(found["LOGIT"])
     np.testing.assert_array_equal(found["INTEREST"], expected)
+
+
+def test_each_request_has_the_trend_of_its_time(handlers: Handlers) -> None:
+    later = NOW + 3_600
+    asked = [user(["i1"], candidate=["i2"], parameters={"time": time}) for time in (0, later)]
+    now, then = answer(handlers.rank, asked)
+    assert not isinstance(now, Exception)
+    assert not isinstance(then, Exception)
+    assert (now["TREND_TIME"].tolist(), then["TREND_TIME"].tolist()) == ([[NOW]], [[later]])
+    # Every item has one event, and the first counts are from the moment of it.
+    faded = np.log1p(1) - np.log1p(np.exp(-1))
+    np.testing.assert_allclose(now["LOGIT"] - then["LOGIT"], [[faded]], rtol=1e-4)
+
+
+def test_a_model_without_a_trend_tells_no_time(handlers: Handlers) -> None:
+    scorer = Scorer(replace(CATALOGUE, trend=NO_TREND), EventSums())
+    found = one(Rank(READER, scorer, handlers.texts), user(["i1"], candidate=["i2"]))
+    assert contract.TREND_TIME.name not in found
 
 
 def test_no_candidates_and_one_that_is_skipped(handlers: Handlers) -> None:
@@ -368,7 +389,8 @@ class TestUsersThatCannotBeEncoded:
         batch = [user(["i2"], parameters={"top_k": 2}), user(["x"], exclude=["i4", "i7"])]
         first, second = answer(handler, batch)
         assert not isinstance(first, Exception)
-        assert first.keys() == {spec.name for spec in contract.RECOMMEND.outputs}
+        of_states = {contract.TREND_TIME.name}
+        assert first.keys() == {spec.name for spec in contract.RECOMMEND.outputs} - of_states
         assert first["ITEM"].tolist() == [[b"i4", b"i9"]]
         assert first["FALLBACK"].tolist() == [[1]]
         assert first["FALLBACK"].dtype == np.int32

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 from model_repository.core import score_terms
 from model_repository.core.arrays import Floats
 from model_repository.core.items import NewItems
-from model_repository.core.score_terms import LinearTerm, NetworkTerm, Users
+from model_repository.core.score_terms import LinearTerm, NetworkTerm, TrendTerm, Users
+from model_repository.core.trend import TrendRow
 from model_repository.core.users import NO_ITEM, History
 from tests.unit.model_repository.catalogues import MAX_HISTORY, WIDTH, catalogue
 
@@ -53,7 +55,7 @@ def by_hand(of: Sequence[int]) -> Floats:
     return total.astype(np.float32)
 
 
-def whole(term: LinearTerm, asked: Users) -> Floats:
+def whole(term: LinearTerm | TrendTerm, asked: Users) -> Floats:
     logits = np.zeros((len(asked), ITEMS), np.float32)
     term.add_to(logits, asked)
     return logits
@@ -103,7 +105,7 @@ def test_it_is_added_to_what_is_there_and_nobody_is_nothing() -> None:
 def test_what_a_history_lifts_is_among_what_it_is_said_to_lift(of: list[list[int]]) -> None:
     asked = users(of)
     for user, logits in enumerate(whole(LINEAR, asked)):
-        assert set(np.flatnonzero(logits)) <= set(LINEAR.lifts(asked, user).tolist())
+        assert set(np.flatnonzero(logits)) <= set(LINEAR.lifts(asked, user)[0].tolist())
 
 
 @given(histories)
@@ -161,3 +163,24 @@ def test_threads_do_not_meet_in_the_row_that_is_kept() -> None:
 
     with ThreadPoolExecutor(len(of)) as pool:
         assert all(pool.map(repeat, range(len(of))))
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_trend_is_that_of_the_users_moment(own: bool) -> None:
+    term = TrendTerm()
+    rows = [TrendRow(np.arange(ITEMS, dtype=np.float32) * (1 + user), user) for user in range(2)]
+    asked = replace(users([[1], [], [2]]), trend=[rows[0], rows[1], rows[0]] if own else rows[:1])
+    everything = whole(term, asked)
+    fresh = NewItems(
+        np.zeros((2, WIDTH), np.float32), np.zeros((2, 3), np.int32), np.ones((2, 3), np.float32)
+    )
+    for user in range(3):
+        expected = rows[user % 2 if own else 0].logits
+        np.testing.assert_array_equal(everything[user], expected)
+        np.testing.assert_array_equal(
+            term.of(asked, user, np.array([4, 1, 4])), expected[[4, 1, 4]]
+        )
+        # Nothing has happened with a new item.
+        np.testing.assert_array_equal(term.of_new(asked, user, fresh), [0, 0])
+        some = asked[[user]]
+        np.testing.assert_array_equal(some.trend_of(0).logits, expected)

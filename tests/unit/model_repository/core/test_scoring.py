@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_repository.core import scoring
+from model_repository.core import scoring, trend
 from model_repository.core.arrays import Floats, Indices
 from model_repository.core.catalogue import Candidates, Catalogue
 from model_repository.core.cold_items import lifts
 from model_repository.core.errors import InvalidRequest
 from model_repository.core.score_terms import NetworkTerm, Users
 from model_repository.core.scoring import Scorer
+from model_repository.core.trend import Trend, levels
 from model_repository.core.users import NO_ITEM, History
 from tests.unit.model_repository.catalogues import (
     MAX_HISTORY,
@@ -47,6 +48,17 @@ def history(of: Sequence[int]) -> History:
 
 def users(scorer: Scorer, of: Sequence[Sequence[int]]) -> Users:
     return scorer.users([history(each) for each in of], FRESH)
+
+
+NOW = 1_700_000_000
+
+
+def trend_of(items: int, events: int) -> Trend:
+    """The trend of so many random events in an hour."""
+    random = np.random.default_rng(5)
+    happened = random.integers(0, items, events).astype(np.int32)
+    times = NOW - random.integers(0, 3_600, events)
+    return Trend(600.0, 2.0, levels(happened, times, items, 600.0), NOW)
 
 
 def expected_list(scorer: Scorer, asked: Users, user: int, masked: Indices) -> Floats:
@@ -121,6 +133,19 @@ class TestUsers:
         ]
         nothing = CATALOGUE.profile[:, 0].sum(0)
         np.testing.assert_allclose(found, without - nothing + added, rtol=1e-5, atol=1e-6)
+
+    def test_the_trend_is_that_of_the_time_of_each_request(self) -> None:
+        known = replace(CATALOGUE, trend=trend_of(ITEMS, 50))
+        scorer = Scorer(known, EventSums())
+        asked = [history([1]), history([1])]
+        without = Scorer(CATALOGUE, EventSums()).logits(SCORER.users(asked))
+        for times in (None, [0, NOW + 900]):
+            rows = [known.trend.at(time) for time in times or [NOW, NOW]]
+            users_then = scorer.users(asked, times=times)
+            added = scorer.logits(users_then) - without
+            for user, row in enumerate(rows):
+                assert users_then.trend_of(user).time == row.time
+                np.testing.assert_allclose(added[user], row.logits, rtol=1e-4, atol=1e-5)
 
     def test_some_of_them(self) -> None:
         asked = users(SCORER, [[1], [2], []])
@@ -231,13 +256,21 @@ class TestSource:
         place=st.sampled_from([0, 2, 5]),
         most=st.sampled_from([0, 12, 10**6]),
         strength=st.sampled_from([-3.0, 0.0, 1.0, 3.0]),
+        counted=st.sampled_from([0, 3, 200]),
         data=st.data(),
     )
     def test_what_an_exact_one_finds_is_what_reading_all_finds(
-        self, of: list[list[int]], place: int, most: int, strength: float, data: st.DataObject
+        self,
+        of: list[list[int]],
+        place: int,
+        most: int,
+        strength: float,
+        counted: int,
+        data: st.DataObject,
     ) -> None:
-        """Whatever is masked, spoken for or against: else everything is read."""
+        """Whatever is masked, spoken for or against, or popular: else everything is read."""
         known = catalogue(LARGE, cold=range(0, LARGE, 9), cold_rank=place)
+        known = replace(known, trend=trend_of(LARGE, counted))
         known = replace(known, linear_value=strength * np.abs(known.linear_value))
         source = Nearest(known, most=most)
         scorers = [Scorer(known, EventSums(), each) for each in (source, None)]
@@ -248,7 +281,9 @@ class TestSource:
         masked = [
             row[: data.draw(st.sampled_from([0, 2, 20, 390]))].astype(np.int32) for row in order
         ]
-        answers = [scorer.best(asked, masked, wanted) for scorer in scorers]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(trend, "_LIFTED", 30)
+            answers = [scorer.best(asked, masked, wanted) for scorer in scorers]
         for user, (found, expected) in enumerate(zip(*answers, strict=True)):
             # Where two are all but equal, either may come first.
             logits = expected_list(scorers[0], asked, user, masked[user])

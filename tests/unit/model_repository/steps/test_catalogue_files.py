@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from model_repository.core.calibration import Calibration
 from model_repository.core.catalogue import Catalogue
 from model_repository.core.identifiers import Identifiers, Strings
+from model_repository.core.trend import Trend
 from model_repository.steps.catalogue_files import load_catalogue, save_catalogue
 from tests.unit.model_repository.catalogues import catalogue
 
@@ -22,6 +23,7 @@ CATALOGUES = {
     "full": replace(
         catalogue(12, cold=(3, 7), cold_rank=5),
         popular=np.array([5, 2], np.int32),
+        trend=Trend(3_600.0, 0.5, np.linspace(1.0, 2.0, 12), 1_700_000_000),
         ids=Identifiers.of(["", "ï", "a\nb", *(f"n{number}" for number in range(9))]),
         attributes={
             "genre": Strings.of([f"é{number % 3}" for number in range(12)]),
@@ -51,7 +53,7 @@ def assert_equal(found: object, expected: object) -> None:
         assert_equal(found.table, expected.table)
         ids = [expected.strings[place] for place in range(len(expected))]
         assert found.indices([*ids, b"unknown"]) == [*range(len(ids)), None]
-    elif isinstance(expected, (int, Calibration)):
+    elif isinstance(expected, (int, float, Calibration)):
         assert found == expected
     else:
         for field in fields(expected):  # type: ignore[arg-type]
@@ -111,4 +113,5 @@ def test_settings_are_readable(tmp_path: Path) -> None:
         "calibration": {"scale": 0.7, "shift": -0.3, "ceiling": 0.95},
         "cold_place": 5,
         "attributes": ["genre", "../odd name"],
+        "trend": {"time_constant": 3600.0, "weight": 0.5, "until": 1_700_000_000},
     }
