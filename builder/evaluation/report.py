@@ -46,7 +46,7 @@ class Row:
         return asdict(self)
 
 
-def _row(name: str, scorer: Scorer, holdout: Holdout, items: int, ece: float | None = None) -> Row:
+def row(name: str, scorer: Scorer, holdout: Holdout, items: int, ece: float | None = None) -> Row:
     ranking = rank_holdout(scorer, holdout, items)
     return Row(name, len(holdout), ranking.metrics(), _standard_error(ranking), ece)
 
@@ -59,7 +59,7 @@ def model_rows(
     for done, (name, part) in enumerate(PARTS.items(), 1):
         scorer = model.scorer(part)
         ece = calibration_error(scorer, model.calibration, holdout) if part == "full" else None
-        rows.append(_row(f"{prefix}{name}", scorer, holdout, len(model.catalogue), ece))
+        rows.append(row(f"{prefix}{name}", scorer, holdout, len(model.catalogue), ece))
         progress("evaluate", done, len(PARTS))
     return rows
 
