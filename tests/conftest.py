@@ -13,6 +13,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Nothing here is on Hugging Face's hub: a wrong path must not be looked for there.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+# What one test has encoded must not decide what another does.
+os.environ["TRITONREC_CACHE"] = ""
+
 # How long an example takes says more about what else the machine does than about the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

@@ -47,12 +47,13 @@ from builder.model.backbone import (
     load_weights,
     try_out,
 )
-from builder.model.recommender import length_batches, pad_rows
+from builder.model.recommender import pad_rows
 from builder.model.sentence_modules import longest_text, read_sentence_modules
 from builder.model.text_encoder import layer_count, layer_list
 from builder.progress import Progress, silent
 from builder.training.progress import ReportProgress
 from builder.unfinished_run import partial_directory
+from model_repository.core.length_batches import length_batches
 from model_repository.engines.tokenizer import TextTokenizer, TokenRow
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ def predict(
     device = next(model.parameters()).device
     found: NDArray[np.float32] | None = None
     done = 0
-    for part in length_batches([len(row.tokens) for row in rows], _EVALUATION_BATCH):
+    for part in length_batches([len(row.tokens) for row in rows], most=_EVALUATION_BATCH):
         inputs = batches.inputs([rows[index] for index in part])
         logits = model(**{name: value.to(device) for name, value in inputs.items()}).logits
         answers = logits.float().softmax(-1).cpu().numpy()

@@ -1,4 +1,4 @@
-"""The table of figures: baselines and the parts of a model, on the same users."""
+"""The table of figures: the parts of a model, on the same users."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from builder.model.scoring import Part, PartScorer
 from builder.model.text_encoder import TextEncoder
 from builder.progress import Progress, silent
 from model_repository.core.calibration import Calibration
+from model_repository.core.length_batches import length_batches
 from model_repository.core.profile import ProfileColumn
 from model_repository.core.trend import NO_TREND, Trend
 from model_repository.engines.tokenizer import TextTokenizer
@@ -126,10 +127,12 @@ def encode_texts(
     rows = [row.tokens for row in tokenizer(texts)]
     device = next(encoder.parameters()).device
     vectors = torch.empty(len(texts), encoder.width)
-    for done, part in enumerate(length_batches([len(row) for row in rows], batch)):
+    done = 0
+    for part in length_batches([len(row) for row in rows], most=batch):
         input_ids = pad_rows([rows[index] for index in part], encoder.pad_id)
         vectors[part] = encoder(input_ids.to(device)).float().cpu()
-        progress("encode texts", min((done + 1) * batch, len(texts)), len(texts))
+        done += len(part)
+        progress("encode texts", done, len(texts))
     return vectors
 
 
@@ -137,9 +140,3 @@ def pad_rows(rows: Sequence[Sequence[int]], pad_id: int) -> Tensor:
     """Token ids INT64 [R, L], padded on the right to the longest row."""
     longest = max(map(len, rows))
     return torch.tensor([[*row, *[pad_id] * (longest - len(row))] for row in rows])
-
-
-def length_batches(lengths: Sequence[int], batch: int) -> list[list[int]]:
-    """Positions of rows in batches of about the same length, so that little is padded."""
-    order = sorted(range(len(lengths)), key=lengths.__getitem__)
-    return [order[start : start + batch] for start in range(0, len(order), batch)]

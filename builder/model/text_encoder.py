@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -96,12 +95,20 @@ class LowerLayers:
     @torch.no_grad()
     def hidden(self, input_ids: Tensor) -> Tensor:
         """INT [R, L] → the states that the upper layers start from, FP [R, L, h]."""
-        output = self._encoder.backbone(
-            input_ids,
-            attention_mask=input_ids != self._encoder.pad_id,
-            output_hidden_states=True,
-        )
-        return output.hidden_states[self._cut]  # type: ignore[no-any-return]
+        found: list[Tensor] = []
+
+        def stop(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            found.append(_first_states(*args, **kwargs))
+            raise _FirstLayerReachedError
+
+        hook = self._layers[self._cut].register_forward_pre_hook(stop, with_kwargs=True)
+        try:  # what the layers above would make of it is not wanted, and takes as long
+            self._encoder.backbone(input_ids, attention_mask=input_ids != self._encoder.pad_id)
+        except _FirstLayerReachedError:
+            return found[0]
+        finally:
+            hook.remove()
+        raise AssertionError("the layers of a backbone are not run")
 
     def take_off(self) -> None:
         """Leave the upper layers alone in the backbone."""
@@ -155,12 +162,20 @@ class _Passthrough(nn.Module):
     """Stands where the embeddings were; hands on the states that it is given."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        states: Sequence[Tensor] = [
-            value
-            for value in (*args, *kwargs.values())
-            if isinstance(value, Tensor) and value.is_floating_point()
-        ]
-        return states[0]
+        return _first_states(*args, **kwargs)
+
+
+def _first_states(*args: Any, **kwargs: Any) -> Tensor:
+    """The first tensor of floats among the arguments of a part of a network."""
+    return next(
+        value
+        for value in (*args, *kwargs.values())
+        if isinstance(value, Tensor) and value.is_floating_point()
+    )
+
+
+class _FirstLayerReachedError(Exception):
+    """Ends the run of a backbone."""
 
 
 def layer_count(backbone: nn.Module) -> int:

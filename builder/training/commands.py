@@ -91,7 +91,8 @@ def train(
     """Fine-tune a BERT and the network on top of it for a log of events.
 
     First the network learns on the text vectors of the BERT as it is, then both learn together.
-    Everything is chosen on validation events, and reported on test events (see --split).
+    Everything is chosen on validation events, and reported on test events (see --split). The
+    commands evaluate and baselines set the model beside baselines.
 
     Example: python -m builder train --data data/ --backbone BERT --output runs/monday
 

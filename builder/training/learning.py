@@ -22,10 +22,11 @@ from builder.evaluation.ranking import rank_holdout
 from builder.evaluation.report import labelled_logits
 from builder.model.calibration import fit_calibration
 from builder.model.cold_items import stand_in
+from builder.model.dropout import quicken
 from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.linear import LinearTerm
 from builder.model.new_items import with_catalogue
-from builder.model.recommender import Recommender, encode_texts, length_batches, pad_rows
+from builder.model.recommender import Recommender, encode_texts, pad_rows
 from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder, layer_count
 from builder.progress import Progress, silent
 from builder.training.cold_rank import choose_limit
@@ -46,6 +47,7 @@ from builder.training.text_vectors import FrozenTextVectors, TunedTextVectors
 from builder.training.trainer import run_stage
 from builder.training.windows import Windows
 from model_repository.core.calibration import Calibration
+from model_repository.core.length_batches import length_batches
 
 log = logging.getLogger(__name__)
 
@@ -232,6 +234,7 @@ class _Course:
         rows = [each.tokens for each in self.prepared.tokenizer(data.catalogue.texts)]
         states = self._lower_states(lower, encoder, rows)
         lower.take_off()
+        quicken(encoder.backbone)
         with ExitStack() as afterwards:
             afterwards.callback(lower.rejoin)
             if config.lora_rank:
@@ -340,7 +343,7 @@ class _Course:
         states: list[torch.Tensor] = [torch.empty(0)] * len(rows)
         encoder.eval()
         done = 0
-        for part in length_batches([len(tokens) for tokens in rows], 128):
+        for part in length_batches([len(tokens) for tokens in rows], most=128):
             hidden = lower.hidden(pad_rows([rows[index] for index in part], encoder.pad_id))
             for index, state in zip(part, hidden, strict=True):
                 states[index] = state[: len(rows[index])].clone()

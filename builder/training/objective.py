@@ -241,9 +241,13 @@ class NextItemObjective(nn.Module):
             found_states.append(states.float()[wanted != NO_TARGET])
             found_targets.append(wanted[wanted != NO_TARGET])
         competing = slice(len(chance))
-        logits = torch.cat(found_states) @ found.used[competing].T + found.bias[competing]
-        target = place[torch.cat(found_targets)]
-        mean = softmax(logits, target, chance, smoothing=self.loss.smoothing)
+        mean = softmax(
+            torch.cat(found_states),
+            found.used[competing],
+            found.bias[competing] - chance,
+            place[torch.cat(found_targets)],
+            smoothing=self.loss.smoothing,
+        )
         counted: Tensor = self.tasks(NEXT, mean)
         return counted
 

@@ -21,8 +21,9 @@ from builder.errors import ConfigError, DataError
 from builder.model.backbone import check_length
 from builder.model.checkpoint import load_backbone, load_checkpoint, read_config
 from builder.model.pooling import Pooling
-from builder.model.recommender import Recommender, encode_texts
+from builder.model.recommender import Recommender
 from builder.model.sentence_modules import SentenceModules, longest_text, read_sentence_modules
+from builder.model.text_cache import encode_with_cache
 from builder.model.text_encoder import TextEncoder, layer_count
 from builder.progress import Progress, silent
 from builder.training.config import TrainingConfig, learning_layers
@@ -151,7 +152,14 @@ def prepare(
         encoder = TextEncoder(backbone, hub_tokenizer.pad_token_id, pooling)
     else:
         encoder = start.encoder
-    vectors = encode_texts(encoder, tokenizer, data.catalogue.texts, progress=progress)
+    vectors = encode_with_cache(
+        encoder,
+        tokenizer,
+        directory / "tokenizer.json",
+        data.catalogue.texts,
+        write=is_main(),
+        progress=progress,
+    )
     terms = linear_terms(
         data.split.train, vectors.numpy(), config.linear_entries, progress=progress
     )

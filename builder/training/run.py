@@ -15,8 +15,7 @@ import transformers
 from builder import unfinished_run
 from builder.data import Split
 from builder.errors import ConfigError
-from builder.evaluation.baselines import baselines
-from builder.evaluation.report import PROTOCOL, Row, model_rows, row
+from builder.evaluation.report import PROTOCOL, Row, model_rows
 from builder.model.checkpoint import save_checkpoint
 from builder.model.recommender import Recommender
 from builder.progress import Progress, silent
@@ -78,7 +77,7 @@ def train(
         )
     if not is_main():
         return []
-    rows = _baseline_rows(split, len(prepared.data.catalogue))
+    rows = []
     for name, candidate in (("frozen BERT: ", learnt.frozen), ("fine-tuned: ", learnt.tuned)):
         if candidate is not None:
             rows += model_rows(name, candidate.model, split.test, progress=progress)
@@ -111,11 +110,6 @@ def check_precision(precision: str) -> None:
             f"--precision bf16: {torch.cuda.get_device_name()} has no BF16, which NVIDIA GPUs have "
             "from Ampere on; give fp32"
         )
-
-
-def _baseline_rows(split: Split, items: int) -> list[Row]:
-    found = baselines(split, items)
-    return [row(name, scorer, split.test, items) for name, scorer in found.items()]
 
 
 def _save(

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder
 from builder.training.parallel import in_parts
+from model_repository.core.length_batches import length_batches
 
 
 class TextVectors(Protocol):
@@ -53,7 +54,7 @@ class TunedTextVectors(nn.Module):
     learning
         Most texts that go through the layers in a training step.
     batch
-        Texts that go through the layers together, of about the same length.
+        Most texts that go through the layers together, of about the same length.
     accumulate
         How many parts a step is made of, to save memory: the texts that go together are fewer,
         and what the layers made of them is worked out again for the gradient.
@@ -95,13 +96,13 @@ class TunedTextVectors(nn.Module):
         return self.latest[items].index_copy(0, drawn, learnt)
 
     def _compute(self, items: Tensor) -> Tensor:
-        order = torch.argsort(self._lengths[items.cpu()], stable=True).to(items.device)
+        lengths = self._lengths[items.cpu()].tolist()
         parts = [
-            self._upper(*self._padded(items[order[start : start + self._batch]]))
-            for start in range(0, len(items), self._batch)
+            torch.tensor(part, device=items.device)
+            for part in length_batches(lengths, most=self._batch)
         ]
-        vectors = torch.cat(parts).float()
-        return vectors[torch.argsort(order)]
+        vectors = torch.cat([self._upper(*self._padded(items[part])) for part in parts]).float()
+        return vectors[torch.argsort(torch.cat(parts))]
 
     def _upper(self, states: Tensor, mask: Tensor) -> Tensor:
         if not (self._again and self.training):

@@ -23,7 +23,6 @@ from tests.unit.builder.training.test_objective import BATCH, POPULARITY, item_v
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, 1.0]])
 TARGET = torch.tensor([0, 2])
-CERTAIN = torch.zeros(3)
 
 
 def with_loss(loss: Loss) -> NextItemObjective:
@@ -36,7 +35,27 @@ def test_smoothing_gives_every_candidate_its_share() -> None:
     likelihood = LOGITS.log_softmax(1)
     expected = -(0.9 * likelihood.gather(1, TARGET.unsqueeze(1)).squeeze(1)).mean()
     expected -= (0.1 / 3 * likelihood).sum(1).mean()
-    torch.testing.assert_close(softmax(LOGITS, TARGET, CERTAIN, smoothing=0.1), expected)
+    found = softmax(LOGITS, torch.eye(3), torch.zeros(3), TARGET, smoothing=0.1)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_loss_and_gradients_are_those_of_the_whole_logits(
+    monkeypatch: pytest.MonkeyPatch, smoothing: float
+) -> None:
+    monkeypatch.setattr("builder.training.losses._LOGITS", 3 * 7)  # three positions at a time
+    torch.manual_seed(0)
+    target = torch.randint(7, (8,))
+    made = [5 * torch.randn(8, 4), torch.randn(7, 4), 50 + torch.randn(7)]
+    usual, own = ([each.clone().requires_grad_() for each in made] for _ in range(2))
+    logits = usual[0] @ usual[1].T + usual[2]
+    expected = functional.cross_entropy(logits, target, label_smoothing=smoothing)
+    found = softmax(own[0], own[1], own[2], target, smoothing=smoothing)
+    torch.testing.assert_close(found, expected)
+    for loss in (expected, found):
+        (3 * loss).backward()
+    for each, other in zip(own, usual, strict=True):
+        torch.testing.assert_close(each.grad, other.grad)
 
 
 def test_contrast_by_hand() -> None:
@@ -60,11 +79,10 @@ def test_the_objective_minimises_what_it_is_told_to() -> None:
     asked = BATCH["targets"] != -100
     targets = BATCH["targets"][asked]
     states = made().adapter.states(vectors[BATCH["items"]], BATCH["actions"], BATCH["gaps"])
-    logits, certain = states[asked] @ vectors.T + bias, torch.zeros(ITEMS)
-    plain = softmax(logits, targets, certain, smoothing=0.0)
+    plain = softmax(states[asked], vectors, bias, targets, smoothing=0.0)
     for loss, expected in (
         (Loss(), plain),
-        (Loss(smoothing=0.2), softmax(logits, targets, certain, smoothing=0.2)),
+        (Loss(smoothing=0.2), softmax(states[asked], vectors, bias, targets, smoothing=0.2)),
     ):
         torch.testing.assert_close(with_loss(loss)(**BATCH)["loss"], expected)
     predicted = torch.unique(targets)

@@ -149,7 +149,7 @@ def test_two_processes_of_two_pieces_learn_what_one_learns_whole(
     assert resumed.returncode == 0, resumed.stderr
     assert_same(run, output)
     # One speaks for both.
-    assert resumed.stdout.count("popularity") == 1
+    assert resumed.stdout.count("frozen BERT: full model") == 1
     assert resumed.stderr.count("stage 2") == 1
     assert "epoch 1:" not in resumed.stderr.split("stage 2")[0]
     assert sorted(path.name for path in output.iterdir()) == sorted(
