@@ -2,13 +2,15 @@
 
 Which log is counted says what a figure knew of other users:
 
-- For validation targets it is ``split.train``, for test targets ``split.learnt``.
+- For validation targets it is ``split.train``, for test targets ``split.counted``, which is
+  ``split.learnt`` but in a replay.
 - In leave-one-out both hold events of other users from before and after a target. The later ones
   do not count: an event counts only where its time is strictly earlier than the target's.
-- In a temporal split both end where the window of the targets begins, so within the window
-  nothing is added.
+- In a temporal split both end where the window of the targets begins, or earlier, so within the
+  window nothing is added.
+- In a temporal replay ``split.counted`` is the whole log, so every event before the target counts.
 
-The target itself never counts. It is in neither log, and it is not earlier than itself.
+The target itself never counts, since it is not earlier than itself.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ class Sequences:
     Attributes
     ----------
     user_ids
-        ``U`` distinct ids.
+        ``U`` ids, distinct but in the histories of a replay.
     offsets
         INT64 [U + 1]: the events of user ``u`` are ``offsets[u]`` to ``offsets[u + 1]``.
     items
@@ -150,12 +150,25 @@ class Sequences:
 
         ``users`` is BOOL [U]; the order of users and events stays.
         """
-        starts, stops = starts[users], stops[users]
+        return self._taken(np.flatnonzero(users), starts[users], stops[users])
+
+    def before(self, places: NDArray[np.int64]) -> Sequences:
+        """The history before each of the events at flat positions INT64 [R], a row each.
+
+        A user has as many rows as events that are asked for, so ids may repeat.
+        """
+        users = np.searchsorted(self.offsets, places, side="right") - 1
+        return self._taken(users, self.offsets[users], places)
+
+    def _taken(
+        self, users: NDArray[np.int64], starts: NDArray[np.int64], stops: NDArray[np.int64]
+    ) -> Sequences:
+        """Events ``starts[r]`` to ``stops[r]`` of user ``users[r]`` in row r, INT64 [R]."""
         lengths = stops - starts
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         events = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
         return Sequences(
-            [self.user_ids[user] for user in np.flatnonzero(users)],
+            [self.user_ids[user] for user in users],
             offsets,
             self.items[events],
             None if self.times is None else self.times[events],

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Holdout:
-    """One event per user, held out.
+    """One event per user, held out; in a replay several, each a row of its own.
 
     Attributes
     ----------
@@ -50,6 +50,16 @@ class Holdout:
     histories: Sequences
     targets: NDArray[np.int32]
 
+    @classmethod
+    def of(cls, sequences: Sequences, places: NDArray[np.int64]) -> Holdout:
+        """Hold out the events at flat positions INT64 [U], behind all that their users did before.
+
+        Own events of the same second are known where they come first in the log.
+        """
+        histories = sequences.before(places)
+        times = None if sequences.times is None else sequences.times[places]
+        return cls(replace(histories, request_times=times), sequences.items[places])
+
     def __len__(self) -> int:
         return len(self.targets)
 
@@ -62,7 +72,7 @@ class Holdout:
         if len(self) <= most:
             return self
         users = np.zeros(len(self), np.bool_)
-        users[_evenly(len(self), most)] = True
+        users[evenly(len(self), most)] = True
         offsets = self.histories.offsets
         return Holdout(self.histories.part(offsets[:-1], offsets[1:], users), self.targets[users])
 
@@ -89,6 +99,10 @@ class Split:
     refit
         The training histories with the validation events, to learn from once everything is chosen;
         None where these are no more than `REFIT_SHARE` of the training events.
+    test_from
+        Unix seconds of the beginning of the test window; None where there is none.
+    replayed
+        Whether the test is a temporal replay, see `builder.data.replay`.
     """
 
     train: Sequences
@@ -98,11 +112,18 @@ class Split:
     cold: Holdout
     everything: Sequences
     refit: Sequences | None = None
+    test_from: int | None = None
+    replayed: bool = False
 
     @property
     def learnt(self) -> Sequences:
         """What a model that is to be tested may learn from once everything is chosen."""
         return self.train if self.refit is None else self.refit
+
+    @property
+    def counted(self) -> Sequences:
+        """The log that is counted until each test target, see `builder.data.decayed_counts`."""
+        return self.everything if self.replayed else self.learnt
 
 
 def split_log(
@@ -214,11 +235,12 @@ def _some(sequences: Sequences, users: NDArray[np.bool_], most: int) -> NDArray[
         return users
     places = np.array(sorted(places, key=sequences.user_ids.__getitem__))
     found = np.zeros(len(users), np.bool_)
-    found[places[_evenly(len(places), most)]] = True
+    found[places[evenly(len(places), most)]] = True
     return found
 
 
-def _evenly(many: int, most: int) -> NDArray[np.int64]:
+def evenly(many: int, most: int) -> NDArray[np.int64]:
+    """INT64 [most], positions evenly spread over `many`, the first and the last among them."""
     return np.linspace(0, many - 1, most).astype(np.int64)
 
 
@@ -328,7 +350,7 @@ def temporal_split(
             f"each part needs one; the log runs from {times.min()} to {times.max()}, so give "
             "moments inside it"
         )
-    return split
+    return replace(split, test_from=test_from)
 
 
 def _first_at(sequences: Sequences, times: NDArray[np.int64], moment: int) -> NDArray[np.int64]:
@@ -347,7 +369,4 @@ def _next_target(sequences: Sequences, starts: NDArray[np.int64]) -> NDArray[np.
 def _hold_out(
     sequences: Sequences, targets: NDArray[np.int64], users: NDArray[np.bool_]
 ) -> Holdout:
-    asked = targets[users]
-    histories = sequences.part(sequences.offsets[:-1], targets, users)
-    times = None if sequences.times is None else sequences.times[asked]
-    return Holdout(replace(histories, request_times=times), sequences.items[asked])
+    return Holdout.of(sequences, targets[users])

@@ -85,7 +85,7 @@ def implicit_als(
             )
             yield fit(view(split.train)), fit
 
-    return best_on(tried(), split, items, view)
+    return best_on(tried(), split, items, view).final
 
 
 def _seen(sequences: Sequences, items: int) -> sparse.csr_matrix:

@@ -7,6 +7,7 @@ histories and is scored with it: the targets alone, as is usual, or all events a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -70,6 +71,22 @@ class Viewed:
         return self._scorer.scores(self._view(histories))
 
 
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A baseline with the parameters that validation chose.
+
+    Attributes
+    ----------
+    on_train
+        Fitted to the training histories, to choose more on validation with.
+    final
+        Fitted to what may be learnt in the end, to be tested.
+    """
+
+    on_train: Scorer
+    final: Scorer
+
+
 def baselines(
     split: Split, items: int, view: View = Sequences.without_context
 ) -> dict[str, Scorer]:
@@ -91,15 +108,15 @@ def baselines(
     shrunk = ((fit(train), fit) for fit in _each(neighbours, NEIGHBOUR_SHRINKAGE))
     found: dict[str, Scorer] = {
         "popularity": Popularity(view(split.learnt), items),
-        "ItemKNN": best_on(shrunk, split, items, view),
+        "ItemKNN": best_on(shrunk, split, items, view).final,
     }
     if items <= EASE_LIMIT:
         ridges = ((fit(train), fit) for fit in _each(weights, EASE_REGULARISATION))
-        found["EASE"] = best_on(ridges, split, items, view)
+        found["EASE"] = best_on(ridges, split, items, view).final
     return found
 
 
-def recency_ease(split: Split, items: int, view: View = Sequences.without_context) -> Scorer:
+def recency_ease(split: Split, items: int, view: View = Sequences.without_context) -> Fitted:
     """EASE on histories in which older events weigh less, chosen on validation."""
 
     def tried() -> Iterator[tuple[Scorer, Fit]]:
@@ -116,7 +133,7 @@ def recency_ease(split: Split, items: int, view: View = Sequences.without_contex
 
 def best_on(
     candidates: Iterable[tuple[Scorer, Fit]], split: Split, items: int, view: View
-) -> Scorer:
+) -> Fitted:
     """What has the highest NDCG@10 on validation, fitted again if the validation events join in.
 
     ``candidates`` are scorers fitted to a view of the training histories, and how to do so.
@@ -126,7 +143,10 @@ def best_on(
         return rank_holdout(Viewed(candidate[0], view), split.validation, items).ndcg(10)
 
     scorer, fit = max(candidates, key=figure)
-    return Viewed(scorer if split.refit is None else fit(view(split.refit)), view)
+    on_train = Viewed(scorer, view)
+    if split.refit is None:
+        return Fitted(on_train, on_train)
+    return Fitted(on_train, Viewed(fit(view(split.refit)), view))
 
 
 def _each(fit: Callable[[float, Sequences], Scorer], parameters: Iterable[float]) -> Iterator[Fit]:

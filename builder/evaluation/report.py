@@ -24,6 +24,11 @@ PROTOCOL: Final = (
     "full ranking of the catalogue, one held-out event per user, seen items masked, stable sort, "
     "ties count against the target; everything chosen on validation"
 )
+REPLAY_PROTOCOL: Final = (
+    "full ranking of the catalogue for each event of the test window, in the order of time, seen "
+    "items masked, ties count against the target; histories and counts know everything before the "
+    "event, all else was learnt before the window; intervals and p take events as independent"
+)
 PARTS: Final[dict[str, Part]] = {
     "full model": "full",
     "network alone": "network",

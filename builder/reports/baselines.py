@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.data import Sequences, Split, read, split_log
+from builder.data.replay import replayed
+from builder.errors import ConfigError
 from builder.evaluation.als import als_is_installed, implicit_als
-from builder.evaluation.baselines import View, baselines, recency_ease
+from builder.evaluation.baselines import View
 from builder.evaluation.beyond_accuracy import ListMetrics
+from builder.evaluation.closed_forms import closed_forms
+from builder.evaluation.known import ALL_EVENTS
 from builder.evaluation.ranking import Scorer
-from builder.evaluation.report import PROTOCOL
 from builder.evaluation.results import result
-from builder.model.linear import EASE_LIMIT
 from builder.progress import Progress, silent
 from builder.reports.external_scores import read_scores
-from builder.reports.figures import FULL, Figures, list_metrics_of, rows
-from builder.reports.trained_run import TrainedRun
+from builder.reports.figures import FULL, Figures, list_metrics_of, rows, tell_known, tested_by
+from builder.reports.trained_run import TrainedRun, check_replay
 from builder.training.config import TrainingConfig
 from builder.training.sasrec import train_sasrec
 
@@ -45,10 +47,14 @@ class BaselineTask:
     run: TrainedRun | None = None
 
     @classmethod
-    def of_data(cls, training: TrainingConfig) -> BaselineTask:
+    def of_data(cls, training: TrainingConfig, *, replay: bool = False) -> BaselineTask:
+        if replay:
+            check_replay(training.split, "this command")
         interactions, catalogue = read(training.data)
         sequences = Sequences.from_interactions(interactions, training.data.min_events)
         split = split_log(sequences, len(catalogue), method=training.split, seed=training.seed)
+        if replay:
+            split = replayed(split)
         return cls(training, split, catalogue.item_ids, len(interactions.actions))
 
     @classmethod
@@ -62,9 +68,7 @@ def _scorers(
 ) -> dict[str, Scorer]:
     """Every baseline that can be had here, by a view of the histories."""
     split, items, training = task.split, len(task.item_ids), task.training
-    scorers = baselines(split, items, view)
-    if items <= EASE_LIMIT:
-        scorers["EASE with recency"] = recency_ease(split, items, view)
+    scorers = closed_forms(split, items, view)
     if als_is_installed():
         scorers["ALS"] = implicit_als(split, items, seed=training.seed, view=view)
     if with_sasrec:
@@ -93,13 +97,18 @@ def baseline_figures(
     ``recorded`` has scores of other programs by name, see `read_scores`.
     """
     split, items = task.split, len(task.item_ids)
+    if recorded and split.replayed:
+        raise ConfigError(
+            "--scores has one row of scores a user, and a replay asks about a user many times; "
+            "leave out one of --scores and --replay"
+        )
     # Read first: what is wrong with a file should not show after minutes of training.
     others = {name: read_scores(file, split.test, task.item_ids) for name, file in recorded.items()}
     if not als_is_installed():
         log.warning("ALS is left out: pip install 'tritonrec[evaluation]'")
     views: dict[str, View] = {"": Sequences.without_context}
     if split.train.target is not None:
-        views[", all events"] = Sequences.without_distinction
+        views[ALL_EVENTS] = Sequences.without_distinction
     scorers: dict[str, Scorer] = {}
     for suffix, view in views.items():
         found = _scorers(task, view, with_sasrec=with_sasrec, progress=progress)
@@ -113,10 +122,11 @@ def baseline_figures(
     for done, (name, scorer) in enumerate(scorers.items(), 1):
         results.append(result(name, scorer, split.test, list_metrics))
         progress("evaluate", done, len(scorers))
-    return {
+    figures: Figures = {
         "data": str(task.training.data.directory),
         "seed": task.training.seed,
-        "protocol": PROTOCOL,
-        "split": task.training.split,
+        **tested_by(split, task.training.split),
         "rows": rows(results, split.test, list_metrics, main=None if task.run is None else FULL),
     }
+    tell_known(figures, outside=others)
+    return figures

@@ -16,6 +16,14 @@ from builder.options import Given, command
 from builder.training.config import TrainingConfig
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write the figures as JSON, and no progress.")]
+Replay = Annotated[
+    bool,
+    typer.Option(
+        "--replay",
+        help="Ask about the events of the test window in the order of time, at most 2,000 of them, "
+        "each with everything before it in histories and counts. Needs --split temporal.",
+    ),
+]
 Html = Annotated[
     Path | None,
     typer.Option(
@@ -43,6 +51,7 @@ def evaluate(
         bool,
         typer.Option("--baselines/--no-baselines", help="Include baselines; SASRec is left out."),
     ] = True,
+    replay: Replay = False,
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:
@@ -63,7 +72,8 @@ def evaluate(
 
     console.quiet_transformers()
     with console.progress_bars(shown=not as_json) as progress:
-        figures = run_figures(load_run(run, data), with_baselines=with_baselines, progress=progress)
+        loaded = load_run(run, data, replay=replay)
+        figures = run_figures(loaded, with_baselines=with_baselines, progress=progress)
     if html is not None:
         write_page(html, run_page(figures))
     if as_json:
@@ -133,6 +143,7 @@ def baselines(
     with_sasrec: Annotated[
         bool, typer.Option("--sasrec/--no-sasrec", help="Train SASRec too, which takes minutes.")
     ] = True,
+    replay: Replay = False,
     as_json: AsJson = False,
     data_options: Given[DataConfig],
     split: Annotated[Method, typer.Option(help="As in `train`.")] = TrainingConfig.split,
@@ -155,10 +166,11 @@ def baselines(
 
     console.quiet_transformers()
     if against is not None:
-        task = BaselineTask.against(load_run(against, data))
+        task = BaselineTask.against(load_run(against, data, replay=replay))
     elif data is not None:
         config = data_options.make(directory=data.absolute())
-        task = BaselineTask.of_data(TrainingConfig(config, backbone="", split=split, seed=seed))
+        training = TrainingConfig(config, backbone="", split=split, seed=seed)
+        task = BaselineTask.of_data(training, replay=replay)
     with console.progress_bars(shown=not as_json) as progress:
         figures = baseline_figures(task, recorded, with_sasrec=with_sasrec, progress=progress)
     if as_json:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from builder.data.sequences import Sequences
-from builder.data.splits import Holdout
+from builder.data.splits import Holdout, Method, Split
 from builder.errors import CheckpointError
-from builder.evaluation.baselines import baselines
 from builder.evaluation.beyond_accuracy import ListMetrics
+from builder.evaluation.closed_forms import closed_forms
+from builder.evaluation.known import EvaluationProtocol, known_of_others
 from builder.evaluation.ranking import CUTOFFS
-from builder.evaluation.report import PARTS, PROTOCOL
+from builder.evaluation.report import PARTS, PROTOCOL, REPLAY_PROTOCOL
 from builder.evaluation.results import Result, result
 from builder.evaluation.user_groups import by_history_length, by_item_popularity
 from builder.model.linear import LinearTerm
@@ -44,12 +46,12 @@ def run_figures(
 ) -> Figures:
     """Figures of baselines and of a run's parts on the test users, and on cold items if any.
 
-    ``rows`` are described by `figures_of`. ``cold``, there if the run held items out, has the
-    number of ``items`` and rows for each item ranked ``among_all`` and ``among_cold``.
+    ``rows`` are described by `figures_of` and `tell_known`. ``cold``, there if the run held items
+    out, has the number of ``items`` and rows for each item ranked ``among_all`` and ``among_cold``.
     """
     model, split = run.model, run.split
     list_metrics = list_metrics_of(run)
-    scorers = baselines(split, len(list_metrics.counts)) if with_baselines else {}
+    scorers = closed_forms(split, len(list_metrics.counts)) if with_baselines else {}
     scorers |= {name: model.scorer(part) for name, part in PARTS.items()}
     scorers[LINEAR] = LinearAlone(model.linear, model.adapter.config.max_history)
     results = []
@@ -59,16 +61,33 @@ def run_figures(
         progress("evaluate", done, len(scorers))
     figures: Figures = {
         "checkpoint": str(run.directory),
-        "protocol": PROTOCOL,
-        "split": run.training.split,
+        **tested_by(split, run.training.split),
         "rows": rows(results, split.test, list_metrics, main=FULL),
     }
+    tell_known(figures)
     if len(split.cold):
         cold = cold_results(run, list_metrics, progress=progress)
         figures["cold"] = {"items": len(split.cold_items)} | {
             place: rows(each, split.cold, list_metrics, main=FULL) for place, each in cold.items()
         }
     return figures
+
+
+def tested_by(split: Split, method: Method) -> Figures:
+    """The ``protocol`` in words, and the ``split`` by its name."""
+    if split.replayed:
+        return {"protocol": REPLAY_PROTOCOL, "split": "temporal replay"}
+    return {"protocol": PROTOCOL, "split": method}
+
+
+def tell_known(figures: Figures, outside: Collection[str] = ()) -> None:
+    """Add to each row what it ``knew_of_others``; of those ``outside`` nothing is known."""
+    protocol: EvaluationProtocol = figures["split"]
+    for each in figures["rows"]:
+        name = each["name"]
+        each["knew_of_others"] = (
+            "whatever its program was given" if name in outside else known_of_others(name, protocol)
+        )
 
 
 def list_metrics_of(run: TrainedRun) -> ListMetrics:

@@ -8,7 +8,7 @@ from typing import Final
 from builder.reports import plots
 from builder.reports.figures import FULL, Figures
 from builder.reports.html_parts import heading, note, page, table
-from builder.reports.tables import COLD, NAMES
+from builder.reports.tables import COLD, NAMES, tested_on
 
 _ACCURACY: Final = ("ndcg@5", "ndcg@10", "ndcg@20", "hr@5", "hr@10", "hr@20", "mrr")
 _LISTS: Final = ("coverage@10", "novelty@10", "diversity@10", "popularity@10")
@@ -20,12 +20,14 @@ def run_page(figures: Figures) -> str:
     main = next(row for row in rows if row["name"] == FULL)
     best = max((row for row in rows if row is not main), key=lambda row: row["metrics"]["ndcg@10"])
     parts = [
-        note(f"{figures['checkpoint']}; {rows[0]['users']:,} users, {figures['split']}."),
+        note(f"{figures['checkpoint']}; {tested_on(figures)}."),
         note(figures["protocol"]),
         heading("Accuracy"),
         plots.forest(rows, "ndcg@10", "NDCG@10", FULL),
         _metrics_table(rows, _ACCURACY),
         note("With one relevant item a user, recall at k is HR at k."),
+        heading("What was known of other users"),
+        table(["", "known"], [[row["name"], row["knew_of_others"]] for row in rows], FULL),
         heading("What the first 10 are like"),
         _metrics_table(rows, _LISTS),
         note(

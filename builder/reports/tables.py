@@ -34,12 +34,18 @@ def run_tables(figures: Figures) -> list[Table]:
 def rows_tables(figures: Figures) -> list[Table]:
     """Tables of the ``rows``, on the test users."""
     rows = figures["rows"]
-    title = f"{rows[0]['users']:,} users, {figures['split']}"
     return [
-        accuracy(rows, title, figures["protocol"]),
+        accuracy(rows, tested_on(figures), figures["protocol"]),
+        known(rows),
         lists(rows),
         *(groups(rows, kind) for kind in NAMES),
     ]
+
+
+def tested_on(figures: Figures) -> str:
+    """What was ranked for: "920 users, leave-one-out"."""
+    what = "events" if figures["split"] == "temporal replay" else "users"
+    return f"{figures['rows'][0]['users']:,} {what}, {figures['split']}"
 
 
 def comparison_tables(figures: Figures) -> list[Table]:
@@ -86,6 +92,14 @@ def accuracy(rows: Sequence[Figures], title: str, caption: str) -> Table:
         if difference is not None:
             cells += [f"{-difference['difference']:+.4f}", f"{difference['p']:.4f}"]
         table.add_row(Text(row["name"]), *cells)
+    return table
+
+
+def known(rows: Sequence[Figures]) -> Table:
+    """What each row knew of other users."""
+    table = _table("What was known of other users", ("", "known"), "")
+    for row in rows:
+        table.add_row(Text(row["name"]), Text(row["knew_of_others"]))
     return table
 
 

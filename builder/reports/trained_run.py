@@ -10,6 +10,8 @@ import numpy as np
 
 from builder.data import Interactions, Sequences, Split, read, split_log
 from builder.data.profiles import with_profiles
+from builder.data.replay import replayed
+from builder.data.splits import Method
 from builder.errors import CheckpointError, ConfigError
 from builder.model.checkpoint import load_checkpoint, read_config
 from builder.model.recommender import Recommender
@@ -29,14 +31,18 @@ class TrainedRun:
     split: Split
 
 
-def load_run(directory: Path, data: Path | None = None) -> TrainedRun:
+def load_run(directory: Path, data: Path | None = None, *, replay: bool = False) -> TrainedRun:
     """Load a checkpoint and read its data as training did, from `data` if it has moved.
+
+    With ``replay`` its test is a temporal replay.
 
     Raises
     ------
     CheckpointError
         The checkpoint is missing or damaged, the data does not have its items, or the model has
         learnt the events that it would be tested on.
+    ConfigError
+        A replay of a run that was not trained on a temporal split.
     DataError
         The data cannot be read or split.
     """
@@ -53,6 +59,8 @@ def load_run(directory: Path, data: Path | None = None) -> TrainedRun:
             "metrics.json has the figures of the first training; to test a run, train "
             "without --refit"
         )
+    if replay:
+        check_replay(training.split, str(directory))
     config = training.data
     if data is not None:
         config = replace(config, directory=data.absolute())
@@ -67,8 +75,19 @@ def load_run(directory: Path, data: Path | None = None) -> TrainedRun:
         seed=training.seed,
         refit=training.refit == "auto",
     )
+    if replay:
+        split = replayed(split)
     split = with_profiles(split, model.profile, interactions, training.data.clock)
     return TrainedRun(directory, model, training, split)
+
+
+def check_replay(split: Method, what: str) -> None:
+    """Raise `ConfigError` where a replay would ask about events that were learnt from."""
+    if split != "temporal":
+        raise ConfigError(
+            f"--replay: {what} has --split {split}, which learns from events of the time that is "
+            "replayed; give --split temporal, in training too"
+        )
 
 
 def _check_items(run: Path, directory: Path, trained: list[str], found: list[str]) -> None:

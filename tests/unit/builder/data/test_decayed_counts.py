@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from builder.data.decayed_counts import DecayedCounts
 from tests.unit.builder.model.tiny import sequences
@@ -15,7 +16,7 @@ from tests.unit.builder.model.tiny import sequences
 DAY = 86_400
 
 
-def at(*times: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def at(*times: int) -> NDArray[np.int64]:
     return np.array(times, np.int64)
 
 

@@ -35,6 +35,6 @@ def test_als_folds_in_users_that_it_does_not_know() -> None:
 def test_recency_is_used_where_it_helps() -> None:
     # The last seen item decides: 0 leads to 1, 2 leads to 3, whatever came before.
     train = sequences(*[[0, 1]] * 9, *[[2, 3]] * 8)
-    scorer = recency_ease(split_of(train, holdout(3, 0, 2)), 4)
+    scorer = recency_ease(split_of(train, holdout(3, 0, 2)), 4).final
     assert rank_holdout(scorer, holdout(3, 0, 2), 4).rank.tolist() == [1]
     assert rank_holdout(scorer, holdout(1, 2, 0), 4).rank.tolist() == [1]

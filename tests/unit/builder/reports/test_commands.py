@@ -20,7 +20,7 @@ from builder.reports.cold_items import TextNeighbours
 from builder.reports.commands import compare, evaluate
 from builder.training.config import TrainingConfig
 from builder.training.run import train
-from tests.unit.builder.model.tiny import USERS, sequences
+from tests.unit.builder.model.tiny import ITEMS, USERS, sequences
 
 app = typer.Typer()
 app.command()(evaluate)
@@ -51,7 +51,8 @@ def test_figures_are_those_that_training_ended_with(run: Path) -> None:
     assert "seen items masked" in found["protocol"]
     rows = {row["name"]: row for row in found["rows"]}
     assert list(rows) == [
-        "popularity", "ItemKNN", "EASE", "full model", "network alone", "text alone",
+        "popularity", "ItemKNN", "EASE", "EASE with recency", "decayed popularity",
+        "decayed popularity + EASE", "full model", "network alone", "text alone",
         "linear term alone",
     ]  # fmt: skip
     for name, row in rows.items():
@@ -78,6 +79,57 @@ def test_for_people(run: Path) -> None:
         assert text in output
     assert "EASE" not in output
     assert "full ranking" in output
+
+
+def test_what_each_figure_knew_of_others_is_told(run: Path) -> None:
+    rows = {row["name"]: row for row in json.loads(call(run, "--json"))["rows"]}
+    later = "training events of any time, later ones too"
+    earlier = "training events before the target"
+    expected = {
+        "decayed popularity": earlier,
+        "decayed popularity + EASE": f"{later}; counts: {earlier}",
+    }
+    assert {name: row["knew_of_others"] for name, row in rows.items()} == {
+        name: expected.get(name, later) for name in rows
+    }
+    output = call(run)
+    assert "What was known of other users" in output
+    assert later in output
+
+
+def test_a_replay_asks_for_each_event_of_the_window(
+    run: Path, log: Path, backbone: Path, tmp_path: Path
+) -> None:
+    # Five users go on, so that the test window has many events of each.
+    longer = moved(
+        log, tmp_path / "longer",
+        inter=lambda text: text
+        + "".join(
+            f"\nu{user}\ti{(user + step) % (ITEMS - 1)}\t{1_700_000_000 + 60 * step + user}"
+            for user in range(5)
+            for step in range(7, 19)
+        ),
+    )  # fmt: skip
+    config = TrainingConfig(
+        DataConfig(longer), str(backbone), width=8, max_history=4, epochs=1, tune_epochs=0,
+        split="temporal",
+    )  # fmt: skip
+    train(config, tmp_path / "temporal")
+    plain = json.loads(call(tmp_path / "temporal", "--no-baselines", "--json"))
+    file = tmp_path / "replay.html"
+    found = json.loads(call(tmp_path / "temporal", "--replay", "--json", "--html", file))
+    assert plain["split"] == "temporal"
+    assert plain["rows"][0]["users"] == 5
+    assert found["split"] == "temporal replay"
+    assert "in the order of time" in found["protocol"]
+    knew = {row["name"]: row["knew_of_others"] for row in found["rows"]}
+    assert knew["decayed popularity"] == "every event before the target"
+    assert knew["full model"] == "events before the test window"
+    events = found["rows"][0]["users"]
+    assert events > 20
+    assert f"{events} events, temporal replay" in file.read_text()
+    with pytest.raises(ConfigError, match=r"--replay: .*run has --split leave-one-out"):
+        call(run, "--replay")
 
 
 def moved(log: Path, directory: Path, **changes: Any) -> Path:
@@ -193,7 +245,7 @@ def test_the_page_needs_nothing_else(run: Path, tmp_path: Path) -> None:
     call(run, "--html", file)
     page = Page(file.read_text())
     assert page.elements["svg"] == 5
-    assert page.elements["table"] == 3
+    assert page.elements["table"] == 4
     assert not [reference for reference in page.references if reference]
     again = tmp_path / "again.html"
     call(run, "--html", again)

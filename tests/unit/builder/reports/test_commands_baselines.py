@@ -41,7 +41,10 @@ def figures(output: str) -> dict[str, Any]:
 
 def test_every_baseline_on_the_same_users(log: Path) -> None:
     rows = figures(call("--data", log, "--json"))
-    assert list(rows) == ["popularity", "ItemKNN", "EASE", "EASE with recency", "ALS", "SASRec"]
+    assert list(rows) == [
+        "popularity", "ItemKNN", "EASE", "EASE with recency", "decayed popularity",
+        "decayed popularity + EASE", "ALS", "SASRec",
+    ]  # fmt: skip
     assert {row["users"] for row in rows.values()} == {USERS}
     assert all("diversity@10" not in row["metrics"] for row in rows.values())
     output = call("--data", log, "--no-sasrec")
@@ -72,7 +75,11 @@ def test_scores_of_another_program(log: Path, split: Split, tmp_path: Path) -> N
     file = tmp_path / "scores.npz"
     np.savez(file, user_ids=users, item_ids=items, scores=scores)
     arguments = ("--data", log, "--no-sasrec", "--json", "--scores")
-    assert figures(call(*arguments, f"Oracle={file}"))["Oracle"]["metrics"]["hr@5"] == 1
+    oracle = figures(call(*arguments, f"Oracle={file}"))["Oracle"]
+    assert oracle["metrics"]["hr@5"] == 1
+    assert oracle["knew_of_others"] == "whatever its program was given"
+    with pytest.raises(ConfigError, match="leave out one of --scores and --replay"):
+        call(*arguments, f"Oracle={file}", "--replay", "--split", "temporal")
 
     np.savez(file, user_ids=users[1:], item_ids=items, scores=scores[1:])
     with pytest.raises(ConfigError, match=f"1 test users are not in it .*{users[0]}"):
@@ -83,6 +90,18 @@ def test_scores_of_another_program(log: Path, split: Split, tmp_path: Path) -> N
     file.write_bytes(b"no archive")
     with pytest.raises(ConfigError, match="must be an"):
         call(*arguments, f"Oracle={file}")
+
+
+def test_a_replay_of_the_baselines(log: Path) -> None:
+    arguments = ("--data", log, "--no-sasrec", "--json", "--replay")
+    rows = figures(call(*arguments, "--split", "temporal"))
+    assert rows["decayed popularity"]["knew_of_others"] == "every event before the target"
+    assert rows["EASE"]["knew_of_others"] == "events before the test window"
+    assert rows["decayed popularity + EASE"]["knew_of_others"] == (
+        "events before the test window; counts: every event before the target"
+    )
+    with pytest.raises(ConfigError, match="give --split temporal"):
+        call(*arguments)
 
 
 def test_bad_options() -> None:

@@ -181,7 +181,7 @@ def test_baselines_learn_from_targets_alone_or_from_everything() -> None:
     assert usual[3] == 0  # nothing that this user liked leads there
     alike = baselines(split, 4, type(train).without_distinction)["EASE"].scores(asked.histories)[0]
     assert alike[3] != 0
-    assert recency_ease(split, 4).scores(asked.histories)[0][3] == 0
+    assert recency_ease(split, 4).final.scores(asked.histories)[0][3] == 0
     popularity = baselines(split, 4)["popularity"].scores(asked.histories)[0]
     assert popularity.tolist() == [9, 9, 8, 8]
     # What the user has seen is masked all the same, liked or not.
@@ -200,7 +200,10 @@ def test_a_view_is_what_a_scorer_is_asked_with() -> None:
 
 def test_every_baseline_twice_where_there_is_context(rated: TrainingConfig) -> None:
     figures = baseline_figures(BaselineTask.of_data(replace(rated, epochs=1)), {}, with_sasrec=True)
-    usual = ["popularity", "ItemKNN", "EASE", "EASE with recency", "ALS", "SASRec"]
+    usual = [
+        "popularity", "ItemKNN", "EASE", "EASE with recency", "decayed popularity",
+        "decayed popularity + EASE", "ALS", "SASRec",
+    ]  # fmt: skip
     assert [row["name"] for row in figures["rows"]] == [
         *usual, *(f"{name}, all events" for name in usual),
     ]  # fmt: skip

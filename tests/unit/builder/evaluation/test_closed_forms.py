@@ -1,0 +1,36 @@
+"""Which closed forms there are follows from the log."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import pytest
+
+from builder.data import leave_one_out
+from builder.evaluation import closed_forms as module
+from builder.evaluation.closed_forms import closed_forms
+from tests.unit.builder.model.tiny import sequences
+
+LOG = sequences([0, 1, 2, 3], [1, 2, 3, 0], times=[[1, 2, 3, 4], [5, 6, 7, 8]])
+WITHOUT_EASE = ["popularity", "ItemKNN", "decayed popularity"]
+
+
+def test_all_of_them() -> None:
+    assert list(closed_forms(leave_one_out(LOG), 4)) == [
+        "popularity", "ItemKNN", "EASE", "EASE with recency", "decayed popularity",
+        "decayed popularity + EASE",
+    ]  # fmt: skip
+
+
+def test_without_times_nothing_decays(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        found = closed_forms(leave_one_out(replace(LOG, times=None)), 4)
+    assert list(found) == ["popularity", "ItemKNN", "EASE", "EASE with recency"]
+    assert "--column time=NAME" in caplog.text
+
+
+def test_a_catalogue_too_large_for_ease(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("builder.evaluation.baselines.EASE_LIMIT", f"{module.__name__}.EASE_LIMIT"):
+        monkeypatch.setattr(name, 3)
+    assert list(closed_forms(leave_one_out(LOG), 4)) == WITHOUT_EASE
