@@ -24,7 +24,10 @@ from builder.data.sequences import Sequences
 class DecayedCounts:
     """The decayed count of every item at any moment.
 
-    ``count_i(t) = Σ exp(-(t - time_e) / τ)`` over the events e of item i with ``time_e < t``.
+    ``count_i(t) = Σ exp(-(t' - time_e) / τ)`` over the events e of item i with ``time_e < t``,
+    where t' is the time of the last of all events before t. So where nothing is known of the time
+    before t, as after the end of a log, the trend is that of the last time that is known. A server
+    does the same.
 
     Parameters
     ----------
@@ -64,7 +67,8 @@ class DecayedCounts:
         state = np.zeros(self._size, np.float64)
         start, now = 0, None
         for row in np.argsort(times, kind="stable"):
-            moment, new = times[row], slice(start, stops[row])
+            new = slice(start, stops[row])
+            moment = self._times[max(new.stop - 1, 0)] if len(self._times) else times[row]
             # Every exponent is at most 0, so nothing overflows however long the log.
             if now is not None:
                 state *= np.exp((now - moment) / self._time_constant)

@@ -23,12 +23,15 @@ _COUNTED: Final[dict[EvaluationProtocol, str]] = {
 }
 
 
-def known_of_others(name: str, protocol: EvaluationProtocol) -> str:
-    """What the baseline or part of a model of this name knew of other users' events."""
+def known_of_others(name: str, protocol: EvaluationProtocol, *, counts: bool = False) -> str:
+    """What the baseline or part of a model of this name knew of other users' events.
+
+    ``counts`` says that it is a part of a model that counts them until the target too.
+    """
     learnt, counted = _LEARNT[protocol], _COUNTED[protocol]
     plain = name.removesuffix(ALL_EVENTS)
     if plain == DECAYED:
         return counted
-    if plain == JOINED and learnt != counted:
+    if (counts or plain == JOINED) and learnt != counted:
         return f"{learnt}; counts: {counted}"
     return learnt

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
 from builder.evaluation.ranking import Ranking, Scorer, rank_holdout
 from builder.model.calibration import (
@@ -57,12 +58,20 @@ def row(name: str, scorer: Scorer, holdout: Holdout, items: int, ece: float | No
 
 
 def model_rows(
-    prefix: str, model: Recommender, holdout: Holdout, *, progress: Progress = silent
+    prefix: str,
+    model: Recommender,
+    holdout: Holdout,
+    known: Sequences,
+    *,
+    progress: Progress = silent,
 ) -> list[Row]:
-    """Rows for the full model and its parts; the full one has its calibration error."""
+    """Rows for the full model and its parts; the full one has its calibration error.
+
+    The trend is counted by the events of ``known`` before each target.
+    """
     rows = []
     for done, (name, part) in enumerate(PARTS.items(), 1):
-        scorer = model.scorer(part)
+        scorer = model.scorer(part, known)
         ece = calibration_error(scorer, model.calibration, holdout) if part == "full" else None
         rows.append(row(f"{prefix}{name}", scorer, holdout, len(model.catalogue), ece))
         progress("evaluate", done, len(PARTS))

@@ -175,7 +175,7 @@ class LoggedTrend:
 
 def counted(trend: Trend, log: Sequences, items: int) -> Trend:
     """The same with the counts of a log, all of whose events are known, and of so many items."""
-    if log.times is None or not len(log.times):
+    if not trend or log.times is None:
         return NO_TREND
     level = levels(log.items, log.times, items, trend.time_constant)
     return replace(trend, level=level, until=int(log.times.max()))

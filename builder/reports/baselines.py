@@ -116,7 +116,7 @@ def baseline_figures(
     scorers |= others
     list_metrics = ListMetrics.of(split.learnt, items)
     if task.run is not None:
-        scorers[FULL] = task.run.model.scorer()
+        scorers[FULL] = task.run.model.scorer(log=split.counted)
         list_metrics = list_metrics_of(task.run)
     results = []
     for done, (name, scorer) in enumerate(scorers.items(), 1):
@@ -128,5 +128,6 @@ def baseline_figures(
         **tested_by(split, task.training.split),
         "rows": rows(results, split.test, list_metrics, main=None if task.run is None else FULL),
     }
-    tell_known(figures, outside=others)
+    counts = task.run is not None and bool(task.run.model.trend)
+    tell_known(figures, outside=others, counting=[FULL] if counts else [])
     return figures

@@ -60,7 +60,7 @@ def cold_results(
     holdout: Holdout = run.split.cold
     frozen = _frozen_vectors(run, progress)
     scorers: dict[str, Scorer] = {} if frozen is None else {NEIGHBOURS: TextNeighbours(frozen)}
-    scorers |= {name: run.model.scorer(part) for name, part in PARTS.items()}
+    scorers |= {name: run.model.scorer(part, run.split.counted) for name, part in PARTS.items()}
     among = np.zeros(len(list_metrics.counts), bool)
     among[run.split.cold_items] = True
     competitors = {"among_all": None, "among_cold": among}

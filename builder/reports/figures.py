@@ -27,6 +27,7 @@ from builder.reports.trained_run import TrainedRun
 Figures = dict[str, Any]
 
 FULL: Final = "full model"
+TIMELESS: Final = "full model without trend"
 LINEAR: Final = "linear term alone"
 
 
@@ -52,7 +53,9 @@ def run_figures(
     model, split = run.model, run.split
     list_metrics = list_metrics_of(run)
     scorers = closed_forms(split, len(list_metrics.counts)) if with_baselines else {}
-    scorers |= {name: model.scorer(part) for name, part in PARTS.items()}
+    scorers |= {name: model.scorer(part, split.counted) for name, part in PARTS.items()}
+    if model.trend:
+        scorers[TIMELESS] = model.scorer("timeless")
     scorers[LINEAR] = LinearAlone(model.linear, model.adapter.config.max_history)
     results = []
     for done, (name, scorer) in enumerate(scorers.items(), 1):
@@ -64,7 +67,7 @@ def run_figures(
         **tested_by(split, run.training.split),
         "rows": rows(results, split.test, list_metrics, main=FULL),
     }
-    tell_known(figures)
+    tell_known(figures, counting=[FULL] if model.trend else [])
     if len(split.cold):
         cold = cold_results(run, list_metrics, progress=progress)
         figures["cold"] = {"items": len(split.cold_items)} | {
@@ -80,13 +83,20 @@ def tested_by(split: Split, method: Method) -> Figures:
     return {"protocol": PROTOCOL, "split": method}
 
 
-def tell_known(figures: Figures, outside: Collection[str] = ()) -> None:
-    """Add to each row what it ``knew_of_others``; of those ``outside`` nothing is known."""
+def tell_known(
+    figures: Figures, outside: Collection[str] = (), counting: Collection[str] = ()
+) -> None:
+    """Add to each row what it ``knew_of_others``; of those ``outside`` nothing is known.
+
+    Those ``counting`` know events until each target, as a trend does.
+    """
     protocol: EvaluationProtocol = figures["split"]
     for each in figures["rows"]:
         name = each["name"]
         each["knew_of_others"] = (
-            "whatever its program was given" if name in outside else known_of_others(name, protocol)
+            "whatever its program was given"
+            if name in outside
+            else known_of_others(name, protocol, counts=name in counting)
         )
 
 
@@ -149,7 +159,7 @@ def compared_figures(first: TrainedRun, second: TrainedRun) -> Figures:
     one, other = (
         result(
             FULL,
-            run.model.scorer(),
+            run.model.scorer(log=run.split.counted),
             run.split.test,
             list_metrics,
             calibration=run.model.calibration,

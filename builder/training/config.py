@@ -18,7 +18,9 @@ Precision = Literal["fp32", "bf16"]
 Schedule = Literal["auto", "constant", "linear", "cosine"]
 Refit = Literal["auto", "none", "all"]
 _FREEZE: Final = ("all", "embeddings", "none")
-_FORMERLY: Final = frozenset({"tune_layers", "optimiser", "layer_decay", "adversarial_steps"})
+_FORMERLY: Final = frozenset(
+    {"tune_layers", "optimiser", "layer_decay", "adversarial_steps", "cold_cost"}
+)
 """Options of earlier versions; their runs can be read without them."""
 
 _PROTOCOL: Final = "What is held out"
@@ -109,13 +111,6 @@ class TrainingConfig:
         "Entries kept in each row of the linear term, which holds the items that are seen "
         "together.",
         panel=_NETWORK, at_least=1,
-    )  # fmt: skip
-    cold_cost: float = option(
-        0.04,
-        "Largest share of the validation NDCG@10 that warm items lose when cold items, those "
-        "without training events, are recommended too. They lose less where cold items are "
-        "few. 0 keeps cold items out of the first ten.",
-        panel=_NETWORK, metavar="SHARE", at_least=0, below=1,
     )  # fmt: skip
 
     epochs: int = option(100, "At most this many passes over the log.", panel=_FIRST, at_least=1)

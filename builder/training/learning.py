@@ -27,9 +27,10 @@ from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.linear import LinearTerm
 from builder.model.new_items import with_catalogue
 from builder.model.recommender import Recommender, encode_texts, pad_rows
+from builder.model.scoring import counted
 from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder, layer_count
 from builder.progress import Progress, silent
-from builder.training.cold_rank import choose_limit
+from builder.training.cold_rank import choose_cold_rank
 from builder.training.config import TrainingConfig
 from builder.training.data_dependent_defaults import (
     Plan,
@@ -45,6 +46,7 @@ from builder.training.preparation import Prepared, layers_that_learn
 from builder.training.progress import Round, ignore
 from builder.training.text_vectors import FrozenTextVectors, TunedTextVectors
 from builder.training.trainer import run_stage
+from builder.training.trend_choice import choose_trend
 from builder.training.windows import Windows
 from model_repository.core.calibration import Calibration
 from model_repository.core.length_batches import length_batches
@@ -290,21 +292,25 @@ class _Course:
             linear, prior = terms.by(chosen.recipe)
             model = stand_in(_with_closed_form(model, linear, prior), cold)
             limit, calibration = chosen.model.cold_limit, chosen.model.calibration
-            model = replace(model, cold_limit=limit, calibration=calibration)
+            trend = counted(chosen.model.trend, data.split.everything, len(data.catalogue))
+            model = replace(model, cold_limit=limit, calibration=calibration, trend=trend)
             return replace(chosen, model=model)
-        users = data.chosen_on
+        users, known = data.chosen_on, data.split.train
+        network = model.scorer("network").scores(users.histories)
+        trend, network = choose_trend(network, users, known, progress=self.progress)
         closed_form = choose_closed_form(
             terms,
-            model.scorer("network").scores(users.histories),
+            network,
             users,
             adapter.config.max_history,
             progress=self.progress,
         )
         model = stand_in(_with_closed_form(model, closed_form.linear, closed_form.prior), cold)
-        logits = model.scorer().logits(users.histories)
-        limit = choose_limit(logits, cold, users, self.config.cold_cost)
-        model = replace(model, cold_limit=limit)
-        pairs = labelled_logits(model.scorer(), users, seed=_CALIBRATION_SEED)
+        trend = counted(trend, data.split.everything, len(data.catalogue))
+        model = replace(model, trend=trend)
+        logits = model.scorer(log=known).logits(users.histories)
+        model = replace(model, cold_limit=choose_cold_rank(logits, cold, users))
+        pairs = labelled_logits(model.scorer(log=known), users, seed=_CALIBRATION_SEED)
         text = rank_holdout(model.scorer("text"), users, len(data.catalogue)).ndcg(10)
         model = replace(model, calibration=fit_calibration(pairs))
         return Candidate(model, closed_form.ndcg, text, closed_form.recipe, steps)

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
-from builder.evaluation.ranking import ndcg
+from builder.evaluation.ranking import ndcg, ndcg_gain, rank_scores
 from builder.model.linear import EASE_LIMIT, LinearTerm, ease, item_neighbours, text_neighbours
 from builder.model.scoring import linear_scores
 from builder.progress import Progress, silent
+from builder.training.improvement import is_better
 
 log = logging.getLogger(__name__)
 
@@ -156,10 +157,11 @@ def choose_closed_form(
     *,
     progress: Progress = silent,
 ) -> ClosedForm:
-    """What has the best NDCG@`CHOSEN_AT` beside the network's logits FP32 [U, n].
+    """What has the best NDCG@`CHOSEN_AT` beside the logits FP32 [U, n] of the other terms.
 
     One choice after the other, each with the weight that suits it best: B at `USUAL_DECAY`, its
-    share of text, the decay, and the prior.
+    share of text, the decay, and the prior. Neither the term nor the prior is taken where it is no
+    better than chance, see `is_better`.
     """
     tried = 0
     total = len(terms.together) + 1 + len(TEXT_SHARE) + 1 + len(DECAY)
@@ -193,22 +195,26 @@ def choose_closed_form(
         )
     recipe, term = best((replace(recipe, decay=decay), term) for decay in DECAY)
 
+    without = gains_of(network, validation)
     term = term.weighted(decay=recipe.decay, weight=recipe.weight)
     full = network + np.float32(recipe.weight) * linear_scores(
         term, validation.histories, max_history
     )
+    gains = gains_of(full, validation)
+    if not is_better(gains, without):
+        recipe, term = replace(recipe, weight=0.0), term.weighted(decay=recipe.decay, weight=0.0)
+        full, gains = network, without
     popularity = popularity_prior(terms.popularity)
     priors = [
-        (ndcg(full + np.float32(weight) * popularity, validation, CHOSEN_AT), weight)
-        for weight in PRIOR
+        (gains_of(full + np.float32(weight) * popularity, validation), weight) for weight in PRIOR
     ]
-    _, weight = max(priors, key=lambda each: each[0])
-    recipe = replace(recipe, prior=weight)
-    prior = np.float32(weight) * popularity
+    with_prior, weight = max(priors, key=lambda each: each[0].mean())
+    recipe = replace(recipe, prior=weight if is_better(with_prior, gains) else 0.0)
+    prior = np.float32(recipe.prior) * popularity
     figure = ndcg(full + prior, validation, 10)
     log.info(
         "linear term: %s%s, decay %g, weight %g; popularity weight %g; validation NDCG@10 %.4f, "
-        "of the network alone %.4f",
+        "without both %.4f",
         recipe.term,
         f" and {recipe.text_share:g} of the {TEXT}" if recipe.text_share else "",
         recipe.decay,
@@ -218,6 +224,12 @@ def choose_closed_form(
         ndcg(network.copy(), validation, 10),
     )
     return ClosedForm(recipe, term, prior, figure)
+
+
+def gains_of(logits: NDArray[np.float32], validation: Holdout) -> NDArray[np.float64]:
+    """What each user adds to NDCG@`CHOSEN_AT`, FP64 [U], by logits FP32 [U, n]."""
+    rank = rank_scores(logits.copy(), validation.histories, validation.targets)
+    return ndcg_gain(rank, CHOSEN_AT)
 
 
 def popularity_prior(popularity: NDArray[np.int64]) -> NDArray[np.float32]:

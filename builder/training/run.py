@@ -80,9 +80,9 @@ def train(
     rows = []
     for name, candidate in (("frozen BERT: ", learnt.frozen), ("fine-tuned: ", learnt.tuned)):
         if candidate is not None:
-            rows += model_rows(name, candidate.model, split.test, progress=progress)
+            rows += model_rows(name, candidate.model, split.test, split.learnt, progress=progress)
     if again is not None and config.refit != "all":
-        rows += model_rows("trained again: ", again, split.test, progress=progress)
+        rows += model_rows("trained again: ", again, split.test, split.learnt, progress=progress)
     _save(config, best.model if again is None else again, split, rows, directory)
     return _publish(directory, output)
 

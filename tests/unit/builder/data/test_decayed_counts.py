@@ -25,8 +25,8 @@ def test_worked_out_by_hand() -> None:
     counts = DecayedCounts(log, 3, time_constant=100.0).at(at(200, 75))
     assert counts.dtype == np.float32
     expected = [
-        [np.exp(-2), np.exp(-1) + np.exp(-1.5), 0],
-        [np.exp(-0.75), np.exp(-0.25), 0],
+        [np.exp(-1), 1 + np.exp(-0.5), 0],
+        [np.exp(-0.5), 1, 0],
     ]
     np.testing.assert_allclose(counts, expected, rtol=1e-6)
 
@@ -86,9 +86,9 @@ def test_agrees_with_the_sum_itself(
     )
     expected = np.zeros((len(moments), 4))
     for row, moment in enumerate(moments):
-        for user in users:
-            for item, time in user:
-                if time < moment:
-                    expected[row, item] += np.exp(-(moment - time) / time_constant)
+        known = [(item, time) for user in users for item, time in user if time < moment]
+        last = max((time for _, time in known), default=0)
+        for item, time in known:
+            expected[row, item] += np.exp(-(last - time) / time_constant)
     found = DecayedCounts(log, 4, time_constant).at(at(*moments))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-30)
