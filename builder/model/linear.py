@@ -112,7 +112,7 @@ def ease(train: Sequences, items: int, *, regularisation: float) -> NDArray[np.f
     gram = (seen.T @ seen).tocsr()[warm][:, warm].toarray(order="F")
     gram[np.diag_indices(len(warm))] += np.float32(regularisation)
     factor = linalg.cholesky(gram, overwrite_a=True, check_finite=False)
-    precision, _ = linalg.lapack.spotri(factor, overwrite_c=True)
+    precision: NDArray[np.float32] = linalg.lapack.spotri(factor, overwrite_c=True)[0]
     # LAPACK fills the upper triangle only. A block at a time, for each copy has 1.6 GB at 20,000
     # items.
     for start in range(0, len(warm), _BLOCK):

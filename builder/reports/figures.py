@@ -12,7 +12,7 @@ from builder.data.splits import Holdout
 from builder.errors import CheckpointError
 from builder.evaluation.baselines import baselines
 from builder.evaluation.beyond_accuracy import ListMetrics
-from builder.evaluation.ranking import CUTOFFS
+from builder.evaluation.ranking import CUTOFFS, Scorer
 from builder.evaluation.report import PARTS, PROTOCOL
 from builder.evaluation.results import Result, result
 from builder.evaluation.user_groups import by_history_length, by_item_popularity
@@ -49,7 +49,9 @@ def run_figures(
     """
     model, split = run.model, run.split
     list_metrics = list_metrics_of(run)
-    scorers = baselines(split, len(list_metrics.counts)) if with_baselines else {}
+    scorers: dict[str, Scorer] = {}
+    if with_baselines:
+        scorers = baselines(split, len(list_metrics.counts), progress=progress)
     scorers |= {name: model.scorer(part) for name, part in PARTS.items()}
     scorers[LINEAR] = LinearAlone(model.linear, model.adapter.config.max_history)
     results = []

@@ -317,7 +317,9 @@ class _Course:
         logits = model.scorer().logits(users.histories)
         limit = choose_limit(logits, cold, users, self.config.cold_cost)
         model = replace(model, cold_limit=limit)
-        pairs = labelled_logits(model.scorer(), users, seed=_CALIBRATION_SEED)
+        pairs = labelled_logits(
+            model.scorer(), users, seed=_CALIBRATION_SEED, progress=self.progress
+        )
         text = rank_holdout(model.scorer("text"), users, len(data.catalogue)).ndcg(10)
         model = replace(model, calibration=fit_calibration(pairs))
         return Candidate(model, closed_form.ndcg, text, closed_form.recipe, steps)
