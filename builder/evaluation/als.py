@@ -14,8 +14,9 @@ from scipy import sparse
 
 from builder.data.sequences import Sequences
 from builder.data.splits import Split
-from builder.evaluation.baselines import Fit, View, best_on
+from builder.evaluation.baselines import Fit, View, best_on, told
 from builder.evaluation.ranking import Scorer
+from builder.progress import Progress, silent
 
 ALS_FACTORS: Final = (32, 64, 128)
 ALS_REGULARISATION: Final = (1.0, 10.0, 50.0)
@@ -69,12 +70,18 @@ class ImplicitALS:
 
 
 def implicit_als(
-    split: Split, items: int, *, seed: int = 0, view: View = Sequences.without_context
+    split: Split,
+    items: int,
+    *,
+    seed: int = 0,
+    view: View = Sequences.without_context,
+    progress: Progress = silent,
 ) -> Scorer:
     """ALS with factors, regularisation and weight of an interaction chosen on validation."""
+    grid = list(product(ALS_FACTORS, ALS_REGULARISATION, ALS_WEIGHT))
 
     def tried() -> Iterator[tuple[Scorer, Fit]]:
-        for factors, regularisation, weight in product(ALS_FACTORS, ALS_REGULARISATION, ALS_WEIGHT):
+        for factors, regularisation, weight in grid:
             fit = partial(
                 ImplicitALS,
                 items=items,
@@ -85,7 +92,7 @@ def implicit_als(
             )
             yield fit(view(split.train)), fit
 
-    return best_on(tried(), split, items, view).final
+    return best_on(told(tried(), "tune ALS", len(grid), progress), split, items, view).final
 
 
 def _seen(sequences: Sequences, items: int) -> sparse.csr_matrix:

@@ -19,6 +19,7 @@ from builder.data.sequences import Sequences
 from builder.data.splits import Split
 from builder.evaluation.ranking import Scorer, rank_holdout
 from builder.model.linear import EASE_LIMIT, ease, item_neighbours, recency_weights
+from builder.progress import Progress, silent
 
 EASE_REGULARISATION: Final = (30.0, 100.0, 300.0, 1000.0)
 NEIGHBOUR_SHRINKAGE: Final = (0.0, 10.0, 100.0)
@@ -88,7 +89,11 @@ class Fitted:
 
 
 def baselines(
-    split: Split, items: int, view: View = Sequences.without_context
+    split: Split,
+    items: int,
+    view: View = Sequences.without_context,
+    *,
+    progress: Progress = silent,
 ) -> dict[str, Scorer]:
     """Popularity, ItemKNN and EASE, their one parameter each chosen on validation.
 
@@ -108,15 +113,25 @@ def baselines(
     shrunk = ((fit(train), fit) for fit in _each(neighbours, NEIGHBOUR_SHRINKAGE))
     found: dict[str, Scorer] = {
         "popularity": Popularity(view(split.learnt), items),
-        "ItemKNN": best_on(shrunk, split, items, view).final,
+        "ItemKNN": best_on(
+            told(shrunk, "tune ItemKNN", len(NEIGHBOUR_SHRINKAGE), progress), split, items, view
+        ).final,
     }
     if items <= EASE_LIMIT:
         ridges = ((fit(train), fit) for fit in _each(weights, EASE_REGULARISATION))
-        found["EASE"] = best_on(ridges, split, items, view).final
+        found["EASE"] = best_on(
+            told(ridges, "tune EASE", len(EASE_REGULARISATION), progress), split, items, view
+        ).final
     return found
 
 
-def recency_ease(split: Split, items: int, view: View = Sequences.without_context) -> Fitted:
+def recency_ease(
+    split: Split,
+    items: int,
+    view: View = Sequences.without_context,
+    *,
+    progress: Progress = silent,
+) -> Fitted:
     """EASE on histories in which older events weigh less, chosen on validation."""
 
     def tried() -> Iterator[tuple[Scorer, Fit]]:
@@ -128,7 +143,18 @@ def recency_ease(split: Split, items: int, view: View = Sequences.without_contex
     def fit(ridge: float, decay: float, train: Sequences) -> Scorer:
         return ItemWeights(ease(train, items, regularisation=ridge), decay)
 
-    return best_on(tried(), split, items, view)
+    total = len(EASE_REGULARISATION) * len(RECENCY_DECAY)
+    return best_on(told(tried(), "tune EASE with recency", total, progress), split, items, view)
+
+
+def told(
+    candidates: Iterator[tuple[Scorer, Fit]], task: str, total: int, progress: Progress
+) -> Iterator[tuple[Scorer, Fit]]:
+    """The same `total` candidates, with how many were worked out and ranked."""
+    for done in range(total):
+        progress(task, done, total)
+        yield next(candidates)  # no variable keeps a matrix while the next is worked out
+    progress(task, total, total)
 
 
 def best_on(

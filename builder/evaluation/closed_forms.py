@@ -11,6 +11,7 @@ from builder.evaluation.baselines import View, baselines, recency_ease
 from builder.evaluation.decayed_popularity import decayed_popularity
 from builder.evaluation.ranking import Scorer
 from builder.model.linear import EASE_LIMIT
+from builder.progress import Progress, silent
 
 RECENCY_EASE: Final = "EASE with recency"
 
@@ -18,15 +19,21 @@ log = logging.getLogger(__name__)
 
 
 def closed_forms(
-    split: Split, items: int, view: View = Sequences.without_context
+    split: Split,
+    items: int,
+    view: View = Sequences.without_context,
+    *,
+    progress: Progress = silent,
 ) -> dict[str, Scorer]:
     """`baselines`, EASE with recency, and decayed popularity alone and beside it.
 
     What needs times is left out where the log has none, and the log says so; what needs EASE is
     left out above `EASE_LIMIT` items.
     """
-    found = baselines(split, items, view)
-    recency = recency_ease(split, items, view) if items <= EASE_LIMIT else None
+    found = baselines(split, items, view, progress=progress)
+    recency = None
+    if items <= EASE_LIMIT:
+        recency = recency_ease(split, items, view, progress=progress)
     if recency is not None:
         found[RECENCY_EASE] = recency.final
     if split.train.times is None:

@@ -8,6 +8,7 @@ negatives).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -101,6 +102,7 @@ def rank_holdout(
     *,
     among: NDArray[np.bool_] | None = None,
     chunk: int | None = None,
+    ranked: Callable[[int], object] = lambda _: None,
 ) -> Ranking:
     """Rank the whole catalogue for every user of `holdout`, seen items masked.
 
@@ -112,6 +114,8 @@ def rank_holdout(
         BOOL [n]: only these items compete, and the target. None: all do.
     chunk
         Users at a time; None for as many as a fixed memory allows.
+    ranked
+        Is told how many users were ranked, after each chunk.
 
     Raises
     ------
@@ -125,6 +129,7 @@ def rank_holdout(
             leave_in(scores, among, part.targets)
         ranks.append(rank_scores(scores, part.histories, part.targets))
         tops.append(best_items(scores, max(CUTOFFS)))
+        ranked(len(part))
     return Ranking(np.concatenate(ranks), np.concatenate(tops), items)
 
 

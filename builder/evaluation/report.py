@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -52,8 +53,15 @@ class Row:
         return asdict(self)
 
 
-def row(name: str, scorer: Scorer, holdout: Holdout, items: int, ece: float | None = None) -> Row:
-    ranking = rank_holdout(scorer, holdout, items)
+def row(
+    name: str,
+    scorer: Scorer,
+    holdout: Holdout,
+    items: int,
+    ece: float | None = None,
+    ranked: Callable[[int], object] = lambda _: None,
+) -> Row:
+    ranking = rank_holdout(scorer, holdout, items, ranked=ranked)
     return Row(name, len(holdout), ranking.metrics(), _standard_error(ranking), ece)
 
 
@@ -69,12 +77,18 @@ def model_rows(
 
     The trend is counted by the events of ``known`` before each target.
     """
-    rows = []
-    for done, (name, part) in enumerate(PARTS.items(), 1):
+    rows: list[Row] = []
+    done = 0
+
+    def ranked(users: int) -> None:
+        nonlocal done
+        done += users
+        progress("evaluate", done, len(PARTS) * len(holdout))
+
+    for name, part in PARTS.items():
         scorer = model.scorer(part, known)
         ece = calibration_error(scorer, model.calibration, holdout) if part == "full" else None
-        rows.append(row(f"{prefix}{name}", scorer, holdout, len(model.catalogue), ece))
-        progress("evaluate", done, len(PARTS))
+        rows.append(row(f"{prefix}{name}", scorer, holdout, len(model.catalogue), ece, ranked))
     return rows
 
 
@@ -85,13 +99,17 @@ def calibration_error(scorer: Scorer, calibration: Calibration, holdout: Holdout
 
 
 def labelled_logits(
-    scorer: Scorer, holdout: Holdout, *, seed: int, chunk: int = 512
+    scorer: Scorer, holdout: Holdout, *, seed: int, chunk: int = 512, progress: Progress = silent
 ) -> LabelledLogits:
     """Logits of the held-out items and of random unseen ones, see `draw_pairs`."""
     random = np.random.default_rng(seed)
-    return joined(
-        [draw_pairs(scorer.scores(part.histories), part, random) for part in holdout.chunks(chunk)]
-    )
+    found = []
+    done = 0
+    for part in holdout.chunks(chunk):
+        found.append(draw_pairs(scorer.scores(part.histories), part, random))
+        done += len(part)
+        progress("calibrate", done, len(holdout))
+    return joined(found)
 
 
 def _standard_error(ranking: Ranking) -> float:

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 EASE_LIMIT: Final = 20_000
 """EASE inverts an items × items matrix; above this many items neighbours take its place."""
+_BLOCK: Final = 1_000
+"""Rows of an items × items matrix that are worked on at once."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +109,21 @@ def ease(train: Sequences, items: int, *, regularisation: float) -> NDArray[np.f
     """
     seen = _binary(train, items)
     warm = np.flatnonzero(np.asarray(seen.sum(axis=0)).ravel())
-    gram = (seen.T @ seen).tocsr()[warm][:, warm].toarray().astype(np.float32, order="F")
+    gram = (seen.T @ seen).tocsr()[warm][:, warm].toarray(order="F")
     gram[np.diag_indices(len(warm))] += np.float32(regularisation)
     factor = linalg.cholesky(gram, overwrite_a=True, check_finite=False)
-    precision, _ = linalg.lapack.spotri(factor, overwrite_c=True)
-    # LAPACK fills the upper triangle only.
-    precision += np.triu(precision, 1).T
+    precision: NDArray[np.float32] = linalg.lapack.spotri(factor, overwrite_c=True)[0]
+    # LAPACK fills the upper triangle only. A block at a time, for each copy has 1.6 GB at 20,000
+    # items.
+    for start in range(0, len(warm), _BLOCK):
+        stop = start + _BLOCK
+        own = precision[start:stop, start:stop]
+        own += np.triu(own, 1).T
+        precision[stop:, start:stop] = precision[start:stop, stop:].T
     precision /= -np.diag(precision).copy()
     np.fill_diagonal(precision, 0.0)
+    if len(warm) == items:
+        return precision
     weights = np.zeros((items, items), np.float32)
     weights[np.ix_(warm, warm)] = precision
     return weights

@@ -68,9 +68,11 @@ def _scorers(
 ) -> dict[str, Scorer]:
     """Every baseline that can be had here, by a view of the histories."""
     split, items, training = task.split, len(task.item_ids), task.training
-    scorers = closed_forms(split, items, view)
+    scorers = closed_forms(split, items, view, progress=progress)
     if als_is_installed():
-        scorers["ALS"] = implicit_als(split, items, seed=training.seed, view=view)
+        scorers["ALS"] = implicit_als(
+            split, items, seed=training.seed, view=view, progress=progress
+        )
     if with_sasrec:
         with tempfile.TemporaryDirectory() as state:
             scorers["SASRec"] = train_sasrec(

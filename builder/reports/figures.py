@@ -14,7 +14,7 @@ from builder.errors import CheckpointError
 from builder.evaluation.beyond_accuracy import ListMetrics
 from builder.evaluation.closed_forms import closed_forms
 from builder.evaluation.known import EvaluationProtocol, known_of_others
-from builder.evaluation.ranking import CUTOFFS
+from builder.evaluation.ranking import CUTOFFS, Scorer
 from builder.evaluation.report import PARTS, PROTOCOL, REPLAY_PROTOCOL
 from builder.evaluation.results import Result, result
 from builder.evaluation.user_groups import by_history_length, by_item_popularity
@@ -52,7 +52,9 @@ def run_figures(
     """
     model, split = run.model, run.split
     list_metrics = list_metrics_of(run)
-    scorers = closed_forms(split, len(list_metrics.counts)) if with_baselines else {}
+    scorers: dict[str, Scorer] = {}
+    if with_baselines:
+        scorers = closed_forms(split, len(list_metrics.counts), progress=progress)
     scorers |= {name: model.scorer(part, split.counted) for name, part in PARTS.items()}
     if model.trend:
         scorers[TIMELESS] = model.scorer("timeless")

@@ -76,6 +76,15 @@ def train(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write the figures as JSON, and no progress.")
     ] = False,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MINUTES",
+            help="Train the best model in about this time. The stages are shortened so that all "
+            "fits; what does not fit is left out, and the log says so. With --resume the time "
+            "that the interrupted run took counts. Default: no limit.",
+        ),
+    ] = None,
     track: Annotated[
         list[str] | None,
         typer.Option(
@@ -104,6 +113,8 @@ def train(
         return
     config = training_config(data, backbone, data_options, options, output=output)
     assert output is not None
+    if budget is not None and not 0 < budget < float("inf"):
+        raise ConfigError(f"--budget {budget:g}: must be a number of minutes above 0")
     # Imported here: it takes seconds, and --help needs none of it.
     from builder.evaluation.figures_table import figures_table
     from builder.evaluation.report import PROTOCOL
@@ -117,7 +128,14 @@ def train(
         shown = is_main() and not as_json
         try:
             with console.progress_bars(shown=shown) as progress:
-                rows = run(config, output, resume=resume, track=track or (), progress=progress)
+                rows = run(
+                    config,
+                    output,
+                    resume=resume,
+                    track=track or (),
+                    minutes=budget,
+                    progress=progress,
+                )
         except KeyboardInterrupt:
             if is_interrupted(output):
                 console.show_note("Interrupted. To continue, repeat the command with --resume.")

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from builder.data import Sequences
+from builder.data import Sequences, Split
 from builder.data.profiles import item_ids
 from builder.data.vectors import side_by_side
 from builder.evaluation.ranking import rank_holdout
@@ -30,6 +30,7 @@ from builder.model.recommender import Recommender, encode_texts, pad_rows
 from builder.model.scoring import counted
 from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder, layer_count
 from builder.progress import Progress, silent
+from builder.training.budget import Budget, least_of_tuning, measured
 from builder.training.cold_rank import choose_cold_rank
 from builder.training.config import TrainingConfig
 from builder.training.data_dependent_defaults import (
@@ -109,20 +110,25 @@ def learn(
     *,
     on_round: Round = ignore,
     track: Sequence[str] = (),
+    budget: Budget | None = None,
     progress: Progress = silent,
 ) -> Learnt:
     """Both stages, and what is chosen on validation users; test users are not looked at.
 
     `prepared` stays as it is. ``directory`` holds the state of the stages, from which they
-    continue.
+    continue. ``budget`` is what they may take, None for as long as they need.
     """
-    course = _Course(config, prepared, directory, None, on_round, track, progress)
+    course = _Course(config, prepared, directory, None, on_round, track, progress, budget)
     learning = layers_that_learn(config, prepared.encoder.backbone)
     adapter, steps = course.first()
-    frozen = course.assembled(prepared.encoder, adapter, (steps,))
-    if not learning:
+    with measured(budget, "assemble"):
+        frozen = course.assembled(prepared.encoder, adapter, (steps,))
+    if not learning or (budget is not None and not budget.tunes):
         return Learnt(frozen, None)
-    encoder, adapter, more = course.second(adapter, learning)
+    second = course.second(adapter, learning, steps)
+    if second is None:
+        return Learnt(frozen, None)
+    encoder, adapter, more = second
     return Learnt(frozen, course.assembled(encoder, adapter, (steps, more)))
 
 
@@ -159,7 +165,9 @@ def learn_again(
     adapter, _ = course.first()
     if len(chosen.steps) > 1:
         learning = layers_that_learn(config, encoder.backbone)
-        encoder, adapter, _ = course.second(adapter, learning)
+        second = course.second(adapter, learning, 0)
+        assert second is not None  # without a budget nothing is left out
+        encoder, adapter, _ = second
     return course.assembled(encoder, adapter, chosen.steps).model
 
 
@@ -174,6 +182,7 @@ class _Course:
     on_round: Round
     track: Sequence[str]
     progress: Progress
+    budget: Budget | None = None
 
     @cached_property
     def max_history(self) -> int:
@@ -215,14 +224,17 @@ class _Course:
             loss=_loss(config),
             bf16=config.precision == "bf16",
         )
-        return adapter, self._stage("adapter", objective, tuning=False)
+        steps = self._stage("adapter", objective, tuning=False)
+        assert steps is not None  # the first stage is never left out
+        return adapter, steps
 
     def second(
-        self, adapter: InterestAdapter, learning: int
-    ) -> tuple[TextEncoder, InterestAdapter, int]:
+        self, adapter: InterestAdapter, learning: int, before: int
+    ) -> tuple[TextEncoder, InterestAdapter, int] | None:
         """Copies of encoder and adapter, of which the last `learning` parts of BERT learnt along.
 
-        And the steps that it took.
+        And the steps that it took; None where there is no time for it. ``before`` are the steps of
+        the first stage.
         """
         config, data = self.config, self.prepared.data
         encoder, adapter = copy.deepcopy(self.prepared.encoder), copy.deepcopy(adapter)
@@ -234,7 +246,8 @@ class _Course:
             log.info("stage 2: the last %d BERT layers with the adapter", learning)
             lower = LowerLayers(encoder, learning)
         rows = [each.tokens for each in self.prepared.tokenizer(data.catalogue.texts)]
-        states = self._lower_states(lower, encoder, rows)
+        with measured(self.budget, "lower layers"):
+            states = self._lower_states(lower, encoder, rows)
         lower.take_off()
         quicken(encoder.backbone)
         with ExitStack() as afterwards:
@@ -261,8 +274,8 @@ class _Course:
                 loss=_loss(config),
                 bf16=config.precision == "bf16",
             )
-            steps = self._stage("tuning", objective, tuning=True)
-        return encoder, adapter, steps
+            steps = self._stage("tuning", objective, tuning=True, before=before)
+        return None if steps is None else (encoder, adapter, steps)
 
     def assembled(
         self, encoder: TextEncoder, adapter: InterestAdapter, steps: tuple[int, ...]
@@ -310,7 +323,9 @@ class _Course:
         model = replace(model, trend=trend)
         logits = model.scorer(log=known).logits(users.histories)
         model = replace(model, cold_limit=choose_cold_rank(logits, cold, users))
-        pairs = labelled_logits(model.scorer(log=known), users, seed=_CALIBRATION_SEED)
+        pairs = labelled_logits(
+            model.scorer(log=known), users, seed=_CALIBRATION_SEED, progress=self.progress
+        )
         text = rank_holdout(model.scorer("text"), users, len(data.catalogue)).ndcg(10)
         model = replace(model, calibration=fit_calibration(pairs))
         return Candidate(model, closed_form.ndcg, text, closed_form.recipe, steps)
@@ -357,21 +372,60 @@ class _Course:
             self.progress("cache the lower layers", done, len(rows))
         return states
 
-    def _stage(self, name: str, objective: NextItemObjective, *, tuning: bool) -> int:
+    def _stage(
+        self, name: str, objective: NextItemObjective, *, tuning: bool, before: int = 0
+    ) -> int | None:
+        plan, end, budget = self.plan, None, self.budget
+        if budget is not None and self.chosen is None:
+            if not tuning:
+                end = budget.first_stage(again=self._again, least=self._least_of_tuning())
+            else:
+                fitting = budget.second_stage(
+                    plan.tuning,
+                    objective,
+                    self.windows,
+                    plan.batch_size,
+                    again=before if self._again else 0,
+                    tested=budget.tested(3 if self._again else 2, self.prepared.data),
+                )
+                if fitting is None:
+                    return None
+                schedule, end = fitting
+                plan = replace(plan, tuning=schedule)
         return run_stage(
             name if self.chosen is None else f"{name}{AGAIN}",
             objective,
             self.windows,
             self.prepared.data.chosen_on,
             self.config,
-            self.plan,
+            plan,
             self.directory,
             tuning=tuning,
             steps=None if self.chosen is None else self.chosen.steps[tuning],
             on_round=self.on_round,
             track=self.track,
+            end=end,
             progress=self.progress,
         )
+
+    def _least_of_tuning(self) -> float:
+        prepared = self.prepared
+        learning = layers_that_learn(self.config, prepared.encoder.backbone)
+        if not learning:
+            return 0.0
+        share = min(1.0, learning / layer_count(prepared.encoder.backbone))
+        texts = prepared.data.catalogue.texts
+        return least_of_tuning(prepared.encoder, prepared.tokenizer, texts, share)
+
+    @property
+    def _again(self) -> bool:
+        """Whether a second training is to follow."""
+        return second_training(self.config, self.prepared.data.split) is not None
+
+
+def second_training(config: TrainingConfig, split: Split) -> Sequences | None:
+    """The histories that the model is trained on again, if it is."""
+    return split.everything if config.refit == "all" else split.refit
 
 
 def _with_closed_form(

@@ -142,11 +142,14 @@ def linear_terms(
     if only is not None:
         ways = {name: way for name, way in ways.items() if name == only}
     together = {}
-    for done, (name, way) in enumerate(ways.items(), 1):
+    for done, (name, way) in enumerate(ways.items()):
+        progress("linear terms", done, len(ways) + 1)
         together[name] = way()
-        progress("linear terms", done, len(ways))
+    progress("linear terms", len(ways), len(ways) + 1)  # those by text are left
     popularity = np.bincount(train.items, minlength=items)
-    return Terms(together, text_neighbours(text_vectors, popularity > 0, keep=keep), popularity)
+    text = text_neighbours(text_vectors, popularity > 0, keep=keep)
+    progress("linear terms", len(ways) + 1, len(ways) + 1)
+    return Terms(together, text, popularity)
 
 
 def choose_closed_form(

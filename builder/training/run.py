@@ -19,11 +19,19 @@ from builder.evaluation.report import PROTOCOL, Row, model_rows
 from builder.model.checkpoint import save_checkpoint
 from builder.model.recommender import Recommender
 from builder.progress import Progress, silent
+from builder.training.budget import FILE, Budget
 from builder.training.config import TrainingConfig
 from builder.training.data_dependent_defaults import MOST_USERS
-from builder.training.learning import AGAIN, learn, learn_again
+from builder.training.learning import (
+    AGAIN,
+    Candidate,
+    Learnt,
+    learn,
+    learn_again,
+    second_training,
+)
 from builder.training.parallel import is_main, of_main, world
-from builder.training.preparation import MLM, prepare
+from builder.training.preparation import MLM, Prepared, prepare
 from builder.training.trackers import untracked
 from builder.unfinished_run import partial_directory
 
@@ -36,9 +44,13 @@ def train(
     *,
     resume: bool = False,
     track: Sequence[str] = (),
+    minutes: float | None = None,
     progress: Progress = silent,
 ) -> list[Row]:
     """Train and write the checkpoint `output`; the table that it ends with is returned.
+
+    ``minutes`` is what the training may take, an interrupted run's time included; None for as long
+    as it needs.
 
     Until the run is complete it lives in ``output.partial``, so `output` is never half written.
     Where there are several processes, the main one has the table and writes.
@@ -47,7 +59,7 @@ def train(
     ------
     ConfigError
         `output` exists, or `resume` finds a run with other options, or none; one of the trackers
-        that `track` names is not there.
+        that `track` names is not there; there are ``minutes`` for several processes.
     DataError, CheckpointError
         The data or the backbone cannot be read.
     TrainingError
@@ -57,34 +69,76 @@ def train(
         raise ConfigError("\n".join(problems))
     check_precision(config.precision)
     directory = partial_directory(output)
+    budget = _budget(minutes, directory)
+    if budget is not None:
+        progress = budget.watched(progress)
     rows = of_main(lambda: _finished(config, output, resume=resume))
     if rows is not None:
         return rows
+    if budget is not None and resume:
+        budget.resume()
     prepared = prepare(
         config,
         directory / "encoder",
         begin=lambda: resume or of_main(lambda: unfinished_run.begin(output, _options(config))),
         progress=progress,
     )
-    learnt = learn(config, prepared, directory, track=track, progress=progress)
+    learnt = learn(config, prepared, directory, track=track, budget=budget, progress=progress)
     best = learnt.best()
-    split = prepared.data.split
-    refit = split.everything if config.refit == "all" else split.refit
-    again = None
-    if refit is not None:
-        again = learn_again(
-            config, prepared, best, refit, directory, track=track, progress=progress
-        )
+    again = _trained_again(config, prepared, learnt, best, directory, track, budget, progress)
     if not is_main():
         return []
-    rows = []
-    for name, candidate in (("frozen BERT: ", learnt.frozen), ("fine-tuned: ", learnt.tuned)):
-        if candidate is not None:
-            rows += model_rows(name, candidate.model, split.test, split.learnt, progress=progress)
-    if again is not None and config.refit != "all":
-        rows += model_rows("trained again: ", again, split.test, split.learnt, progress=progress)
-    _save(config, best.model if again is None else again, split, rows, directory)
+    tested = again if config.refit != "all" else None
+    rows = _rows(learnt, tested, prepared.data.split, progress)
+    if budget is not None:
+        budget.log_end()
+    saved = best.model if again is None else again
+    _save(config, saved, prepared.data.split, rows, directory)
     return _publish(directory, output)
+
+
+def _budget(minutes: float | None, directory: Path) -> Budget | None:
+    if minutes is None:
+        return None
+    if world() > 1:
+        raise ConfigError("--budget is for one process; leave it out, or start without torchrun")
+    return Budget(minutes, directory)
+
+
+def _trained_again(
+    config: TrainingConfig,
+    prepared: Prepared,
+    learnt: Learnt,
+    best: Candidate,
+    directory: Path,
+    track: Sequence[str],
+    budget: Budget | None,
+    progress: Progress,
+) -> Recommender | None:
+    """What a second training comes to; None where there is none, or no time for it."""
+    histories = second_training(config, prepared.data.split)
+    if histories is None:
+        return None
+    # With "all" it is this training that was asked for, so it is not left out.
+    if budget is not None and config.refit != "all":
+        tests = budget.tested(2 if learnt.tuned is None else 3, prepared.data)
+        if not budget.has_time_again(best.steps, tests):
+            return None
+    return learn_again(config, prepared, best, histories, directory, track=track, progress=progress)
+
+
+def _rows(learnt: Learnt, again: Recommender | None, split: Split, progress: Progress) -> list[Row]:
+    models = {
+        "frozen BERT: ": learnt.frozen.model,
+        "fine-tuned: ": None if learnt.tuned is None else learnt.tuned.model,
+        "trained again: ": again,
+    }
+    return [
+        row
+        for name, model in models.items()
+        if model is not None
+        for row in model_rows(name, model, split.test, split.learnt, progress=progress)
+    ]
 
 
 def _finished(config: TrainingConfig, output: Path, *, resume: bool) -> list[Row] | None:
@@ -135,6 +189,7 @@ def _publish(directory: Path, output: Path) -> list[Row]:
     for name in ("adapter", "tuning", f"adapter{AGAIN}", f"tuning{AGAIN}"):
         shutil.rmtree(directory / name, ignore_errors=True)
     (directory / "encoder" / MLM).unlink(missing_ok=True)
+    (directory / FILE).unlink(missing_ok=True)
     metrics = json.loads((directory / "metrics.json").read_text("utf-8"))
     unfinished_run.finish(directory, output)
     return [Row(**row) for row in metrics["rows"]]

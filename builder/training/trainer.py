@@ -254,13 +254,14 @@ def run_stage(
     on_round: Round = ignore,
     track: Sequence[str] = (),
     view: View | None = None,
+    end: TrainerCallback | None = None,
     progress: Progress = silent,
 ) -> int:
     """Train until `plan.patience` runs out; `objective` is left at its best epoch.
 
     Returns how many steps that epoch took. Where so many ``steps`` are asked for, the stage has
     these and `validation` is not looked at. ``view`` is what the network is shown of the histories
-    there.
+    there. ``end`` may end the stage sooner.
 
     Continues from the stage's last checkpoint where there is one, and does not train again what
     has been trained to its end.
@@ -320,6 +321,8 @@ def run_stage(
     if choose:
         trainer.add_callback(patience)
     trainer.add_callback(_AfterStep(objective))
+    if end is not None:
+        trainer.add_callback(end)
     task = "train BERT along" if tuning else "train the network"
     trainer.add_callback(ReportProgress(task if choose else f"{task} again", progress))
     first = plan.adapter.rounds if tuning else 0

@@ -6,7 +6,7 @@ import numpy as np
 
 from builder.data import Holdout
 from builder.evaluation.als import ImplicitALS, implicit_als
-from builder.evaluation.baselines import recency_ease
+from builder.evaluation.baselines import baselines, recency_ease
 from builder.evaluation.ranking import rank_holdout
 from tests.unit.builder.model.tiny import sequences, split_of
 
@@ -38,3 +38,13 @@ def test_recency_is_used_where_it_helps() -> None:
     scorer = recency_ease(split_of(train, holdout(3, 0, 2)), 4).final
     assert rank_holdout(scorer, holdout(3, 0, 2), 4).rank.tolist() == [1]
     assert rank_holdout(scorer, holdout(1, 2, 0), 4).rank.tolist() == [1]
+
+
+def test_tuning_and_ranking_say_how_far_they_are() -> None:
+    told: list[tuple[str, int, int]] = []
+    train = sequences([0, 1, 2], [1, 2, 3], [0, 2, 3])
+    baselines(split_of(train, holdout(3, 0, 2)), 4, progress=lambda *each: told.append(each))
+    for task, total in (("tune ItemKNN", 3), ("tune EASE", 4)):
+        assert [each[1:] for each in told if each[0] == task] == [
+            (done, total) for done in range(total + 1)
+        ]

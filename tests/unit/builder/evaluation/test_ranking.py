@@ -52,6 +52,13 @@ def test_figures_worked_out_by_hand() -> None:
     assert figures.ndcg_standard_error == pytest.approx(np.std(gains, ddof=1) / math.sqrt(3))
 
 
+def test_it_is_told_how_many_users_were_ranked() -> None:
+    told: list[int] = []
+    held_out = holdout([0, 1, 0], [], [], [])
+    rank_holdout(Fixed([[1.0, 2.0]] * 3), held_out, 2, chunk=2, ranked=told.append)
+    assert told == [2, 1]
+
+
 def test_coverage_does_not_count_what_was_seen() -> None:
     ranking = rank_holdout(Fixed([[1.0, 2.0, 3.0]]), holdout([0], [1, 2]), 3)
     assert ranking.coverage(10) == pytest.approx(1 / 3)

@@ -36,6 +36,16 @@ def test_ease_solves_the_ridge_problem_of_each_item(users: list[list[int]], ridg
         assert found[item, item] == 0
 
 
+@pytest.mark.parametrize("users", [[[0, 1, 2], [2, 3], [4, 5, 6, 0]], [[*range(ITEMS)], [1, 4]]])
+def test_ease_is_the_same_in_blocks(
+    users: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = sequences(*users)
+    whole = ease(train, ITEMS, regularisation=1.0)
+    monkeypatch.setattr("builder.model.linear._BLOCK", 3)
+    np.testing.assert_array_equal(ease(train, ITEMS, regularisation=1.0), whole)
+
+
 def test_items_without_events_have_no_entries() -> None:
     train = sequences([0, 1], [1, 2])
     for matrix in (

@@ -83,3 +83,11 @@ def test_neighbours_by_text_are_cosines_between_warm_items() -> None:
     expected[:, 30:] = 0
     np.testing.assert_allclose(terms.text.matrix.toarray(), expected, atol=1e-6)
     assert isinstance(terms.together["EASE, λ 100"], LinearTerm)
+
+
+def test_the_terms_say_how_far_they_are() -> None:
+    told: list[tuple[str, int, int]] = []
+    vectors = np.eye(4, 3, dtype=np.float32)
+    linear_terms(sequences([0, 1, 2], [1, 2]), vectors, 2, progress=lambda *each: told.append(each))
+    assert [done for _, done, _ in told] == list(range(10))  # six EASE, two of neighbours, by text
+    assert {(task, total) for task, _, total in told} == {("linear terms", 9)}

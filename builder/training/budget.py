@@ -1,0 +1,307 @@
+"""The time that a training may take: ``train --budget``.
+
+How long each part takes is measured while the training goes on: a step and a validation of each
+stage, and putting a model together. What is left is divided by that. The first stage ends early
+enough that the others fit; what does not fit is left out, and the log says so.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from builder.model.recommender import encode_texts
+from builder.model.text_encoder import TextEncoder
+from builder.progress import Progress
+from builder.training.data_dependent_defaults import TUNE_TOKENS, Schedule
+from builder.training.objective import NextItemObjective
+from builder.training.preparation import TrainingData
+from builder.training.text_vectors import TunedTextVectors
+from builder.training.windows import Windows, collate
+from model_repository.engines.tokenizer import TextTokenizer
+
+log = logging.getLogger(__name__)
+
+FILE: Final = "budget.json"
+"""What was used and measured, for a run that is resumed."""
+FIRST: Final = 0.5
+"""Share of the first stage in the time of both."""
+ENDS: Final = 0.1
+"""Share that is kept for all but the stages until it has been measured."""
+VALIDATIONS: Final = 0.25
+"""Most of the second stage's time that its validations may take."""
+FEWEST_STEPS: Final = 25
+"""Of the second stage, which is left out where fewer fit: a twelfth of the usual ones."""
+_ROWS: Final = 3.5
+"""What testing a model costs, in validations of as many users: those rank twice, with the network,
+and a test three times, once with all terms, and measures the calibration."""
+_SAMPLE: Final = 64
+_TASK: Final = "budget, in seconds"
+
+
+class Budget:
+    """Seconds that a training may take, and what its parts were found to take.
+
+    Parameters
+    ----------
+    minutes
+        For the whole training; what an interrupted one has used of it counts.
+    directory
+        Of the unfinished run, where `keep` writes.
+    """
+
+    def __init__(self, minutes: float, directory: Path) -> None:
+        self.seconds = 60 * minutes
+        self.left_out: list[str] = []
+        self._file = directory / FILE
+        self._began = monotonic()
+        self._shown = -1
+        self._before = 0.0
+        self._takes: dict[str, float] = {}
+        self._tuning: Sequence[int] | None = None
+        self.tunes: bool | None = None
+        """Whether there is time for the second stage; None until that is known."""
+
+    def resume(self) -> None:
+        """Count what an interrupted run has used, if there was one."""
+        try:
+            kept = json.loads(self._file.read_text("utf-8"))
+            self._before = float(kept["used"])
+            self._takes = {name: float(each) for name, each in kept["takes"].items()}
+            self._tuning, self.tunes = kept["tuning"], kept["tunes"]
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return  # it had none
+
+    @property
+    def used(self) -> float:
+        return self._before + monotonic() - self._began
+
+    @property
+    def left(self) -> float:
+        return self.seconds - self.used
+
+    def keep(self) -> None:
+        """Write what was used and measured."""
+        kept = {"used": self.used, "takes": self._takes}
+        kept |= {"tuning": self._tuning, "tunes": self.tunes}
+        unfinished = self._file.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps(kept), "utf-8")
+        unfinished.replace(self._file)
+
+    def watched(self, progress: Progress) -> Progress:
+        """The same, with a bar of its own for the time."""
+
+        def show(task: str, done: int, total: int) -> None:
+            progress(task, done, total)
+            used = min(int(self.used), int(self.seconds))
+            if used > self._shown:
+                self._shown = used
+                progress(_TASK, used, int(self.seconds))
+
+        return show
+
+    @contextmanager
+    def measured(self, part: str) -> Iterator[None]:
+        """Remember how long this takes."""
+        began = monotonic()
+        yield
+        self._takes[part] = monotonic() - began
+        self.keep()
+
+    def takes(self, part: str) -> float:
+        """Seconds of a part that was measured; 0 of one that was not."""
+        return self._takes.get(part, 0.0)
+
+    def tested(self, models: int, data: TrainingData) -> float:
+        """Seconds that it takes to test so many models."""
+        share = len(data.split.test) / max(1, len(data.chosen_on))
+        return models * _ROWS * share * self.takes("validate")
+
+    def first_stage(self, *, again: bool, least: float) -> EndInTime:
+        """Ends the first stage in time for the second and for a training ``again``.
+
+        ``least`` are the seconds of a second stage of `FEWEST_STEPS`; 0 where there is none.
+        """
+        both = (1 - ENDS) * self.left / (2 if again else 1)
+        if self.tunes is None:
+            self.tunes = 0 < least <= (1 - FIRST) * both
+            if least and not self.tunes:
+                self.leave_out(f"the second stage, which would take {least:.0f} s at the least")
+        return EndInTime(self, "adapter", self.used + both * (FIRST if self.tunes else 1))
+
+    def second_stage(
+        self,
+        usual: Schedule,
+        objective: NextItemObjective,
+        windows: Windows,
+        batch_size: int,
+        *,
+        again: int,
+        tested: float,
+    ) -> tuple[Schedule, EndInTime] | None:
+        """Rounds and steps that fit, and what ends them in time; None where too few fit.
+
+        ``again`` is the number of steps of the first stage that a second training repeats, 0 where
+        there is none; ``tested`` the seconds that the tests take.
+        """
+        step = self._takes.get("tuning") or _seconds_of_a_step(objective, windows, batch_size)
+        encode = self.takes("lower layers")
+        rest = self.left - self._assembled(tuned=True) - tested
+        if again:
+            rest -= again * self.takes("adapter") + encode + self._assembled(tuned=True)
+            rest /= 2
+        fitting = (
+            _fitting(usual, rest, step, self.takes("validate") + encode)
+            if self._tuning is None
+            else usual
+        )
+        if self._tuning is not None:
+            rounds, steps = self._tuning
+            fitting = Schedule(rounds, steps, min(usual.warmup, rounds * steps // 10))
+        if fitting.total < min(FEWEST_STEPS // 2, usual.total):
+            self.leave_out(f"the second stage, of which {fitting.total} steps would fit")
+            return None
+        self._tuning = (fitting.rounds, fitting.steps)
+        self.keep()
+        log.info(
+            "budget: %d of %d steps of the second stage, at %.2g s; %.0f s are left",
+            fitting.total,
+            usual.total,
+            step,
+            self.left,
+        )
+        return fitting, EndInTime(self, "tuning", self.used + rest - encode)
+
+    def has_time_again(self, steps: Sequence[int], tested: float) -> bool:
+        """Whether a training of as many steps of each stage fits."""
+        paces = (self.takes("adapter"), self.takes("tuning"))
+        seconds = sum(count * pace for count, pace in zip(steps, paces, strict=False))
+        tuned = len(steps) > 1
+        seconds += self._assembled(tuned=tuned) + (self.takes("lower layers") if tuned else 0)
+        if seconds + tested <= self.left:
+            return True
+        self.leave_out(
+            f"the second training, which would take {seconds:.0f} s where "
+            f"{max(0, self.left - tested):.0f} s are left"
+        )
+        return False
+
+    def _assembled(self, *, tuned: bool) -> float:
+        """Seconds to put a model together; where BERT was tuned, the texts are encoded again."""
+        return self.takes("assemble") + (1.5 * self.takes("lower layers") if tuned else 0)
+
+    def leave_out(self, what: str) -> None:
+        log.info("budget: there is no time for %s", what)
+        self.left_out.append(what)
+
+    def log_end(self) -> None:
+        log.info(
+            "budget: %.1f of %g min are used; left out for lack of time: %s",
+            self.used / 60,
+            self.seconds / 60,
+            "; ".join(self.left_out) or "nothing",
+        )
+
+    def told_step(self, stage: str, seconds: float) -> None:
+        self._takes[stage] = seconds
+
+
+def measured(budget: Budget | None, part: str) -> AbstractContextManager[None]:
+    """`Budget.measured`, where there is a budget."""
+    return nullcontext() if budget is None else budget.measured(part)
+
+
+def least_of_tuning(
+    encoder: TextEncoder, tokenizer: TextTokenizer, texts: Sequence[str], share: float
+) -> float:
+    """Seconds of a second stage of `FEWEST_STEPS`, by what it takes to encode some texts.
+
+    ``share`` of BERT's layers learns. A gradient takes twice as long as what it is of. Every text
+    goes through BERT three times: lower layers, a validation, and the model that comes of it.
+    """
+    some = list(texts[:: max(1, len(texts) // _SAMPLE)])
+    tokens = sum(len(row.tokens) for row in tokenizer(some))
+    encode_texts(encoder, tokenizer, some[:1])  # the first call takes longer
+    found = []
+    for _ in range(3):  # the shortest: something else may have run meanwhile
+        began = monotonic()
+        encode_texts(encoder, tokenizer, some)
+        found.append(monotonic() - began)
+    seconds = min(found)
+    everything = seconds * len(texts) / len(some)
+    step = 3 * share * min(everything, seconds * TUNE_TOKENS / tokens)
+    return FEWEST_STEPS * step + 3 * everything
+
+
+def _fitting(usual: Schedule, seconds: float, step: float, validate: float) -> Schedule:
+    rounds = usual.rounds
+    if validate:
+        rounds = max(1, min(rounds, int(VALIDATIONS * seconds / validate)))
+    steps = int((seconds - rounds * validate) / step / rounds)
+    steps = max(0, min(usual.total // rounds, steps))
+    return Schedule(rounds, steps, min(usual.warmup, rounds * steps // 10))
+
+
+def _seconds_of_a_step(objective: NextItemObjective, windows: Windows, batch_size: int) -> float:
+    """Measured with two; nothing is learnt, and what is drawn afterwards stays the same."""
+    text: TunedTextVectors = objective.text  # type: ignore[assignment]
+    latest = text.latest.clone()
+    batch = collate([windows[place] for place in range(min(batch_size, len(windows)))])
+    objective.train()
+    found = []
+    with torch.random.fork_rng(devices=[]):
+        for _ in range(2):
+            began = monotonic()
+            objective(**batch)["loss"].backward()
+            found.append(monotonic() - began)
+            objective.zero_grad()
+    text.latest.copy_(latest)
+    return min(found)
+
+
+class EndInTime(TrainerCallback):
+    """Ends a stage with a validation when the budget has been used up to ``until``, in seconds.
+
+    It measures a step of the stage and a validation on the way.
+    """
+
+    def __init__(self, budget: Budget, stage: str, until: float) -> None:
+        self._budget = budget
+        self._stage = stage
+        self._until = until
+        self._steps = 0
+        self._stepping = 0.0
+        self._began = 0.0
+        self._ended = 0.0
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self._began = monotonic()
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,  # noqa: ARG002
+        control: TrainerControl,
+        **_: Any,
+    ) -> None:
+        self._ended = monotonic()
+        self._stepping += self._ended - self._began
+        self._steps += 1
+        self._budget.told_step(self._stage, self._stepping / self._steps)
+        if self._budget.used + self._budget.takes("validate") >= self._until:
+            control.should_evaluate = control.should_save = control.should_training_stop = True
+
+    def on_evaluate(self, *_: Any, **__: Any) -> None:
+        if self._stage == "adapter":
+            self._budget.told_step("validate", monotonic() - self._ended)
+
+    def on_save(self, *_: Any, **__: Any) -> None:
+        self._budget.keep()

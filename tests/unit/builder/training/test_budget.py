@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.errors import ConfigError
+from builder.training import budget as budgets
+from builder.training.budget import FILE, Budget
+from builder.training.config import TrainingConfig
+from builder.training.data_dependent_defaults import Schedule
+from builder.training.run import train
+from tests.unit.builder.training.test_commands import call
+from tests.unit.builder.training.test_run import config
+
+__all__ = ["config"]
+
+
+class Clock:
+    """Stands still unless it is set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(budgets, "monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+USUAL = Schedule(12, 25, 30)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "step", "validate", "expected"),
+    [
+        (1e6, 1.0, 1.0, (12, 25)),  # all of it
+        (120.0, 1.0, 0.0, (12, 10)),
+        (120.0, 1.0, 10.0, (3, 30)),  # a quarter for validations
+        (120.0, 1.0, 100.0, (1, 20)),
+        (5.0, 1.0, 100.0, (1, 0)),
+    ],
+)
+def test_as_many_steps_as_fit(
+    seconds: float, step: float, validate: float, expected: tuple[int, int]
+) -> None:
+    found = budgets._fitting(USUAL, seconds, step, validate)
+    assert (found.rounds, found.steps) == expected
+    assert found.warmup <= max(1, found.total // 10)
+    if found.steps:
+        assert found.total * step + found.rounds * validate <= max(seconds, 1e6 * (seconds >= 1e6))
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_first_stage_leaves_time_for_the_others(tmp_path: Path) -> None:
+    def until(minutes: float, **asked: Any) -> float:
+        return Budget(minutes, tmp_path).first_stage(**asked)._until
+
+    assert until(10, again=False, least=0) == pytest.approx(540)
+    assert until(10, again=False, least=60) == pytest.approx(270)
+    assert until(10, again=True, least=60) == pytest.approx(135)
+    # No time for the second stage: the first one has it.
+    assert until(1, again=False, least=60) == pytest.approx(54)
+
+
+def test_what_an_interrupted_run_has_used_counts(tmp_path: Path, clock: Clock) -> None:
+    first = Budget(2, tmp_path)
+    clock.now += 30
+    with first.measured("assemble"):
+        clock.now += 20
+    again = Budget(2, tmp_path)
+    again.resume()
+    assert again.used == pytest.approx(50)
+    assert again.left == pytest.approx(70)
+    assert again.takes("assemble") == pytest.approx(20)
+    (tmp_path / FILE).write_text("{")
+    other = Budget(2, tmp_path)
+    other.resume()
+    assert other.used == 0
+
+
+def test_a_second_training_that_does_not_fit_is_left_out(tmp_path: Path, clock: Clock) -> None:
+    budget = Budget(1, tmp_path)
+    budget.told_step("adapter", 0.1)
+    budget.told_step("tuning", 1.0)
+    assert budget.has_time_again([100, 40], tested=5)
+    assert not budget.has_time_again([100, 50], tested=5)
+    clock.now += 20
+    assert not budget.has_time_again([100, 40], tested=5)
+    assert len(budget.left_out) == 2
+    assert "the second training, which would take 50 s" in budget.left_out[1]
+
+
+def test_the_bar_knows_the_time_left(tmp_path: Path, clock: Clock) -> None:
+    told: list[tuple[str, int, int]] = []
+    progress = Budget(1, tmp_path).watched(lambda *each: told.append(each))
+    progress("encode", 1, 2)
+    progress("encode", 1, 2)
+    clock.now += 7.5
+    progress("encode", 2, 2)
+    clock.now += 100
+    progress("train", 1, 2)
+    assert [each[1:] for each in told if each[0].startswith("budget")] == [
+        (0, 60), (7, 60), (60, 60),
+    ]  # fmt: skip
+
+
+def test_a_training_ends_in_time_and_says_what_it_left_out(
+    config: TrainingConfig,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By a clock on which each step of the first stage takes 8 s."""
+    clock = Clock(monkeypatch)
+    before = budgets.EndInTime.on_step_end
+
+    def slow(self: Any, *given: Any, **more: Any) -> None:
+        clock.now += 8
+        before(self, *given, **more)
+
+    monkeypatch.setattr(budgets.EndInTime, "on_step_end", slow)
+    monkeypatch.setattr(budgets, "least_of_tuning", lambda *_: 1000.0)
+    monkeypatch.setattr("builder.training.learning.least_of_tuning", lambda *_: 1000.0)
+    patient = replace(config, patience=100, epochs=100)
+    with caplog.at_level(logging.INFO, "builder"):
+        rows = train(patient, tmp_path / "run", minutes=2)
+    # Half of the time for a second training, nothing for the second stage.
+    assert clock.now - 1000 == pytest.approx(0.9 * 60, abs=8)
+    assert "there is no time for the second stage" in caplog.text
+    assert "of 2 min are used; left out for lack of time: the second stage" in caplog.text
+    assert {row.name.split(":")[0] for row in rows} == {"frozen BERT", "trained again"}
+    assert not (tmp_path / "run" / FILE).exists()
+
+
+def test_both_stages_and_the_second_training_are_shortened(
+    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budgets, "FEWEST_STEPS", 2)
+    monkeypatch.setattr("builder.training.learning.better", lambda _, tuned: tuned)
+    monkeypatch.setattr("builder.training.learning.least_of_tuning", lambda *_: 1.0)
+    patient = replace(config, patience=1000, epochs=100_000, tune_epochs=100_000)
+    rows = train(patient, tmp_path / "run", minutes=1 / 3)
+    assert {row.name.split(":")[0] for row in rows} >= {"frozen BERT", "fine-tuned"}
+
+
+def test_a_budget_is_minutes_and_for_one_process(
+    log: Path,
+    backbone: Path,
+    config: TrainingConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments = ["--data", log, "--backbone", backbone, "--output", tmp_path / "run"]
+    for wrong in ("0", "-1", "nan", "inf"):
+        with pytest.raises(ConfigError, match=r"--budget .*: must be a number of minutes"):
+            call(*arguments, "--budget", wrong)
+    monkeypatch.setattr("builder.training.run.world", lambda: 2)
+    with pytest.raises(ConfigError, match="start without torchrun"):
+        train(config, tmp_path / "run", minutes=1)
+    assert not list(tmp_path.iterdir())
