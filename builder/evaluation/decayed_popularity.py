@@ -21,7 +21,7 @@ from builder.evaluation.ranking import Scorer, ndcg_gain, rank_scores, user_chun
 _DAY: Final = 86_400.0
 TIME_CONSTANTS: Final = tuple(_DAY * days for days in (1 / 24, 1 / 4, 1, 3, 7, 30, 91, 365))
 """Seconds: an hour, six hours, a day, three days, a week, a month, a quarter, a year."""
-WEIGHTS: Final = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+WEIGHTS: Final = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Of log(1 + count) beside EASE."""
 
 DECAYED: Final = "decayed popularity"
