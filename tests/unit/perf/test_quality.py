@@ -83,6 +83,39 @@ def test_no_set_at_all(bench: Bench) -> None:
         run_bench(bench, [GONE])
 
 
+def test_the_command_hands_on_what_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[Bench, list[str]]] = []
+    report: dict[str, object] = {
+        "rows": [], "seeds": 2, "absent": ["few items"], "failed": {}, "training": {},
+        "machine": {"processor": "x", "cores": 1, "memory": 2.0},
+    }  # fmt: skip
+
+    def benched(bench: Bench, sets: list[QualitySet]) -> dict[str, object]:
+        asked.append((bench, [each.name for each in sets]))
+        return report
+
+    monkeypatch.setattr("perf.quality.run_bench", benched)
+    monkeypatch.chdir(tmp_path)
+    arguments = [
+        *("quality", "--sets", "sets", "--seeds", "2", "--only", "few items,ml-100k"),
+        *("--scores", "ml-100k:RecBole=a.npz", "--scores", "ml-100k:Other=b.npz"),
+    ]
+    assert command_line.main(arguments) == 0
+    ((bench, names),) = asked
+    assert (bench.sets, bench.seeds, bench.options) == (tmp_path / "sets", 2, ())
+    assert names == ["ml-100k", "few items"]
+    files = [f"RecBole={tmp_path / 'a.npz'}", f"Other={tmp_path / 'b.npz'}"]
+    assert bench.scores == {"ml-100k": files}
+    assert "Left out, since absent: few items." in capsys.readouterr().out
+    report["failed"] = {"ml-100k": "no room"}
+    assert command_line.main([*arguments, "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out) == report
+    assert "ml-100k: no room" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
