@@ -9,24 +9,29 @@ import pytest
 from perf.errors import PerfError
 from perf.measured_command import run_command
 
+PROGRAM = """
+import sys, time
+held = b"x" * 2**26
+print(sum(range(10**6)))
+sys.stderr.write("on")
+time.sleep(0.5)  # long enough to be looked at
+"""
+
 
 def test_what_it_writes_and_takes(tmp_path: Path) -> None:
-    program = (
-        "import sys; held = bytearray(2**26); print(sum(range(10**6))); sys.stderr.write('on')"
-    )
-    (tmp_path / "work.py").write_text(program)
+    (tmp_path / "work.py").write_text(PROGRAM)
     output, log = tmp_path / "output", tmp_path / "log"
     used = run_command(["work"], tmp_path, output=output, log=log)
     assert output.read_text() == "499999500000\n"
     assert log.read_text() == "on"
-    assert 0 < used.cpu
-    assert 0 < used.wall
+    assert used.cpu > 0
+    assert used.wall > 0
     assert 64 < used.memory < 1_000
 
 
 def test_what_goes_wrong_is_told(tmp_path: Path) -> None:
     with pytest.raises(
-        PerfError, match=r"`python -m nothing here` ended with exit code 1: .*nothing"
+        PerfError, match=r"`python -m nothing here` ended with exit code 1: .*nothi"
     ):
         run_command(["nothing", "here"], tmp_path, log=tmp_path / "log")
     with pytest.raises(PerfError, match=r"ended with exit code 1$"):

@@ -6,16 +6,19 @@ import pytest
 
 from builder.evaluation.known import EvaluationProtocol, known_of_others
 
+LATER = "training events of any time, later ones too"
+EARLIER = "training events before the target"
+
 
 @pytest.mark.parametrize(
     ("name", "protocol", "expected"),
     [
-        ("EASE", "leave-one-out", "training events of any time, later ones too"),
-        ("decayed popularity", "leave-one-out", "training events before the target"),
+        ("EASE", "leave-one-out", LATER),
+        ("decayed popularity", "leave-one-out", EARLIER),
         (
             "decayed popularity + EASE, all events",
             "leave-one-out",
-            "training events of any time, later ones too; counts: training events before the target",
+            f"{LATER}; counts: {EARLIER}",
         ),
         ("full model", "temporal", "events before the test window"),
         ("decayed popularity + EASE", "temporal", "events before the test window"),
