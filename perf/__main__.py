@@ -20,6 +20,7 @@ from perf.faults import faults
 from perf.fuzz import fuzz
 from perf.overload import overload
 from perf.profile import profile
+from perf.quality import quality
 from perf.reading import reading
 from perf.run import plot, run, table
 from perf.soak import soak
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 for each in (
     run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines, reading, faults,
-    overload, fuzz,
+    overload, fuzz, quality,
 ):  # fmt: skip
     app.command()(each)
 

@@ -7,11 +7,6 @@ so that whatever else the machine does hits all alike.
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -25,11 +20,11 @@ import typer
 from builder.options import command
 from perf.errors import PerfError
 from perf.machine import describe_machine
+from perf.measured_command import run_command
 from perf.options import Json, note, scratch_directory
 
 ITEMS: Final = 50_000
 _EVENTS_PER_USER: Final = 100
-_EVERY: Final = 0.02  # seconds
 _CHUNK: Final = 1_000_000
 _HERE: Final = Path(__file__).parents[1]
 
@@ -126,38 +121,7 @@ def make_log(directory: Path, events: int) -> None:
             writer.write_table(pa.table(columns, schema=schema))
 
 
-def _peak(process: int) -> int:
-    """The most memory of a process so far, in KiB; what `wait4` tells is also of this process."""
-    try:
-        status = Path(f"/proc/{process}/status").read_text()
-    except OSError:  # it has just ended
-        return 0
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return int(found[1]) if found else 0
-
-
 def _run(name: str, copy: Path, arguments: list[str]) -> Reading:
     note(f"{name}: data {arguments[0]}")
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "builder", "data", *arguments],
-        cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(copy)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    memory = 0
-    while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
-        memory = max(memory, _peak(process.pid))
-        time.sleep(_EVERY)
-    _, status, usage = ended
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise PerfError(f"{name}: data {arguments[0]} ended with exit code {process.returncode}")
-    return Reading(
-        name,
-        arguments[0],
-        time.perf_counter() - began,
-        usage.ru_utime + usage.ru_stime,
-        memory / 1024,
-    )
+    used = run_command(["builder", "data", *arguments], copy)
+    return Reading(name, arguments[0], used.wall, used.cpu, used.memory)

@@ -37,8 +37,8 @@ from perf.machine import (
 )
 from perf.options import Json, ServerOptions, note, scratch_directory, served
 from perf.plots import draw
-from perf.quality import measure_quality
 from perf.report import Report, markdown, put_into, read_json, write_json
+from perf.served_quality import measure_quality
 from perf.two_step import TwoStep
 from perf.workload import read_workload
 

@@ -2,13 +2,13 @@
 
 Which log is counted says what a figure knew of other users:
 
-- For validation targets it is ``split.train``, for test targets ``split.counted``, which is
-  ``split.learnt`` but in a replay.
+- For validation targets it is ``split.counted_on_validation``, for test targets
+  ``split.counted``. Outside of a replay these are ``split.train`` and ``split.learnt``.
 - In leave-one-out both hold events of other users from before and after a target. The later ones
   do not count: an event counts only where its time is strictly earlier than the target's.
 - In a temporal split both end where the window of the targets begins, or earlier, so within the
   window nothing is added.
-- In a temporal replay ``split.counted`` is the whole log, so every event before the target counts.
+- In a temporal replay both are the whole log, so every event before the target counts.
 
 The target itself never counts, since it is not earlier than itself.
 """

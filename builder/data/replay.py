@@ -1,4 +1,4 @@
-"""Temporal replay: the events of the test window, asked one after the other as they happened."""
+"""Temporal replay: the events of a window, asked about one after the other as they happened."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from builder.data.sequences import Sequences
 from builder.data.splits import Holdout, Split, evenly
 
 MOST: Final = 2_000
-"""Events that are asked, evenly spread over the window; each costs a ranking of the catalogue."""
+"""Events that are asked, evenly spread over a window; each costs a ranking of the catalogue."""
 
 
 def replayed(split: Split) -> Split:
-    """Test a temporal split on every target in its test window, in the order of time.
+    """Ask about every target in the windows of a temporal split, in the order of time.
 
     A user is asked about each time. The history is all that the user did before, in the window
     too. Counts know every earlier event of all users, see `Split.counted`. What is learnt stays as
-    it is. Above `MOST` targets only so many are asked, evenly spread.
+    it is. Validation is asked in the same way as test, so that what is chosen suits the test: the
+    first event of a user in a window, which a temporal split asks about, is unlike the later ones.
+    Above `MOST` targets in a window only so many are asked about, evenly spread.
 
     Raises
     ------
@@ -26,10 +30,20 @@ def replayed(split: Split) -> Split:
         The split is not a temporal one.
     """
     log = split.everything
-    if split.test_from is None or log.times is None:
+    if split.windows_from is None or log.times is None:
         raise ValueError("only a temporal split can be replayed")
+    validation_from, test_from = split.windows_from
     places = log.target_places
-    places = places[log.times[places] >= split.test_from]
     places = places[np.argsort(log.times[places], kind="stable")]
-    places = places[evenly(len(places), min(len(places), MOST))]
-    return replace(split, test=Holdout.of(log, places), replayed=True)
+    times = log.times[places]
+    validation = places[(times >= validation_from) & (times < test_from)]
+    return replace(
+        split,
+        validation=_held_out(log, validation),
+        test=_held_out(log, places[times >= test_from]),
+        replayed=True,
+    )
+
+
+def _held_out(log: Sequences, places: NDArray[np.int64]) -> Holdout:
+    return Holdout.of(log, places[evenly(len(places), min(len(places), MOST))])

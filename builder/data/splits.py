@@ -99,10 +99,10 @@ class Split:
     refit
         The training histories with the validation events, to learn from once everything is chosen;
         None where these are no more than `REFIT_SHARE` of the training events.
-    test_from
-        Unix seconds of the beginning of the test window; None where there is none.
+    windows_from
+        Unix seconds at which the windows of validation and of test begin; None without windows.
     replayed
-        Whether the test is a temporal replay, see `builder.data.replay`.
+        Whether validation and test are temporal replays, see `builder.data.replay`.
     """
 
     train: Sequences
@@ -112,7 +112,7 @@ class Split:
     cold: Holdout
     everything: Sequences
     refit: Sequences | None = None
-    test_from: int | None = None
+    windows_from: tuple[int, int] | None = None
     replayed: bool = False
 
     @property
@@ -124,6 +124,11 @@ class Split:
     def counted(self) -> Sequences:
         """The log that is counted until each test target, see `builder.data.decayed_counts`."""
         return self.everything if self.replayed else self.learnt
+
+    @property
+    def counted_on_validation(self) -> Sequences:
+        """The log that is counted until each validation target."""
+        return self.everything if self.replayed else self.train
 
 
 def split_log(
@@ -350,7 +355,7 @@ def temporal_split(
             f"each part needs one; the log runs from {times.min()} to {times.max()}, so give "
             "moments inside it"
         )
-    return replace(split, test_from=test_from)
+    return replace(split, windows_from=(validation_from, test_from))
 
 
 def _first_at(sequences: Sequences, times: NDArray[np.int64], moment: int) -> NDArray[np.int64]:

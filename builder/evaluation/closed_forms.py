@@ -8,12 +8,13 @@ from typing import Final
 from builder.data.sequences import Sequences
 from builder.data.splits import Split
 from builder.evaluation.baselines import View, baselines, recency_ease
-from builder.evaluation.decayed_popularity import decayed_popularity
+from builder.evaluation.decayed_popularity import DECAYED, JOINED, decayed_popularity
 from builder.evaluation.ranking import Scorer
 from builder.model.linear import EASE_LIMIT
 from builder.progress import Progress, silent
 
 RECENCY_EASE: Final = "EASE with recency"
+CLOSED_FORMS: Final = ("popularity", "ItemKNN", "EASE", RECENCY_EASE, DECAYED, JOINED)
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from builder.evaluation.ranking import Scorer, ndcg_gain, rank_scores, user_chun
 _DAY: Final = 86_400.0
 TIME_CONSTANTS: Final = tuple(_DAY * days for days in (1 / 24, 1 / 4, 1, 3, 7, 30, 91, 365))
 """Seconds: an hour, six hours, a day, three days, a week, a month, a quarter, a year."""
-WEIGHTS: Final = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+WEIGHTS: Final = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Of log(1 + count) beside EASE."""
 
 DECAYED: Final = "decayed popularity"
@@ -67,7 +67,7 @@ def decayed_popularity(
 ) -> Mapping[str, Scorer]:
     """`DECAYED`, and `JOINED` where there is an EASE with recency to join.
 
-    For the choice the events of ``split.train`` are counted, for the test those of
+    For the choice the events of ``split.counted_on_validation`` are counted, for the test those of
     ``split.counted``: those before each target, see `builder.data.decayed_counts`.
 
     Raises
@@ -93,8 +93,8 @@ def choose_trend(
 
     Of equal ones the first is taken: the smallest weight, the shortest time constant.
     """
-    train = view(split.train)
-    counts = {each: DecayedCounts(train, items, each) for each in TIME_CONSTANTS}
+    log = view(split.counted_on_validation)
+    counts = {each: DecayedCounts(log, items, each) for each in TIME_CONSTANTS}
     weights = (1.0,) if other is None else WEIGHTS
     gains = dict.fromkeys((Trend(each, weight) for weight in weights for each in counts), 0.0)
     for part in split.validation.chunks(user_chunk(items)):

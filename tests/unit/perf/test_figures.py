@@ -45,8 +45,8 @@ from perf.measurement import (
     take_turns,
 )
 from perf.mixed import KNOWN_RATE, NEW_EVENTS, TEXT_RATE, known_beside_texts
-from perf.quality import ndcg, rank_of_target
 from perf.report import BEGIN, END, Report, markdown, put_into, read_json, write_json
+from perf.served_quality import ndcg, rank_of_target
 from perf.soak import Sample, growth_of
 from perf.workload import EVENTS, User, Workload, read_workload
 

@@ -47,7 +47,20 @@ def test_what_is_learnt_stays_as_it_was() -> None:
         assert other.items.tolist() == one.items.tolist()
         assert other.times is not None
         assert other.times.max() < TEST
-    assert after.validation.targets.tolist() == before.validation.targets.tolist()
+
+
+def test_validation_is_asked_as_the_test_is() -> None:
+    events = sequences([0, 1, 2, 3], [5, 6, 7], times=[[1, 110, 130, 205], [2, 120, 202]])
+    found = replayed(split(events))
+    asked = found.validation.histories
+    assert found.validation.targets.tolist() == [1, 6, 2]
+    assert [asked.items_of(row).tolist() for row in range(3)] == [[0], [5], [0, 1]]
+    times = asked.request_times
+    assert times is not None
+    assert times.tolist() == [110, 120, 130]
+    counts = DecayedCounts(found.counted_on_validation, 10, np.inf).at(times)
+    assert [np.flatnonzero(row).tolist() for row in counts] == [[0, 5], [0, 1, 5], [0, 1, 5, 6]]
+    assert split(events).counted_on_validation.items.tolist() == [0, 5]
 
 
 def test_counts_know_the_window_up_to_the_target_and_no_further() -> None:
