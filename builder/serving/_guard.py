@@ -39,12 +39,16 @@ def main(parent: int, grace: float, scratch: Path, prefix: str, command: list[st
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # should the guard itself be killed
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAKE)
 
-    began = time.time()
+    began = time.monotonic()
+    earlier = _environments()
+    own: set[Path] = set()
     # preexec_fn is safe here: this process has one thread.
     server = subprocess.Popen(command, preexec_fn=in_child, start_new_session=True)
     deadline = float("inf")
     while server.poll() is None and time.monotonic() < deadline:
         received = signal.sigtimedwait(_WAKE, 0.5)
+        if time.monotonic() - began < _SECONDS_TO_BACKEND:
+            own = _environments() - earlier
         number = received.si_signo if received is not None else signal.SIGCHLD
         ending = number != signal.SIGCHLD
         if number == signal.SIGQUIT or (ending and deadline < float("inf")):
@@ -56,7 +60,9 @@ def main(parent: int, grace: float, scratch: Path, prefix: str, command: list[st
         os.killpg(server.pid, signal.SIGKILL)  # stubs included
     code = server.wait()
     clean(scratch, prefix)
-    _delete_environments(began)
+    for directory in own:
+        with contextlib.suppress(OSError):  # not empty, somebody else's, or gone
+            directory.rmdir()
     return code if code >= 0 else 128 - code
 
 
@@ -67,15 +73,12 @@ def clean(scratch: Path, prefix: str) -> None:
         region.unlink(missing_ok=True)
 
 
-def _delete_environments(began: float) -> None:
-    """Delete the directory for Python environments that a server which was killed leaves.
+def _environments() -> set[Path]:
+    """The directories for Python environments; a server that is killed leaves its own, empty.
 
-    Its name tells nothing of the server. What another one uses is not empty, or of another time.
+    Their names tell nothing of their servers, and their times are those of a clock that may jump.
     """
-    for directory in _TEMPORARY.glob("python_env_*"):
-        with contextlib.suppress(OSError):  # not empty, somebody else's, or gone
-            if 0 <= directory.stat().st_mtime - began <= _SECONDS_TO_BACKEND:
-                directory.rmdir()
+    return set(_TEMPORARY.glob("python_env_*"))
 
 
 if __name__ == "__main__":
