@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,9 @@ _WAKE = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SI
 _PR_SET_PDEATHSIG = 1
 _TEMPORARY = Path("/tmp")  # nosec B108 # Triton names it
 """Where Triton's Python backend puts its directory, whatever TMPDIR says."""
+_FILES = 1 << 16
+"""Files that a server may have open, where the machine lets it. Each connection is one. Many
+systems give a process 1,024, and beyond that a server answers nobody new."""
 _SECONDS_TO_BACKEND = 10.0
 """How long after its start a server has loaded the Python backend."""
 
@@ -38,6 +42,9 @@ def main(parent: int, grace: float, scratch: Path, prefix: str, command: list[st
     def in_child() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # should the guard itself be killed
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAKE)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
     began = time.monotonic()
     earlier = _environments()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 import subprocess
@@ -134,6 +135,16 @@ def test_a_client_that_stops_reading(running: Served, ends: signal.Signals) -> N
 def test_idle_connections(running: Served, number: int) -> None:
     with bad_clients.idle(running.address, number) as held:
         assert held == number
+        assert_right(running)
+
+
+def test_idle_connections_where_processes_may_open_few_files(repository: Path) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with (
+        served(repository, before=("prlimit", f"--nofile=512:{hard}")) as running,
+        bad_clients.idle(running.address, 1_000) as held,
+    ):
+        assert held == 1_000
         assert_right(running)
 
 
