@@ -21,6 +21,7 @@ from builder.options import command
 from builder.repository import DEFAULT_REPOSITORY, MANIFEST, read_manifest
 from builder.repository.integrity import listed_files
 from client import RecommenderClient, RecommenderError, Retry
+from model_repository.core.contract import USER_ENCODER
 from perf import bad_clients, scarcity
 from perf.errors import PerfError
 from perf.options import Json, note, scratch_directory
@@ -91,6 +92,8 @@ class Fault:
 
 def _signalled(process: str, number: signal.Signals) -> Fault:
     def act(running: Served) -> str:
+        if process not in running.processes():
+            raise scarcity.CannotTryError("the repository has no such model")
         os.kill(running.processes()[process], number)
         return ""
 
@@ -104,6 +107,7 @@ def _clients(act: Callable[[str], str]) -> Fault:
 LIVE: Final[Mapping[str, Fault]] = {
     f"the process of {_MODEL} is killed": _signalled(_MODEL, signal.SIGKILL),
     f"the process of {_MODEL} is stopped": _signalled(_MODEL, signal.SIGSTOP),
+    "the process of user_encoder is stopped": _signalled(USER_ENCODER.name, signal.SIGSTOP),
     "tritonserver is killed": _signalled("tritonserver", signal.SIGKILL),
     "tritonserver is stopped": _signalled("tritonserver", signal.SIGSTOP),
     "the guard of tritonserver is killed": _signalled("guard", signal.SIGKILL),

@@ -105,6 +105,10 @@ def test_what_nobody_may_do_here_is_told(repository: Path, monkeypatch: pytest.M
     monkeypatch.setattr(scarcity, "may_mount", lambda: False)
     name = "the shared memory is used up"
     assert meet(repository, name, LIVE[name], 1).told.startswith("not tried: it needs the right")
+    name = "the process of user_encoder is stopped"  # which is a model in the other layout
+    assert (
+        meet(repository, name, LIVE[name], 1).told == "not tried: the repository has no such model"
+    )
 
 
 def test_an_end_under_load_loses_nothing(repository: Path) -> None:
