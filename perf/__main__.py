@@ -12,6 +12,7 @@ from builder import console, unexpected_errors
 from builder.errors import BuilderError
 from client import RecommenderError
 from perf.analyze import analyze
+from perf.cancelled import cancelled
 from perf.catalogue import catalogue
 from perf.client_overhead import client_overhead
 from perf.engines import engines
@@ -34,7 +35,7 @@ app = typer.Typer(
 )
 for each in (
     run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines, reading, faults,
-    overload, fuzz, quality,
+    overload, fuzz, quality, cancelled,
 ):  # fmt: skip
     app.command()(each)
 

@@ -41,6 +41,11 @@ class Served:
         """Of the gRPC port."""
         return self._printed_after("gRPC ")
 
+    @property
+    def repository(self) -> Path:
+        """As this server sees it."""
+        return Path(self._printed_after("Serving"))
+
     def get(self, path: str) -> tuple[int, str]:
         """Ask the health port: status and text."""
         where = self._printed_after("health ").replace("/ready", path)

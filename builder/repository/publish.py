@@ -28,7 +28,7 @@ from typing import Any, Final
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from builder.errors import RepositoryError
+from builder.errors import BuilderError, RepositoryError
 from builder.repository import swap
 from builder.repository.config_pbtxt import from_text, to_text
 from builder.repository.graph import check_graph
@@ -44,6 +44,8 @@ from builder.repository.manifest import (
 CONFIG: Final = "config.pbtxt"
 _INACTIVE: Final = ".inactive"
 _CACHE: Final = "__pycache__"
+_LEAST_FREE: Final = 1 << 20
+"""Bytes of a disk that is not full."""
 DEFAULT_FILES: Final[Mapping[str, str]] = {
     "python": "model.py",
     "onnxruntime": "model.onnx",
@@ -138,7 +140,7 @@ def stage(repository: Path) -> Iterator[Staging]:
     ------
     RepositoryError
         Another process publishes, the directory holds something else, the version is not
-        complete, its graph does not fit together, or the file system refuses.
+        complete, its graph does not fit together, the disk is full, or the file system refuses.
     """
     with _explained(repository):
         repository.resolve().parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +150,8 @@ def stage(repository: Path) -> Iterator[Staging]:
             fresh = scratch / "fresh"
             fresh.mkdir()
         staging = Staging(fresh, number)
-        yield staging
+        with _full_disk_named(target, scratch):
+            yield staging
         with _explained(target):
             record = staging.finish()
             _sync(fresh)
@@ -192,6 +195,25 @@ def _opened(repository: Path) -> Iterator[tuple[Path, Manifest, Path]]:
             stack.callback(swap.delete_tree, scratch, ignore_errors=True)
             scratch.mkdir()
         yield target, manifest, scratch
+
+
+@contextlib.contextmanager
+def _full_disk_named(target: Path, scratch: Path) -> Iterator[None]:
+    """Say which disk is full, if it is, whatever an exception says.
+
+    Many libraries write the files of a version, and most tell neither the file nor the reason.
+    """
+    try:
+        yield
+    except BuilderError:
+        raise
+    except Exception as error:
+        if shutil.disk_usage(scratch).free > _LEAST_FREE:
+            raise
+        raise RepositoryError(
+            f"the disk of {target.parent} is full, so {target.name} stays as it was; free some "
+            "space there, then export again"
+        ) from error
 
 
 @contextlib.contextmanager

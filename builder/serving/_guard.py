@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,9 @@ _WAKE = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SI
 _PR_SET_PDEATHSIG = 1
 _TEMPORARY = Path("/tmp")  # nosec B108 # Triton names it
 """Where Triton's Python backend puts its directory, whatever TMPDIR says."""
+_FILES = 1 << 16
+"""Files that a server may have open, where the machine lets it. Each connection is one. Many
+systems give a process 1,024, and beyond that a server answers nobody new."""
 _SECONDS_TO_BACKEND = 10.0
 """How long after its start a server has loaded the Python backend."""
 
@@ -38,13 +42,20 @@ def main(parent: int, grace: float, scratch: Path, prefix: str, command: list[st
     def in_child() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # should the guard itself be killed
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAKE)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
-    began = time.time()
+    began = time.monotonic()
+    earlier = _environments()
+    own: set[Path] = set()
     # preexec_fn is safe here: this process has one thread.
     server = subprocess.Popen(command, preexec_fn=in_child, start_new_session=True)
     deadline = float("inf")
     while server.poll() is None and time.monotonic() < deadline:
         received = signal.sigtimedwait(_WAKE, 0.5)
+        if time.monotonic() - began < _SECONDS_TO_BACKEND:
+            own = _environments() - earlier
         number = received.si_signo if received is not None else signal.SIGCHLD
         ending = number != signal.SIGCHLD
         if number == signal.SIGQUIT or (ending and deadline < float("inf")):
@@ -56,7 +67,9 @@ def main(parent: int, grace: float, scratch: Path, prefix: str, command: list[st
         os.killpg(server.pid, signal.SIGKILL)  # stubs included
     code = server.wait()
     clean(scratch, prefix)
-    _delete_environments(began)
+    for directory in own:
+        with contextlib.suppress(OSError):  # not empty, somebody else's, or gone
+            directory.rmdir()
     return code if code >= 0 else 128 - code
 
 
@@ -67,15 +80,12 @@ def clean(scratch: Path, prefix: str) -> None:
         region.unlink(missing_ok=True)
 
 
-def _delete_environments(began: float) -> None:
-    """Delete the directory for Python environments that a server which was killed leaves.
+def _environments() -> set[Path]:
+    """The directories for Python environments; a server that is killed leaves its own, empty.
 
-    Its name tells nothing of the server. What another one uses is not empty, or of another time.
+    Their names tell nothing of their servers, and their times are those of a clock that may jump.
     """
-    for directory in _TEMPORARY.glob("python_env_*"):
-        with contextlib.suppress(OSError):  # not empty, somebody else's, or gone
-            if 0 <= directory.stat().st_mtime - began <= _SECONDS_TO_BACKEND:
-                directory.rmdir()
+    return set(_TEMPORARY.glob("python_env_*"))
 
 
 if __name__ == "__main__":

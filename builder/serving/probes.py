@@ -13,6 +13,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
 from builder.repository.golden import GoldenRequest
+from model_repository.core.contract import FALLBACK
 
 _DTYPES: Final = {"FP32": np.float32, "INT32": np.int32, "INT64": np.int64}
 # The model, or what stands around it, says that it cannot. Any other code says that it did not:
@@ -33,6 +34,9 @@ class Probe:
         What was wrong with the last answer; "" for a good one, None before the first.
     due
         Whether the request was sent and has not been answered.
+    lacking
+        What the model needs and did not get for its last answer, which therefore tells nothing of
+        itself; "" for nothing.
     """
 
     def __init__(self, golden: GoldenRequest, channel: grpc.Channel) -> None:
@@ -44,6 +48,7 @@ class Probe:
         self._request.id = "golden"
         self._call: Any = None
         self.due = False
+        self.lacking = ""
 
     def send(self) -> None:
         """Send the request, unless it is on its way.
@@ -55,15 +60,25 @@ class Probe:
             self._call = self._stub.ModelInfer.future(self._request)
 
     def read(self) -> bool:
-        """Read the answer; False if there is none yet, or the request was turned away."""
+        """Read the answer.
+
+        False if there is none yet, the request was turned away, or the model lacks something.
+        """
         if self._call is None or not self._call.done():
             return False
         call, self._call = self._call, None
+        self.lacking = ""
         if call.code() is grpc.StatusCode.OK:
-            self.problem = self._golden.problem(arrays_of(call.result())) or ""
+            found = arrays_of(call.result())
+            if FALLBACK.name in found:
+                self.lacking = "it answers with popular items"
+                return False
+            self.problem = self._golden.problem(found) or ""
         elif call.code() in _FAULTS:
             self.problem = f"{call.code().name}: {call.details()}"
         else:
+            if call.code() is grpc.StatusCode.UNAVAILABLE:
+                self.lacking = str(call.details())
             return False
         self.due = False
         return True

@@ -3,7 +3,8 @@
 A server that works must never be taken for dead, so a model that does not answer its golden
 request in time is dead only if it does nothing either: none of its processes uses the processor or
 waits for the disk, nor does a process of any model that it may be waiting for. A model that is busy
-is dead once it has answered nobody for `_SILENT` ticks, after as many of patience.
+is dead once it has answered nobody for `_SILENT` ticks, after as many of patience. One that answers
+that another model is not available stands for that one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from builder.serving.server import TritonServer
 TICK: Final = 0.25  # seconds
 _ASK_EVERY: Final = 4
 _IDLE: Final = 4
+_LACKING: Final = 3 * _ASK_EVERY  # several answers
 _STOPPED: Final = 2
 _WRONG: Final = 2  # answers in a row
 _SILENT: Final = 120
@@ -85,6 +87,9 @@ class Watch:
         for probe in self._probes:
             if self._wrong[probe.model] >= _WRONG:
                 dead[probe.model] = f"{probe.model} answers wrong: {probe.problem}"
+            elif probe.lacking:
+                if self._idle[probe.model] >= _LACKING or self._waited[probe.model] >= _SILENT:
+                    dead[probe.model] = f"{probe.model} lacks another model: {probe.lacking}"
             elif self._idle[probe.model] >= _IDLE:
                 dead[probe.model] = f"{probe.model} does not answer, and does nothing"
             elif self._waited[probe.model] % _SILENT == _SILENT - 1 and self._silent(probe):
@@ -102,7 +107,9 @@ class Watch:
         # What it waits for has not answered either, or is a step, which is not asked; models
         # without processes of their own run in tritonserver.
         asked = {probe.model for probe in self._probes}
-        may_wait_for = names | (own - asked) | ({""} if names - own else set())
+        # One that lacks another model does answer, so its own work says nothing of that one.
+        working = names - {probe.model for probe in self._probes if probe.lacking}
+        may_wait_for = working | (own - asked) | ({""} if names - own else set())
         busy = bool(self._processes.working() & may_wait_for)
         self._waited = Counter({name: self._waited[name] + 1 for name in names})
         self._idle = Counter({name: 0 if busy else self._idle[name] + 1 for name in names})

@@ -79,12 +79,14 @@ class Admission:
         ids: Sequence[str],
         time_of: Callable[[int], float | None],
         background: Callable[[int], bool],
+        left: Callable[[int], bool] = lambda _: False,
     ) -> list[bool | None]:
         """Whether each request of a batch is to be refused, in its order; None for a mark.
 
         Of the request at a place, ``time_of`` tells for how many seconds its caller waits (None:
         not known), and ``background`` whether it is background work. Both are asked only of
-        requests that have waited.
+        requests that have waited. ``left`` tells whether the caller has left, which is dear to
+        learn: it is asked of the oldest request, and of the next one if it has.
         """
         now = self._clock()
         with self._lock:
@@ -112,6 +114,12 @@ class Admission:
         if True in verdicts and False not in verdicts:
             for place in self._spared(waits, time_of, background):
                 verdicts[place] = False
+        for place, wait in enumerate(waits):
+            if wait is None or verdicts[place]:
+                continue
+            if wait <= min(self._longest, time_of(place) or math.inf) / 2 or not left(place):
+                break
+            verdicts[place] = True
         return verdicts
 
     def _spared(

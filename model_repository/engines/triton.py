@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
 from typing import Any, Final, TypeVar
 
@@ -38,6 +39,10 @@ _AT_ONCE: Final = 4
 _PATIENCE: Final = 10.0
 """Seconds after which a model that encodes texts counts as unavailable. Callers wait for one by
 default."""
+
+_USER_PATIENCE: Final = 0.5
+"""Seconds after which ``user_encoder`` does, so that callers still get what goes without it. A run
+takes milliseconds."""
 
 _CALL_COST: Final = 190
 """A call of ``user_encoder`` costs 330 us for the way there and 50 for the run, an event 2."""
@@ -97,6 +102,45 @@ class TritonModel:
         return RuntimeError(f"{self._spec.name} failed: {said}")
 
 
+class _AtOnce:
+    """Asks a model several times at once, and waits for no longer than ``patience`` seconds.
+
+    Triton has no limit for this. Of the ``timeout`` of a request it takes notice in a queue alone,
+    and only where the queue allows it. It gives a process that is stopped a second, and waits for
+    a run that hangs for ever (tried with Triton 2.51). So a thread waits, which costs 40 us of the
+    processor's time a call.
+
+    While a call that took too long is under way, the model is asked no more: others would wait for
+    as long, and every thread in the end for ever.
+    """
+
+    def __init__(self, name: str, patience: float) -> None:
+        self._name = name
+        self._patience = patience
+        self._pool = ThreadPoolExecutor(_AT_ONCE)
+        self._late: Future[Any] | None = None
+
+    def __call__(
+        self, ask: Callable[[_Argument], _Answer], arguments: Sequence[_Argument]
+    ) -> list[_Answer]:
+        if self._late is not None and not self._late.done():
+            raise self._unavailable()
+        calls = [self._pool.submit(ask, each) for each in arguments]
+        end = time.monotonic() + self._patience
+        try:
+            return [call.result(end - time.monotonic()) for call in calls]
+        except TooLate as error:
+            # What has not begun yet never will.
+            begun = [call for call in calls if not call.cancel()]
+            self._late = next((call for call in begun if not call.done()), None)
+            raise self._unavailable() from error
+
+    def _unavailable(self) -> Unavailable:
+        return Unavailable(
+            f"{self._name} is not available (it has not answered for {self._patience:g} s)"
+        )
+
+
 class TritonUserEncoder:
     """Asks the model ``user_encoder``; see `core.users.UserEncoder`."""
 
@@ -104,32 +148,12 @@ class TritonUserEncoder:
 
     def __init__(self, version: int, lengths: Sequence[int]) -> None:
         self._model = TritonModel(USER_ENCODER, version)
-        self._pool = ThreadPoolExecutor(_AT_ONCE)
+        self._at_once = _AtOnce(USER_ENCODER.name, _USER_PATIENCE)
         self.lengths = lengths
 
     def __call__(self, batches: Sequence[EventBatch]) -> list[Floats]:
         tensors = [event_tensors(batch) for batch in batches]
-        if len(tensors) == 1:
-            return [self._model.run(tensors[0])[STATE.name]]
-        return [found[STATE.name] for found in self._pool.map(self._model.run, tensors)]
-
-
-class _AtOnce:
-    """Asks several times at once, and waits for no longer than `_PATIENCE`."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._pool = ThreadPoolExecutor(_AT_ONCE)
-
-    def __call__(
-        self, ask: Callable[[_Argument], _Answer], arguments: Iterable[_Argument]
-    ) -> list[_Answer]:
-        try:
-            return list(self._pool.map(ask, arguments, timeout=_PATIENCE))
-        except TooLate as error:
-            raise Unavailable(
-                f"{self._name} is not available (it has not answered for {_PATIENCE:g} s)"
-            ) from error
+        return [found[STATE.name] for found in self._at_once(self._model.run, tensors)]
 
 
 class EncodeModel:
@@ -137,7 +161,7 @@ class EncodeModel:
 
     def __init__(self, version: int, max_rows: int) -> None:
         self._model = TritonModel(ENCODE, version)
-        self._at_once = _AtOnce(ENCODE.name)
+        self._at_once = _AtOnce(ENCODE.name, _PATIENCE)
         self._max_rows = max_rows
 
     def __call__(self, texts: Sequence[str]) -> EncodedTexts:
@@ -170,7 +194,7 @@ class EncoderModel:
         pad_id: int,
     ) -> None:
         self._model = TritonModel(ENCODER, version)
-        self._at_once = _AtOnce(ENCODER.name)
+        self._at_once = _AtOnce(ENCODER.name, _PATIENCE)
         self._max_rows = max_rows
         self._tokenize = tokenizer
         self._lengths = lengths

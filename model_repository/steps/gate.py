@@ -1,4 +1,4 @@
-"""Refuses requests before a model reads them, while they wait for too long.
+"""Refuses requests before a model reads them, while they wait for too long or for nobody.
 
 Triton's own means are not used. With ``max_queue_size``, with a limit of time and with
 ``priority_levels`` its batcher prepares no batch while another runs, and loses wake-ups, half a
@@ -32,7 +32,7 @@ class Gate:
     longest
         Milliseconds that a request may wait.
     note
-        Is given the requests of a batch that are refused.
+        Is given the requests of a batch that are refused, and those whose callers have left.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Gate:
         version: int,
         output: str,
         longest: int,
-        note: Callable[[Sequence[Any]], None],
+        note: Callable[[Sequence[Any], Sequence[Any]], None],
     ) -> None:
         self._model = model
         self._version = version
@@ -52,19 +52,32 @@ class Gate:
         self._pool = ThreadPoolExecutor(AT_ONCE)
 
     def refusals(self, requests: Sequence[Any]) -> dict[int, Any]:
-        """The answers to marks and to requests that are refused, by their places in the batch."""
+        """What is not to be worked on, by places in the batch, and its answers.
+
+        These are marks, what is refused, and what nobody waits for.
+        """
         if not self._admission.marked:
             return {}
-        refused = self._admission.refused(
+        left: set[int] = set()
+
+        def has_left(place: int) -> bool:
+            # To learn it takes 50 us for each of a batch, since Triton's process is asked.
+            if requests[place].is_cancelled():
+                left.add(place)
+            return place in left
+
+        verdicts = self._admission.refused(
             [each.request_id() for each in requests],
             lambda place: requests[place].timeout() / 1e6 or None,
             lambda place: _is_background(requests[place].parameters()),
+            has_left,
         )
-        if any(refused):
-            self._note([each for each, verdict in zip(requests, refused, strict=True) if verdict])
+        refused = [place for place, each in enumerate(verdicts) if each and place not in left]
+        if refused or left:
+            self._note([requests[each] for each in refused], [requests[each] for each in left])
         return {
-            place: pb_utils.InferenceResponse(error=self.error())
-            for place, verdict in enumerate(refused)
+            place: cancelled() if place in left else pb_utils.InferenceResponse(error=self.error())
+            for place, verdict in enumerate(verdicts)
             if verdict is not False
         }
 
@@ -94,6 +107,14 @@ class Gate:
             ask(self._model, self._version, [self._output], tensors, mark)
         finally:
             self._admission.back(mark)
+
+
+def cancelled() -> Any:
+    """The answer to a request whose caller has left."""
+    error = pb_utils.TritonError(
+        "the caller has cancelled the request", pb_utils.TritonError.CANCELLED
+    )
+    return pb_utils.InferenceResponse(error=error)
 
 
 def _is_background(parameters: str | None) -> bool:

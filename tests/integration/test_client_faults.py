@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
 import pytest
 
 from client import RecommenderClient, RecommenderError
-from perf.load import infer_request
+from perf import bad_clients, scarcity
+from perf.load import INFER, infer_request
 from perf.serve import Served, served
 from tests.integration.test_serving import until
 from tests.integration.tiny_repository import write_tiny_repository
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
-HALF_A_HEADER = b"\0\0\x40\x01\x04\0\0\0\x01" + b"\x82" * 10
-INFER = "/inference.GRPCInferenceService/ModelInfer"
-TIMES = 100
+TIMES = 50
 SLACK = 50
 """Files that a server may have open more than before."""
+STAGES = bad_clients.stages()
 
 
 @pytest.fixture(scope="module")
@@ -64,36 +62,36 @@ def open_files(running: Served) -> int:
     return len([*Path(f"/proc/{running.processes()['tritonserver']}/fd").iterdir()])
 
 
-def connect(running: Served) -> socket.socket:
-    host, _, port = running.address.rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=10)
-
-
-def reset(connection: socket.socket) -> None:
-    """Leave without a word: what was not read yet is refused."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
-
-
-@pytest.mark.parametrize(
-    "sent",
-    [b"", PREFACE, PREFACE + SETTINGS, PREFACE + SETTINGS + HALF_A_HEADER, b"GET / HTTP/1.1\r\n"],
-    ids=["nothing", "preface", "settings", "half a header", "another protocol"],
-)
-@pytest.mark.parametrize("leave", [socket.socket.close, reset])
-def test_clients_that_leave_while_they_connect(
-    running: Served, sent: bytes, leave: Callable[[socket.socket], None]
+@pytest.mark.parametrize("sent", STAGES.values(), ids=STAGES)
+@pytest.mark.parametrize("way", bad_clients.LEAVE)
+def test_clients_that_leave_at_every_stage(
+    running: Served, sent: bytes, way: Callable[[socket.socket], None]
 ) -> None:
-    for _ in range(TIMES):
-        connection = connect(running)
-        connection.sendall(sent)
-        leave(connection)
+    bad_clients.leave(running.address, sent, way, TIMES)
+
+
+def test_clients_that_read_no_answer(running: Served) -> None:
+    with bad_clients.deaf(running.address, TIMES) as connections:
+        assert_right(running)
+        # The server has answered, as far as a client lets it that says nothing of what it read.
+        connections[0].settimeout(1)
+        assert 1 << 16 <= len(received(connections[0])) < 66_000
+        assert_right(running)
+
+
+def received(connection: socket.socket) -> bytes:
+    """All that comes until nothing does any more."""
+    got = b""
+    with suppress(TimeoutError):
+        while new := connection.recv(1 << 16):
+            got += new
+    return got
 
 
 @pytest.mark.parametrize("wait", [0.0, 0.001, 0.005])
 def test_clients_that_leave_before_the_answer(running: Served, wait: float) -> None:
     request = infer_request("recommend", {"HISTORY": ["i1"]})
-    for _ in range(TIMES // 2):
+    for _ in range(TIMES):
         with grpc.insecure_channel(running.address) as channel:
             method = channel.unary_unary(INFER, None, None)
             calls = [method.future(request, timeout=10) for _ in range(4)]
@@ -133,38 +131,32 @@ def test_a_client_that_stops_reading(running: Served, ends: signal.Signals) -> N
         reader.kill()
 
 
-@pytest.mark.parametrize("number", [1_000, pytest.param(9_000, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("number", [1_000, pytest.param(10_000, marks=pytest.mark.sweep)])
 def test_idle_connections(running: Served, number: int) -> None:
-    with ExitStack() as held:
-        for _ in range(number):
-            connection = held.enter_context(connect(running))
-            connection.sendall(PREFACE + SETTINGS)
+    with bad_clients.idle(running.address, number) as held:
+        assert held == number
         assert_right(running)
 
 
-MOUNTED = 'mount -t tmpfs -o size={size}m tmpfs /dev/shm && exec "$@"'
-MAY_MOUNT = (
-    subprocess.run(
-        ["unshare", "-m", "sh", "-c", MOUNTED.format(size=8), "sh", "true"],
-        capture_output=True,
-        check=False,
-    ).returncode
-    == 0
-)
+def test_idle_connections_where_processes_may_open_few_files(repository: Path) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with (
+        served(repository, before=("prlimit", f"--nofile=512:{hard}")) as running,
+        bad_clients.idle(running.address, 1_000) as held,
+    ):
+        assert held == 1_000
+        assert_right(running)
 
 
-@pytest.mark.skipif(not MAY_MOUNT, reason="needs the right to mount a file system of its own")
+@pytest.mark.skipif(not scarcity.may_mount(), reason="needs the right to mount file systems")
 def test_shared_memory_that_is_used_up(repository: Path) -> None:
-    command = ("unshare", "-m", "sh", "-c", MOUNTED.format(size=32), "sh")
     texts = ["a " * 200_000] * 4  # more than the region that a model begins with
-    with served(repository, before=command) as running:
+    with scarcity.on_small_shared_memory(repository) as running:
         before = dict(running.processes())
         filler = Path(f"/proc/{before['tritonserver']}/root/dev/shm/filler")
         with RecommenderClient(running.address, timeout=20) as client:
             assert_right(running)
-            with filler.open("wb", buffering=0) as file, suppress(OSError):
-                while True:
-                    file.write(bytes(1 << 12))
+            scarcity.fill(filler)
             for _ in range(3):
                 with pytest.raises(RecommenderError) as caught:
                     client.encode(texts)

@@ -116,6 +116,70 @@ def test_popular_items_stand_in_for_a_model_of_users_that_is_gone(tmp_path: Path
             client.rank(["i1"], ["i7"])
 
 
+# Answers as that of the tiny repository, unless a file says that it hangs.
+HANGS = """
+import time
+from pathlib import Path
+
+from .serving.steps.triton_model import TritonPythonModel as Model
+
+FLAG = Path({flag!r})
+
+
+class TritonPythonModel(Model):
+    def execute(self, requests):
+        while FLAG.exists():
+            {meanwhile}
+        return super().execute(requests)
+"""
+
+
+def let_user_encoder_hang(repository: Path, flag: Path, meanwhile: str) -> None:
+    """Have it hang while there is a file ``flag``, and do something ``meanwhile``."""
+    code = repository / "user_encoder/1/model.py"
+    assert "serving.steps.triton_model import" in code.read_text()
+    code.write_text(HANGS.format(flag=str(flag), meanwhile=meanwhile))
+
+
+def test_and_for_one_that_hangs_until_it_does_no_more(tmp_path: Path) -> None:
+    write_tiny_repository(tmp_path / "models", layout="ensemble")
+    flag = tmp_path / "hangs"
+    let_user_encoder_hang(tmp_path / "models", flag, "time.sleep(0.01)")
+    with served(tmp_path / "models") as (_, client):
+        assert client.recommend(["i3"], top_k=1).fallback is False
+        flag.touch()
+        for _ in range(5):
+            popular = client.recommend(["i3"], top_k=2)
+            assert (popular.ids, popular.fallback) == (("i1", "i4"), True)
+            with pytest.raises(Unavailable, match=r"user_encoder .* not answered for .*call again"):
+                client.rank(["i1"], ["i7"])
+        flag.unlink()
+        assert reached(lambda: client.recommend(["i3"], top_k=1).fallback, expected=False) is False
+        assert reached(lambda: ranked(client), [7.0]) == [7.0]
+
+
+def ranked(client: RecommenderClient) -> list[float]:
+    """The logits of a ranking; none where there is no such model."""
+    try:
+        return list(client.rank(["i1"], ["i7"]).logits)
+    except Unavailable:
+        return []
+
+
+def test_and_for_one_that_is_stopped(tmp_path: Path) -> None:
+    write_tiny_repository(tmp_path, layout="ensemble")
+    with served(tmp_path) as (server, client), ThreadPoolExecutor() as together:
+        stopped = process(server, "user_encoder")
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            found = list(together.map(lambda _: client.recommend(["i3"], top_k=2), range(20)))
+            assert [each.fallback for each in found] == [True] * 20
+            with pytest.raises(Unavailable, match=r"user_encoder is not available"):
+                client.rank(["i1"], ["i7"])
+        finally:
+            os.kill(stopped, signal.SIGKILL)  # as above
+
+
 def test_and_for_a_network_that_fails_in_the_process(tmp_path: Path) -> None:
     write_tiny_repository(tmp_path, layout="fused", delay_microseconds=200_000)
     network = tmp_path / "recommend/1/user_encoder.onnx"

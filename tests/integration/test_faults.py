@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from perf import faults
+from perf import bad_clients, faults, scarcity
 from perf.__main__ import main
 from perf.errors import PerfError
-from perf.faults import AT_START, LIVE, end_under_load, meet, refuse
+from perf.faults import AT_START, LIVE, Fault, end_under_load, meet, refuse
+from perf.republish import republish
 from tests.integration.breakable import publish_breakable
 from tests.integration.tiny_repository import write_tiny_repository
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("faults") / "models"
-    path.mkdir()
-    write_tiny_repository(path, layout="fused")
-    return path
+    path = tmp_path_factory.mktemp("faults")
+    write_tiny_repository(path / "unpublished", layout="fused")
+    republish(path / "unpublished", path / "models")
+    return path / "models"
 
 
 def test_a_fault_shows_what_clients_saw(repository: Path) -> None:
@@ -53,7 +56,59 @@ def test_the_command_writes_json(
 
 def test_a_server_that_does_not_answer_again_is_an_error(repository: Path) -> None:
     with pytest.raises(PerfError, match="did not answer again within 1 s"):
-        meet(repository, "nothing", lambda _: None, 1)
+        meet(repository, "nothing", Fault(lambda _: "", restarts=True), 1)
+
+
+def test_a_server_that_is_started_anew_without_need_is_an_error(repository: Path) -> None:
+    fault = LIVE["tritonserver is killed"]
+    with pytest.raises(PerfError, match="was started anew"):
+        meet(repository, "it", dataclasses.replace(fault, restarts=False), 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("the shared memory is used up", "got INTERNAL; with room again OK"),
+        (
+            "the disk is full while a version is published",
+            "nothing was published: the disk of .* is full, .*free some space there",
+        ),
+        ("clients leave at every stage", "800 clients left"),
+        ("clients read no answers", "100 clients read nothing"),
+        ("idle connections", "^10,000 connections$"),
+    ],
+)
+def test_a_fault_that_takes_no_request_from_others(
+    repository: Path, name: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name.startswith("the ") and not scarcity.may_mount():
+        pytest.skip("needs the right to mount file systems")
+    monkeypatch.setattr(bad_clients, "_SECONDS", 0.2)
+    monkeypatch.setattr(faults, "_TIMEOUT", 20.0)  # a busy machine has time
+    found = meet(repository, name, LIVE[name], 20)
+    assert re.search(told, found.told)
+    assert found.well == 0
+    for seen in found.clients.values():
+        assert (seen.lost, seen.requests > 0) == (0, True)
+
+
+def test_a_process_that_gets_no_memory_is_replaced(repository: Path) -> None:
+    name = "the process of recommend gets no memory"
+    found = meet(repository, name, LIVE[name], 20)
+    assert re.search(r"UNAVAILABLE|INTERNAL", found.told)
+    assert "the process of recommend" in found.told
+    for seen in found.clients.values():
+        assert 0 < seen.lost < seen.requests / 2
+
+
+def test_what_nobody_may_do_here_is_told(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scarcity, "may_mount", lambda: False)
+    name = "the shared memory is used up"
+    assert meet(repository, name, LIVE[name], 1).told.startswith("not tried: it needs the right")
+    name = "the process of user_encoder is stopped"  # which is a model in the other layout
+    assert (
+        meet(repository, name, LIVE[name], 1).told == "not tried: the repository has no such model"
+    )
 
 
 def test_an_end_under_load_loses_nothing(repository: Path) -> None:
@@ -74,6 +129,12 @@ def test_what_is_broken_at_the_start_is_refused(tmp_path: Path, name: str, told:
     found = refuse(tmp_path / "models", name, AT_START[name])
     assert found.told.startswith("refused: ")
     assert told in found.told
+
+
+def test_the_catalogue_of_another_export_is_refused(repository: Path) -> None:
+    name = "the item vectors are those of another export"
+    found = refuse(repository, name, AT_START[name])
+    assert re.search(r"^refused: .*recommend/1/item_vectors.npy is not the file", found.told)
 
 
 def test_what_is_served_all_the_same_is_an_error(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -13,9 +14,12 @@ import pytest
 
 from builder.serving import TritonServer
 from client import Overloaded, RecommenderClient, Retry
+from perf import cancelled
+from perf.__main__ import main
 from perf.load import infer_request
 from perf.storm import Arrivals, Outcome, storm, with_parameters
 from tests.integration.tiny_repository import write_tiny_repository
+from tests.shared import reached
 
 SECONDS = 2.0
 CALLERS = 256
@@ -45,11 +49,11 @@ def load(server: TritonServer, *kinds: Arrivals) -> list[Outcome]:
         return pool.submit(storm, server.grpc_address, kinds, SECONDS).result()
 
 
-def refused(server: TritonServer, model: str) -> float:
+def counted(server: TritonServer, model: str, what: str) -> float:
     with urlopen(f"http://{server.metrics_address}/metrics", timeout=PATIENT) as answer:
         text = answer.read().decode()
     (found,) = re.findall(
-        rf'^tritonrec_requests_refused{{model="{model}",version="1"}} (.*)$', text, re.MULTILINE
+        rf'^tritonrec_requests_{what}{{model="{model}",version="1"}} (.*)$', text, re.MULTILINE
     )
     return float(found)
 
@@ -59,8 +63,8 @@ def test_each_request_is_answered_or_refused_and_so_is_the_one_after(
 ) -> None:
     (found,) = load(server, callers(CALLERS))
     assert found.ends.keys() == {"OK", "ALREADY_EXISTS"}
-    assert refused(server, "recommend") > 0
-    assert refused(server, "rank") == 0
+    assert counted(server, "recommend", "refused") > 0
+    assert counted(server, "rank", "refused") == 0
     with RecommenderClient(server.grpc_address, timeout=PATIENT) as client:
         assert client.recommend(["i29"], top_k=2).items == ("i28", "i27")
         assert client.rank(["i1"], ["i7", "i2"]).items == ("i7", "i2")
@@ -72,6 +76,34 @@ def test_each_request_is_answered_or_refused_and_so_is_the_one_after(
 def test_what_a_server_can_do_is_not_refused(server: TritonServer) -> None:
     (found,) = load(server, callers(2))
     assert found.ends.keys() == {"OK"}
+
+
+SLOW = """
+import time
+
+from .serving.steps.triton_model import TritonPythonModel as Model
+
+
+class TritonPythonModel(Model):
+    def execute(self, requests):
+        time.sleep(0.02)
+        return super().execute(requests)
+"""
+
+
+def test_what_nobody_waits_for_is_not_worked_on(tmp_path: Path) -> None:
+    write_tiny_repository(tmp_path, layout="fused", max_wait=LONG)
+    (tmp_path / "recommend/1/model.py").write_text(SLOW)
+    request = infer_request("recommend", {"HISTORY": ["i1"]})
+    # They wait for six batches of four, and would have to for eight.
+    hasty = Arrivals([with_parameters(request, 0.12)], 0.12, callers=32)
+    with TritonServer(tmp_path, metrics_port=0) as server:
+        (found,) = load(server, hasty)
+        assert found.ends.keys() <= {"OK", "DEADLINE_EXCEEDED", "CANCELLED"}
+        assert reached(lambda: counted(server, "recommend", "dropped") > 0, expected=True)
+        assert counted(server, "recommend", "refused") == 0
+        with RecommenderClient(server.grpc_address, timeout=PATIENT) as client:
+            assert client.recommend(["i29"], top_k=2).items == ("i28", "i27")
 
 
 def test_the_client_says_that_the_server_is_overloaded(server: TritonServer) -> None:
@@ -87,3 +119,13 @@ def test_the_client_says_that_the_server_is_overloaded(server: TritonServer) -> 
     assert len(errors) < len(answers)
     assert all(isinstance(each, Overloaded) for each in errors)
     assert "recommend is overloaded" in str(errors[0])
+
+
+def test_a_model_is_handed_requests_whose_callers_have_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cancelled, "LOADS", cancelled.LOADS[-1:])
+    assert main(["cancelled", "--seconds", "1", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert 0 < row["gone"] < row["reached"]  # the last request is that which asks
+    assert 0 < row["cpu"] < row["wall"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import threading
@@ -20,13 +21,27 @@ from grpc import StatusCode
 from builder.errors import RepositoryError, ServingError
 from builder.export.options import ModelLayout
 from builder.repository import MANIFEST
+from builder.repository.golden import DETAIL, GoldenOutput, GoldenRequest, golden_to_json
 from builder.repository.manifest import sha256_of
-from builder.serving import TritonServer, supervisor
+from builder.serving import TritonServer, supervisor, watch
+from builder.serving.processes import children, stubs
 from builder.serving.supervisor import Supervisor
 from client import RecommenderClient, RecommenderError, Retry
+from model_repository.core.contract import (
+    CANDIDATE,
+    HISTORY,
+    ITEM_LOGIT,
+    LOGIT,
+    RANK,
+    RECOMMEND,
+    TOP_K,
+)
+from perf.republish import republish
 from perf.serve import Served, served, start_serve
 from tests.integration.breakable import publish_breakable
+from tests.integration.test_degraded import let_user_encoder_hang
 from tests.integration.test_serving import traces, until
+from tests.integration.tiny_repository import write_tiny_repository
 
 PROMISED = 5.0
 """Seconds until a server answers again."""
@@ -169,6 +184,92 @@ def test_whoever_starts_anew_in_vain_gives_up_with_the_reason(
     assert "the disk is gone" in str(caught.value)
     assert supervised.health.restarts == 2
     assert traces(first) == traces(server.identity) == []
+
+
+def publish_ensembles(root: Path, flag: Path, meanwhile: str) -> Path:
+    """With golden requests, and a user encoder that hangs while there is a file ``flag``."""
+    write_tiny_repository(root / "made", layout="ensemble")
+    let_user_encoder_hang(root / "made", flag, meanwhile)
+    republish(root / "made", root / "models")
+    golden = [
+        GoldenRequest(
+            RANK.name,
+            {HISTORY.name: [["i1"]], CANDIDATE.name: [["i7", "i2"]]},
+            {LOGIT.name: GoldenOutput((1, 2), (7, 2))},
+        ),
+        GoldenRequest(
+            RECOMMEND.name,
+            {HISTORY.name: [["i3"]]},
+            {ITEM_LOGIT.name: GoldenOutput((1, 2), (29, 28))},
+            {TOP_K.name: 2},
+        ),
+    ]
+    manifest = root / "models" / MANIFEST
+    document = json.loads(manifest.read_text())
+    document["versions"]["1"]["details"][DETAIL] = golden_to_json(golden)
+    manifest.write_text(json.dumps(document))
+    return root / "models"
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "told"),
+    [
+        ("", "the process of user_encoder .* is stopped"),
+        ("time.sleep(0.01)", "lacks another model: .*user_encoder is not available"),
+        ("pass", "lacks another model: .*user_encoder is not available"),
+    ],
+    ids=["stopped", "sleeps", "works for ever"],
+)
+def test_a_model_that_others_ask_and_that_hangs_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: str, told: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(watch, "_SILENT", 40)
+    flag = tmp_path / "hangs"
+    server = TritonServer(publish_ensembles(tmp_path, flag, meanwhile or "pass"))
+    supervised = Supervisor(server)
+    supervised.start()
+    running = threading.Thread(target=supervised.run)
+    running.start()
+    try:
+        with RecommenderClient(server.grpc_address, timeout=20) as client:
+            assert client.recommend(["i3"]).fallback is False
+            if meanwhile:
+                flag.touch()
+            else:
+                (process,) = (pid for model, pid in stubs_of(server) if model == "user_encoder")
+                os.kill(process, signal.SIGSTOP)
+            assert until(lambda: supervised.health.restarts == 1)
+            flag.unlink(missing_ok=True)
+            assert until(lambda: not supervised.health.server)
+            assert client.recommend(["i3"]).fallback is False
+            assert client.rank(["i1"], ["i7"]).logits.tolist() == [7]
+    finally:
+        supervised.request_stop()
+        running.join()
+        supervised.stop()
+    assert re.search(told, caplog.text)
+    assert supervised.health.restarts == 1
+
+
+def stubs_of(server: TritonServer) -> list[tuple[str, int]]:
+    (triton,) = children(server.pid)
+    return list(stubs(triton))
+
+
+def test_a_user_encoder_that_is_slow_for_a_while_is_not_taken_for_dead(tmp_path: Path) -> None:
+    flag = tmp_path / "hangs"
+    with served(publish_ensembles(tmp_path, flag, "pass")) as running:
+        before = running.identity()
+        with RecommenderClient(running.address, timeout=20) as client:
+            flag.touch()
+            end = time.monotonic() + 6
+            while time.monotonic() < end:
+                assert client.recommend(["i3"]).fallback
+            flag.unlink()
+            assert until(lambda: not client.recommend(["i3"]).fallback)
+        assert (running.restarts, running.identity()) == (0, before)
+        assert running.get("/ready")[0] == 200
 
 
 def test_a_repository_without_golden_requests_has_its_processes_watched(tmp_path: Path) -> None:

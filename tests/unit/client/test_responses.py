@@ -100,6 +100,9 @@ def test_a_list_that_is_the_same_for_all_is_marked(
     marked = {} if sent is None else {"FALLBACK": np.full((1, 1), sent, I)}
     triton.answer = lambda _: respond(**ITEMS, **marked)
     assert client.recommend([], top_k=3).fallback is fallback
+    (many,) = client.recommend_many([[]], top_k=3)
+    assert many.result is not None
+    assert many.result.fallback is fallback
 
 
 def test_a_mark_of_another_type(

@@ -117,7 +117,7 @@ def test_mutual_tls_with_rotation(
         with pytest.raises(Unavailable):
             client.recommend([])
         identity(tmp_path, authority, "friend")
-        later = time.time() + 5
+        later = certificate.stat().st_mtime + 5
         for path in (certificate, key):
             os.utime(path, (later, later))
         end = time.monotonic() + PATIENT

@@ -102,6 +102,9 @@ class IncomingRequest:
     def timeout(self) -> int:
         return 0
 
+    def is_cancelled(self) -> bool:
+        return self.sender.gone
+
     def inputs(self) -> list[Tensor]:
         return [Tensor(name, values) for name, values in self._tensors.items()]
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -386,3 +387,22 @@ def test_the_commands_list_and_activate(repository: Path) -> None:
     table = CliRunner().invoke(app, ["versions", *option]).output
     assert "runs/two" in table
     assert "* 1" in table
+
+
+@pytest.mark.parametrize(
+    ("free", "error", "told"),
+    [
+        (0, RuntimeError("could not save"), "parent is full, so models stays as it was; free some"),
+        (0, RepositoryError("mine"), "^mine$"),
+        (1 << 30, RuntimeError("could not save"), "^could not save$"),
+    ],
+)
+def test_a_full_disk_is_named(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, free: int, error: Exception, told: str
+) -> None:
+    before = snapshot(repository)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(RuntimeError if free else RepositoryError, match=told), stage(repository):
+        raise error
+    assert snapshot(repository) == before
+    assert beside(repository) == []

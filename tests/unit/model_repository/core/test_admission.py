@@ -192,3 +192,45 @@ def test_background_work_makes_room_first(
 ) -> None:
     mark = sent(admission, clock, waits * LONGEST)
     assert admission.refused(["", mark], no_time, background) == [refused, None]
+
+
+@pytest.mark.parametrize(
+    ("waited", "seconds", "here", "asked", "refused"),
+    [
+        (0.4 * LONGEST, None, 0, [], 0),
+        (0.6 * LONGEST, None, 0, [0], 0),
+        (0.6 * LONGEST, None, 2, [0, 1, 2], 2),
+        (0.6 * LONGEST, None, 9, [0, 1, 2, 3], 4),
+        (0.2 * LONGEST, 0.3 * LONGEST, 1, [0, 1], 1),
+        (0.2 * LONGEST, 0.5 * LONGEST, 1, [], 0),
+    ],
+)
+def test_who_has_left_is_asked_from_the_oldest_on(
+    admission: Admission, clock: Clock, waited: float, seconds: float | None, here: int,
+    asked: list[int], refused: int,
+) -> None:  # fmt: skip
+    """Until one is ``here``, and none of those that have not waited for long."""
+    sent(admission, clock, waited)
+    found: list[int] = []
+
+    def left(place: int) -> bool:
+        found.append(place)
+        return place < here
+
+    verdicts = admission.refused([""] * 4, lambda _: seconds, none, left)
+    assert found == asked
+    assert verdicts == [place < refused for place in range(4)]
+
+
+def test_who_is_refused_is_not_asked(admission: Admission, clock: Clock) -> None:
+    overload(admission, clock)
+    sent(admission, clock, 1.5 * LONGEST)
+    found: list[int] = []
+
+    def left(place: int) -> bool:
+        found.append(place)
+        return False
+
+    verdicts = admission.refused([""] * 9, no_time, none, left)
+    assert verdicts == [True] * 7 + [False] * 2
+    assert found == [7]

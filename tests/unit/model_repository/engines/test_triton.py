@@ -75,22 +75,60 @@ def test_a_model_that_is_not_there_is_unavailable(
         engines.EncodeModel(1, 4)(["toy"])
 
 
+def events(number: int = 1) -> EventBatch:
+    return EventBatch(
+        np.full((2, 4, 3), number, np.float32),
+        np.zeros((2, 4), np.int32),
+        np.zeros((2, 4), np.int64),
+        np.full((2, 1), 4, np.int32),
+    )
+
+
+@pytest.mark.parametrize("model", ["encode", "user_encoder"])
 def test_so_is_a_model_that_does_not_answer(
+    engines: Any, backend: Backend, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    """While one call is under way, the model is asked no more; then it is, and answers."""
+    released = threading.Event()
+
+    def hang(_: Tensors) -> Tensors:
+        assert released.wait(30)
+        return {"VECTOR": np.ones((1, 1)), "TRUNCATED": np.ones((1, 1)), "STATE": np.ones((2, 3))}
+
+    backend.models[model] = hang
+    monkeypatch.setattr(engines, "_PATIENCE", 0.05)
+    monkeypatch.setattr(engines, "_USER_PATIENCE", 0.05)
+    encode = engines.EncodeModel(1, 4) if model == "encode" else engines.TritonUserEncoder(1, [])
+    batch = ["toy"] if model == "encode" else [events()]
+    try:
+        for _ in range(20):
+            with pytest.raises(Unavailable, match=rf"{model} .*has not answered for 0\.05 s"):
+                encode(batch)
+        assert len(backend.asked) == 1
+    finally:
+        released.set()
+    encode._at_once._late.result(30)
+    assert encode(batch)
+    assert len(backend.asked) == 2
+
+
+def test_calls_that_wait_behind_one_that_hangs_are_not_made(
     engines: Any, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = threading.Event()
 
     def hang(_: Tensors) -> Tensors:
-        released.wait(5)
-        raise ValueError("released")
+        assert released.wait(30)
+        return {"STATE": np.ones((2, 3))}
 
-    backend.models["encode"] = hang
-    monkeypatch.setattr(engines, "_PATIENCE", 0.05)
-    try:
-        with pytest.raises(Unavailable, match=r"it has not answered for 0\.05 s"):
-            engines.EncodeModel(1, 4)(["toy"])
-    finally:
-        released.set()
+    backend.models["user_encoder"] = hang
+    monkeypatch.setattr(engines, "_USER_PATIENCE", 0.05)
+    encode = engines.TritonUserEncoder(1, [])
+    with pytest.raises(Unavailable):
+        encode([events()] * 9)
+    released.set()
+    encode._at_once._pool.shutdown()
+    assert 0 < len(backend.asked) <= engines._AT_ONCE
 
 
 @pytest.mark.parametrize("batches", [1, 7])
@@ -102,15 +140,7 @@ def test_users_are_encoded_in_as_many_calls_as_there_are_batches(
     }
     encode = engines.TritonUserEncoder(3, [4, 8])
     assert encode.lengths == [4, 8]
-    made = [
-        EventBatch(
-            np.full((2, 4, 3), number, np.float32),
-            np.zeros((2, 4), np.int32),
-            np.zeros((2, 4), np.int64),
-            np.full((2, 1), 4, np.int32),
-        )
-        for number in range(batches)
-    ]
+    made = [events(number) for number in range(batches)]
     states = encode(made)
     assert [each.tolist() for each in states] == [[[4.0 * n] * 3] * 2 for n in range(batches)]
     assert len(backend.asked) == batches

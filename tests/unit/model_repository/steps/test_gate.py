@@ -12,6 +12,7 @@ import pytest
 
 from tests.unit.model_repository.backend import Backend, IncomingRequest
 
+CANCELLED = 3
 ALREADY_EXISTS = 4
 TENSORS = {"HISTORY": np.array([["a"]], np.object_)}
 
@@ -23,6 +24,11 @@ class Queue:
         self.may_return = threading.Event()
         self.arrived = threading.Semaphore(0)
         self.refused: list[Any] = []
+        self.left: list[Any] = []
+
+    def note(self, refused: list[Any], left: list[Any]) -> None:
+        self.refused += refused
+        self.left += left
 
     def __call__(self, inputs: Any) -> Any:
         assert inputs.keys() == TENSORS.keys()
@@ -41,7 +47,7 @@ def queue(backend: Backend) -> Queue:
 @pytest.fixture
 def gate(queue: Queue) -> Iterator[Any]:
     module = import_module("model_repository.steps.gate")
-    made = module.Gate("recommend", 7, "ITEM", 20, queue.refused.extend)
+    made = module.Gate("recommend", 7, "ITEM", 20, queue.note)
     yield made
     queue.may_return.set()
     made.close()
@@ -94,3 +100,17 @@ def test_who_is_refused_is_told_what_to_do(gate: Any, queue: Queue) -> None:
         "recommend is overloaded: requests wait for more than 20 ms; wait before calling again, or "
         "give it more machines (export --max-wait is the limit)"
     )
+
+
+def test_what_nobody_waits_for_any_more_is_not_worked_on(gate: Any, queue: Queue) -> None:
+    gate.mark(lambda: TENSORS)
+    assert queue.arrived.acquire(timeout=10)
+    asked = [request() for _ in range(3)]
+    for each in asked[:2]:
+        each.sender.gone = True
+    answers: dict[int, Any] = {}
+    while not answers:  # until half of 20 ms is over
+        answers = gate.refusals(asked)
+    assert [answers[each].error().code() for each in (0, 1)] == [CANCELLED] * 2
+    assert list(answers) == [0, 1]
+    assert (queue.left, queue.refused) == (asked[:2], [])

@@ -216,7 +216,7 @@ def test_each_request_has_a_line_in_the_access_log_that_says_how_it_ended(
     requests = [IncomingRequest(tensors, OUTPUTS, each, each) for each in words]
     requests[-1].sender.gone = True
     monkeypatch.setattr("model_repository.steps.access_log._options", lambda _: {})
-    model._note_refused(requests[:1])
+    model._note_refused(requests[:1], [])
     model.execute(requests)
     numbers.may_finish.set()
     model.finalize()
