@@ -53,7 +53,7 @@ def test_figures_are_those_that_training_ended_with(run: Path) -> None:
     assert list(rows) == [
         "popularity", "ItemKNN", "EASE", "EASE with recency", "decayed popularity",
         "decayed popularity + EASE", "full model", "network alone", "text alone",
-        "linear term alone",
+        "full model without trend", "linear term alone",
     ]  # fmt: skip
     for name, row in rows.items():
         expected = trained.get(f"trained again: {name}")
@@ -88,6 +88,7 @@ def test_what_each_figure_knew_of_others_is_told(run: Path) -> None:
     expected = {
         "decayed popularity": earlier,
         "decayed popularity + EASE": f"{later}; counts: {earlier}",
+        "full model": f"{later}; counts: {earlier}",
     }
     assert {name: row["knew_of_others"] for name, row in rows.items()} == {
         name: expected.get(name, later) for name in rows
@@ -124,7 +125,7 @@ def test_a_replay_asks_for_each_event_of_the_window(
     assert "in the order of time" in found["protocol"]
     knew = {row["name"]: row["knew_of_others"] for row in found["rows"]}
     assert knew["decayed popularity"] == "every event before the target"
-    assert knew["full model"] == "events before the test window"
+    assert knew["network alone"] == "events before the test window"
     events = found["rows"][0]["users"]
     assert events > 20
     assert f"{events} events, temporal replay" in file.read_text()
@@ -181,7 +182,7 @@ def test_actions_are_numbered_as_in_training(tmp_path: Path, log: Path, backbone
     # "add" comes before the others in the alphabet, and would move their numbers.
     second = moved(log, tmp_path / "second", inter=with_actions("view", "buy"))
     file = second / "tiny.inter"
-    file.write_text(file.read_text() + "\nnew\ti0\t1700000005\tadd")  # too short to be tested on
+    file.write_text(file.read_text() + "\nnew\ti0\t1800000000\tadd")  # too short to be tested on
     output = tmp_path / "run"
     data = DataConfig(first, columns=Columns(action="action"))
     train(
