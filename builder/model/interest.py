@@ -278,9 +278,7 @@ class InterestAdapter(nn.Module):
         ``ids`` INT64 [m, F] are those of their profiles, ``modalities`` FP [m, K] their vectors of
         other modalities, standardised; without them nothing but the text is known.
         """
-        # One small product in place of a large one, which was a fortieth of a training step.
-        weight = self.project.weight @ self.text_whitening.T
-        vectors = functional.linear(text_vectors - self.text_mean, weight, self.project.bias)
+        vectors: Tensor = self.project((text_vectors - self.text_mean) @ self.text_whitening)
         if modalities is not None:
             vectors = vectors + modalities @ torch.cat(list(self.modality))
         if not self.config.item_profile:

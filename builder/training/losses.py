@@ -12,8 +12,8 @@ TEMPERATURE: Final = 0.1
 """Of the contrastive loss, by which cosines are divided."""
 
 
-_LOGITS: Final = 2**18
-"""Logits that are held at once, 1 MB: what a core has in its cache."""
+_LOGITS: Final = 2**19
+"""Logits that are held at once, 2 MB, so that they stay in the caches of a core."""
 
 
 def softmax(

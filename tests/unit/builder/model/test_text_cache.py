@@ -141,17 +141,16 @@ def test_what_cannot_be_written_does_not_fail(
 def test_the_oldest_go_where_there_are_too_many(
     encoder: TextEncoder, backbone: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    files: list[Path] = []
     for length, age in ((3, 300), (4, 200), (5, 100)):
-        before = set(cache.iterdir()) if cache.exists() else set()
         vectors(encoder, backbone, length=length)
-        (new,) = set(cache.iterdir()) - before
+        (new,) = set(cache.iterdir()) - set(files)
+        files.append(new)
         os.utime(new, (new.stat().st_mtime - age,) * 2)
-    size = new.stat().st_size
     vectors(encoder, backbone, length=3)  # used, so it is not the oldest any more
-    oldest = min(cache.iterdir(), key=lambda file: file.stat().st_mtime)
-    monkeypatch.setattr(text_cache, "MOST_BYTES", 3 * size + 10)
+    monkeypatch.setattr(text_cache, "MOST_BYTES", 3 * files[0].stat().st_size + 10)
     vectors(encoder, backbone, length=7)
-    assert not oldest.exists()
+    assert [file.exists() for file in files] == [True, False, True]
     assert len(list(cache.iterdir())) == 3
 
 

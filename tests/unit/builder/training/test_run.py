@@ -573,7 +573,7 @@ def test_profiles_are_learnt_chosen_on_and_kept(
     # The very figures of the table come again, so evaluation reads profiles as training did.
     run = load_run(tmp_path / "run")
     found = rank_holdout(run.model.scorer(), run.split.test, ITEMS).ndcg(10)
-    (row,) = (each for each in figures(tmp_path / "run") if each["name"] == NAMES[9])
+    (row,) = (each for each in figures(tmp_path / "run") if each["name"] == NAMES[6])
     assert found == pytest.approx(row["metrics"]["ndcg@10"])
     blank = replace(run.split.test.histories, profiles=None)
     scores = run.model.scorer().scores(run.split.test.histories)
