@@ -25,6 +25,7 @@ from perf.quality import quality
 from perf.reading import reading
 from perf.run import plot, run, table
 from perf.soak import soak
+from perf.trend_age import trend_age
 
 app = typer.Typer(
     help="Measure the recommender, beside other systems and piece by piece.\n\n"
@@ -35,7 +36,7 @@ app = typer.Typer(
 )
 for each in (
     run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines, reading, faults,
-    overload, fuzz, quality, cancelled,
+    overload, fuzz, quality, cancelled, trend_age,
 ):  # fmt: skip
     app.command()(each)
 

@@ -1,6 +1,7 @@
 """Plots of a report: latency against throughput, throughput against batch, cost of the stages.
 
-And, of `python -m perf catalogue`, latency and memory against the size of the catalogue.
+And, of `python -m perf catalogue`, latency and memory against the size of the catalogue; of
+`python -m perf trend-age`, NDCG@10 against the age of the counts.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def draw(report: Mapping[str, Any], directory: Path, stem: str) -> list[Path]:
         "stages": _stages,
         "size": _size,
         "memory": _memory,
+        "trend": _trend_age,
     }
     files = []
     for name, plot in plots.items():
@@ -61,6 +63,19 @@ def _latency(axes: Any, report: Mapping[str, Any]) -> bool:
         title="encode: latency against throughput (points: clients)",
     )  # fmt: skip
     return _finish(axes, shown=bool(curves))
+
+
+def _trend_age(axes: Any, report: Mapping[str, Any]) -> bool:
+    found = report.get("trend_age", {})
+    aged = {name: row["ndcg@10"] for name, row in found.items() if name != "no trend"}
+    axes.plot(list(aged), list(aged.values()), marker="o", label="full model")
+    if aged:
+        axes.axhline(found["no trend"]["ndcg@10"], linestyle="--", label="without trend")
+    axes.set(
+        xlabel="age of the counts", ylabel="NDCG@10",
+        title="temporal replay: what old counts cost",
+    )  # fmt: skip
+    return _finish(axes, shown=bool(aged))
 
 
 def _batch(axes: Any, report: Mapping[str, Any]) -> bool:
