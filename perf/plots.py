@@ -95,7 +95,7 @@ def _batch(axes: Any, report: Mapping[str, Any]) -> bool:
 
 
 def _stages(axes: Any, report: Mapping[str, Any]) -> bool:
-    stages = report["stages"]
+    stages = report.get("stages", {})
     rows = [
         (f"{model}: {step['model']}", step)
         for model, steps in stages.items()
@@ -149,7 +149,7 @@ def _memory(axes: Any, report: Mapping[str, Any]) -> bool:
 
 def _curves(report: Mapping[str, Any], prefix: str) -> dict[str, dict[int, dict[str, float]]]:
     curves: dict[str, dict[int, dict[str, float]]] = {}
-    for case, contenders in report["cases"].items():
+    for case, contenders in report.get("cases", {}).items():
         if case.startswith(prefix):
             for name, summary in contenders.items():
                 point = int(case.removeprefix(prefix))
