@@ -310,14 +310,14 @@ class _Course:
             return replace(chosen, model=model)
         users, known = data.chosen_on, data.split.train
         network = model.scorer("network").scores(users.histories)
-        trend, network = choose_trend(network, users, known, progress=self.progress)
-        closed_form = choose_closed_form(
-            terms,
-            network,
-            users,
-            adapter.config.max_history,
-            progress=self.progress,
-        )
+        longest = adapter.config.max_history
+        closed_form = choose_closed_form(terms, network, users, longest, progress=self.progress)
+        # Asked last: beside a network alone, a trend can stand in for what other terms know better.
+        trend, added = choose_trend(closed_form.logits, users, known, progress=self.progress)
+        if trend:
+            closed_form = choose_closed_form(
+                terms, network + added, users, longest, progress=self.progress
+            )
         model = stand_in(_with_closed_form(model, closed_form.linear, closed_form.prior), cold)
         trend = counted(trend, data.split.everything, len(data.catalogue))
         model = replace(model, trend=trend)

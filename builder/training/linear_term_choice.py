@@ -79,13 +79,14 @@ class ClosedForm:
     """What stands beside the network.
 
     ``prior`` is added to the items' biases, FP32 [n]; ``ndcg`` is the validation NDCG@10 of the
-    full model.
+    full model, ``logits`` FP32 [U, n] are its logits there.
     """
 
     recipe: Recipe
     linear: LinearTerm
     prior: NDArray[np.float32]
     ndcg: float
+    logits: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,8 @@ def choose_closed_form(
     with_prior, weight = max(priors, key=lambda each: each[0].mean())
     recipe = replace(recipe, prior=weight if is_better(with_prior, gains) else 0.0)
     prior = np.float32(recipe.prior) * popularity
-    figure = ndcg(full + prior, validation, 10)
+    logits = full + prior
+    figure = ndcg(logits.copy(), validation, 10)
     log.info(
         "linear term: %s%s, decay %g, weight %g; popularity weight %g; validation NDCG@10 %.4f, "
         "without both %.4f",
@@ -226,7 +228,7 @@ def choose_closed_form(
         figure,
         ndcg(network.copy(), validation, 10),
     )
-    return ClosedForm(recipe, term, prior, figure)
+    return ClosedForm(recipe, term, prior, figure, logits)
 
 
 def gains_of(logits: NDArray[np.float32], validation: Holdout) -> NDArray[np.float64]:

@@ -34,14 +34,15 @@ def choose_trend(
     *,
     progress: Progress = silent,
 ) -> tuple[Trend, Floats]:
-    """The trend with the best NDCG@`CHOSEN_AT` beside logits FP32 [U, n], and both together.
+    """The trend with the best NDCG@`CHOSEN_AT` beside logits FP32 [U, n], and what it adds to them.
 
     The events of ``known`` are counted, those before each target. The trend that comes back has no
     counts. It is `NO_TREND` where times are not known, or where it is no better than chance.
     """
     asked = validation.histories.request_times
+    nothing = np.zeros((1, 1), np.float32)
     if asked is None or known.times is None:
-        return NO_TREND, logits
+        return NO_TREND, nothing
     items = logits.shape[1]
     before = gains_of(logits, validation)
     best: tuple[float, Trend, NDArray[np.float64]] = (float(before.mean()), NO_TREND, before)
@@ -56,7 +57,7 @@ def choose_trend(
     figure, trend, gains = best
     if not is_better(gains, before):
         log.info("trend: none; what is popular at the time does not help on validation")
-        return NO_TREND, logits
+        return NO_TREND, nothing
     log.info(
         "trend: time constant %.3g days, weight %g; validation NDCG@%d %.4f, without it %.4f",
         trend.time_constant / 86_400,
@@ -66,4 +67,4 @@ def choose_trend(
         before.mean(),
     )
     counts = DecayedCounts(known, items, trend.time_constant).at(asked)
-    return trend, logits + trend_logits(counts, trend.weight)
+    return trend, trend_logits(counts, trend.weight)
