@@ -122,6 +122,10 @@ def _command(ask: Callable[..., _Answer]) -> Callable[..., _Answer]:
         **given: Any,
     ) -> None:
         reached_by = {each.name: given.pop(each.name) for each in connection}
+        # As in the SDK: a server that was exported before an option was declared refuses it.
+        for each in OPTIONS:
+            if each.name in given and given[each.name] == each.default:
+                del given[each.name]
         try:
             with _connect(**reached_by) as client:
                 found, text = ask(client, **given)

@@ -91,6 +91,10 @@ def test_the_terminal_has_a_flag_for_each(method: str, server: FakeServer) -> No
     assert {option.name: sent[option.name] for option in taken(method)} == {
         option.name: other(option) for option in taken(method)
     }
+    plain = ["--candidates", "b"] if method == "rank" else []
+    assert main([method, *plain, "--target", server.address]) == 0
+    # A server of before an option was declared knows none.
+    assert server.requests[1].options.keys() <= {"timeout"}
     commands: Any = get_command(app)
     flags = {each.name: each for each in commands.commands[method].params}
     for option in taken(method):
