@@ -20,6 +20,7 @@ import typer
 from builder.options import command
 from builder.repository import DEFAULT_REPOSITORY, MANIFEST, read_manifest
 from builder.repository.integrity import listed_files
+from builder.repository.publish import CONFIG
 from client import RecommenderClient, RecommenderError, Retry
 from model_repository.core.contract import USER_ENCODER
 from perf import bad_clients, scarcity
@@ -125,12 +126,13 @@ LIVE: Final[Mapping[str, Fault]] = {
 
 
 def _files(repository: Path) -> list[Path]:
-    """The files of the active version, largest first."""
+    """The files of the active version, largest first, but configurations, which may be changed."""
     manifest = read_manifest(repository)
     files = listed_files(repository, manifest.active, manifest.versions[manifest.active])
     if not files:
         raise PerfError(f"{repository} has no hashes in its manifest; export it again")
-    return sorted(files, key=lambda file: file.stat().st_size, reverse=True)
+    kept = [file for file in files if file.name != CONFIG]
+    return sorted(kept, key=lambda file: file.stat().st_size, reverse=True)
 
 
 def _truncate_largest(repository: Path) -> None:

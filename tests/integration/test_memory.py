@@ -19,6 +19,7 @@ from builder.repository import from_text, to_text
 from builder.serving import TritonServer
 from client import RecommenderClient
 from model_repository.core.identifiers import Identifiers
+from model_repository.core.trend import NO_TREND
 from model_repository.engines.item_index import on_sphere
 from model_repository.steps.catalogue_files import load_catalogue, save_catalogue
 from model_repository.steps.user_models import INDEX_FILE
@@ -90,6 +91,7 @@ def enlarge(version: Path) -> list[str]:
         linear_index=random.integers(0, ITEMS, linear, np.int32),
         linear_value=random.random(linear, np.float32),
         cold=catalogue.cold[:0],
+        trend=NO_TREND,
     )
     fresh = version.with_name("fresh")
     fresh.mkdir()
