@@ -44,12 +44,15 @@ _SMALLEST: Final = {
     contract.RECOMMEND.name: infer_message(
         contract.RECOMMEND.name, [_NOBODY], {contract.TOP_K.name: 1}
     ),
+    contract.OBSERVE.name: infer_message(
+        contract.OBSERVE.name, [strings(contract.OBSERVED_ITEM, [], "")], {}
+    ),
     **{
         model.name: infer_message(model.name, [strings(contract.TEXT, [_WORD], "")], {})
         for model in (contract.ENCODE, contract.CLASSIFY)
     },
 }
-"""For a new user without candidates, or of one text."""
+"""For a new user without candidates, of no events, or of one text."""
 
 
 @dataclass(frozen=True, slots=True)
