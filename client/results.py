@@ -234,13 +234,18 @@ class TensorMetadata:
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """A model as the server describes it."""
+    """A model as the server describes it.
+
+    ``trend_until`` is the end of the log that it was exported from, in Unix seconds; None where it
+    does not ask what is popular, or the server does not show its configuration.
+    """
 
     name: str
     versions: tuple[str, ...]
     platform: str
     inputs: tuple[TensorMetadata, ...]
     outputs: tuple[TensorMetadata, ...]
+    trend_until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from perf.engines import engines
 from perf.errors import PerfError
 from perf.faults import faults
 from perf.fuzz import fuzz
+from perf.observe import observe
 from perf.overload import overload
 from perf.profile import profile
 from perf.quality import quality
@@ -35,7 +36,7 @@ app = typer.Typer(
 )
 for each in (
     run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines, reading, faults,
-    overload, fuzz, quality, cancelled,
+    overload, fuzz, quality, cancelled, observe,
 ):  # fmt: skip
     app.command()(each)
 

@@ -74,6 +74,9 @@ def repository(tmp_path: Path) -> Path:
 def test_what_is_popular_changes_at_once_in_every_process(tmp_path: Path, layout: Layout) -> None:
     write_tiny_repository(tmp_path, layout=layout, trend=True)
     with running(tmp_path) as (server, client), ThreadPoolExecutor(8) as together:
+        described = client.metadata(models=["recommend", "encode"]).models
+        assert described["recommend"].trend_until == TREND_UNTIL
+        assert described["encode"].trend_until is None
         # The log ended long ago, and what is popular is as of its end.
         before = client.recommend([], top_k=2)
         assert before.ids == ("i5", "i29")

@@ -173,12 +173,13 @@ class _Tiny:
         self._batch = batch
         self._delay = delay_microseconds
         self._trend = trend
-        self._limit = {contract.MAX_WAIT: str(max_wait)} if max_wait else None
+        self._limit = {contract.MAX_WAIT: str(max_wait)} if max_wait else {}
+        self._until = {contract.TREND_UNTIL: str(TREND_UNTIL)} if trend else {}
 
     def write_ensembles(self) -> None:
         texts = {"lengths": [8, 16], "pad_id": 0}
         for spec in (contract.RANK, contract.RECOMMEND, contract.ADAPTER):
-            directory = self._python(spec, ragged=True)
+            directory = self._python(spec, ragged=True, parameters=self._until)
             self._write_user_model(directory, {"lengths": [8, 50], "texts": texts})
             save_tokenizer(directory / "tokenizer.json")
         tokenizer = self._python(contract.TOKENIZER, ragged=True)
@@ -196,7 +197,7 @@ class _Tiny:
 
     def write_fused(self) -> None:
         for spec in (contract.RANK, contract.RECOMMEND):
-            directory = self._python(spec, ragged=True, parameters=self._limit)
+            directory = self._python(spec, ragged=True, parameters={**self._limit, **self._until})
             self._write_user_model(directory, {})
             onnx.save(onnx.parser.parse_model(USER_ENCODER), directory / "user_encoder.onnx")
         encode = self._python(contract.ENCODE)
