@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ from builder.serving import TritonServer
 from client import RecommenderClient
 from model_repository.core.contract import OBSERVE, RECOMMEND
 from model_repository.core.trend import Trend
+from perf.errors import PerfError
 from perf.load import infer_request
 from perf.machine import describe_machine
 from perf.options import Json, note, scratch_directory
@@ -37,6 +39,8 @@ _POPULAR: Final = 50
 _PATIENT: Final = 60.0
 _START: Final = 300.0
 _BATCH: Final = 20
+_TRIAL: Final = 0.3
+"""Seconds of load for each event that is waited for: enough on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class ObserveOptions:
     rate: int = option(1_000, "Events a second.", at_least=_BATCH)
     seconds: float = option(5.0, "Length of each load.", above=0)
     rounds: int = option(3, "Rounds in which the loads take turns.", at_least=1)
-    trials: int = option(200, "Events that are waited for, alone and under load.", at_least=1)
+    trials: int = option(100, "Events that are waited for, alone and under load.", at_least=1)
     seed: int = option(0, "Seed of the catalogue and of the load.")
 
 
@@ -112,7 +116,7 @@ def observe(*, given: Given[ObserveOptions], as_json: Json = False) -> None:
             beside = list(_beside(server, pool, loads, options))
             seen = list(_seen(server, pool, loads, options))
     if as_json:
-        rows = [asdict(each) for each in (*seen, *beside)]
+        rows = [*map(asdict, seen), *map(asdict, beside)]
         typer.echo(json.dumps({"machine": describe_machine(), "rows": rows}, indent=1))
     else:
         typer.echo(table(seen, beside))
@@ -165,11 +169,12 @@ def _beside(
                 )
             )
     for name, rounds in found.items():
-        figures = ("rate", "events", "cpu", "observe")
-        yield Beside(
-            name,
-            *(statistics.median(getattr(each, figure) for each in rounds) for figure in figures),
-        )
+        figures = [asdict(each) for each in rounds]
+        medians = {
+            each: statistics.median(row[each] for row in figures)
+            for each in ("rate", "events", "cpu", "observe")
+        }
+        yield Beside(name, **medians)
 
 
 def _seen(
@@ -178,35 +183,45 @@ def _seen(
     loads: dict[str, list[Arrivals]],
     options: ObserveOptions,
 ) -> Iterator[Seen]:
-    items = iter(range(_POPULAR, options.items))
+    new = iter(range(_POPULAR, options.items))
+    old = list(range(_POPULAR))
+
+    def wait(client: RecommenderClient, load: str) -> Seen:
+        tried = list(islice(new, options.trials))
+        found = _wait(client, tried, old, load)
+        old.extend(tried)
+        return found
+
     with RecommenderClient(server.grpc_address, timeout=_PATIENT) as client:
-        yield _wait(client, items, options.trials, "no other requests")
+        yield wait(client, "no other requests")
         for name, kinds in loads.items():
-            length = options.trials * 0.1 + 1
+            length = options.trials * _TRIAL + 1
             running = pool.submit(storm, server.grpc_address, kinds, length)
             time.sleep(1)
-            yield _wait(client, items, options.trials, f"32 callers, {name}")
+            yield wait(client, f"{_CALLERS} callers, {name}")
             running.result()
 
 
-def _wait(client: RecommenderClient, items: Iterator[int], trials: int, load: str) -> Seen:
+def _wait(client: RecommenderClient, tried: Sequence[int], old: Sequence[int], load: str) -> Seen:
+    """Have an event of each item ``tried``, and ask for lists without the ``old`` ones."""
     note(f"events that are waited for: {load}")
-    left_out = [str(item) for item in range(_POPULAR)]
+    left_out = [str(item) for item in old]
     waits, first = [], 0
-    for _ in range(trials):
-        item = str(next(items))
+    for item in map(str, tried):
         client.observe([item])
         accepted = time.perf_counter()
         asked = 0
         found: tuple[str, ...] = ()
         while found != (item,):
+            if time.perf_counter() - accepted > _PATIENT:
+                raise PerfError(f"an event of {item} is in no list; is this server the only one?")
             found = client.recommend([], top_k=1, exclude=left_out).ids
             asked += 1
         waits.append(time.perf_counter() - accepted)
         first += asked == 1
         left_out.append(item)
     p50, p99 = (float(each) * 1e3 for each in np.percentile(waits, (50, 99)))
-    return Seen(load, p50, p99, first / trials)
+    return Seen(load, p50, p99, first / len(waits))
 
 
 def _cpu(server: TritonServer) -> dict[str, float]:
