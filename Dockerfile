@@ -39,7 +39,8 @@ ENV PIP_BREAK_SYSTEM_PACKAGES=1 \
     MALLOC_MMAP_THRESHOLD_=33554432 \
     MALLOC_TRIM_THRESHOLD_=134217728 \
     OPENBLAS_NUM_THREADS=1 \
-    ORT_DISABLE_TELEMETRY=1
+    ORT_DISABLE_TELEMETRY=1 \
+    TRITONREC_EVENTS=/events
 COPY constraints.txt /tmp/constraints.txt
 # What the Python models import. NVIDIA's image comes with numpy below 2, and stays there: with
 # numpy 2, the Python backend of Triton 2.51 read every text as garbage, and whether that of this
@@ -48,7 +49,7 @@ RUN python3 -m pip install --constraint /tmp/constraints.txt \
         'numpy<2' \
         tokenizers \
         onnxruntime \
-    && install --directory --owner=1000 --group=1000 /models
+    && install --directory --owner=1000 --group=1000 /models /events
 USER 1000
 EXPOSE 8000 8001 8002
 # Triton's word: it does not notice a model whose process is dead, see docs/operations.md.
@@ -57,6 +58,7 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
 # Publishing replaces the directory `repository` by another one. So its parent is the mount: a
 # mount of the directory itself would go on showing the old one.
 VOLUME /models
+VOLUME /events
 CMD ["tritonserver", \
     "--model-repository=/models/repository", \
     "--disable-auto-complete-config", \
@@ -76,11 +78,13 @@ COPY builder builder
 COPY model_repository model_repository
 # pandas and pyarrow are imported with the commands that read logs, not by serving.
 RUN python -m pip install --constraint constraints.txt '.[embedded]' typer rich pandas pyarrow \
-    && install --directory --owner=1000 --group=1000 /models
+    && install --directory --owner=1000 --group=1000 /models /events
 USER 1000
 EXPOSE 8000 8001 8002 8003
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8003/ready', timeout=4)"]
 VOLUME /models
+VOLUME /events
 WORKDIR /models
-CMD ["python", "-m", "builder", "serve", "--repository", "/models/repository", "--host", "0.0.0.0"]
+CMD ["python", "-m", "builder", "serve", "--repository", "/models/repository", \
+    "--events", "/events", "--host", "0.0.0.0"]

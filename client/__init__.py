@@ -31,6 +31,7 @@ from client.errors import (
     Unavailable,
     Unsupported,
 )
+from client.event_queue import EventQueue
 from client.items import Event, Item, Profile
 from client.observers import Observation, Observer, ResponseInfo
 from client.policies import Balancing, Connection, Hedge, Retry, Tls
@@ -40,6 +41,7 @@ from client.results import (
     Encoding,
     ModelMetadata,
     ModelStatistics,
+    Observed,
     Ranking,
     Recommendations,
     ScoredItem,
@@ -63,6 +65,7 @@ __all__ = [
     "DeadlineExceeded",
     "Encoding",
     "Event",
+    "EventQueue",
     "GeventWarning",
     "Hedge",
     "InferenceFailed",
@@ -74,6 +77,7 @@ __all__ = [
     "ModelStatistics",
     "NotGiven",
     "Observation",
+    "Observed",
     "Observer",
     "OnUnknown",
     "Overloaded",

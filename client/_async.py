@@ -62,6 +62,7 @@ class AsyncRecommenderClient(Client):
 
     rank = _awaited(_methods.rank)
     recommend = _awaited(_methods.recommend)
+    observe = _awaited(_methods.observe)
     encode = _awaited(_methods.encode)
     classify = _awaited(_methods.classify)
     rank_many = _streaming(_methods.rank_many)

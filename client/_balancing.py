@@ -86,13 +86,15 @@ class Balancer:
             known = {(each.address, each.authority): each for each in self._endpoints}
             self._endpoints = [known.get(key) or Endpoint(*key) for key in dict.fromkeys(found)]
 
-    def begin(self, now: float, tried: Collection[Endpoint] = ()) -> tuple[Endpoint, bool]:
-        """Choose a server, one not ``tried`` yet if possible, and count the attempt.
+    def begin(
+        self, now: float, tried: Collection[Endpoint] = (), only: Endpoint | None = None
+    ) -> tuple[Endpoint, bool]:
+        """Choose a server, one not ``tried`` yet if possible, or ``only``; count the attempt.
 
         The second value, for ``end``, says whether the attempt decides if the server is back.
         """
         with self._lock:
-            endpoint = self._choose(now, tried)
+            endpoint = only or self._choose(now, tried)
             probe = (
                 endpoint.ejected_until is not None
                 and endpoint.ejected_until <= now

@@ -21,6 +21,7 @@ from client._requests import (
     StableInputs,
     classify_message,
     encode_message,
+    observe_message,
     rank_message,
     recommend_message,
     user_tensors,
@@ -29,12 +30,13 @@ from client._responses import (
     LabelScores,
     parse_classify_response,
     parse_encode_response,
+    parse_observe_response,
     parse_rank_response,
     parse_recommend_response,
 )
-from client.errors import InvalidInput, MalformedResponse, RecommenderError
+from client.errors import InvalidInput, MalformedResponse, ModelNotFound, RecommenderError
 from client.items import Event, Item, Profile
-from client.results import Encoding, Ranking, Recommendations
+from client.results import Encoding, Observed, Ranking, Recommendations
 from model_repository.core import contract
 
 _Result = TypeVar("_Result")
@@ -42,6 +44,10 @@ _Result = TypeVar("_Result")
 Part = Job[InferResponse, _Result]
 
 _NO_SCORES: Final = np.empty(0, np.float32)
+_NO_TREND: Final = (
+    "or the model does not ask what is popular, and takes no events: train it on a log with times "
+    "(docs/training.md, Trend) and export it again"
+)
 _NO_SCORES.flags.writeable = False
 
 
@@ -118,6 +124,41 @@ def recommend_call(
     top_k = int(options.get(contract.TOP_K.name, contract.TOP_K.default))
     parse = partial(parse_recommend_response, top_k=top_k)
     return _single(Job(message, parse, partial(_locate, columns, 0)))
+
+
+def observe_parts(
+    events: Iterable[str | Item | Event], stable: StableInputs
+) -> Sequence[Part[Observed]]:
+    """The requests that tell of events, of which one may hold `MOST_VALUES`."""
+    told = _inputs.read_events(events)
+
+    def columns() -> _Columns:
+        return {
+            "ITEM": ("events[{}]", told.items),
+            "TIME": ("events[{}].time", told.times),
+            "ACTION": ("events[{}].action", told.actions or ()),
+            "EVENT_ID": ("events[{}].id", told.ids),
+        }
+
+    def part(start: int) -> Part[Observed]:
+        message = observe_message(told.part(start, start + contract.MOST_VALUES), stable)
+
+        def explain(error: RecommenderError) -> None:
+            if isinstance(error, ModelNotFound):
+                error.args = (f"{error} {_NO_TREND}",)
+            _locate(columns, start, error)
+
+        return Job(message, parse_observe_response, explain)
+
+    return [part(start) for start in range(0, len(told.items), contract.MOST_VALUES)]
+
+
+def join_observed(parts: Sequence[Observed]) -> Observed:
+    return Observed(
+        sum(part.accepted for part in parts),
+        sum(part.unknown for part in parts),
+        sum(part.repeated for part in parts),
+    )
 
 
 def encode_call(texts: Iterable[str]) -> Call[Encoding]:

@@ -17,6 +17,7 @@ import typer
 
 from client import (
     DeadlineExceeded,
+    Event,
     Item,
     RecommenderClient,
     RecommenderError,
@@ -195,6 +196,26 @@ def rank(
     items: list[str | Item] = [*_ids(candidates), *(_new(each) for each in new or ())]
     ranking = client.rank(_ids(history), items, profile=_profile(profile), **options)
     return _shown(ranking.sorted(), ranking.skipped)
+
+
+@_command
+def observe(
+    client: RecommenderClient,
+    item: Annotated[list[str], _option("Id of the item. Repeatable.", "ID")],
+    action: Annotated[str, _option("What was done, in the words of the log.", "ACTION")] = "",
+    time: Annotated[int, _option("When, in Unix seconds; 0 is now.", "SECONDS")] = 0,
+    event_id: Annotated[str, _option("Names the event: told again, it counts once.", "ID")] = "",
+) -> _Answer:
+    """Tell the servers of events as they happen.
+
+    Example: python -m client observe --item 50 --action buy
+    """
+    if event_id and len(item) > 1:
+        raise typer.BadParameter("names one event; give one --item", param_hint="--event-id")
+    events = [Event(each, action or None, time or None, event_id or None) for each in item]
+    found = client.observe(events)
+    text = f"{found.accepted} counted, {found.unknown} of unknown items, {found.repeated} repeated"
+    return dataclasses.asdict(found), text
 
 
 @_command

@@ -64,6 +64,16 @@ def limits_plan(core: Core, model: str, context: Context) -> Plan[Limits]:
         return Limits()
 
 
+def trend_until_plan(core: Core, model: str, context: Context) -> Plan[int | None]:
+    """Ask for the end of the log whose counts say what is popular; None if that is not told."""
+    try:
+        config = yield from _config(core, model, context)
+    except _NOT_TOLD:
+        return None
+    told = config.parameters[contract.TREND_UNTIL].string_value
+    return int(told) if told.lstrip("-").isdecimal() else None
+
+
 def labels_plan(core: Core, version: str, context: Context) -> Plan[Labels]:
     """Ask what the labels of this version of ``classify`` are.
 

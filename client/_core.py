@@ -141,11 +141,15 @@ def together(plans: Sequence[Plan[_Result]]) -> Plan[list[_Result]]:
 
 @dataclass(slots=True, eq=False)
 class Context:
-    """What is said once for a request, and what is learnt on the way to its answer."""
+    """What is said once for a request, and what is learnt on the way to its answer.
+
+    ``only`` is the server that it is for; None for any.
+    """
 
     deadline: Deadline
     request_id: str
     metadata: Metadata = ()
+    only: Endpoint | None = None
     attempts: int = 0
     hedges: int = 0
     server: str = ""
@@ -155,9 +159,9 @@ class Context:
         """Return the parameters of the inference's answer, none while there is none."""
         return response_parameters(self.answer) if self.answer else {}
 
-    def part(self, number: int) -> Context:
+    def part(self, number: int, only: Endpoint | None = None) -> Context:
         """Return the context of one of several requests that the call is made of."""
-        return Context(self.deadline, f"{self.request_id}.{number}", self.metadata)
+        return Context(self.deadline, f"{self.request_id}.{number}", self.metadata, only)
 
 
 @dataclass(slots=True, eq=False)
@@ -342,7 +346,7 @@ class _Attempts:
                 "timeout=)",
                 code=StatusCode.DEADLINE_EXCEEDED,
             )
-        endpoint, probe = core.balancer.begin(now, self.tried)
+        endpoint, probe = core.balancer.begin(now, self.tried, context.only)
         context.attempts += 1
         context.server = endpoint.address
         attempt = Attempt(
@@ -374,8 +378,10 @@ class _Attempts:
         return outcome
 
     def others_left(self) -> bool:
-        """Whether there are servers that were not tried."""
-        return len(set(self.tried)) < len(self.core.balancer.endpoints)
+        """Whether there are servers that were not tried, and may be."""
+        return self.context.only is None and len(set(self.tried)) < len(
+            self.core.balancer.endpoints
+        )
 
     def give_up(self) -> None:
         """Count what still runs as ended; the shell cancels it."""

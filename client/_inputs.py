@@ -10,6 +10,7 @@ import json
 import math
 import operator
 import re
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -64,6 +65,20 @@ class HistoryColumns:
     times: list[int] | None = None
 
 
+@dataclass(slots=True, eq=False)
+class EventColumns:
+    """Events as they happen; a time of 0 is the server's, ``actions`` is None if none has one."""
+
+    items: Sequence[str]
+    times: Sequence[int]
+    actions: Sequence[str] | None
+    ids: Sequence[str]
+
+    def part(self, start: int, stop: int) -> EventColumns:
+        columns = self.items, self.times, self.actions, self.ids
+        return EventColumns(*(each and each[start:stop] for each in columns))  # type: ignore[arg-type]
+
+
 def read_items(items: Iterable[str | Item], field: str) -> ItemColumns:
     """Check the items of argument ``field``."""
     entries = _entries(items, field, "['50', Item('51', 'a text')]")
@@ -104,6 +119,26 @@ def read_history(history: Iterable[str | Item | Event]) -> HistoryColumns:
         _item_columns(pairs, "history"),
         actions if any(actions) else None,
         _all_or_no_times(times),
+    )
+
+
+def read_events(events: Iterable[str | Item | Event]) -> EventColumns:
+    """Check events as they happen; those without an id get one that nobody else has."""
+    entries = _entries(events, "events", "['50', Event('51', action='buy')]")
+    prefix = secrets.token_hex(8)
+    pairs: list[tuple[str, str]] = []
+    actions: list[str] = []
+    times: list[int] = []
+    ids: list[str] = []
+    for position, entry in enumerate(entries):
+        field = f"events[{position}]"
+        event = entry if isinstance(entry, Event) else Event(entry)
+        pairs.append(_item(event.item, field, "a str, an Item or an Event"))
+        actions.append(_optional_text(event.action, f"{field}.action"))
+        times.append(_unix_seconds(event.time, f"{field}.time") or 0)
+        ids.append(_optional_text(event.id, f"{field}.id") or f"{prefix}-{position:x}")
+    return EventColumns(
+        _item_columns(pairs, "events").ids, times, actions if any(actions) else None, ids
     )
 
 

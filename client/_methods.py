@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from client import _inputs
-from client._calls import classify_call, encode_call, rank_call, recommend_call
-from client._core import Plan
+from client._balancing import Endpoint
+from client._calls import (
+    Part,
+    classify_call,
+    encode_call,
+    join_observed,
+    observe_parts,
+    rank_call,
+    recommend_call,
+)
+from client._core import Context, Plan, perform, together
 from client._deadlines import NOT_GIVEN, Timeout
 from client._many import Many, OnError, Source, read_many
 from client._service import Service
@@ -29,12 +38,13 @@ from client._status import (
     ready_plan,
     statistics_plan,
 )
-from client.errors import DeadlineExceeded, Unavailable
+from client.errors import DeadlineExceeded, RecommenderError, Unavailable
 from client.items import Event, Item, Profile
 from client.results import (
     Classification,
     Encoding,
     ModelStatistics,
+    Observed,
     Ranking,
     Recommendations,
     ServerMetadata,
@@ -158,6 +168,63 @@ def recommend(
     chosen = _inputs.read_options(_OF_RECOMMEND, options)
     call = recommend_call(history, exclude, profile, chosen, service.stable)
     return service.infer(call, service.context(timeout, request_id, metadata))
+
+
+def observe(
+    service: Service,
+    events: History,
+    *,
+    timeout: Timeout = NOT_GIVEN,
+    request_id: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Plan[Observed]:
+    """Tell every server of events as they happen: what is popular changes at once.
+
+    Where a server fails, the others are told all the same. To tell of the events again is
+    harmless where they have ids of their own, see :class:`Event`.
+
+    Parameters
+    ----------
+    events
+        As many as wanted, in any order.
+    timeout, request_id, metadata
+        As for :meth:`rank`.
+
+    Raises
+    ------
+    ModelNotFound
+        The model does not ask what is popular.
+    """
+    parts = observe_parts(events, service.stable)
+    context = service.context(timeout, request_id, metadata)
+    yield from service.discovery.ensure(context.deadline)
+    told = yield from together(
+        [
+            _tell(service, parts, context, server)
+            for server in enumerate(service.core.balancer.endpoints, 1)
+        ]
+    )
+    for each in told:
+        if isinstance(each, RecommenderError):
+            raise each
+    return min((each for each in told if isinstance(each, Observed)), key=lambda it: it.accepted)
+
+
+def _tell(
+    service: Service,
+    parts: Sequence[Part[Observed]],
+    context: Context,
+    server: tuple[int, Endpoint],
+) -> Plan[Observed | RecommenderError]:
+    place, endpoint = server
+    found = []
+    try:
+        for number, part in enumerate(parts, 1):
+            named = context.part(place, endpoint).part(number, endpoint)
+            found.append((yield from perform(service.core, part, named)))
+    except RecommenderError as error:
+        return error
+    return join_observed(found)
 
 
 def encode(

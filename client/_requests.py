@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from client._decoding import InferResponse
 from client._encoding import Parameter, Tensor
-from client._inputs import HistoryColumns, ItemColumns
+from client._inputs import EventColumns, HistoryColumns, ItemColumns
 from client._protocol import Message, infer_message
 from client._tensors import empty_strings, integers, strings
 from model_repository.core import contract
@@ -80,6 +80,17 @@ def recommend_message(
         stable.sent.add(contract.EXCLUDE.name)
         tensors.append(Tensor(contract.EXCLUDE, (1, len(exclude.ids)), exclude.framed))
     return infer_message(contract.RECOMMEND.name, tensors, options)
+
+
+def observe_message(events: EventColumns, stable: StableInputs) -> Message[InferResponse]:
+    """Tell of events as they happen; see ``OBSERVE`` in the contract."""
+    tensors = [
+        strings(contract.OBSERVED_ITEM, events.items, "events"),
+        integers(contract.OBSERVED_TIME, events.times),
+        strings(contract.EVENT_ID, events.ids, "events"),
+    ]
+    stable.add(tensors, contract.OBSERVED_ACTION, events.actions, "events", len(events.items))
+    return infer_message(contract.OBSERVE.name, tensors, {})
 
 
 def encode_message(texts: Sequence[str]) -> Message[InferResponse]:

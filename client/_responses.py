@@ -15,7 +15,7 @@ from client._configuration import Labels
 from client._decoding import InferResponse
 from client._tensors import Outputs
 from client.errors import MalformedResponse
-from client.results import Classification, Encoding, Ranking, Recommendations
+from client.results import Classification, Encoding, Observed, Ranking, Recommendations
 from model_repository.core import contract
 
 
@@ -60,6 +60,16 @@ def parse_recommend_response(response: InferResponse, top_k: int) -> Recommendat
         truncated=outputs.count(contract.TRUNCATED),
         fallback=contract.FALLBACK.name in outputs and outputs.count(contract.FALLBACK) > 0,
         trend_time=_trend_time(outputs),
+    )
+
+
+def parse_observe_response(response: InferResponse) -> Observed:
+    """Read what became of events."""
+    outputs = Outputs(contract.OBSERVE, response)
+    return Observed(
+        accepted=outputs.count(contract.ACCEPTED),
+        unknown=outputs.count(contract.UNKNOWN),
+        repeated=outputs.count(contract.REPEATED),
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from client._balancing import Endpoint
+from client._configuration import trend_until_plan
 from client._core import Context, Core, Job, Plan, ask_server, perform
 from client._protocol import (
     infer_message,
@@ -44,12 +46,15 @@ _SMALLEST: Final = {
     contract.RECOMMEND.name: infer_message(
         contract.RECOMMEND.name, [_NOBODY], {contract.TOP_K.name: 1}
     ),
+    contract.OBSERVE.name: infer_message(
+        contract.OBSERVE.name, [strings(contract.OBSERVED_ITEM, [], "")], {}
+    ),
     **{
         model.name: infer_message(model.name, [strings(contract.TEXT, [_WORD], "")], {})
         for model in (contract.ENCODE, contract.CLASSIFY)
     },
 }
-"""For a new user without candidates, or of one text."""
+"""For a new user without candidates, of no events, or of one text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +131,9 @@ def metadata_plan(core: Core, models: Sequence[str], context: Context) -> Plan[S
     described = {}
     for model in models:
         job: Job[Any, ModelMetadata] = Job(metadata_message(model), _read_model_metadata)
-        described[model] = yield from perform(core, job, context)
+        found = yield from perform(core, job, context)
+        until = yield from trend_until_plan(core, model, context)
+        described[model] = dataclasses.replace(found, trend_until=until)
     return ServerMetadata(server.name, server.version, tuple(server.extensions), described)
 
 

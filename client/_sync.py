@@ -60,6 +60,7 @@ class RecommenderClient(Client):
 
     rank = _blocking(_methods.rank)
     recommend = _blocking(_methods.recommend)
+    observe = _blocking(_methods.observe)
     encode = _blocking(_methods.encode)
     classify = _blocking(_methods.classify)
     rank_many = _streaming(_methods.rank_many)

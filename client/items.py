@@ -31,7 +31,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that a user did.
+    """One thing that a user did: of a history, or as it happens.
 
     Attributes
     ----------
@@ -41,9 +41,12 @@ class Event:
         What was done, in the words of the training log, such as ``"buy"``.
     time
         Unix seconds, or a ``datetime`` that knows its time zone. Either every event of a history
-        has a time or none has.
+        has a time or none has. One that happens and has none happens when the server is told.
+    id
+        Of one that happens: sent again under the same id, it is counted once. Made up if None.
     """
 
     item: str | Item
     action: str | None = None
     time: int | datetime | None = None
+    id: str | None = None

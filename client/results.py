@@ -182,6 +182,25 @@ class Classification:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What became of the events of an ``observe`` call; of several servers, where fewest counted.
+
+    Attributes
+    ----------
+    accepted
+        Events that are counted now.
+    unknown
+        Events of items that the catalogue lacks. They are kept for the next version of the model.
+    repeated
+        Events of an id that was sent before.
+    """
+
+    accepted: int
+    unknown: int
+    repeated: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer(Generic[User, Result]):
     """What came of one user of ``rank_many`` or ``recommend_many``.
@@ -215,13 +234,18 @@ class TensorMetadata:
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """A model as the server describes it."""
+    """A model as the server describes it.
+
+    ``trend_until`` is the end of the log that it was exported from, in Unix seconds; None where it
+    does not ask what is popular, or the server does not show its configuration.
+    """
 
     name: str
     versions: tuple[str, ...]
     platform: str
     inputs: tuple[TensorMetadata, ...]
     outputs: tuple[TensorMetadata, ...]
+    trend_until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ class _Behaviour:
     ready: bool = True
     faults: list[_Fault] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+    event_ids: set[str] = field(default_factory=set)
     cancelled: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -104,9 +105,10 @@ def _default_score(history: Sequence[str], item: str) -> float:
 
 
 class FakeServer:
-    """Answers ``rank``, ``recommend``, ``encode`` and ``classify``; use it as a context manager.
+    """Answers the models that services ask; use it as a context manager.
 
-    ``classify`` has the labels "no" and "yes".
+    ``classify`` has the labels "no" and "yes". ``observe`` counts events of the catalogue's items,
+    each id once; they change no list.
 
     Parameters
     ----------
@@ -299,6 +301,7 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
         answers = {
             contract.RANK.name: self._rank,
             contract.RECOMMEND.name: self._recommend,
+            contract.OBSERVE.name: self._observe,
             contract.ENCODE.name: self._encode,
             contract.CLASSIFY.name: self._classify,
         }
@@ -345,6 +348,22 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
         best = sorted(scored, key=lambda pair: -pair[0])[:top_k]
         items = [item for _, item in best]
         return {contract.ITEM.name: items, **_scores([logit for logit, _ in best]), **_NO_COUNTS}
+
+    def _observe(self, request: Request) -> dict[str, Any]:
+        counts = dict.fromkeys((contract.ACCEPTED, contract.UNKNOWN, contract.REPEATED), 0)
+        items = request.inputs[contract.OBSERVED_ITEM.name]
+        with self._behaviour.lock:
+            for item, name in zip(
+                items, request.inputs.get(contract.EVENT_ID.name, [""] * len(items)), strict=True
+            ):
+                if name in self._behaviour.event_ids:
+                    counts[contract.REPEATED] += 1
+                    continue
+                known = item in self._behaviour.items
+                counts[contract.ACCEPTED if known else contract.UNKNOWN] += 1
+                if name:
+                    self._behaviour.event_ids.add(name)
+        return {spec.name: np.array([[count]], np.int32) for spec, count in counts.items()}
 
     def _encode(self, request: Request) -> dict[str, Any]:
         texts = request.inputs[contract.TEXT.name]

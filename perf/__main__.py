@@ -19,6 +19,7 @@ from perf.engines import engines
 from perf.errors import PerfError
 from perf.faults import faults
 from perf.fuzz import fuzz
+from perf.observe import observe
 from perf.overload import overload
 from perf.profile import profile
 from perf.quality import quality
@@ -36,7 +37,7 @@ app = typer.Typer(
 )
 for each in (
     run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines, reading, faults,
-    overload, fuzz, quality, cancelled, trend_age,
+    overload, fuzz, quality, cancelled, trend_age, observe,
 ):  # fmt: skip
     app.command()(each)
 

@@ -17,11 +17,19 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from builder.repository import read_manifest
+from builder.export.layout import Limits
+from builder.export.serving_code import install
+from builder.repository import DynamicBatching, read_manifest, step_config, to_text
 from model_repository.core.catalogue import Catalogue
-from model_repository.core.contract import RANK, RECOMMEND
+from model_repository.core.contract import OBSERVE, RANK, RECOMMEND
 from model_repository.core.identifiers import Identifiers
-from model_repository.steps.catalogue_files import CATALOGUE_FILE, load_catalogue, save_catalogue
+from model_repository.core.trend import NO_TREND, Trend
+from model_repository.steps.catalogue_files import (
+    CATALOGUE_FILE,
+    TREND_FILES,
+    load_catalogue,
+    save_catalogue,
+)
 from model_repository.steps.user_models import USER_ENCODER_FILE
 from perf.errors import PerfError
 
@@ -66,10 +74,13 @@ class Descent:
         return children
 
 
-def write_repository(source: Path, destination: Path, items: int, seed: int) -> Descent:
+def write_repository(
+    source: Path, destination: Path, items: int, seed: int, *, trend: Trend = NO_TREND
+) -> Descent:
     """Write a repository like ``source`` with a catalogue of ``items`` named 0, 1, 2 and so on.
 
-    What does not depend on the catalogue is linked.
+    What does not depend on the catalogue is linked. ``trend`` is that of the new items; where it is
+    one, there is a model ``observe``, with the code of today.
 
     Raises
     ------
@@ -87,6 +98,8 @@ def write_repository(source: Path, destination: Path, items: int, seed: int) -> 
             "with `python -m builder export --layout fused`"
         )
     for model in manifest.versions[manifest.active].models:
+        if model == OBSERVE.name:
+            continue
         shutil.copytree(
             source.resolve() / model / version,
             destination / model / version,
@@ -100,14 +113,34 @@ def write_repository(source: Path, destination: Path, items: int, seed: int) -> 
     directory = destination / _MODELS[0] / version
     for file in [*directory.glob("*.npy"), directory / CATALOGUE_FILE]:
         file.unlink()
-    save_catalogue(directory, _descended(catalogue, descent, random))
+    save_catalogue(directory, replace(_descended(catalogue, descent, random), trend=trend))
     for model in _MODELS[1:]:
         for file in directory.iterdir():
             if file.is_file() and not file.is_symlink():
                 copy = destination / model / version / file.name
                 copy.unlink(missing_ok=True)
                 os.link(file, copy)
+    if trend:
+        _add_observe(destination, directory)
     return descent
+
+
+def _add_observe(destination: Path, like: Path) -> None:
+    model = destination / OBSERVE.name
+    version = model / like.name
+    version.mkdir(parents=True)
+    for name in TREND_FILES:
+        os.link(like / name, version / name)
+    install(version, [])
+    config = step_config(
+        OBSERVE,
+        backend="python",
+        version=int(like.name),
+        sizes={},
+        max_batch_size=Limits().max_rows,
+        batching=DynamicBatching(ragged=True),
+    )
+    (model / "config.pbtxt").write_text(to_text(config), "utf-8")
 
 
 def _descended(catalogue: Catalogue, descent: Descent, random: np.random.Generator) -> Catalogue:

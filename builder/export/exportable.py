@@ -27,6 +27,7 @@ from model_repository.core.contract import (
     MAX_CANDIDATES,
     MAX_WAIT,
     MOST_VALUES,
+    OBSERVE,
     RANK,
     RECOMMEND,
     EnsembleSpec,
@@ -36,7 +37,7 @@ from model_repository.engines.engine import Engine
 from model_repository.engines.settings import SETTINGS
 from model_repository.steps.tokenizer import TokenizerSettings
 
-_LIMITED: Final = (RANK, RECOMMEND, ENCODE)
+_LIMITED: Final = (RANK, RECOMMEND, OBSERVE, ENCODE)
 """Models that refuse requests while they are overloaded, where they are no ensembles."""
 
 DirectoryOf = Callable[[str], Path]
@@ -113,10 +114,19 @@ class Exportable:
         """Write the models that are no networks, and every configuration."""
         raise NotImplementedError
 
-    def configure(self, staging: Staging, spec: ModelSpec, *, ragged: bool = False) -> None:
+    def configure(
+        self,
+        staging: Staging,
+        spec: ModelSpec,
+        parameters: Mapping[str, str] | None = None,
+        *,
+        ragged: bool = False,
+    ) -> None:
         """Configure a model of Triton's Python backend; ``ragged`` as in `DynamicBatching`."""
         longest = self.layout.limits.max_wait
-        parameters = {MAX_WAIT: str(longest)} if longest and spec in _LIMITED else {}
+        parameters = dict(parameters or {})
+        if longest and spec in _LIMITED:
+            parameters[MAX_WAIT] = str(longest)
         if spec is RANK:
             parameters[MAX_CANDIDATES] = str(MOST_VALUES)
         staging.write_config(
@@ -127,7 +137,8 @@ class Exportable:
                 sizes=self.layout.sizes,
                 max_batch_size=self.layout.most(spec),
                 batching=self.layout.batching(ragged=ragged) if spec.batched else None,
-                instances=self.layout.limits.instances,
+                # Of the process that counts events there is one.
+                instances=1 if spec is OBSERVE else self.layout.limits.instances,
                 parameters=parameters,
             )
         )

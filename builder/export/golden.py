@@ -12,11 +12,14 @@ from builder.errors import ExportError
 from builder.repository.golden import GoldenOutput, GoldenRequest
 from model_repository.core.batch import Request, answer
 from model_repository.core.contract import (
+    ACCEPTED,
     CANDIDATE,
     CANDIDATE_TEXT,
     HISTORY,
     HISTORY_TEXT,
     LOGIT,
+    OBSERVE,
+    OBSERVED_ITEM,
     RANK,
     RANK_TEXTS,
     RECOMMEND,
@@ -65,6 +68,15 @@ def of_users(scorer: Scorer, settings: Mapping[str, Any]) -> list[GoldenRequest]
 def of_text(model: str, output: TensorSpec, width: int) -> GoldenRequest:
     """A request of one text, whose answer FP32 [1, width] may be any: texts differ by engine."""
     return GoldenRequest(model, {TEXT.name: [[_WORD]]}, {output.name: GoldenOutput((1, width))})
+
+
+def of_no_events() -> GoldenRequest:
+    """A request to ``observe`` that changes nothing."""
+    return GoldenRequest(
+        OBSERVE.name,
+        {OBSERVED_ITEM.name: [[]]},
+        {ACCEPTED.name: GoldenOutput((1, 1), (0.0,))},
+    )
 
 
 def of_texts_alone() -> GoldenRequest:

@@ -54,8 +54,8 @@ class Limits:
 
     max_wait: int = option(
         500,
-        "Longest time that a request waits while rank, recommend or the fused encode has more to "
-        "do than it can; the others are refused at once. 0: no limit.",
+        "Longest time that a request waits while rank, recommend, observe or the fused encode has "
+        "more to do than it can; the others are refused at once. 0: no limit.",
         metavar="MILLISECONDS",
         at_least=0,
     )

@@ -51,12 +51,14 @@ from model_repository.core.contract import (
     ENCODE_STEPS,
     ENCODER,
     INPUT_IDS,
+    OBSERVE,
     PACKED_ENCODER,
     RANK,
     RANK_TEXTS_STEPS,
     RECOMMEND,
     TEXT_VECTOR,
     TOKENIZER,
+    TREND_UNTIL,
     USER_ENCODER,
     ModelSpec,
 )
@@ -65,7 +67,7 @@ from model_repository.engines.engine import Engine
 from model_repository.engines.onnx import OnnxEngine
 from model_repository.engines.settings import SETTINGS, read_settings
 from model_repository.engines.user_encoder import EngineUserEncoder
-from model_repository.steps.catalogue_files import save_catalogue
+from model_repository.steps.catalogue_files import TREND_FILES, save_catalogue
 from model_repository.steps.user_models import (
     USER_ENCODER_FILE,
     load_scorer,
@@ -190,6 +192,7 @@ class RecommenderExport(Exportable):
         scorer = self._scorer(engine_of(USER_ENCODER), directory_of)
         return [
             *golden.of_users(scorer, self._user_settings()["reader"]),
+            *([golden.of_no_events()] if scorer.catalogue.trend else []),
             golden.of_text(ENCODE.name, TEXT_VECTOR, self.layout.sizes["h"]),
             *self._golden_of_steps(),
         ]
@@ -252,9 +255,16 @@ class RecommenderExport(Exportable):
         for directory in others:
             for file in first.iterdir():
                 link_file(file, directory / file.name)
+        told = {TREND_UNTIL: str(catalogue.trend.until)} if catalogue.trend else {}
         for spec in specs:
             install(staging.model_dir(spec.name), libraries)
-            self.configure(staging, spec, ragged=True)  # histories differ in length
+            self.configure(staging, spec, told, ragged=True)  # histories differ in length
+        if catalogue.trend:
+            observe = staging.model_dir(OBSERVE.name)
+            for name in TREND_FILES:
+                link_file(first / name, observe / name)
+            install(observe, [])
+            self.configure(staging, OBSERVE, told, ragged=True)
 
     def _copy_tokenizer(self, directory: Path) -> None:
         source = self._checkpoint / "encoder" / _TOKENIZER_FILE

@@ -55,6 +55,13 @@ def serve(
     access_log_share: Annotated[
         float, typer.Option(help="Share of the requests that --access-log is about.", min=0, max=1)
     ] = 0.01,
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory where events are kept that `observe` is told of. Default: beside the "
+            "repository, as REPOSITORY.events."
+        ),
+    ] = None,
     *,
     tls_mutual: Annotated[
         bool, typer.Option(help="Let in only clients whose certificate the same authority signed.")
@@ -79,6 +86,7 @@ def serve(
         host=host,
         tls=tls,
         access_log=None if access_log is None else (_writable(access_log), access_log_share),
+        events=_events_of(repository) if events is None else _directory(events),
         start_timeout=start_timeout,
     )
     _warn(host, tls)
@@ -135,6 +143,23 @@ def _writable(file: Path) -> Path:
             f"--access-log {file} cannot be written: {error.strerror}; name another file"
         ) from error
     return file
+
+
+def _events_of(repository: Path) -> Path:
+    """Beside it, since a publication replaces the repository."""
+    place = repository.resolve()
+    return place.with_name(f"{place.name}.events")
+
+
+def _directory(events: Path) -> Path:
+    """The directory; ConfigError if it could not be made."""
+    try:
+        events.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"--events {events} cannot be made: {error.strerror}; name another directory"
+        ) from error
+    return events
 
 
 def _warn(host: str, tls: ServerTls | None) -> None:

@@ -29,6 +29,7 @@ from builder.serving.output import OutputReader
 from builder.serving.ports import address_of, claim_ports, listens, resolve
 from builder.serving.processes import children
 from model_repository.steps.access_log import FILE, SHARE
+from model_repository.steps.observe import EVENTS
 
 _logger = logging.getLogger(__name__)
 
@@ -76,6 +77,8 @@ class TritonServer:
     access_log
         File that the models append a line to for a share of their requests, and the share, 0 to 1.
         None: there is none.
+    events
+        Directory where the model ``observe`` keeps events. None: they end with the server.
     start_timeout
         Seconds for all models to load.
     stop_timeout
@@ -93,6 +96,7 @@ class TritonServer:
         tls: ServerTls | None = None,
         trace_url: str | None = None,
         access_log: tuple[Path, float] | None = None,
+        events: Path | None = None,
         start_timeout: float = 60.0,
         stop_timeout: float = 5.0,
         installation: Installation | None = None,
@@ -103,6 +107,7 @@ class TritonServer:
         self.tls = tls
         self._trace_url = trace_url
         self._access_log = access_log
+        self._events = events
         self._wanted = {
             purpose: port
             for purpose, port in (
@@ -184,7 +189,7 @@ class TritonServer:
             self._process = subprocess.Popen(
                 command,
                 cwd=scratch,  # Python models have the working directory on their module path
-                env=installation.environment({**os.environ, **self._logging()}),
+                env=installation.environment({**os.environ, **self._variables(scratch)}),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -264,11 +269,15 @@ class TritonServer:
             raise ServingError(f"{purpose} is not served; start the server with a port for it")
         return address_of(self.host, self._ports[purpose])
 
-    def _logging(self) -> dict[str, str]:
-        if self._access_log is None:
-            return {}
-        file, share = self._access_log
-        return {FILE: str(file.absolute()), SHARE: str(share)}
+    def _variables(self, scratch: Path) -> dict[str, str]:
+        # What models write for one another goes with the server.
+        variables = {"TMPDIR": str(scratch)}
+        if self._events is not None:
+            variables[EVENTS] = str(self._events.absolute())
+        if self._access_log is not None:
+            file, share = self._access_log
+            variables |= {FILE: str(file.absolute()), SHARE: str(share)}
+        return variables
 
     def _view(self, scratch: Path) -> Path:
         """Link the models' files into directories of our own, which Triton gets to see.

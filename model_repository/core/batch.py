@@ -43,6 +43,10 @@ class Handler(Protocol):
         """The outcomes of requests that were put off, in their order. Any thread may ask."""
         ...
 
+    def close(self) -> None:
+        """Let go of what is held; nothing is asked any more."""
+        ...
+
 
 class Prompt:
     """A handler that puts nothing off."""
@@ -51,6 +55,9 @@ class Prompt:
         if waiting:
             raise AssertionError(f"{type(self).__name__} puts nothing off")
         return []
+
+    def close(self) -> None:
+        """Do nothing: what is held ends with the process."""
 
 
 def answer(handler: Handler, requests: Sequence[Request]) -> list[Outcome]:

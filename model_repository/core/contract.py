@@ -13,6 +13,7 @@ An axis is an ``int`` when its length is fixed and a ``str`` when it varies:
 ``H``  events of a user's history (0 for a new user)
 ``N``  candidates to rank
 ``E``  items that must not be recommended
+``O``  events that happen while the model is served
 ``k``  items recommended
 ``B``  texts of an ``encode`` or ``classify`` request
 ``R``  distinct texts of a request that the catalogue does not know, at least 1
@@ -84,6 +85,12 @@ CANDIDATE_TEXT: Final = TensorSpec("CANDIDATE_TEXT", "BYTES", (1, "N"), optional
 EXCLUDE: Final = TensorSpec("EXCLUDE", "BYTES", (1, "E"), optional=True)  # item ids
 # A JSON object of the user file's columns, such as {"age": 24}; "" for none.
 PROFILE: Final = TensorSpec("PROFILE", "BYTES", (1, 1), optional=True)
+# An event that happens now: the item's id, Unix seconds (0: the server's clock), what was done, and
+# the id of the event, "" for none: one of an id that was sent before is not counted again.
+OBSERVED_ITEM: Final = TensorSpec("ITEM", "BYTES", (1, "O"))
+OBSERVED_TIME: Final = TensorSpec("TIME", "INT64", (1, "O"), optional=True)
+OBSERVED_ACTION: Final = TensorSpec("ACTION", "BYTES", (1, "O"), optional=True)
+EVENT_ID: Final = TensorSpec("EVENT_ID", "BYTES", (1, "O"), optional=True)
 TEXT: Final = TensorSpec("TEXT", "BYTES", ("B", 1))
 TEXT_PAIR: Final = TensorSpec("TEXT_PAIR", "BYTES", ("B", 1), optional=True)  # "" for none
 
@@ -99,6 +106,11 @@ TRUNCATED: Final = TensorSpec("TRUNCATED", "INT32", (1, 1))  # texts cut to the 
 FALLBACK: Final = TensorSpec("FALLBACK", "INT32", (1, 1), optional=True)
 # Unix seconds as of which the model knows what is popular; left out by one that does not ask.
 TREND_TIME: Final = TensorSpec("TREND_TIME", "INT64", (1, 1), optional=True)
+# Of the events of a request: how many are counted now, how many name an item that the catalogue
+# lacks, and how many were sent before.
+ACCEPTED: Final = TensorSpec("ACCEPTED", "INT32", (1, 1))
+UNKNOWN: Final = TensorSpec("UNKNOWN", "INT32", (1, 1))
+REPEATED: Final = TensorSpec("REPEATED", "INT32", (1, 1))
 TEXT_TRUNCATED: Final = replace(TRUNCATED, dims=("B", 1))
 VECTOR: Final = TensorSpec("VECTOR", "FP32", ("R", "h"))
 TEXT_VECTOR: Final = replace(VECTOR, dims=("B", "h"))
@@ -141,6 +153,13 @@ RECOMMEND: Final = ModelSpec(
 ENCODE: Final = ModelSpec(
     "encode", inputs=(TEXT,), outputs=(TEXT_VECTOR, TEXT_TRUNCATED), batched=True
 )
+OBSERVE: Final = ModelSpec(
+    "observe",
+    inputs=(OBSERVED_ITEM, OBSERVED_TIME, OBSERVED_ACTION, EVENT_ID),
+    outputs=(ACCEPTED, UNKNOWN, REPEATED),
+    batched=True,
+)
+"""Takes events as they happen; only of a model that asks what is popular."""
 RANK_TEXTS: Final = ModelSpec(
     "rank_texts",
     inputs=(_required(HISTORY_TEXT), _required(CANDIDATE_TEXT), *_CIRCUMSTANCES),
@@ -207,6 +226,7 @@ LABELS: Final = "labels"  # of classify: a JSON list, in the order of PROBABILIT
 ACTIVATION: Final = "activation"  # of classify: "softmax", "sigmoid" or "none"
 MAX_WAIT: Final = "max_wait"  # of models that refuse requests while overloaded: milliseconds
 MAX_CANDIDATES: Final = "max_candidates"  # of rank: larger calls of the client are split
+TREND_UNTIL: Final = "trend_until"  # where popular items count: the log's end, Unix seconds
 
 # What a request may hold, whatever the export's own limits are: texts of `export --max-rows` and
 # items of `--max-top-k`.
@@ -214,6 +234,8 @@ MOST_VALUES: Final = 10_000  # ids or texts of a tensor
 LONGEST_VALUE: Final = 2**20  # bytes of an id, a text or a profile
 LARGEST_TENSOR: Final = 64 * 2**20  # bytes of a BYTES tensor; as much as a client's message holds
 MOST_PARAMETERS: Final = 64
+LONGEST_EVENT_VALUE: Final = 1024  # bytes of an item's id, an action or an event's id in observe
+FARTHEST_AHEAD: Final = 300  # seconds that an event may be ahead of the server's clock
 
 
 @dataclass(frozen=True, slots=True)

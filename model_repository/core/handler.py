@@ -132,6 +132,9 @@ class UserHandler:
             found[place] = outcome
         return found
 
+    def close(self) -> None:
+        """Do nothing: what is held ends with the process."""
+
     def answer_rows(self, request: Request, vectors: Floats) -> Tensors:
         """The answer to a request whose texts are encoded: rows FP32 [R, h] of ``vectors``."""
         read = self._reader.read_rows(request, len(vectors))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,17 +24,23 @@ from .contract import (
     HISTORY_TIME,
     ON_UNKNOWN,
     PROFILE,
-    YEAR_2100,
     TensorSpec,
 )
 from .errors import InvalidRequest
 from .identifiers import Identifiers
 from .options import Options, OptionsReader
 from .profile import ProfileColumn, ProfileReader
-from .tensors import check_length, check_texts, decode, row_numbers, seconds, show, strings
+from .tensors import (
+    check_length,
+    check_texts,
+    check_unit,
+    decode,
+    row_numbers,
+    seconds,
+    show,
+    strings,
+)
 from .users import NO_AGE, NO_ITEM, History, ages
-
-_FINER_UNITS: Final = {10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +207,7 @@ class RequestReader:
         else:
             check_length(HISTORY_TIME.name, len(times), beside.name, length)
             _check_order(times)
-            _check_unit(times)
+            check_unit(HISTORY_TIME.name, times)
             since = ages(times[kept])
         numbered = [self._actions.get(actions[place], 0) for place in kept]
         return History(np.array(slots, np.int32), np.array(numbered, np.int32), since)
@@ -284,20 +290,6 @@ def _check_order(times: NDArray[np.int64]) -> None:
             f"{name}[{place}] is {times[place]}, before {name}[{place - 1}], "
             f"{times[place - 1]}; send the history oldest first"
         )
-
-
-def _check_unit(times: NDArray[np.int64]) -> None:
-    """Refuse times, oldest first, that are no seconds: taken for some, they change the answer."""
-    if not times.size or times[-1] < YEAR_2100:
-        return
-    place = int(np.searchsorted(times, YEAR_2100))
-    time, factor = int(times[place]), 1000
-    while time // factor >= YEAR_2100 and factor < 10**9:
-        factor *= 1000
-    raise InvalidRequest(
-        f"{HISTORY_TIME.name}[{place}] is {time}, which is after the year 2100 as Unix seconds, "
-        f"and seconds are expected; divide by {factor} if these are {_FINER_UNITS[factor]}"
-    )
 
 
 def _indices(found: Sequence[int | None]) -> Indices:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .batch import Tensors
+from .contract import YEAR_2100
 from .errors import InvalidRequest
 
 _CLIP = 60
 """Characters of a value that an error message repeats."""
+
+_FINER_UNITS: Final = {10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
 
 
 def strings(tensors: Tensors, name: str) -> list[bytes] | None:
@@ -56,6 +59,21 @@ def check_length(name: str, length: int, beside: str, expected: int) -> None:
             f"{name} has {length} values and {beside} has {expected}; "
             f"send one value of {name} for each of {beside}"
         )
+
+
+def check_unit(name: str, times: NDArray[np.int64]) -> None:
+    """Refuse times that are no seconds: taken for some, they change the answer."""
+    late = np.flatnonzero(times >= YEAR_2100)
+    if not late.size:
+        return
+    place = int(late[0])
+    time, factor = int(times[place]), 1000
+    while time // factor >= YEAR_2100 and factor < 10**9:
+        factor *= 1000
+    raise InvalidRequest(
+        f"{name}[{place}] is {time}, which is after the year 2100 as Unix seconds, and seconds are "
+        f"expected; divide by {factor} if these are {_FINER_UNITS[factor]}"
+    )
 
 
 def check_range(name: str, values: NDArray[Any], most: int) -> None:

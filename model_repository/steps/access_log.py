@@ -29,6 +29,7 @@ from ..core.contract import (
     EXCLUDE,
     HISTORY,
     HISTORY_TEXT,
+    OBSERVED_ITEM,
     TEXT,
     TOP_K,
 )
@@ -45,6 +46,7 @@ _COUNTED: Final = {
     CANDIDATE_TEXT.name: "candidate_texts",
     EXCLUDE.name: "excluded",
     TEXT.name: "texts",
+    OBSERVED_ITEM.name: "events",
 }
 _OPTIONS: Final = (TOP_K.name, BACKGROUND.name)
 

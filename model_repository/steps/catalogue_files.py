@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +20,11 @@ CATALOGUE_FILE: Final = "catalogue.json"
 _ATTRIBUTE: Final = "attribute-"
 _POPULAR: Final = "popular"
 _TREND: Final = "trend_level"
+TREND_FILES: Final = (
+    CATALOGUE_FILE,
+    *(f"{name}.npy" for name in (_TREND, "id_content", "id_offsets", "id_table")),
+)
+"""What `load_trend` reads."""
 _NONE: Final = np.zeros(0, np.int32)
 
 
@@ -64,17 +68,13 @@ def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
 
 def load_catalogue(directory: Path) -> Catalogue:
     """Map the files that `save_catalogue` wrote."""
-    settings = json.loads((directory / CATALOGUE_FILE).read_text("utf-8"))
+    settings = _settings(directory)
 
     def mapped(name: str) -> NDArray[Any]:
-        # Read when it is looked at.
-        return np.asarray(np.load(directory / f"{name}.npy", mmap_mode="r"))
-
-    def strings(name: str) -> Strings:
-        return Strings(mapped(f"{name}_content"), mapped(f"{name}_offsets"))
+        return _mapped(directory, name)
 
     return Catalogue(
-        ids=Identifiers(strings("id"), mapped("id_table")),
+        ids=_ids(directory),
         vectors=mapped("item_vectors"),
         bias=mapped("item_bias"),
         linear_index=mapped("linear_index"),
@@ -90,15 +90,38 @@ def load_catalogue(directory: Path) -> Catalogue:
             directions=mapped("neighbour_direction"),
         ),
         profile=mapped("profile"),
-        trend=_trend(settings.get("trend"), mapped),
+        trend=_trend(directory, settings),
         calibration=Calibration(**settings["calibration"]),
         attributes={
-            name: strings(f"{_ATTRIBUTE}{number}")
+            name: _strings(directory, f"{_ATTRIBUTE}{number}")
             for number, name in enumerate(settings["attributes"])
         },
         # Earlier exports have none.
         popular=mapped(_POPULAR) if (directory / f"{_POPULAR}.npy").exists() else _NONE,
     )
+
+
+def load_trend(directory: Path) -> tuple[Identifiers, Trend]:
+    """The ids and the trend alone, of `TREND_FILES`."""
+    return _ids(directory), _trend(directory, _settings(directory))
+
+
+def _settings(directory: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((directory / CATALOGUE_FILE).read_text("utf-8"))
+    return found
+
+
+def _mapped(directory: Path, name: str) -> NDArray[Any]:
+    # Read when it is looked at.
+    return np.asarray(np.load(directory / f"{name}.npy", mmap_mode="r"))
+
+
+def _strings(directory: Path, name: str) -> Strings:
+    return Strings(_mapped(directory, f"{name}_content"), _mapped(directory, f"{name}_offsets"))
+
+
+def _ids(directory: Path) -> Identifiers:
+    return Identifiers(_strings(directory, "id"), _mapped(directory, "id_table"))
 
 
 def _trend_settings(trend: Trend) -> dict[str, Any] | None:
@@ -111,7 +134,8 @@ def _trend_settings(trend: Trend) -> dict[str, Any] | None:
     }
 
 
-def _trend(settings: dict[str, Any] | None, mapped: Callable[[str], NDArray[Any]]) -> Trend:
-    if settings is None:  # earlier exports have none either
+def _trend(directory: Path, settings: dict[str, Any]) -> Trend:
+    found = settings.get("trend")
+    if found is None:  # earlier exports have none either
         return NO_TREND
-    return Trend(level=mapped(_TREND), **settings)
+    return Trend(level=_mapped(directory, _TREND), **found)

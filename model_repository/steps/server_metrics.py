@@ -1,4 +1,4 @@
-"""Counters among Triton's own metrics."""
+"""Counters, and other figures, among Triton's own metrics."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ _EVERY: Final = 0.1
 class Counters:
     """Counters of one version of a model, by name; each with what it says.
 
+    With ``gauge`` they are figures that are no numbers of something, and change by what is added.
+
     Triton is told a little later, from a thread: to tell it at once made a request with known items
     some 90 us slower. One thread does so for the whole process, since Triton 2.51 ends with signal
     11 when two tell it at the same time.
     """
 
-    def __init__(self, model: str, version: str, described: Mapping[str, str]) -> None:
+    def __init__(
+        self, model: str, version: str, described: Mapping[str, str], *, gauge: bool = False
+    ) -> None:
+        kind = pb_utils.MetricFamily.GAUGE if gauge else pb_utils.MetricFamily.COUNTER
         # A metric lives as long as its family does.
         self._families = [
-            pb_utils.MetricFamily(
-                name=name, description=description, kind=pb_utils.MetricFamily.COUNTER
-            )
+            pb_utils.MetricFamily(name=name, description=description, kind=kind)
             for name, description in described.items()
         ]
         labels = {"model": model, "version": version}

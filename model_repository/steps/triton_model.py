@@ -29,6 +29,7 @@ LOADERS: Final[Mapping[str, tuple[str, str]]] = {
     "rank": ("user_models", "load_counted"),
     "recommend": ("user_models", "load_counted"),
     "adapter": ("user_models", "load_adapter"),
+    "observe": ("observe", "load"),
     "encode": ("encode", "load"),
     "tokenizer": ("tokenizer", "load"),
     "pair_tokenizer": ("tokenizer", "load"),
@@ -153,6 +154,7 @@ class TritonPythonModel:
         self._pool.shutdown()
         if self._gate is not None:
             self._gate.close()
+        self._handler.close()
         if self._log is not None:
             self._log.close()
         close_counters()

@@ -24,8 +24,10 @@ from typing import Any, Final
 from ..core.batch import Handler, Outcome, Prompt, Request, attempt
 from ..core.contract import RANK, RECOMMEND, VECTOR
 from ..core.handler import UNOBSERVED, EncodeTexts, Observer, Rank, Recommend, UserHandler
+from ..core.live_trend import LiveTrend
 from ..core.requests import ReaderSettings, RequestReader
 from ..core.scoring import CandidateSource, Scorer
+from ..core.trend import Trend
 from ..core.users import UserEncoder
 from ..engines.settings import read_settings
 from .catalogue_files import load_catalogue
@@ -60,7 +62,9 @@ def load_handler(
     observer: Observer = UNOBSERVED,
 ) -> UserHandler:
     """Make a handler of the files in a directory and of engines from elsewhere."""
-    scorer = load_scorer(directory, encode_users, count_full_searches=observer.searched_in_full)
+    scorer = load_scorer(
+        directory, encode_users, live=True, count_full_searches=observer.searched_in_full
+    )
     settings = ReaderSettings(**read_settings(directory)["reader"])
     reader = RequestReader(settings, scorer.catalogue.ids)
     return _HANDLERS[model](reader, scorer, encode_texts, observer)
@@ -71,15 +75,28 @@ def load_scorer(
     encode_users: UserEncoder,
     *,
     exact: bool = False,
+    live: bool = False,
     count_full_searches: Callable[[int], None] = lambda _: None,
 ) -> Scorer:
-    """Make the scorer of the files in a directory; ``exact`` leaves an index alone."""
+    """Make the scorer of the files in a directory.
+
+    ``exact`` leaves an index alone. ``live`` has the trend of what the model ``observe`` of this
+    server counts, once it does.
+    """
     source: CandidateSource | None = None
     if not exact and (directory / INDEX_FILE).exists():
         from ..engines.item_index import ItemIndex
 
         source = ItemIndex(directory / INDEX_FILE)
-    return Scorer(load_catalogue(directory), encode_users, source, count_full_searches)
+    catalogue = load_catalogue(directory)
+    trend = _live_trend(directory, catalogue.trend) if live and catalogue.trend else None
+    return Scorer(catalogue, encode_users, source, count_full_searches, trend)
+
+
+def _live_trend(directory: Path, trend: Trend) -> LiveTrend:
+    from .live_counts_file import LiveCountsFile, live_counts_path
+
+    return LiveTrend(trend, LiveCountsFile(live_counts_path(int(directory.name)), trend))
 
 
 def load_user_encoder(directory: Path) -> UserEncoder:

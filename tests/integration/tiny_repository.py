@@ -22,6 +22,7 @@ from model_repository.core.catalogue import Catalogue
 from model_repository.core.contract import ModelSpec
 from model_repository.core.identifiers import Identifiers
 from model_repository.core.items import Neighbourhood
+from model_repository.core.trend import NO_TREND, Trend, levels
 from model_repository.steps.catalogue_files import save_catalogue
 
 CATALOGUE = 30
@@ -38,6 +39,15 @@ VOCABULARY = {
     word: index
     for index, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "toy", "story", "bomb"])
 }
+# An event of an item adds 100 · log 2 = 69 to its logit, more than any item has.
+TREND_UNTIL = 1_700_000_000
+TREND = Trend(
+    3_600.0,
+    100.0,
+    levels(np.array([5], np.int32), np.array([TREND_UNTIL]), CATALOGUE, 3_600.0),
+    TREND_UNTIL,
+)
+
 BOMB = VOCABULARY["bomb"]
 
 # The value of item i is i, that of a text the sum of its tokens. "bomb" is a token that the
@@ -92,7 +102,7 @@ class TritonPythonModel:
 """
 
 
-def catalogue() -> Catalogue:
+def catalogue(*, trend: bool = False) -> Catalogue:
     values = np.arange(CATALOGUE, dtype=np.float32)
     return Catalogue(
         np.stack([values, np.ones_like(values)], 1),
@@ -107,6 +117,7 @@ def catalogue() -> Catalogue:
             np.zeros((0, 3), np.float32),
         ),
         popular=np.array([3, 1, 4, 15, 9], np.int32),
+        trend=TREND if trend else NO_TREND,
     )
 
 
@@ -128,19 +139,23 @@ def write_tiny_repository(
     delay_microseconds: int = 0,
     classifier: bool = False,
     max_wait: int = 0,
+    trend: bool = False,
 ) -> None:
     """Write every model of a layout to ``root``.
 
     ``delay_microseconds`` is how long ``rank`` and ``recommend`` wait for a full batch, and with
     them the tokenizer of the ensembles; ``classifier`` adds the model ``classify``, in which the
     probability of label 1 grows with the text. ``max_wait`` is the limit of ``rank`` and
-    ``recommend`` in milliseconds, 0 for none.
+    ``recommend`` in milliseconds, 0 for none. ``trend`` has the models ask what is popular, and
+    adds ``observe``; of ``rank`` and ``recommend`` there are two instances each then.
     """
-    tiny = _Tiny(root, batch, delay_microseconds, max_wait)
+    tiny = _Tiny(root, batch, delay_microseconds, max_wait, trend)
     if layout == "fused":
         tiny.write_fused()
     else:
         tiny.write_ensembles()
+    if trend:
+        tiny.write_observe()
     if classifier:
         tiny.write_classifier()
 
@@ -152,16 +167,19 @@ class _Tiny:
         batch: int,
         delay_microseconds: int,
         max_wait: int,
+        trend: bool,
     ) -> None:
         self._root = root
         self._batch = batch
         self._delay = delay_microseconds
-        self._limit = {contract.MAX_WAIT: str(max_wait)} if max_wait else None
+        self._trend = trend
+        self._limit = {contract.MAX_WAIT: str(max_wait)} if max_wait else {}
+        self._until = {contract.TREND_UNTIL: str(TREND_UNTIL)} if trend else {}
 
     def write_ensembles(self) -> None:
         texts = {"lengths": [8, 16], "pad_id": 0}
         for spec in (contract.RANK, contract.RECOMMEND, contract.ADAPTER):
-            directory = self._python(spec, ragged=True)
+            directory = self._python(spec, ragged=True, parameters=self._until)
             self._write_user_model(directory, {"lengths": [8, 50], "texts": texts})
             save_tokenizer(directory / "tokenizer.json")
         tokenizer = self._python(contract.TOKENIZER, ragged=True)
@@ -179,7 +197,7 @@ class _Tiny:
 
     def write_fused(self) -> None:
         for spec in (contract.RANK, contract.RECOMMEND):
-            directory = self._python(spec, ragged=True, parameters=self._limit)
+            directory = self._python(spec, ragged=True, parameters={**self._limit, **self._until})
             self._write_user_model(directory, {})
             onnx.save(onnx.parser.parse_model(USER_ENCODER), directory / "user_encoder.onnx")
         encode = self._python(contract.ENCODE)
@@ -196,6 +214,9 @@ class _Tiny:
         save_tokenizer(encode / "tokenizer.json")
         onnx.save(onnx.parser.parse_model(ENCODER), encode / "model.onnx")
 
+    def write_observe(self) -> None:
+        save_catalogue(self._python(contract.OBSERVE, ragged=True), catalogue(trend=True))
+
     def write_classifier(self) -> None:
         parameters = {contract.LABELS: json.dumps(LABELS), contract.ACTIVATION: "softmax"}
         directory = self._python(contract.CLASSIFY, ragged=True, parameters=parameters)
@@ -209,7 +230,7 @@ class _Tiny:
             "max_top_k": MAX_TOP_K,
         }
         write_json(directory / "settings.json", {"reader": reader, **settings})
-        save_catalogue(directory, catalogue())
+        save_catalogue(directory, catalogue(trend=self._trend))
 
     def _python(
         self,
@@ -227,6 +248,7 @@ class _Tiny:
             max_batch_size=self._batch if spec.batched else 0,
             batching=DynamicBatching(self._delay_of(spec), ragged=ragged) if spec.batched else None,
             parameters=parameters,
+            instances=2 if self._trend and spec in (contract.RANK, contract.RECOMMEND) else 1,
         )
         directory = self._configure(config)
         install(directory, ["tokenizers", "onnxruntime"])

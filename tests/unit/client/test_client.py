@@ -280,7 +280,7 @@ def test_both_clients_have_the_same_methods() -> None:
         METHODS
     )
     assert {
-        *("rank", "recommend", "encode", "classify", "rank_many", "recommend_many"),
+        *("rank", "recommend", "observe", "encode", "classify", "rank_many", "recommend_many"),
         *("ready", "live", "metadata", "statistics", "close"),
     } == set(METHODS)
 

@@ -114,3 +114,18 @@ def test_labels_of_one_name_are_all_shown(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[-2:] for line in lines[1:]] == [["x", "#1"], ["x", "#0"]]
     assert [line[0] for line in lines[1:]] == ["*", " "]
+
+
+def test_events_are_told_from_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeServer(["a", "b"]) as server:
+        at = ["--target", server.address]
+        asked = ["observe", "--item", "a", "--item", "x", "--action", "buy", "--time", "7", *at]
+        assert main(asked) == 0
+        assert capsys.readouterr().out == "1 counted, 1 of unknown items, 0 repeated\n"
+        assert server.requests[-1].inputs["ACTION"] == ["buy", "buy"]
+        assert server.requests[-1].inputs["TIME"] == [7, 7]
+        for expected in ({"accepted": 1, "repeated": 0}, {"accepted": 0, "repeated": 1}):
+            assert main(["observe", "--item", "b", "--event-id", "1", "--json", *at]) == 0
+            assert json.loads(capsys.readouterr().out) == {"unknown": 0, **expected}
+        assert main(["observe", "--item", "a", "--item", "b", "--event-id", "1", *at]) == 2
+        assert "give one --item" in capsys.readouterr().err

@@ -173,11 +173,11 @@ def triton_backend() -> Iterator[Backend]:
             return backend.answer(*self._asked)
 
     class MetricFamily:
-        COUNTER = 1
+        COUNTER, GAUGE = 1, 2
 
         def __init__(self, *, name: str, description: str, kind: int) -> None:
             assert description
-            assert kind == self.COUNTER
+            assert kind == (self.GAUGE if name == "tritonrec_trend_time" else self.COUNTER)
             self._name = name
 
         def Metric(self, *, labels: Mapping[str, str]) -> Any:  # noqa: N802

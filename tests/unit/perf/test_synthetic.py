@@ -14,7 +14,8 @@ from builder.repository.manifest import Manifest, VersionRecord, manifest_text
 from model_repository.core.catalogue import Catalogue
 from model_repository.core.identifiers import Identifiers, Strings
 from model_repository.core.items import NO_NEIGHBOURHOOD
-from model_repository.steps.catalogue_files import load_catalogue, save_catalogue
+from model_repository.core.trend import Trend
+from model_repository.steps.catalogue_files import load_catalogue, load_trend, save_catalogue
 from model_repository.steps.user_models import USER_ENCODER_FILE
 from perf.errors import PerfError
 from perf.synthetic import Descent, write_repository
@@ -146,3 +147,19 @@ def test_another_layout_is_refused(source: Path, tmp_path: Path) -> None:
     (source / "recommend/3" / USER_ENCODER_FILE).unlink()
     with pytest.raises(PerfError, match="not of the fused layout"):
         write_repository(source, tmp_path / "made", 10, seed=1)
+
+
+def test_with_a_trend_it_takes_events(source: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    trend = Trend(60.0, 2.0, np.arange(100.0), 7)
+    write_repository(source, made, 100, seed=1, trend=trend)
+    for model in ("rank", "recommend"):
+        assert load_catalogue(made / model / "3").trend.until == 7
+    ids, found = load_trend(made / "observe" / "3")
+    assert len(ids) == 100
+    np.testing.assert_array_equal(found.level, trend.level)
+    assert 'name: "observe"' in (made / "observe" / "config.pbtxt").read_text()
+    # Of no catalogue but its own.
+    write_repository(source, tmp_path / "other", 100, seed=1)
+    assert not (tmp_path / "other" / "observe").exists()
+    assert not load_catalogue(tmp_path / "other/rank/3").trend

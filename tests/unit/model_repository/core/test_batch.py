@@ -79,6 +79,8 @@ def test_answers_that_come_later_find_their_place() -> None:
         def finish(self, waiting: Sequence[Later]) -> list[Outcome]:
             return [KeyError(each.request.parameters) for each in waiting]
 
+        def close(self) -> None: ...
+
     found = answer(EvenLater(), [Request({}, "x" * length) for length in range(5)])
     assert [type(each) for each in found] == [KeyError, ValueError] * 2 + [KeyError]
     assert [len(str(each.args[0])) for each in found if isinstance(each, Exception)] == list(

@@ -31,6 +31,7 @@ class Numbers:
         self.may_finish = threading.Event()
         self.broken = False
         self.finished: list[str] = []
+        self.closed = False
 
     def __call__(self, requests: Sequence[Request]) -> list[Outcome | Later]:
         return [self._answer(request) for request in requests]
@@ -41,6 +42,9 @@ class Numbers:
             raise RuntimeError("the engine's secrets")
         self.finished += [each.request for each in waiting]
         return [_number(each.request) for each in waiting]
+
+    def close(self) -> None:
+        self.closed = True
 
     def _answer(self, request: Request) -> Outcome | Later:
         word, _, number = request.parameters.partition(" ")
@@ -117,6 +121,7 @@ def test_each_model_of_the_contract_has_a_handler() -> None:
         contract.USER_ENCODER,
         contract.RANK,
         contract.RECOMMEND,
+        contract.OBSERVE,
         contract.ENCODE,
     )
     assert loaders.keys() == {step.name for step in steps}
@@ -220,6 +225,7 @@ def test_each_request_has_a_line_in_the_access_log_that_says_how_it_ended(
     model.execute(requests)
     numbers.may_finish.set()
     model.finalize()
+    assert numbers.closed
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [(each["id"], each["code"]) for each in lines] == [
         ("5", "ALREADY_EXISTS"), ("5", "OK"), ("bad", "INVALID_ARG"), ("broken", "INTERNAL"),

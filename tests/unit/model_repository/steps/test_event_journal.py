@@ -1,0 +1,158 @@
+"""Events on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from model_repository.core.events import Event
+from model_repository.steps import event_journal
+from model_repository.steps.event_journal import EventJournal, JournalUnusable
+
+UNTIL = 50
+EVENTS = [
+    Event(b"a", 100, b"buy", b"1"),
+    Event(b"\xff\x00", 101),
+    Event("füñf".encode(), 0, b"", b"x" * 1024),
+]
+
+
+class Journals:
+    """Opens the journal of a directory, one at a time."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.complaints: list[str] = []
+        self._open: EventJournal | None = None
+
+    def open(self, segment: int = event_journal.SEGMENT) -> EventJournal:
+        self.close()
+        self._open = EventJournal(self.directory, self.complaints.append, segment)
+        return self._open
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+
+@pytest.fixture
+def journals(tmp_path: Path) -> Iterator[Journals]:
+    made = Journals(tmp_path / "some" / "events")
+    yield made
+    made.close()
+
+
+def test_what_is_appended_is_read_again(journals: Journals) -> None:
+    journal = journals.open()
+    assert list(journal.read()) == []
+    journal.append(EVENTS[:2], UNTIL)
+    journal.append([], UNTIL)
+    journal.append(EVENTS[2:], UNTIL + 1)
+    expected = [(EVENTS[0], UNTIL), (EVENTS[1], UNTIL), (EVENTS[2], UNTIL + 1)]
+    assert list(journal.read()) == expected
+    assert list(journals.open().read()) == expected
+    assert journals.complaints == []
+
+
+def test_events_are_in_the_file_at_once(journals: Journals) -> None:
+    # So the process may die at any time.
+    journals.open().append(EVENTS, UNTIL)
+    assert b"x" * 1024 in (journals.directory / "journal").read_bytes()
+
+
+@pytest.mark.parametrize("lost", [1, 10, 1040])
+def test_a_torn_last_record_is_cut_off(journals: Journals, lost: int) -> None:
+    journals.open().append(EVENTS, UNTIL)
+    journals.close()
+    path = journals.directory / "journal"
+    os.truncate(path, path.stat().st_size - lost)
+    journal = journals.open()
+    assert [event for event, _ in journal.read()] == EVENTS[:2]
+    (said,) = journals.complaints
+    assert "no whole events" in said
+    journal.append(EVENTS[:1], UNTIL)
+    assert [event for event, _ in journals.open().read()] == [*EVENTS[:2], EVENTS[0]]
+    assert len(journals.complaints) == 1
+
+
+def test_a_damaged_record_ends_the_journal(journals: Journals) -> None:
+    journals.open().append(EVENTS, UNTIL)
+    journals.close()
+    path = journals.directory / "journal"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"\xff\x00")] ^= 1
+    path.write_bytes(content)
+    assert [event for event, _ in journals.open().read()] == EVENTS[:1]
+
+
+def test_another_file_is_no_journal(journals: Journals) -> None:
+    journals.directory.mkdir(parents=True)
+    (journals.directory / "journal").write_text("something else")
+    journal = journals.open()
+    assert list(journal.read()) == []
+    journal.append(EVENTS, UNTIL)
+    assert [event for event, _ in journals.open().read()] == EVENTS
+
+
+def test_the_oldest_events_make_room(journals: Journals) -> None:
+    journal = journals.open(segment=2_000)
+    events = [Event(b"i%d" % number, number, b"", b"e" * 100) for number in range(100)]
+    for event in events:
+        journal.append([event], UNTIL)
+    kept = [event for event, _ in journal.read()]
+    assert kept == events[-len(kept) :]
+    assert 10 < len(kept) < 40
+    sizes = {path.name: path.stat().st_size for path in journals.directory.iterdir()}
+    assert sizes.keys() == {"journal", "journal.old", "lock"}
+    assert sum(sizes.values()) <= 4_000
+    assert [event for event, _ in journals.open(segment=2_000).read()] == kept
+
+
+def test_a_large_batch_is_kept_whole(journals: Journals, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_journal, "MOST_VALUES", 5)
+    journal = journals.open(segment=1_000)
+    events = [Event(b"i%d" % number, number) for number in range(60)]
+    journal.append(events, UNTIL)
+    kept = [event for event, _ in journal.read()]
+    assert kept == events[-len(kept) :]
+    assert max(path.stat().st_size for path in journals.directory.iterdir()) <= 1_000
+
+
+def test_two_servers_do_not_write_one_journal(journals: Journals) -> None:
+    journals.open().append(EVENTS, UNTIL)
+    with pytest.raises(JournalUnusable, match="another server"):
+        EventJournal(journals.directory, print)
+    journals.close()
+    assert len(list(journals.open().read())) == 3
+
+
+def test_a_full_disk_is_complained_of_once(
+    journals: Journals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = journals.open()
+    journal.append(EVENTS[:1], UNTIL)
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, content: write(file, content[:20]))
+    journal.append(EVENTS, UNTIL)
+    journal.append(EVENTS, UNTIL)
+    (said,) = journals.complaints
+    assert "No space left" in said
+    assert "free some space" in said
+    monkeypatch.undo()
+    journal.append(EVENTS[2:], UNTIL)
+    assert [event for event, _ in journal.read()] == [EVENTS[0], EVENTS[2]]
+    monkeypatch.setattr(os, "write", lambda file, content: write(file, content[:20]))
+    journal.append(EVENTS, UNTIL)
+    assert len(journals.complaints) == 2
+
+
+def test_it_is_brought_to_the_disk(journals: Journals, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    journals.open().append(EVENTS, UNTIL)
+    journals.close()
+    assert synced
