@@ -17,6 +17,7 @@ from client import (
     MalformedResponse,
     ModelNotFound,
     Observed,
+    PermissionDenied,
     RecommenderClient,
     Retry,
     Unavailable,
@@ -181,3 +182,18 @@ def test_a_ready_server_answers_for_no_events() -> None:
         assert client.ready(models=["observe"])
         (asked,) = server.requests
         assert asked.inputs == {"ITEM": []}
+
+
+def test_a_failure_does_not_give_up_the_other_servers(
+    servers: list[FakeServer], connect: type[RecommenderClient]
+) -> None:
+    servers[0].set_delay(0.3)
+    servers[1].fail(CODE.PERMISSION_DENIED)
+    with connect([each.address for each in servers], timeout=60) as client:
+        with pytest.raises(PermissionDenied):
+            client.observe(["a"])
+        assert [len(ids(each)) for each in servers] == [1, 1, 1]
+        assert servers[0].cancelled == 0
+        servers[0].set_delay(0)
+        name = ids(servers[0])[0][0]
+        assert client.observe([Event("a", id=name)]) == Observed(0, 0, 1)
