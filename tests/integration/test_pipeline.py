@@ -304,6 +304,10 @@ def test_new_items_are_served_without_training(
         assert np.flatnonzero(~larger.warm[best])[0] <= rank - 1
         found = grown.recommend(known, top_k=50, timeout=30)
         assert list(found.items) == [larger.catalogue.item_ids[index] for index in best]
+        # A request may want them earlier.
+        cold = {larger.catalogue.item_ids[item] for item in np.flatnonzero(~larger.warm)}
+        early = grown.recommend(known, top_k=5, new_items=2).items
+        assert [item in cold for item in early].index(True) <= 1
         others = model.catalogue.item_ids[3:]
         assert list(grown.recommend(known, exclude=others).items) == ["new"]
         assert grown.recommend(["new"], top_k=5).skipped == 0
