@@ -84,9 +84,11 @@ class Recommender:
         even = round((1 + len(self.warm) / cold) / 2)
         return int(np.clip(even, self.cold_limit, max(self.cold_limit, _LAST_RANK)))
 
-    def scorer(self, part: Part = "full", log: Sequences | None = None) -> PartScorer:
+    def scorer(
+        self, part: Part = "full", log: Sequences | None = None, *, new_items: int = 0
+    ) -> PartScorer:
         """Score with a part of the model; see `PartScorer`."""
-        return PartScorer(self, part, log)
+        return PartScorer(self, part, log, new_items)
 
     @torch.no_grad()
     def item_vectors(self, *, text_only: bool = False) -> tuple[Tensor, Tensor]:

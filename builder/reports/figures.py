@@ -21,7 +21,7 @@ from builder.evaluation.user_groups import by_history_length, by_item_popularity
 from builder.model.linear import LinearTerm
 from builder.model.scoring import linear_scores
 from builder.progress import Progress, silent
-from builder.reports.cold_items import cold_results
+from builder.reports.cold_items import cold_results, with_new_items_earlier
 from builder.reports.trained_run import TrainedRun
 
 Figures = dict[str, Any]
@@ -56,6 +56,8 @@ def run_figures(
     if with_baselines:
         scorers = closed_forms(split, len(list_metrics.counts), progress=progress)
     scorers |= {name: model.scorer(part, split.counted) for name, part in PARTS.items()}
+    earlier = with_new_items_earlier(run)
+    scorers |= earlier
     if model.trend:
         scorers[TIMELESS] = model.scorer("timeless")
     scorers[LINEAR] = LinearAlone(model.linear, model.adapter.config.max_history)
@@ -69,7 +71,7 @@ def run_figures(
         **tested_by(split, run.training.split),
         "rows": rows(results, split.test, list_metrics, main=FULL),
     }
-    tell_known(figures, counting=[FULL] if model.trend else [])
+    tell_known(figures, counting=[FULL, *earlier] if model.trend else [])
     if len(split.cold):
         cold = cold_results(run, list_metrics, progress=progress)
         figures["cold"] = {"items": len(split.cold_items)} | {

@@ -53,7 +53,7 @@ def test_figures_are_those_that_training_ended_with(run: Path) -> None:
     assert list(rows) == [
         "popularity", "ItemKNN", "EASE", "EASE with recency", "decayed popularity",
         "decayed popularity + EASE", "full model", "network alone", "text alone",
-        "linear term alone",
+        "new items from rank 5", "new items from rank 10", "linear term alone",
     ]  # fmt: skip
     for name, row in rows.items():
         expected = trained.get(f"trained again: {name}")
@@ -325,8 +325,9 @@ def test_items_that_were_held_out(log: Path, backbone: Path, tmp_path: Path) -> 
     cold = figures["cold"]
     assert cold["items"] == 2
     names = ["frozen neighbours", "full model", "network alone", "text alone"]
-    for place in ("among_all", "among_cold"):
-        assert [row["name"] for row in cold[place]] == names
+    earlier = ["new items from rank 5", "new items from rank 10"]
+    for place, asked in (("among_all", earlier), ("among_cold", [])):
+        assert [row["name"] for row in cold[place]] == [*names, *asked]
         assert all(
             row["by_item_popularity"]["no events"]["users"] == row["users"] for row in cold[place]
         )
