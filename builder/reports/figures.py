@@ -208,7 +208,8 @@ def _check_same(first: TrainedRun, second: TrainedRun) -> None:
         raise CheckpointError(
             f"{names} were not tested on the same users ({len(users):,} and {len(others):,}; "
             f"{found}); train both on the same data with the same --split, --hold-out-items, "
-            "--min-rating and --min-events, and with the same --seed where items are held out"
+            "--hold-out, --min-rating and --min-events, and with the same --seed where items are "
+            "drawn"
         )
     same = np.array_equal(one.targets, other.targets) and np.array_equal(
         one.histories.items, other.histories.items
@@ -216,5 +217,5 @@ def _check_same(first: TrainedRun, second: TrainedRun) -> None:
     if not same:
         raise CheckpointError(
             f"{names} were not tested on the same events of their users; train both on the same "
-            "data with the same --split and --hold-out-items"
+            "data with the same --split, --hold-out-items and --hold-out"
         )

@@ -339,6 +339,23 @@ def test_items_that_were_held_out(log: Path, backbone: Path, tmp_path: Path) -> 
     assert "never seen in training, against each other" in call(tmp_path / "run")
 
 
+def test_late_items_are_held_out_as_they_come(log: Path, backbone: Path, tmp_path: Path) -> None:
+    data = moved(
+        log, tmp_path / "data",
+        inter=lambda text: text
+        + "".join(f"\nu{user}\ti{ITEMS - 1}\t{1_800_000_000 + user}" for user in range(5)),
+    )  # fmt: skip
+    config = TrainingConfig(
+        DataConfig(data), str(backbone), width=8, max_history=4, epochs=1, tune_epochs=0,
+        hold_out_items=0.02, hold_out="late",
+    )  # fmt: skip
+    train(config, tmp_path / "run")
+    cold = json.loads(call(tmp_path / "run", "--json", "--no-baselines"))["cold"]
+    assert cold["items"] == 1
+    assert {row["users"] for row in cold["among_all"]} == {5}
+    assert not load_checkpoint(tmp_path / "run").warm[ITEMS - 1]
+
+
 def test_text_neighbours_are_near_the_mean_of_the_history() -> None:
     vectors = np.array([[1, 0], [0, 1], [3, 3], [0, -5]], np.float32)
     scores = TextNeighbours(vectors).scores(sequences([0, 1], [1], []))
