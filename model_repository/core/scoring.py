@@ -122,7 +122,7 @@ class Scorer:
         new = ~known & (candidates != NO_ITEM)
         if new.any():
             rows, place = np.unique(-candidates[new] - 1, return_inverse=True)
-            asked = NewItems(fresh.vectors[rows], fresh.items[rows], fresh.weights[rows])
+            asked = fresh.rows(rows)
             of_new = self._network.of_new(users, user, asked)
             for term in self._others:
                 of_new += term.of_new(users, user, asked)

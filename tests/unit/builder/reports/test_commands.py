@@ -353,7 +353,11 @@ def test_late_items_are_held_out_as_they_come(log: Path, backbone: Path, tmp_pat
     cold = json.loads(call(tmp_path / "run", "--json", "--no-baselines"))["cold"]
     assert cold["items"] == 1
     assert {row["users"] for row in cold["among_all"]} == {5}
-    assert not load_checkpoint(tmp_path / "run").warm[ITEMS - 1]
+    model = load_checkpoint(tmp_path / "run")
+    assert not model.warm[ITEMS - 1]
+    # What cold items inherit is counted in what was learnt from.
+    assert (model.popularity.events > 0).tolist() == model.warm.tolist()
+    assert (model.popularity.expected >= model.popularity.events).all()
 
 
 def test_text_neighbours_are_near_the_mean_of_the_history() -> None:

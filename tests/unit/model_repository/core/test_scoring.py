@@ -83,6 +83,8 @@ class TestRank:
         asked = users(SCORER, of)
         logits = SCORER.logits(asked)
         new = (logits[:, FRESH.items] * FRESH.weights).sum(2)
+        # But for their biases.
+        new += FRESH.bias - (CATALOGUE.bias[FRESH.items] * FRESH.weights).sum(1)
         for user in range(len(of)):
             found = SCORER.rank(asked, user, np.array(candidates, np.int32), FRESH)
             expected = [
