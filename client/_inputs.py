@@ -230,7 +230,7 @@ def _option(option: OptionSpec, value: object) -> Parameter:
             least = -_MOST if option.minimum is None else option.minimum
             most = _MOST if option.maximum is None else option.maximum
             number = _integer(value)
-            if number is not None and least <= number <= most:
+            if number is not None and (least <= number <= most or number == option.default):
                 return number
             expected = "a positive int" if least == 1 else f"an int of at least {least}"
             if option.maximum is not None:

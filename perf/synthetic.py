@@ -165,6 +165,8 @@ def _descended(catalogue: Catalogue, descent: Descent, random: np.random.Generat
             nearby,
             items=descent.child(nearby.items[kept], random),
             directions=nearby.directions[kept],
+            bias=nearby.bias[kept],
+            rate=nearby.rate[kept],
         ),
         attributes={},
     )

@@ -12,6 +12,8 @@ from builder.model.recommender import Recommender, encode_texts
 def logit_of_text(model: Recommender, text: str, logits: NDArray[np.float32]) -> float:
     """The mean of a user's ``logits`` FP32 [n], by the 40 items whose texts are most alike.
 
+    But as popular as these are in the mean. Without the trend, of which a new item has none.
+
     Written out in the plainest way, beside what `model_repository.core.items` says.
     """
     with torch.no_grad():
@@ -30,4 +32,7 @@ def logit_of_text(model: Recommender, text: str, logits: NDArray[np.float32]) ->
     alike[~model.warm] = -np.inf
     nearest = np.argsort(-alike, kind="stable")[: min(40, model.warm.sum())]
     weight = alike[nearest] - alike[nearest[-1]] + 1e-4
-    return float(weight @ logits[nearest] / weight.sum())
+    weight /= weight.sum()
+    popularity = model.popularity.of_all(len(logits))
+    expected = np.log(weight @ np.exp(popularity.expected[nearest]))
+    return float(weight @ (logits - popularity.events)[nearest] + expected)

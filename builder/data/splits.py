@@ -23,6 +23,7 @@ from builder.errors import ConfigError, DataError
 
 Method = Literal["leave-one-out", "temporal"]
 METHODS: Final = get_args(Method)
+ItemChoice = Literal["random", "late"]
 VALIDATION_USERS: Final = 2_000
 """Most users that leave-one-out takes an event for validation from; a choice needs no more."""
 VALIDATION_SHARE: Final = 0.25
@@ -137,29 +138,33 @@ def split_log(
     *,
     method: str,
     hold_out_items: float = 0.0,
+    hold_out: ItemChoice = "random",
     seed: int = 0,
     refit: bool = True,
 ) -> Split:
-    """Split by one of `METHODS`, with a share of the catalogue's `items` held out altogether.
+    """Split by one of `METHODS`, with some of the catalogue's `items` held out altogether.
 
-    The items are drawn from those that have events; `seed` decides which. Without ``refit`` nothing
-    is to be learnt from the validation events.
+    At "random" these are a share `hold_out_items` of those that have events; `seed` decides which.
+    "late" ones are all whose first event, a target or not, lies in that last share of the events.
+    Without ``refit`` nothing is to be learnt from the validation events.
 
     Raises
     ------
     ConfigError
         An unknown method.
     DataError
-        The log cannot be split that way, or no user has seen an item that is held out.
+        The log cannot be split that way, no user has seen an item that is held out, or late items
+        are asked for of a log without times.
     """
     if method not in METHODS:
         raise ConfigError(f"split {method!r}: must be one of {', '.join(METHODS)}")
     split = leave_one_out if method == "leave-one-out" else temporal_split
     if hold_out_items:
-        seen = np.unique(sequences.items)
-        count = max(1, round(hold_out_items * len(seen)))
-        drawn = np.random.default_rng(seed).choice(seen, count, replace=False)
-        cold_items = np.sort(drawn).astype(np.int32)
+        cold_items = (
+            _late_items(sequences, hold_out_items)
+            if hold_out == "late"
+            else _drawn_items(sequences, hold_out_items, seed)
+        )
         is_cold = np.zeros(items, bool)
         is_cold[cold_items] = True
         found = replace(
@@ -170,6 +175,30 @@ def split_log(
     else:
         found = split(sequences)
     return found if refit else replace(found, refit=None)
+
+
+def _drawn_items(sequences: Sequences, share: float, seed: int) -> NDArray[np.int32]:
+    seen = np.unique(sequences.items)
+    count = max(1, round(share * len(seen)))
+    drawn = np.random.default_rng(seed).choice(seen, count, replace=False)
+    return np.sort(drawn).astype(np.int32)
+
+
+def _late_items(sequences: Sequences, share: float) -> NDArray[np.int32]:
+    """INT32 [C], ascending: items whose first event lies in the last share of the events."""
+    if sequences.times is None:
+        raise DataError(
+            "hold_out late: the log has no times, so no item is known to be late; name its time "
+            "column, or give hold_out random"
+        )
+    late_from = np.quantile(sequences.times, 1 - share, method="higher")
+    early = sequences.items[sequences.times < late_from]
+    if not len(early):
+        raise DataError(
+            f"hold_out late: the first event of every item lies in the last {share:.0%} of the "
+            "events; give a smaller hold_out_items, or a longer log"
+        )
+    return np.setdiff1d(sequences.items, early).astype(np.int32)
 
 
 def _last_cold(sequences: Sequences, is_cold: NDArray[np.bool_]) -> Holdout:

@@ -3,7 +3,7 @@
 ::
 
     encoder/              loads with AutoModel.from_pretrained; tokenizer.json beside it
-    adapter.safetensors   adapter, pooling, linear term, trend, text vectors, which items are warm
+    adapter.safetensors   adapter, pooling, linear term, popularity, trend, text vectors, warm items
     catalogue.parquet     item ids, texts and the item file's own columns
     validation.parquet    the validation users that the ranking gate of an export is held against
     config.json           shapes, data set, training options, calibration
@@ -35,6 +35,7 @@ from builder.errors import CheckpointError
 from builder.model.backbone import FILES, fit_embeddings, load_tokenizer, load_weights, try_out
 from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.linear import LinearTerm
+from builder.model.popularity import UNKNOWN, Popularity
 from builder.model.recommender import Recommender
 from builder.model.text_encoder import TextEncoder
 from builder.unfinished_run import is_interrupted
@@ -51,6 +52,7 @@ _LINEAR: Final = "linear."
 _ADAPTER: Final = "adapter."
 _POOLING: Final = "pooling."
 _TREND: Final = "trend.level"
+_POPULARITY: Final = "popularity"
 
 
 def save_checkpoint(
@@ -70,6 +72,9 @@ def save_checkpoint(
         "text_vectors": model.text_vectors,
         "met": torch.from_numpy(model.warm),
     }
+    if model.popularity is not UNKNOWN:
+        both = np.stack([model.popularity.events, model.popularity.expected])
+        tensors[_POPULARITY] = torch.from_numpy(both)
     if model.trend:
         tensors[_TREND] = torch.from_numpy(model.trend.level)
     if model.encoder.query is not None:
@@ -167,8 +172,13 @@ def _load(directory: Path, config: dict[str, Any]) -> Recommender:
         profile=_columns(config.get("profile", ())),
         item_profile=_columns(config.get("item_profile", ())),
         modalities=config.get("modalities", ()),
+        popularity=_popularity(tensors.get(_POPULARITY)),
         trend=_trend(config.get("trend"), tensors.get(_TREND)),
     )
+
+
+def _popularity(both: torch.Tensor | None) -> Popularity:
+    return UNKNOWN if both is None else Popularity(*both.numpy())
 
 
 def _trend(config: Mapping[str, Any] | None, level: torch.Tensor | None) -> Trend:

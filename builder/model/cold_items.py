@@ -1,7 +1,8 @@
 """Cold items: neighbours by text stand in for an item without training events.
 
-A cold item has the mean vector, the mean bias and the mean linear term of its neighbours by text
-(`model_repository.core.items`). Its rank in a list is set by `model_repository.core.cold_items`.
+A cold item has the mean vector and the mean linear term of its neighbours by text, and is as
+popular as they are in the mean (`model_repository.core.items`). Its rank in a list is set by
+`model_repository.core.cold_items`.
 
 MovieLens-100K, a tenth of the films held out of training, NDCG@10 on them: docs/quality.md.
 """
@@ -67,7 +68,11 @@ def _with_mean_vectors(
     adapter = copy.deepcopy(model.adapter)
     left = torch.from_numpy(mean.T @ vectors.numpy()) - from_text
     adapter.residual.weight[cold] = left[cold]
-    adapter.bias[cold] = torch.from_numpy(mean.T @ bias.numpy())[cold]
+    popularity = model.popularity.of_all(len(bias))
+    # That of new texts, `Neighbourhood.place`, for known ones.
+    own = (mean.T @ (bias.numpy() - popularity.events))[cold.numpy()]
+    own += np.log((mean.T @ np.exp(popularity.expected))[cold.numpy()])
+    adapter.bias[cold] = torch.from_numpy(own)
     return adapter
 
 

@@ -34,7 +34,16 @@ def neighbourhood_among(model: Recommender) -> tuple[Neighbourhood, Floats]:
     weight, added = (each.numpy() for each in model.adapter.text_projection())
     # Centred before the product: a text like all others would drown in rounding after it.
     bias = (added + means[0] @ weight - means[1]).astype(np.float32)
-    found = Neighbourhood(means[0], weight.astype(np.float32), bias, items, directions[items])
+    popularity = model.popularity.of_all(len(text))
+    found = Neighbourhood(
+        means[0],
+        weight.astype(np.float32),
+        bias,
+        items,
+        directions[items],
+        model.adapter.bias.detach().numpy()[items] - popularity.events[items],
+        np.exp(popularity.expected[items]),
+    )
     return found, directions
 
 
@@ -44,4 +53,10 @@ def served_neighbourhood(model: Recommender) -> Neighbourhood:
     if len(everyone.items) <= SERVED:
         return everyone
     chosen = np.linspace(0, len(everyone.items) - 1, SERVED).astype(np.int64)
-    return replace(everyone, items=everyone.items[chosen], directions=everyone.directions[chosen])
+    return replace(
+        everyone,
+        items=everyone.items[chosen],
+        directions=everyone.directions[chosen],
+        bias=everyone.bias[chosen],
+        rate=everyone.rate[chosen],
+    )

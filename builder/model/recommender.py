@@ -16,6 +16,7 @@ from builder.data.sequences import Sequences
 from builder.data.tables import Catalogue
 from builder.model.interest import InterestAdapter
 from builder.model.linear import LinearTerm
+from builder.model.popularity import UNKNOWN, Popularity
 from builder.model.scoring import Part, PartScorer
 from builder.model.text_encoder import TextEncoder
 from builder.progress import Progress, silent
@@ -52,6 +53,8 @@ class Recommender:
         The columns of a user's profile that it knows, and of an item's.
     modalities
         The columns with vectors of another modality that it knows of an item.
+    popularity
+        How popular they are, for the items without training events; earlier runs do not know.
     trend
         How much what is popular counts, and the counts as of the last event of the log.
     """
@@ -69,6 +72,7 @@ class Recommender:
     profile: Sequence[ProfileColumn] = ()
     item_profile: Sequence[ProfileColumn] = ()
     modalities: Sequence[str] = ()
+    popularity: Popularity = UNKNOWN
     trend: Trend = NO_TREND
 
     @property
@@ -84,9 +88,11 @@ class Recommender:
         even = round((1 + len(self.warm) / cold) / 2)
         return int(np.clip(even, self.cold_limit, max(self.cold_limit, _LAST_RANK)))
 
-    def scorer(self, part: Part = "full", log: Sequences | None = None) -> PartScorer:
+    def scorer(
+        self, part: Part = "full", log: Sequences | None = None, *, new_items: int = 0
+    ) -> PartScorer:
         """Score with a part of the model; see `PartScorer`."""
-        return PartScorer(self, part, log)
+        return PartScorer(self, part, log, new_items)
 
     @torch.no_grad()
     def item_vectors(self, *, text_only: bool = False) -> tuple[Tensor, Tensor]:

@@ -133,21 +133,26 @@ class PartScorer:
     log
         Its events are what is known of the trend at the time of each request. None: the model's own
         counts are, whatever the time.
+    new_items
+        The request option of this name.
     """
 
-    def __init__(self, model: Recommender, part: Part, log: Sequences | None = None) -> None:
+    def __init__(
+        self, model: Recommender, part: Part, log: Sequences | None = None, new_items: int = 0
+    ) -> None:
         catalogue = catalogue_of(model, part)
         self._at_requests = bool(catalogue.trend) and log is not None and log.times is not None
         trend = LoggedTrend(catalogue.trend, log) if self._at_requests and log else None
         self._scorer = Scorer(catalogue, TorchUserEncoder(model.adapter), trend=trend)
         self._max_history = model.adapter.config.max_history
+        self._cold_rank = new_items or catalogue.cold_rank
 
     def scores(self, histories: Sequences) -> Floats:
-        """What ``recommend`` ranks by: `logits`, in the full model with the cold items moved."""
+        """What ``recommend`` ranks by: `logits` with the cold items moved, where they are."""
         catalogue = self._scorer.catalogue
         cold = np.zeros(len(catalogue), np.bool_)
         cold[catalogue.cold] = True
-        return with_cold_items(self.logits(histories), cold, histories, catalogue.cold_rank)
+        return with_cold_items(self.logits(histories), cold, histories, self._cold_rank)
 
     def logits(self, histories: Sequences) -> Floats:
         """What ``rank`` answers, FP32 [U, n]."""
@@ -207,7 +212,8 @@ def with_cold_items(
     masked = logits.copy()
     masked[np.repeat(np.arange(len(histories)), histories.lengths), histories.items] = -np.inf
     moved = np.flatnonzero(cold).astype(np.int32)
-    return logits + cold * lifts(masked, moved, rank)[:, np.newaxis]
+    ranks = np.full(len(logits), rank, np.int32)
+    return logits + cold * lifts(masked, moved, ranks)[:, np.newaxis]
 
 
 def linear_scores(linear: LinearTerm, histories: Sequences, max_history: int) -> Floats:

@@ -25,6 +25,8 @@ from builder.reports.trained_run import TrainedRun
 log = logging.getLogger(__name__)
 
 NEIGHBOURS: Final = "frozen neighbours"
+EARLIER: Final = {f"new items from rank {rank}": rank for rank in (5, 10)}
+"""Values of the request option ``new_items`` whose price is shown."""
 
 
 class TextNeighbours:
@@ -49,13 +51,24 @@ class TextNeighbours:
         return scores
 
 
+def with_new_items_earlier(run: TrainedRun) -> dict[str, Scorer]:
+    """The full model asked with the option ``new_items``; none where it has no cold items."""
+    if run.model.warm.all():
+        return {}
+    return {
+        name: run.model.scorer(log=run.split.counted, new_items=rank)
+        for name, rank in EARLIER.items()
+    }
+
+
 def cold_results(
     run: TrainedRun, list_metrics: ListMetrics, *, progress: Progress = silent
 ) -> dict[str, list[Result]]:
     """Results on the cold items, ranked in the whole catalogue and among each other.
 
     The run's parts, and `TextNeighbours` over the backbone that it was trained from. Where that
-    backbone cannot be loaded any more, the neighbours are left out and the log says so.
+    backbone cannot be loaded any more, the neighbours are left out and the log says so. In the
+    whole catalogue also `with_new_items_earlier`, whose order among each other is the full model's.
     """
     holdout: Holdout = run.split.cold
     frozen = _frozen_vectors(run, progress)
@@ -63,13 +76,15 @@ def cold_results(
     scorers |= {name: run.model.scorer(part, run.split.counted) for name, part in PARTS.items()}
     among = np.zeros(len(list_metrics.counts), bool)
     among[run.split.cold_items] = True
-    competitors = {"among_all": None, "among_cold": among}
     return {
-        place: [
-            result(name, scorer, holdout, list_metrics, among=competing)
+        "among_all": [
+            result(name, scorer, holdout, list_metrics)
+            for name, scorer in (scorers | with_new_items_earlier(run)).items()
+        ],
+        "among_cold": [
+            result(name, scorer, holdout, list_metrics, among=among)
             for name, scorer in scorers.items()
-        ]
-        for place, competing in competitors.items()
+        ],
     }
 
 

@@ -21,7 +21,7 @@ from builder.evaluation.user_groups import by_history_length, by_item_popularity
 from builder.model.linear import LinearTerm
 from builder.model.scoring import linear_scores
 from builder.progress import Progress, silent
-from builder.reports.cold_items import cold_results
+from builder.reports.cold_items import cold_results, with_new_items_earlier
 from builder.reports.trained_run import TrainedRun
 
 Figures = dict[str, Any]
@@ -56,6 +56,8 @@ def run_figures(
     if with_baselines:
         scorers = closed_forms(split, len(list_metrics.counts), progress=progress)
     scorers |= {name: model.scorer(part, split.counted) for name, part in PARTS.items()}
+    earlier = with_new_items_earlier(run)
+    scorers |= earlier
     if model.trend:
         scorers[TIMELESS] = model.scorer("timeless")
     scorers[LINEAR] = LinearAlone(model.linear, model.adapter.config.max_history)
@@ -69,7 +71,7 @@ def run_figures(
         **tested_by(split, run.training.split),
         "rows": rows(results, split.test, list_metrics, main=FULL),
     }
-    tell_known(figures, counting=[FULL] if model.trend else [])
+    tell_known(figures, counting=[FULL, *earlier] if model.trend else [])
     if len(split.cold):
         cold = cold_results(run, list_metrics, progress=progress)
         figures["cold"] = {"items": len(split.cold_items)} | {
@@ -206,7 +208,8 @@ def _check_same(first: TrainedRun, second: TrainedRun) -> None:
         raise CheckpointError(
             f"{names} were not tested on the same users ({len(users):,} and {len(others):,}; "
             f"{found}); train both on the same data with the same --split, --hold-out-items, "
-            "--min-rating and --min-events, and with the same --seed where items are held out"
+            "--hold-out, --min-rating and --min-events, and with the same --seed where items are "
+            "drawn"
         )
     same = np.array_equal(one.targets, other.targets) and np.array_equal(
         one.histories.items, other.histories.items
@@ -214,5 +217,5 @@ def _check_same(first: TrainedRun, second: TrainedRun) -> None:
     if not same:
         raise CheckpointError(
             f"{names} were not tested on the same events of their users; train both on the same "
-            "data with the same --split and --hold-out-items"
+            "data with the same --split, --hold-out-items and --hold-out"
         )

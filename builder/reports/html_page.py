@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from builder.reports import plots
+from builder.reports.cold_items import EARLIER
 from builder.reports.figures import FULL, Figures
 from builder.reports.html_parts import heading, note, page, table
 from builder.reports.tables import COLD, NAMES, tested_on
@@ -18,7 +19,8 @@ def run_page(figures: Figures) -> str:
     """Page of `run_figures`."""
     rows = figures["rows"]
     main = next(row for row in rows if row["name"] == FULL)
-    best = max((row for row in rows if row is not main), key=lambda row: row["metrics"]["ndcg@10"])
+    rivals = [row for row in rows if row["name"] not in (FULL, *EARLIER)]
+    best = max(rivals, key=lambda row: row["metrics"]["ndcg@10"])
     parts = [
         note(f"{figures['checkpoint']}; {tested_on(figures)}."),
         note(figures["protocol"]),

@@ -72,6 +72,7 @@ def load_run(directory: Path, data: Path | None = None, *, replay: bool = False)
         len(catalogue),
         method=training.split,
         hold_out_items=training.hold_out_items,
+        hold_out=training.hold_out,
         seed=training.seed,
         refit=training.refit == "auto",
     )

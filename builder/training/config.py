@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal
 
 from builder.data.config import DataConfig
-from builder.data.splits import Method
+from builder.data.splits import ItemChoice, Method
 from builder.errors import ConfigError
 from builder.model.pooling import PoolingChoice
 from builder.options import check, option, refuse
@@ -63,6 +63,13 @@ class TrainingConfig:
         "in production.",
         panel=_PROTOCOL, metavar="SHARE", at_least=0, below=1,
     )  # fmt: skip
+    hold_out: ItemChoice = option(
+        "random",
+        "Which items --hold-out-items takes. random: so many of all, drawn by --seed. late: "
+        "those whose first event lies in that last share of the log's events, as new items "
+        "come in life.",
+        panel=_PROTOCOL,
+    )
     refit: Refit = option(
         "auto",
         "Train a second time after everything is chosen, and keep that model. auto: with the "
@@ -263,6 +270,9 @@ class TrainingConfig:
             f"freeze {self.freeze!r}: must be {', '.join(_FREEZE)}, N or -N": layers,
             "lora_rank: LoRA does not train the embeddings; give freeze embeddings": (
                 self.lora_rank > 0 and self.freeze == "none"
+            ),
+            "hold_out late: give hold_out_items too, the share of the log that is late": (
+                self.hold_out == "late" and self.hold_out_items == 0
             ),
             "adversarial: needs embeddings that learn; give freeze none": (
                 self.adversarial > 0 and self.freeze != "none"

@@ -26,6 +26,7 @@ from builder.model.dropout import quicken
 from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.linear import LinearTerm
 from builder.model.new_items import with_catalogue
+from builder.model.popularity import Popularity
 from builder.model.recommender import Recommender, encode_texts, pad_rows
 from builder.model.scoring import counted
 from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder, layer_count
@@ -299,6 +300,7 @@ class _Course:
             profile=data.profile,
             item_profile=data.item_profile,
             modalities=tuple(data.modalities),
+            popularity=Popularity.of(data.split.train, len(data.catalogue)),
         )
         cold = ~model.warm
         if chosen is not None:

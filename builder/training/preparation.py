@@ -173,6 +173,7 @@ def _read(config: TrainingConfig, start: Recommender | None, progress: Progress)
         len(catalogue),
         method=config.split,
         hold_out_items=config.hold_out_items,
+        hold_out=config.hold_out,
         seed=config.seed,
         refit=config.refit == "auto",
     )

@@ -16,7 +16,7 @@ _LOGARITHMIC: Final = frozenset({"learning_rate", "tune_learning_rate", "weight_
 """Options of which a factor matters, not a difference."""
 _SAME_FOR_ALL: Final = frozenset(
     {
-        "data", "backbone", "split", "hold_out_items", "seed", "warm_start",
+        "data", "backbone", "split", "hold_out_items", "hold_out", "seed", "warm_start",
         "pooling", "max_length", "linear_entries", "mlm_epochs", "refit",
     }
 )  # fmt: skip

@@ -251,7 +251,7 @@ class OptionSpec:
     choices
         What a string may be; any string if there are none.
     minimum, maximum
-        The least and the most that an integer may be.
+        The least and the most that an integer may be; the default may be another one.
     """
 
     name: str
@@ -280,6 +280,14 @@ BACKGROUND: Final = OptionSpec(
     default=False,
     meaning="whether the request makes room for others: it is refused first where requests wait",
 )
+NEW_ITEMS: Final = OptionSpec(
+    "new_items",
+    0,
+    "the rank that the best item without training events has at the latest, from 2 on; 0 is the "
+    "model's own",
+    minimum=2,
+    maximum=500,
+)
 YEAR_2100: Final = 4_102_444_800  # as Unix seconds; what is later was meant in a finer unit
 TIME: Final = OptionSpec(
     "time",
@@ -304,6 +312,7 @@ class RecommendOptions(TypedDict, total=False):
 
     top_k: Annotated[int, TOP_K]
     include_seen: Annotated[bool, INCLUDE_SEEN]
+    new_items: Annotated[int, NEW_ITEMS]
     time: Annotated[int, TIME]
     background: Annotated[bool, BACKGROUND]
 

@@ -21,6 +21,7 @@ from .contract import (
     ITEM_INTEREST,
     ITEM_LOGIT,
     LOGIT,
+    NEW_ITEMS,
     ON_UNKNOWN,
     SKIPPED,
     TIME,
@@ -255,6 +256,7 @@ class Recommend(UserHandler):
             users,
             [policy.mask(request, catalogue) for request in asked],
             [policy.wanted(request) for request in asked],
+            [request.options[NEW_ITEMS.name] for request in asked],
         )
         lists = [
             policy.rerank(candidates, request)

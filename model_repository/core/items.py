@@ -1,8 +1,12 @@
 """Neighbours by text: what an item without training events is scored by.
 
 Nothing was learnt of such an item, and the softmax over the catalogue has taught the network that
-a text without events is never the next one. So the item has the mean vector, bias and linear term
-of its neighbours by text.
+a text without events is never the next one. So the item has the mean vector and linear term of
+its neighbours by text, and a bias that makes it as popular as they are in the mean.
+
+Popular means events for the time that an item was there to be met: an item of the last weeks has
+few events only because the log ends. And the mean is one of events, not of logits, which are
+logarithms of them: of two neighbours with 1 and 99 events one expects 50, and not 10.
 
 Items are alike by the sum of two cosines: between the encoder's vectors of their texts, and between
 what the network makes of these, which knows what goes together.
@@ -32,17 +36,26 @@ rounding, which two engines do not share."""
 class NewItems:
     """R items that are no part of the catalogue.
 
-    ``vectors`` FP32 [R, d] are their item vectors; ``items`` INT32 [R, k] are their neighbours and
-    ``weights`` FP32 [R, k] what each of these weighs, 1 in all.
+    ``vectors`` FP32 [R, d] are their item vectors and ``bias`` FP32 [R] their biases; ``items``
+    INT32 [R, k] are their neighbours and ``weights`` FP32 [R, k] what each of these weighs, 1 in
+    all.
     """
 
     vectors: Floats
+    bias: Floats
     items: Indices
     weights: Floats
 
+    def rows(self, kept: Indices) -> NewItems:
+        """Some of them."""
+        return NewItems(self.vectors[kept], self.bias[kept], self.items[kept], self.weights[kept])
+
 
 NO_NEW_ITEMS: Final = NewItems(
-    np.zeros((0, 0), np.float32), np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32)
+    np.zeros((0, 0), np.float32),
+    np.zeros(0, np.float32),
+    np.zeros((0, 0), np.int32),
+    np.zeros((0, 0), np.float32),
 )
 
 
@@ -60,6 +73,9 @@ class Neighbourhood:
         INT32 [p], catalogue indices.
     directions
         FP32 [p, h + d], their vectors in both spaces, each centred and of length 1.
+    bias, rate
+        FP32 [p], their biases without what their popularity has to do with them, and how popular
+        they are: see `builder.model.popularity`.
     """
 
     text_mean: Floats
@@ -67,11 +83,8 @@ class Neighbourhood:
     text_bias: Floats
     items: Indices
     directions: Floats
-
-    def nearest(self, text_vectors: Floats) -> tuple[Indices, Floats]:
-        """The neighbours of texts of vectors FP32 [R, h]: INT32 [R, k], and weights FP32 [R, k]."""
-        place, weight = weigh(self.directions_of(text_vectors) @ self.directions.T)
-        return self.items[place], weight
+    bias: Floats
+    rate: Floats
 
     def directions_of(self, text_vectors: Floats) -> Floats:
         """What texts of vectors FP32 [R, h] are compared by, FP32 [R, h + d]."""
@@ -84,12 +97,17 @@ class Neighbourhood:
         ``catalogue_vectors`` are FP32 [n, d]. Where nothing may be a neighbour, a new item is what
         the network makes of its text.
         """
-        items, weight = self.nearest(text_vectors)
+        place, weight = weigh(self.directions_of(text_vectors) @ self.directions.T)
+        items = self.items[place]
         if not len(self.items):
             centred = text_vectors - self.text_mean
-            return NewItems(self._projected(centred), items, weight)
+            return NewItems(
+                self._projected(centred), np.zeros(len(items), np.float32), items, weight
+            )
         vectors = np.einsum("rk,rkd->rd", weight, catalogue_vectors[items])
-        return NewItems(vectors, items, weight)
+        rate = (weight * self.rate[place]).sum(axis=1)
+        bias = (weight * self.bias[place]).sum(axis=1) + np.log(rate)
+        return NewItems(vectors, bias, items, weight)
 
     def _projected(self, centred: Floats) -> Floats:
         projected: Floats = centred @ self.text_weight + self.text_bias
@@ -102,6 +120,8 @@ NO_NEIGHBOURHOOD: Final = Neighbourhood(
     np.zeros(0, np.float32),
     np.zeros(0, np.int32),
     np.zeros((0, 0), np.float32),
+    np.zeros(0, np.float32),
+    np.zeros(0, np.float32),
 )
 
 

@@ -127,7 +127,7 @@ def _check(name: str, value: object) -> None:
 def _range_fault(option: OptionSpec, value: object) -> str | None:
     if option.choices and value not in option.choices:
         return " or ".join(repr(choice) for choice in option.choices)
-    if not isinstance(value, int):
+    if not isinstance(value, int) or value == option.default:
         return None
     if option.minimum is not None and value < option.minimum:
         return f"at least {option.minimum}"

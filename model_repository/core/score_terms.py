@@ -94,7 +94,7 @@ class NetworkTerm:
 
     def of_new(self, users: Users, user: int, fresh: NewItems) -> Floats:
         found: Floats = fresh.vectors @ users.states[user]
-        found += (self._bias[fresh.items] * fresh.weights).sum(axis=1)
+        found += fresh.bias
         return found
 
 

@@ -82,9 +82,6 @@ class Scorer:
         if catalogue.trend:
             self._others.append(TrendTerm())
             self._trend = trend or Snapshot(catalogue.trend)
-        # Without a rank of their own, cold items are ranked like all others.
-        self._cold = catalogue.cold if catalogue.cold_rank else catalogue.cold[:0]
-        self._cold_rank = catalogue.cold_rank if len(self._cold) else 0
 
     def users(
         self,
@@ -125,7 +122,7 @@ class Scorer:
         new = ~known & (candidates != NO_ITEM)
         if new.any():
             rows, place = np.unique(-candidates[new] - 1, return_inverse=True)
-            asked = NewItems(fresh.vectors[rows], fresh.items[rows], fresh.weights[rows])
+            asked = fresh.rows(rows)
             of_new = self._network.of_new(users, user, asked)
             for term in self._others:
                 of_new += term.of_new(users, user, asked)
@@ -133,23 +130,31 @@ class Scorer:
         return Scores(logit, self.catalogue.calibration.interest(logit))
 
     def best(
-        self, users: Users, masked: Sequence[Indices], wanted: Sequence[int]
+        self,
+        users: Users,
+        masked: Sequence[Indices],
+        wanted: Sequence[int],
+        cold_ranks: Sequence[int] | None = None,
     ) -> list[Candidates]:
         """The best items of each user that are not masked.
 
-        ``wanted`` says how many, ``masked`` INT32 [E] which ones not. Equal ones come in the order
-        of the catalogue. With a candidate source an item may be missed, but as many are returned,
-        with the same scores.
+        ``wanted`` says how many, ``masked`` INT32 [E] which ones not. ``cold_ranks`` are those that
+        the best cold item of each user has at the latest, 2 or more, 0 for the catalogue's own;
+        None for that of all. Equal ones come in the order of the catalogue. With a candidate source
+        an item may be missed, but as many are returned, with the same scores.
 
         Raises
         ------
         FloatingPointError
             A logit is NaN. It compares false, and would leave without a trace.
         """
+        ranks = self._cold_ranks(cold_ranks or [0] * len(users), wanted)
         found: dict[int, Candidates] = {}
         if self._source is not None:
             for user in range(len(users)):
-                few = self._best_of_few(self._source, users, user, masked[user], wanted[user])
+                few = self._best_of_few(
+                    self._source, users, user, masked[user], wanted[user], ranks[user]
+                )
                 if few is not None:
                     found[user] = few
         rest = [user for user in range(len(users)) if user not in found]
@@ -159,10 +164,26 @@ class Scorer:
         for start in range(0, len(rest), step):
             part = rest[start : start + step]
             best = self._best_of_all(
-                users[part], [masked[user] for user in part], [wanted[user] for user in part]
+                users[part],
+                [masked[user] for user in part],
+                [wanted[user] for user in part],
+                ranks[part],
             )
             found.update(zip(part, best, strict=True))
         return [found[user] for user in range(len(users))]
+
+    def _cold_ranks(self, asked: Sequence[int], wanted: Sequence[int]) -> Indices:
+        """INT32 [U], 0 where cold items are ranked like all others.
+
+        So they are too where their rank lies behind the wanted items: an item that is moved there
+        is not seen, and those before it are not moved.
+        """
+        ranks = np.array(asked, np.int32)
+        if not len(self.catalogue.cold):
+            return np.zeros_like(ranks)
+        ranks[ranks == 0] = self.catalogue.cold_rank
+        ranks[ranks > wanted] = 0
+        return ranks
 
     def _of(self, users: Users, user: int, items: Indices) -> Floats:
         logit = self._network.of(users, user, items)
@@ -171,31 +192,43 @@ class Scorer:
         return logit
 
     def _best_of_all(
-        self, users: Users, masked: Sequence[Indices], wanted: Sequence[int]
+        self, users: Users, masked: Sequence[Indices], wanted: Sequence[int], ranks: Indices
     ) -> list[Candidates]:
         logits = self.logits(users)
         for logit, items in zip(logits, masked, strict=True):
             logit[items] = -np.inf
-        cold = logits[:, self._cold]
-        logits[:, self._cold] = -np.inf
-        places, best, _ = self._ranked(logits, cold, max(wanted))
+        # Where cold items are ranked like all others, they stay among these: of two that are equal
+        # the first of the catalogue then comes first, whoever else asks.
+        moved = np.flatnonzero(ranks)
+        cold = np.full((len(users), len(self.catalogue.cold) if len(moved) else 0), -np.inf, "f4")
+        if len(moved):
+            those = np.ix_(moved, self.catalogue.cold)
+            cold[moved] = logits[those]
+            logits[those] = -np.inf
+        places, best, _ = self._ranked(logits, cold, ranks, max(wanted))
         return [
             self._candidates(places[row, :number], best[row, :number])
             for row, number in enumerate(wanted)
         ]
 
     def _best_of_few(
-        self, source: CandidateSource, users: Users, user: int, masked: Indices, wanted: int
+        self,
+        source: CandidateSource,
+        users: Users,
+        user: int,
+        masked: Indices,
+        wanted: int,
+        rank: int,
     ) -> Candidates | None:
         """The best of what the source finds and of what other terms lift, scored exactly.
 
-        And of the cold items, all of which are scored. None where better ones may lie elsewhere:
-        where the source has no more to give; and where one of the best is worse than what the
-        network makes of all that it found, since an item that no other term lifts may score as
-        much, or a little more where a term says by how much. That is with many items masked or
-        spoken against.
+        And of the cold items, all of which are scored where they are moved. None where better ones
+        may lie elsewhere: where the source has no more to give; and where one of the best is worse
+        than what the network makes of all that it found, since an item that no other term lifts may
+        score as much, or a little more where a term says by how much. That is with many items
+        masked or spoken against.
         """
-        asked = _SPARE * (max(wanted, self._cold_rank) + len(masked))
+        asked = _SPARE * (wanted + len(masked))
         if _FEW * asked > len(self.catalogue):
             return None
         nearest = source.nearest(users.states[user], asked)
@@ -205,34 +238,40 @@ class Scorer:
         lifted = [term.lifts(users, user) for term in self._others]
         items = np.unique(np.concatenate([nearest, *(of_term for of_term, _ in lifted)]))
         most_of_others = worst + sum(by for _, by in lifted)
-        together = np.concatenate([items, self._cold])
+        moved = self.catalogue.cold if rank else self.catalogue.cold[:0]
+        together = np.concatenate([items, moved])
         logits = self._of(users, user, together)
         logits[np.isin(together, masked)] = -np.inf
         known, cold = np.split(logits[np.newaxis], [len(items)], axis=1)
-        known[0, np.isin(items, self._cold)] = -np.inf
-        places, best, least = self._ranked(known, cold, wanted, items)
+        known[0, np.isin(items, moved)] = -np.inf
+        ranks = np.array([rank], np.int32)
+        places, best, least = self._ranked(known, cold, ranks, wanted, items)
         # Written so that a NaN goes the long way, where it is found.
         return self._candidates(places[0], best[0]) if least[0] >= most_of_others else None
 
     def _ranked(
-        self, known: Floats, cold: Floats, wanted: int, items: Indices | None = None
+        self,
+        known: Floats,
+        cold: Floats,
+        ranks: Indices,
+        wanted: int,
+        items: Indices | None = None,
     ) -> tuple[Indices, Floats, Floats]:
         """The best ``wanted`` items of each row INT32 [U, k], best first, and their logits FP32.
 
-        ``known`` FP32 [U, m] are the logits of ``items`` INT32 [m], None for the whole catalogue,
-        with -inf for the cold ones, whose logits are ``cold`` FP32 [U, c]. The third is the least
-        FP32 [U] of the known ones that were looked at.
+        ``known`` FP32 [U, m] are the logits of ``items`` INT32 [m], None for the whole catalogue.
+        With -inf for the cold ones where ``ranks`` INT32 [U], at most ``wanted``, move them; their
+        logits are then ``cold`` FP32 [U, c], of no columns where no user's are moved. The third is
+        the least FP32 [U] of the known ones that were looked at.
         """
-        places = largest(known, min(max(wanted, self._cold_rank), known.shape[1]))
+        places = largest(known, min(wanted, known.shape[1]))
         best = take(known, places)
         least = best[:, -1]
         if items is not None:
             places = items[places]
-        # Where its rank lies behind the wanted items, the best cold item may still come before them
-        # by its own logit, or because too few of the others are left.
-        if cold.shape[1] and not (wanted < self._cold_rank and _behind(cold, least)):
-            best, places = merged(best, places, cold, self._cold, self._cold_rank, wanted)
-        return places[:, :wanted], best[:, :wanted], least
+        if cold.shape[1]:
+            best, places = merged(best, places, cold, self.catalogue.cold, ranks, wanted)
+        return places, best, least
 
     def _candidates(self, items: Indices, logit: Floats) -> Candidates:
         if np.isnan(logit).any():
@@ -241,7 +280,3 @@ class Scorer:
         logit = logit[kept]
         interest = self.catalogue.calibration.interest(logit)
         return Candidates(self.catalogue, items[kept], logit, interest)
-
-
-def _behind(cold: Floats, least: Floats) -> bool:
-    return bool(((cold.max(axis=1) < least) & np.isfinite(least)).all())

@@ -19,6 +19,7 @@ from ..core.trend import NO_TREND, Trend
 CATALOGUE_FILE: Final = "catalogue.json"
 _ATTRIBUTE: Final = "attribute-"
 _POPULAR: Final = "popular"
+_LENT: Final = "neighbour_bias"
 _TREND: Final = "trend_level"
 TREND_FILES: Final = (
     CATALOGUE_FILE,
@@ -43,6 +44,8 @@ def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
         "text_bias": nearby.text_bias,
         "neighbour": nearby.items,
         "neighbour_direction": nearby.directions,
+        _LENT: nearby.bias,
+        "neighbour_rate": nearby.rate,
         "profile": catalogue.profile,
         _POPULAR: catalogue.popular,
         "id_table": catalogue.ids.table,
@@ -73,6 +76,8 @@ def load_catalogue(directory: Path) -> Catalogue:
     def mapped(name: str) -> NDArray[Any]:
         return _mapped(directory, name)
 
+    neighbours = mapped("neighbour")
+    lent = (directory / f"{_LENT}.npy").exists()
     return Catalogue(
         ids=_ids(directory),
         vectors=mapped("item_vectors"),
@@ -86,8 +91,11 @@ def load_catalogue(directory: Path) -> Catalogue:
             text_mean=mapped("text_mean"),
             text_weight=mapped("text_weight"),
             text_bias=mapped("text_bias"),
-            items=mapped("neighbour"),
+            items=neighbours,
             directions=mapped("neighbour_direction"),
+            # Earlier exports take all items to be as popular.
+            bias=mapped(_LENT) if lent else mapped("item_bias")[neighbours],
+            rate=mapped("neighbour_rate") if lent else np.ones(len(neighbours), np.float32),
         ),
         profile=mapped("profile"),
         trend=_trend(directory, settings),

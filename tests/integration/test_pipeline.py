@@ -128,7 +128,8 @@ def test_rank_scores_known_items_and_texts_as_pytorch_does(
 
     np.testing.assert_allclose(found.logits[:3], scores[candidates], rtol=1e-4, atol=1e-4)
     # Nothing has happened with a new item, so it has no trend.
-    expected = logit_of_text(model, NEW_TEXT, model.scorer("timeless").scores(history)[0])
+    without_trend = model.scorer("timeless").logits(history)[0]
+    expected = logit_of_text(model, NEW_TEXT, without_trend)
     assert found.logits[3] == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
@@ -296,11 +297,15 @@ def test_new_items_are_served_without_training(
         expected = larger.scorer().logits(history)[0, -1]
         np.testing.assert_allclose(by_id.logits[1], expected, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(before.logits[1], expected, rtol=1e-3, atol=1e-3)
-        scores = larger.scorer().scores(history)
-        scores[0, :3] = -np.inf
-        best = best_items(scores, 50)[0]
-        found = grown.recommend(known, top_k=50, timeout=30)
-        assert list(found.items) == [larger.catalogue.item_ids[index] for index in best]
+        # Where a request says so, cold items have a rank of their own; the order of the others
+        # stays.
+        for rank in (0, 2):
+            scores = larger.scorer(new_items=rank).scores(history)
+            scores[0, :3] = -np.inf
+            best = best_items(scores, 50)[0]
+            found = grown.recommend(known, top_k=50, new_items=rank, timeout=30)
+            assert list(found.items) == [larger.catalogue.item_ids[index] for index in best]
+        assert np.flatnonzero(~larger.warm[best])[0] <= 1
         others = model.catalogue.item_ids[3:]
         assert list(grown.recommend(known, exclude=others).items) == ["new"]
         assert grown.recommend(["new"], top_k=5).skipped == 0

@@ -115,6 +115,8 @@ def catalogue(*, trend: bool = False) -> Catalogue:
             np.array([0, 1], np.float32),
             np.zeros(0, np.int32),
             np.zeros((0, 3), np.float32),
+            np.zeros(0, np.float32),
+            np.zeros(0, np.float32),
         ),
         popular=np.array([3, 1, 4, 15, 9], np.int32),
         trend=TREND if trend else NO_TREND,

@@ -39,7 +39,7 @@ def other(option: OptionSpec) -> bool | int | str:
         case bool():
             return not option.default
         case int():
-            return option.default + 1
+            return max(option.default, option.minimum or 0) + 1
         case str():
             return option.choices[-1]
 
@@ -154,6 +154,7 @@ def test_a_keyword_that_is_not_declared_is_refused_as_python_does(
         (OptionSpec("x", 5, "how deep"), "5", "x is '5': pass an int"),
         (OptionSpec("x", 5, "how deep", minimum=0), -1, "pass an int of at least 0, how deep"),
         (OptionSpec("x", 5, "how deep", minimum=1), 0, "pass a positive int, how deep"),
+        (OptionSpec("x", 0, "how deep", minimum=2), 1, "pass an int of at least 2, how deep"),
         (OptionSpec("x", "any", "how"), 5, "pass a str, how"),
         (OptionSpec("x", "a", "how", choices=("a", "b")), "c", "pass 'a' or 'b', how"),
         (OptionSpec("x", default=True, meaning="if so"), 1, "pass True or False, if so"),

@@ -50,6 +50,8 @@ def catalogue(
             text_bias=normal(WIDTH),
             items=neighbours,
             directions=unit(normal(len(neighbours), TEXT_WIDTH + WIDTH)),
+            bias=normal(len(neighbours)),
+            rate=np.exp(normal(len(neighbours))),
         ),
         profile=normal(len(PROFILE), PROFILE[0].ids, WIDTH),
         calibration=Calibration(0.7, -0.3, 0.95),

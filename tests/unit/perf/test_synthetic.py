@@ -42,6 +42,8 @@ def source(tmp_path: Path) -> Path:
             NO_NEIGHBOURHOOD,
             items=random.permutation(PARENTS)[:30].astype(np.int32),
             directions=random.normal(size=(30, 2 * WIDTH)).astype(np.float32),
+            bias=np.arange(30, dtype=np.float32),
+            rate=np.arange(30, dtype=np.float32),
         ),
         attributes={"genre": Strings.of(["drama"] * PARENTS)},
     )
@@ -88,6 +90,11 @@ def test_a_large_catalogue_lies_in_clusters_round_the_real_one(
     assert made_catalogue.ids.indices(names) == list(range(items))
     assert len(made_catalogue.ids) == items
     assert made_catalogue.cold_rank == 4
+    nearby, parents = made_catalogue.neighbourhood, load_catalogue(source / "rank/3").neighbourhood
+    own = {int(item): place for place, item in enumerate(parents.items)}
+    places = [own[parent] for parent in descent.parent[nearby.items].tolist()]
+    for name in ("directions", "bias", "rate"):
+        np.testing.assert_array_equal(getattr(nearby, name), getattr(parents, name)[places])
 
 
 def test_both_models_have_the_same_files_and_the_source_keeps_its_own(

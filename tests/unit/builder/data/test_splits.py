@@ -287,6 +287,41 @@ def test_the_seed_decides_which_items_are_cold() -> None:
     assert len({tuple(cold(seed)) for seed in range(5)}) > 1
 
 
+@settings(deadline=None, max_examples=60)
+@given(many_events, st.sampled_from([0.2, 0.5]))
+def test_late_items_are_all_that_come_first_in_the_last_part(
+    log: list[Event], share: float
+) -> None:
+    sequences = sequences_of(log)
+    try:
+        split = split_log(
+            sequences, 6, method="leave-one-out", hold_out_items=share, hold_out="late"
+        )
+    except DataError:
+        assume(False)
+    times = sorted(time for _, _, time in log)
+    # The last part begins where so many of the events lie before it.
+    late_from = times[ceil((1 - share) * (len(times) - 1) - 1e-9)]
+    first: dict[int, int] = {}
+    for _, item, time in log:
+        first[item] = min(time, first.get(item, time))
+    cold = {item for item, time in first.items() if time >= late_from}
+    assert set(split.cold_items.tolist()) == cold
+    assert not cold & set(split.train.items.tolist())
+    assert set(split.cold.targets.tolist()) <= cold
+
+
+def test_late_items_need_times_and_a_time_before() -> None:
+    log = [(user, item, item) for user in "abcd" for item in range(6)]
+    together = sequences_of([(user, item, 0) for user, item, _ in log])
+    for sequences, share, says in (
+        (replace(sequences_of(log), times=None), 0.2, "name its time column"),
+        (together, 0.2, "every item lies in the last 20%.*smaller hold_out_items"),
+    ):
+        with pytest.raises(DataError, match=says):
+            split_log(sequences, 6, method="leave-one-out", hold_out_items=share, hold_out="late")
+
+
 def test_without_cold_items_a_split_is_the_method_alone() -> None:
     sequences = sequences_of([(user, item, item) for user in "abcd" for item in range(6)])
     for method, split in (("leave-one-out", leave_one_out), ("temporal", temporal_split)):

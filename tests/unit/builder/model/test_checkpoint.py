@@ -25,6 +25,7 @@ from builder.model.checkpoint import (
     save_checkpoint,
 )
 from builder.model.pooling import POOLINGS, Pooling
+from builder.model.popularity import UNKNOWN, Popularity
 from builder.model.recommender import encode_texts
 from builder.model.scoring import Part
 from tests.unit.builder.model.tiny import (
@@ -145,6 +146,23 @@ def test_profiles_come_back(tmp_path: Path, backbone: Path) -> None:
     without = loaded.scorer().scores(replace(holdout.histories, profiles=None))
     np.testing.assert_array_equal(without[1], scores[1])
     assert not np.allclose(without[0], scores[0], atol=1e-3)
+
+
+def test_popularity_comes_back(tmp_path: Path, backbone: Path) -> None:
+    popularity = Popularity(*np.arange(2 * ITEMS, dtype=np.float32).reshape(2, ITEMS))
+    run = tmp_path / "run"
+    model = replace(recommender(backbone), popularity=popularity)
+    save_checkpoint(run, model, VALIDATION, config={}, metrics={})
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(backbone / name, run / "encoder")
+    found = load_checkpoint(run).popularity
+    np.testing.assert_array_equal(found.events, popularity.events)
+    np.testing.assert_array_equal(found.expected, popularity.expected)
+
+
+def test_an_earlier_run_knows_of_no_popularity(run: Path) -> None:
+    assert not any("popularity" in name for name in load_file(run / "adapter.safetensors"))
+    assert load_checkpoint(run).popularity is UNKNOWN
 
 
 def test_vectors_of_other_modalities_come_back(tmp_path: Path, backbone: Path) -> None:

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from builder.model.cold_items import neighbour_means, stand_in
+from builder.model.neighbourhood import served_neighbourhood
+from builder.model.popularity import Popularity
 from builder.model.recommender import Recommender
 from model_repository.core import items
 from tests.unit.builder.model.tiny import ITEMS, recommender, sequences
@@ -47,6 +49,22 @@ def test_a_cold_item_scores_as_the_mean_of_its_neighbours(
         np.testing.assert_allclose(after[:, COLD], (before @ mean)[:, COLD], rtol=1e-4)
     by_text, also = (each.scorer("text").scores(HISTORIES) for each in (model, full))
     np.testing.assert_array_equal(by_text, also)
+
+
+def test_a_cold_item_is_as_popular_as_its_neighbours_and_placed_as_a_new_text_is(
+    model: Recommender,
+) -> None:
+    random = np.random.default_rng(1)
+    events, missed = random.uniform(0, 4, (2, ITEMS)).astype(np.float32)
+    known = replace(model, popularity=Popularity(events, events + missed))
+    bias, before = (stand_in(each, COLD).adapter.bias.detach().numpy() for each in (known, model))
+    np.testing.assert_array_equal(bias[~COLD], before[~COLD])
+    mean = neighbour_means(model, COLD).toarray()
+    expected = before - mean.T @ events + np.log(mean.T @ np.exp(events + missed) + ~COLD)
+    np.testing.assert_allclose(bias[COLD], expected[COLD], rtol=1e-4)
+    vectors = known.item_vectors()[0].detach().numpy()
+    placed = served_neighbourhood(known).place(known.text_vectors.numpy(), vectors)
+    np.testing.assert_allclose(placed.bias[COLD], bias[COLD], rtol=1e-4)
 
 
 def test_neighbours_are_alike_in_their_texts_and_in_what_the_network_makes_of_them(

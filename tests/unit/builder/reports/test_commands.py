@@ -53,7 +53,7 @@ def test_figures_are_those_that_training_ended_with(run: Path) -> None:
     assert list(rows) == [
         "popularity", "ItemKNN", "EASE", "EASE with recency", "decayed popularity",
         "decayed popularity + EASE", "full model", "network alone", "text alone",
-        "full model without trend", "linear term alone",
+        "new items from rank 5", "new items from rank 10", "linear term alone",
     ]  # fmt: skip
     for name, row in rows.items():
         expected = trained.get(f"trained again: {name}")
@@ -88,7 +88,6 @@ def test_what_each_figure_knew_of_others_is_told(run: Path) -> None:
     expected = {
         "decayed popularity": earlier,
         "decayed popularity + EASE": f"{later}; counts: {earlier}",
-        "full model": f"{later}; counts: {earlier}",
     }
     assert {name: row["knew_of_others"] for name, row in rows.items()} == {
         name: expected.get(name, later) for name in rows
@@ -326,8 +325,9 @@ def test_items_that_were_held_out(log: Path, backbone: Path, tmp_path: Path) -> 
     cold = figures["cold"]
     assert cold["items"] == 2
     names = ["frozen neighbours", "full model", "network alone", "text alone"]
-    for place in ("among_all", "among_cold"):
-        assert [row["name"] for row in cold[place]] == names
+    earlier = ["new items from rank 5", "new items from rank 10"]
+    for place, asked in (("among_all", earlier), ("among_cold", [])):
+        assert [row["name"] for row in cold[place]] == [*names, *asked]
         assert all(
             row["by_item_popularity"]["no events"]["users"] == row["users"] for row in cold[place]
         )
@@ -337,6 +337,27 @@ def test_items_that_were_held_out(log: Path, backbone: Path, tmp_path: Path) -> 
     assert int((~load_checkpoint(tmp_path / "run").warm).sum()) == 3  # and the one without events
     assert Page(file.read_text()).elements["svg"] == 7
     assert "never seen in training, against each other" in call(tmp_path / "run")
+
+
+def test_late_items_are_held_out_as_they_come(log: Path, backbone: Path, tmp_path: Path) -> None:
+    data = moved(
+        log, tmp_path / "data",
+        inter=lambda text: text
+        + "".join(f"\nu{user}\ti{ITEMS - 1}\t{1_800_000_000 + user}" for user in range(5)),
+    )  # fmt: skip
+    config = TrainingConfig(
+        DataConfig(data), str(backbone), width=8, max_history=4, epochs=1, tune_epochs=0,
+        hold_out_items=0.02, hold_out="late",
+    )  # fmt: skip
+    train(config, tmp_path / "run")
+    cold = json.loads(call(tmp_path / "run", "--json", "--no-baselines"))["cold"]
+    assert cold["items"] == 1
+    assert {row["users"] for row in cold["among_all"]} == {5}
+    model = load_checkpoint(tmp_path / "run")
+    assert not model.warm[ITEMS - 1]
+    # What cold items inherit is counted in what was learnt from.
+    assert (model.popularity.events > 0).tolist() == model.warm.tolist()
+    assert (model.popularity.expected >= model.popularity.events).all()
 
 
 def test_text_neighbours_are_near_the_mean_of_the_history() -> None:

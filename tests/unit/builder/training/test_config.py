@@ -65,6 +65,12 @@ def test_low_rank_updates_leave_the_embeddings() -> None:
         config(lora_rank=4, freeze="none")
 
 
+def test_late_items_are_those_of_some_share() -> None:
+    assert config(hold_out_items=0.1, hold_out="late").hold_out == "late"
+    with pytest.raises(ConfigError, match="hold_out late: give hold_out_items too"):
+        config(hold_out="late")
+
+
 def test_a_run_of_an_earlier_version_can_be_read() -> None:
     formerly = {"tune_layers": 3, "optimiser": "sgd", "layer_decay": 0.9, "loss": "bce"}
     assert TrainingConfig.from_dict({**config().to_dict(), **formerly}) == config()

@@ -277,7 +277,7 @@ ids = st.sampled_from([*EVERYTHING[:8], "x", "y"])
 texts = st.sampled_from(["", " ", "toy", "story", "cut it", "breaks", "a film", "z"])
 PARAMETERS: Sequence[dict[str, object]] = (
     {}, {}, {"on_unknown": "skip"}, {"top_k": 3}, {"top_k": 99}, {"include_seen": True},
-    {"top_q": 1},
+    {"new_items": 2}, {"new_items": 7, "top_k": 12}, {"top_q": 1},
 )  # fmt: skip
 
 
@@ -300,6 +300,26 @@ def users(draw: st.DrawFn, model: str) -> Request:
         columns["exclude"] = [item for item, _ in others]
     parameters = draw(st.sampled_from(PARAMETERS))
     return user([item for item, _, _ in events], parameters=parameters, **columns)
+
+
+@pytest.mark.parametrize("rank", [2, 5])
+def test_the_best_new_item_comes_at_the_rank_that_is_asked_for(
+    handlers: Handlers, rank: int
+) -> None:
+    """Whether or not the model moves them, and whoever asks beside."""
+    cold = {f"i{number}".encode() for number in CATALOGUE.cold}
+    for own in (0, 9):
+        low = replace(CATALOGUE, cold_rank=own, bias=CATALOGUE.bias.copy())
+        low.bias[low.cold] -= 50
+        recommend = Recommend(READER, Scorer(low, EventSums()), handlers.texts)
+        asked: Sequence[dict[str, object]] = ({"new_items": rank}, {}, {"new_items": 0})
+        found = answer(recommend, [user(["i1"], parameters=each) for each in asked])
+        lists = [each["ITEM"][0].tolist() for each in found if not isinstance(each, Exception)]
+        first = [
+            next((place for place, item in enumerate(each, 1) if item in cold), None)
+            for each in lists
+        ]
+        assert first == [rank, own or None, own or None]
 
 
 @pytest.mark.parametrize("model", ["rank", "recommend"])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_repository.core.items import EDGE, NEIGHBOURS, unit, weigh
+from model_repository.core.items import EDGE, NEIGHBOURS, Neighbourhood, unit, weigh
 
 
 @pytest.mark.parametrize("items", [1, 2, NEIGHBOURS, 500])
@@ -42,3 +42,20 @@ def test_what_rounding_leaves_of_a_text_like_all_others_decides_nothing() -> Non
     np.testing.assert_allclose(np.linalg.norm(catalogue, axis=1), 1, rtol=1e-5)
     alike = unit(rounding) @ catalogue.T
     assert np.abs(alike).max() < 10 * EDGE  # while all else of two texts counts up to 1
+
+
+def test_a_new_item_is_as_popular_as_its_neighbours_are_in_the_mean() -> None:
+    """Of 1 and 99 events one expects 50, whatever else their biases say."""
+    nearby = Neighbourhood(
+        np.zeros(2, np.float32),
+        np.zeros((2, 1), np.float32),
+        np.zeros(1, np.float32),
+        np.array([7, 3], np.int32),
+        np.array([[1, 0, 0], [1, 0, 0]], np.float32),
+        np.array([0.5, 0.1], np.float32),
+        np.array([1, 99], np.float32),
+    )
+    found = nearby.place(np.array([[2, 0]], np.float32), np.zeros((9, 1), np.float32))
+    assert found.bias.dtype == np.float32
+    np.testing.assert_allclose(found.weights, [[0.5, 0.5]])
+    np.testing.assert_allclose(found.bias, [0.3 + np.log(50)], rtol=1e-6)

@@ -61,6 +61,8 @@ def test_top_k_beyond_the_export_names_the_limit_and_the_remedy() -> None:
         ("on_unknown", 1, "parameter on_unknown is 1, a int; it must be a string"),
         ("on_unknown", "ignore", "parameter on_unknown is 'ignore'; it must be 'error' or 'skip'"),
         ("include_seen", 1, "parameter include_seen is 1, a int; it must be a boolean"),
+        ("new_items", 1, "parameter new_items is 1; it must be at least 2"),
+        ("new_items", 501, "parameter new_items is 501; it must be at most 500"),
         ("topk", 5, "there is no option 'topk'; did you mean top_k?"),
         (
             "zzz",

@@ -114,7 +114,8 @@ def test_a_new_item_has_the_mean_of_its_neighbours(of: list[list[int]]) -> None:
     items = random.integers(0, ITEMS, (2, 3)).astype(np.int32)
     weights = random.dirichlet(np.ones(3), 2).astype(np.float32)
     mean = np.einsum("rk,rkd->rd", weights, CATALOGUE.vectors[items])
-    fresh = NewItems(mean, items, weights)
+    bias = (NETWORK.all(users([[]]))[0, items] * weights).sum(1) - mean @ users([[]]).states[0]
+    fresh = NewItems(mean, bias, items, weights)
     asked = users(of)
     for user in range(len(of)):
         for logits, found in (
@@ -172,7 +173,10 @@ def test_the_trend_is_that_of_the_users_moment(own: bool) -> None:
     asked = replace(users([[1], [], [2]]), trend=[rows[0], rows[1], rows[0]] if own else rows[:1])
     everything = whole(term, asked)
     fresh = NewItems(
-        np.zeros((2, WIDTH), np.float32), np.zeros((2, 3), np.int32), np.ones((2, 3), np.float32)
+        np.zeros((2, WIDTH), np.float32),
+        np.zeros(2, np.float32),
+        np.zeros((2, 3), np.int32),
+        np.ones((2, 3), np.float32),
     )
     for user in range(3):
         expected = rows[user % 2 if own else 0].logits

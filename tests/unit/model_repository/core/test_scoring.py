@@ -29,6 +29,7 @@ from tests.unit.model_repository.catalogues import (
 
 ITEMS = 30
 COLD = (2, 5, 7, 20)
+RANKS = (0, 0, 2, 5, 100)
 CATALOGUE = catalogue(ITEMS)
 WITH_COLD = catalogue(ITEMS, cold=COLD, cold_rank=4)
 SCORER = Scorer(CATALOGUE, EventSums())
@@ -61,13 +62,16 @@ def trend_of(items: int, events: int) -> Trend:
     return Trend(600.0, 2.0, levels(happened, times, items, 600.0), NOW)
 
 
-def expected_list(scorer: Scorer, asked: Users, user: int, masked: Indices) -> Floats:
+def expected_list(
+    scorer: Scorer, asked: Users, user: int, masked: Indices, rank: int = 0
+) -> Floats:
     """Logits FP32 [n] that the best are the largest of, from those of the whole catalogue."""
     known = scorer.catalogue
     logits: Floats = scorer.logits(asked)[user]
     logits[masked] = -np.inf
-    if known.cold_rank and len(known.cold):
-        logits[known.cold] += lifts(logits[np.newaxis], known.cold, known.cold_rank)[0]
+    if len(known.cold):
+        ranks = np.array([rank or known.cold_rank], np.int32)
+        logits[known.cold] += lifts(logits[np.newaxis], known.cold, ranks)[0]
     return logits
 
 
@@ -79,6 +83,8 @@ class TestRank:
         asked = users(SCORER, of)
         logits = SCORER.logits(asked)
         new = (logits[:, FRESH.items] * FRESH.weights).sum(2)
+        # But for their biases.
+        new += FRESH.bias - (CATALOGUE.bias[FRESH.items] * FRESH.weights).sum(1)
         for user in range(len(of)):
             found = SCORER.rank(asked, user, np.array(candidates, np.int32), FRESH)
             expected = [
@@ -178,11 +184,12 @@ class TestBest:
             for _ in of
         ]
         wanted = [data.draw(st.integers(1, ITEMS + 3)) for _ in of]
+        ranks = [data.draw(st.sampled_from(RANKS)) for _ in of]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(scoring, "_LOGITS", logits_at_once)
-            found = scorer.best(asked, masked, wanted)
+            found = scorer.best(asked, masked, wanted, ranks)
         for user, each in enumerate(found):
-            logits = expected_list(scorer, asked, user, masked[user])
+            logits = expected_list(scorer, asked, user, masked[user], ranks[user])
             left = min(wanted[user], ITEMS - len(masked[user]))
             expected = np.sort(logits)[::-1][:left]
             assert len(each) == len(set(each.index.tolist())) == left
@@ -200,6 +207,16 @@ class TestBest:
         scorer = Scorer(alike, EventSums())
         (found,) = scorer.best(users(scorer, [[1]]), [np.array([0, 3], np.int32)], [4])
         assert found.index.tolist() == [1, 2, 4, 5]
+
+    def test_equals_come_so_whatever_others_ask_of_cold_items(self) -> None:
+        alike = replace(
+            CATALOGUE, vectors=np.zeros_like(CATALOGUE.vectors), bias=np.zeros_like(CATALOGUE.bias),
+            linear_value=CATALOGUE.linear_value[:, :0], linear_index=CATALOGUE.linear_index[:, :0],
+            cold=np.array([0, 3], np.int32),
+        )  # fmt: skip
+        scorer, none = Scorer(alike, EventSums()), np.zeros(0, np.int32)
+        found = scorer.best(users(scorer, [[1], [1]]), [none, none], [4, 4], [0, 3])
+        assert [each.index.tolist() for each in found] == [[0, 1, 2, 3], [1, 2, 4, 5]]
 
     @pytest.mark.parametrize("source", [False, True])
     def test_no_number_is_a_fault(self, source: bool) -> None:
@@ -276,6 +293,7 @@ class TestSource:
         scorers = [Scorer(known, EventSums(), each) for each in (source, None)]
         asked = users(scorers[0], of)
         wanted = [data.draw(st.sampled_from([1, 3, 10, 60, LARGE])) for _ in of]
+        ranks = [data.draw(st.sampled_from(RANKS)) for _ in of]
         order = np.argsort(-scorers[0].logits(asked), axis=1)
         # The very best are masked, so that those behind them are looked for.
         masked = [
@@ -283,10 +301,10 @@ class TestSource:
         ]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(trend, "_LIFTED", 30)
-            answers = [scorer.best(asked, masked, wanted) for scorer in scorers]
+            answers = [scorer.best(asked, masked, wanted, ranks) for scorer in scorers]
         for user, (found, expected) in enumerate(zip(*answers, strict=True)):
             # Where two are all but equal, either may come first.
-            logits = expected_list(scorers[0], asked, user, masked[user])
+            logits = expected_list(scorers[0], asked, user, masked[user], ranks[user])
             assert len(set(found.index.tolist())) == len(found) == len(expected)
             for each in (found.logit, logits[found.index]):
                 np.testing.assert_allclose(each, expected.logit, rtol=1e-4, atol=1e-4)
@@ -330,6 +348,26 @@ class TestSource:
         assert found.index.tolist() == expected.index.tolist()
         assert not set(found.index) & set(best)
 
+    @pytest.mark.parametrize(("rank", "scored"), [(0, 0), (20, 0), (3, 45)])
+    def test_cold_items_are_looked_at_only_where_they_are_moved(
+        self, rank: int, scored: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        known = catalogue(LARGE, cold=range(0, LARGE, 9))
+        scorer, source = Scorer(known, EventSums(), Nearest(known)), Nearest(known)
+        asked, none = users(scorer, [[]]), np.zeros(0, np.int32)
+        found = source.nearest(asked.states[0], 20)
+        assert found is not None
+        looked_at: list[int] = []
+
+        def counted(term: NetworkTerm, users: Users, user: int, items: Indices) -> Floats:
+            looked_at.append(len(items))
+            return of(term, users, user, items)
+
+        of = NetworkTerm.of
+        monkeypatch.setattr(NetworkTerm, "of", counted)
+        scorer.best(asked, [none], [10], [rank])
+        assert looked_at == [20, 20 + scored]
+
     def test_where_too_many_are_wanted_or_masked_it_is_not_asked(self) -> None:
         source = Nearest(CATALOGUE)
         scorer = Scorer(CATALOGUE, EventSums(), source)
@@ -339,12 +377,12 @@ class TestSource:
         assert source.asked == []
 
     def test_answers_do_not_depend_on_who_else_asks(self) -> None:
-        known = catalogue(LARGE)
+        known = catalogue(LARGE, cold=range(0, LARGE, 9))
         scorer = Scorer(known, EventSums(), Nearest(known, most=25))
-        of = [[1, 2], [], [5, 6, 7, 8], [300]]
+        of, ranks = [[1, 2], [], [5, 6, 7, 8], [300]], [0, 2, 5, 0]
         wanted, none = [3, 10, 60, 12], np.zeros(0, np.int32)
-        together = scorer.best(users(scorer, of), [none] * 4, wanted)
+        together = scorer.best(users(scorer, of), [none] * 4, wanted, ranks)
         for user, each in enumerate(together):
-            (alone,) = scorer.best(users(scorer, [of[user]]), [none], [wanted[user]])
+            (alone,) = scorer.best(users(scorer, [of[user]]), [none], [wanted[user]], [ranks[user]])
             np.testing.assert_array_equal(each.index, alone.index)
             np.testing.assert_allclose(each.logit, alone.logit, rtol=1e-5, atol=1e-5)

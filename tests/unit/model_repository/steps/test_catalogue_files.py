@@ -74,6 +74,20 @@ def test_an_earlier_export_has_no_popular_items(tmp_path: Path) -> None:
     assert_equal(load_catalogue(tmp_path).popular, np.zeros(0, np.int32))
 
 
+def test_new_items_of_an_earlier_export_have_the_mean_bias_of_their_neighbours(
+    tmp_path: Path,
+) -> None:
+    full = CATALOGUES["full"]
+    save_catalogue(tmp_path, full)
+    for name in ("neighbour_bias", "neighbour_rate"):
+        (tmp_path / f"{name}.npy").unlink()
+    found = load_catalogue(tmp_path)
+    text = np.ones((2, full.neighbourhood.text_mean.shape[0]), np.float32)
+    placed = found.neighbourhood.place(text, found.vectors)
+    mean = (full.bias[placed.items] * placed.weights).sum(1)
+    np.testing.assert_allclose(placed.bias, mean, rtol=1e-5, atol=1e-6)
+
+
 def test_no_name_of_a_column_becomes_one_of_a_file(tmp_path: Path) -> None:
     directory = tmp_path / "version"
     directory.mkdir()
