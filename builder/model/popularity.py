@@ -5,8 +5,6 @@ A cold item is expected to be as popular as its neighbours by text are in the me
 log ends, so its events are taken for the share of the log in which it was there to be met::
 
     expected = (1 + events) / ((share + EARLIEST) / (1 + EARLIEST))
-
-MovieLens-100K, a tenth of the films taken out of a trained model: docs/quality.md.
 """
 
 from __future__ import annotations
