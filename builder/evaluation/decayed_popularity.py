@@ -52,7 +52,7 @@ class WithTrend:
         return scores
 
 
-class Trend(NamedTuple):
+class Decay(NamedTuple):
     """A time constant in seconds, and the weight of the trend beside other scores."""
 
     time_constant: float
@@ -75,20 +75,20 @@ def decayed_popularity(
     ValueError
         The log has no times.
     """
-    alone = choose_trend(split, items, None, view)
+    alone = choose_decay(split, items, None, view)
     found: dict[str, Scorer] = {
         DECAYED: DecayedPopularity(DecayedCounts(view(split.counted), items, alone.time_constant))
     }
     if recency_ease is not None:
-        beside = choose_trend(split, items, recency_ease.on_train, view)
+        beside = choose_decay(split, items, recency_ease.on_train, view)
         counts = DecayedCounts(view(split.counted), items, beside.time_constant)
         found[JOINED] = WithTrend(recency_ease.final, counts, beside.weight)
     return found
 
 
-def choose_trend(
+def choose_decay(
     split: Split, items: int, other: Scorer | None, view: View = Sequences.without_context
-) -> Trend:
+) -> Decay:
     """The trend with the highest NDCG@10 on validation, beside another scorer or alone.
 
     Of equal ones the first is taken: the smallest weight, the shortest time constant.
@@ -96,7 +96,7 @@ def choose_trend(
     log = view(split.counted_on_validation)
     counts = {each: DecayedCounts(log, items, each) for each in TIME_CONSTANTS}
     weights = (1.0,) if other is None else WEIGHTS
-    gains = dict.fromkeys((Trend(each, weight) for weight in weights for each in counts), 0.0)
+    gains = dict.fromkeys((Decay(each, weight) for weight in weights for each in counts), 0.0)
     for part in split.validation.chunks(user_chunk(items)):
         base = np.float32(0) if other is None else other.scores(part.histories)
         for time_constant, counted in counts.items():
@@ -104,7 +104,7 @@ def choose_trend(
             for weight in weights:
                 scores = base + np.float32(weight) * trend
                 rank = rank_scores(scores, part.histories, part.targets)
-                gains[Trend(time_constant, weight)] += ndcg_gain(rank, 10).sum()
+                gains[Decay(time_constant, weight)] += ndcg_gain(rank, 10).sum()
     return max(gains, key=gains.__getitem__)
 
 

@@ -18,7 +18,7 @@ from builder.evaluation.decayed_popularity import (
     TIME_CONSTANTS,
     WEIGHTS,
     DecayedPopularity,
-    choose_trend,
+    choose_decay,
     decayed_popularity,
 )
 from builder.evaluation.ranking import rank_holdout
@@ -53,7 +53,7 @@ def test_what_is_popular_now_comes_first() -> None:
     split = fashion_split()
     scorer = decayed_popularity(split, 3, None)[DECAYED]
     assert rank_holdout(scorer, split.test, 3).rank.tolist() == [1, 1]
-    assert choose_trend(split, 3, None).time_constant < 30 * DAY
+    assert choose_decay(split, 3, None).time_constant < 30 * DAY
     year = DecayedPopularity(DecayedCounts(fashions(), 3, 365 * DAY))
     assert rank_holdout(year, split.test, 3).rank.tolist() == [1, 2]
 
@@ -85,7 +85,7 @@ def test_one_weight_joins_both() -> None:
     assert list(found) == [DECAYED, JOINED]
     # EASE knows nothing here, so the trend decides alone.
     assert rank_holdout(found[JOINED], split.test, 3).rank.tolist() == [1, 1]
-    assert choose_trend(split, 3, no_ease().on_train).weight == WEIGHTS[1]
+    assert choose_decay(split, 3, no_ease().on_train).weight == WEIGHTS[1]
 
     class Knows:
         """Ranks the targets first, whatever is popular."""
@@ -96,14 +96,14 @@ def test_one_weight_joins_both() -> None:
             scores: NDArray[np.float32] = np.stack([~late, late, late & ~late], 1).astype("f4")
             return scores
 
-    assert choose_trend(split, 3, Knows()) == (TIME_CONSTANTS[0], 0.0)
+    assert choose_decay(split, 3, Knows()) == (TIME_CONSTANTS[0], 0.0)
 
 
 def test_scores_are_their_sum() -> None:
     split = fashion_split()
     ones = ItemWeights(np.ones((3, 3), np.float32))
     joined = decayed_popularity(split, 3, Fitted(no_ease().on_train, ones))[JOINED]
-    chosen = choose_trend(split, 3, no_ease().on_train)
+    chosen = choose_decay(split, 3, no_ease().on_train)
     known = asked([1], [110 * DAY], [0, 2]).histories
     counts = DecayedCounts(fashions(), 3, chosen.time_constant).at(np.array([110 * DAY]))
     expected = 2 + chosen.weight * np.log1p(counts)
