@@ -101,11 +101,7 @@ def save_checkpoint(
             "linear": {"decay": model.linear.decay, "weight": model.linear.weight},
             "calibration": asdict(model.calibration),
             "cold_limit": model.cold_limit,
-            "trend": {
-                "time_constant": model.trend.time_constant,
-                "weight": model.trend.weight,
-                "until": model.trend.until,
-            },
+            "trend": model.trend.settings,
             **config,
         },
     )

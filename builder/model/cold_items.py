@@ -22,7 +22,7 @@ from builder.model.interest import InterestAdapter
 from builder.model.linear import LinearTerm
 from builder.model.neighbourhood import neighbourhood_among
 from builder.model.recommender import Recommender
-from model_repository.core.items import weigh
+from model_repository.core.items import inherited_bias, weigh
 
 ENTRIES: Final = 64
 """Places for cold items in a row of the linear term, beside those of the warm items."""
@@ -68,11 +68,8 @@ def _with_mean_vectors(
     adapter = copy.deepcopy(model.adapter)
     left = torch.from_numpy(mean.T @ vectors.numpy()) - from_text
     adapter.residual.weight[cold] = left[cold]
-    popularity = model.popularity.of_all(len(bias))
-    # That of new texts, `Neighbourhood.place`, for known ones.
-    own = (mean.T @ (bias.numpy() - popularity.events))[cold.numpy()]
-    own += np.log((mean.T @ np.exp(popularity.expected))[cold.numpy()])
-    adapter.bias[cold] = torch.from_numpy(own)
+    lent, rate = ((mean.T @ each)[cold.numpy()] for each in model.popularity.lent(bias.numpy()))
+    adapter.bias[cold] = torch.from_numpy(inherited_bias(lent, rate))
     return adapter
 
 

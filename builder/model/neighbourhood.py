@@ -34,15 +34,15 @@ def neighbourhood_among(model: Recommender) -> tuple[Neighbourhood, Floats]:
     weight, added = (each.numpy() for each in model.adapter.text_projection())
     # Centred before the product: a text like all others would drown in rounding after it.
     bias = (added + means[0] @ weight - means[1]).astype(np.float32)
-    popularity = model.popularity.of_all(len(text))
+    lent, rate = model.popularity.lent(model.adapter.bias.detach().numpy())
     found = Neighbourhood(
         means[0],
         weight.astype(np.float32),
         bias,
         items,
         directions[items],
-        model.adapter.bias.detach().numpy()[items] - popularity.events[items],
-        np.exp(popularity.expected[items]),
+        lent[items],
+        rate[items],
     )
     return found, directions
 

@@ -52,6 +52,14 @@ class Popularity:
         missed = np.log((1 + EARLIEST) / (share + EARLIEST))
         return cls(events, (events + missed).astype(np.float32))
 
+    def lent(self, bias: Floats) -> tuple[Floats, Floats]:
+        """What items with biases FP32 [n] lend to new ones: ``Neighbourhood.bias`` and ``rate``.
+
+        FP32 [n] each; see `model_repository.core.items.inherited_bias`.
+        """
+        known = self.of_all(len(bias))
+        return bias - known.events, np.exp(known.expected)
+
     def of_all(self, items: int) -> Popularity:
         """Of a catalogue of so many items, of which the last may be new and have no events."""
         pad = (0, items - len(self.events))

@@ -141,8 +141,10 @@ class PartScorer:
         self, model: Recommender, part: Part, log: Sequences | None = None, new_items: int = 0
     ) -> None:
         catalogue = catalogue_of(model, part)
-        self._at_requests = bool(catalogue.trend) and log is not None and log.times is not None
-        trend = LoggedTrend(catalogue.trend, log) if self._at_requests and log else None
+        trend = None
+        if catalogue.trend and log is not None and log.times is not None:
+            trend = LoggedTrend(catalogue.trend, log)
+        self._at_requests = trend is not None
         self._scorer = Scorer(catalogue, TorchUserEncoder(model.adapter), trend=trend)
         self._max_history = model.adapter.config.max_history
         self._cold_rank = new_items or catalogue.cold_rank

@@ -6,7 +6,6 @@ import logging
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from builder.data.decayed_counts import DecayedCounts
 from builder.data.sequences import Sequences
@@ -45,16 +44,14 @@ def choose_trend(
         return NO_TREND, nothing
     items = logits.shape[1]
     before = gains_of(logits, validation)
-    best: tuple[float, Trend, NDArray[np.float64]] = (float(before.mean()), NO_TREND, before)
+    trend, gains, best = NO_TREND, before, nothing
     for done, constant in enumerate(TIME_CONSTANTS, 1):
         added = trend_logits(DecayedCounts(known, items, constant).at(asked), 1.0)
         for weight in WEIGHT:
             found = gains_of(logits + np.float32(weight) * added, validation)
-            if found.mean() > best[0]:
-                trend = Trend(constant, weight, np.zeros(0), 0)
-                best = float(found.mean()), trend, found
+            if found.mean() > gains.mean():
+                trend, gains, best = Trend(constant, weight, np.zeros(0), 0), found, added
         progress("choose the trend", done, len(TIME_CONSTANTS))
-    figure, trend, gains = best
     if not is_better(gains, before):
         log.info("trend: none; what is popular at the time does not help on validation")
         return NO_TREND, nothing
@@ -63,8 +60,7 @@ def choose_trend(
         trend.time_constant / 86_400,
         trend.weight,
         CHOSEN_AT,
-        figure,
+        gains.mean(),
         before.mean(),
     )
-    counts = DecayedCounts(known, items, trend.time_constant).at(asked)
-    return trend, trend_logits(counts, trend.weight)
+    return trend, np.float32(trend.weight) * best

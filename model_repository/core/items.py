@@ -105,8 +105,9 @@ class Neighbourhood:
                 self._projected(centred), np.zeros(len(items), np.float32), items, weight
             )
         vectors = np.einsum("rk,rkd->rd", weight, catalogue_vectors[items])
-        rate = (weight * self.rate[place]).sum(axis=1)
-        bias = (weight * self.bias[place]).sum(axis=1) + np.log(rate)
+        bias = inherited_bias(
+            (weight * self.bias[place]).sum(axis=1), (weight * self.rate[place]).sum(axis=1)
+        )
         return NewItems(vectors, bias, items, weight)
 
     def _projected(self, centred: Floats) -> Floats:
@@ -123,6 +124,15 @@ NO_NEIGHBOURHOOD: Final = Neighbourhood(
     np.zeros(0, np.float32),
     np.zeros(0, np.float32),
 )
+
+
+def inherited_bias(bias: Floats, rate: Floats) -> Floats:
+    """Biases FP32 [R] of items whose neighbours have these weighted means of ``bias`` and ``rate``.
+
+    Both FP32 [R]. A mean of logarithms would fall short of the mean popularity.
+    """
+    found: Floats = bias + np.log(rate)
+    return found
 
 
 def unit(vectors: Floats) -> Floats:

@@ -48,6 +48,15 @@ class Trend:
         """Whether it adds anything."""
         return self.weight > 0
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All but the level, as JSON has it; with a level they make the trend again."""
+        return {
+            "time_constant": self.time_constant,
+            "weight": self.weight,
+            "until": self.until,
+        }
+
     def at(self, time: int) -> TrendRow:
         """The term at a time in Unix seconds; not before `until`, since events cannot be undone."""
         time = max(time, self.until)

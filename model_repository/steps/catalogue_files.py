@@ -64,7 +64,7 @@ def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
         "calibration": asdict(catalogue.calibration),
         "cold_place": catalogue.cold_rank,
         "attributes": list(catalogue.attributes),
-        "trend": _trend_settings(catalogue.trend),
+        "trend": catalogue.trend.settings if catalogue.trend else None,
     }
     (directory / CATALOGUE_FILE).write_text(json.dumps(settings, indent=2), "utf-8")
 
@@ -130,16 +130,6 @@ def _strings(directory: Path, name: str) -> Strings:
 
 def _ids(directory: Path) -> Identifiers:
     return Identifiers(_strings(directory, "id"), _mapped(directory, "id_table"))
-
-
-def _trend_settings(trend: Trend) -> dict[str, Any] | None:
-    if not trend:
-        return None
-    return {
-        "time_constant": trend.time_constant,
-        "weight": trend.weight,
-        "until": trend.until,
-    }
 
 
 def _trend(directory: Path, settings: dict[str, Any]) -> Trend:
