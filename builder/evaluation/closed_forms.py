@@ -35,7 +35,6 @@ def closed_forms(
     recency = None
     if items <= EASE_LIMIT:
         recency = recency_ease(split, items, view, progress=progress)
-    if recency is not None:
         found[RECENCY_EASE] = recency.final
     if split.train.times is None:
         log.warning(

@@ -158,12 +158,9 @@ class Budget:
         if again:
             rest -= again * self.takes("adapter") + encode + self._assembled(tuned=True)
             rest /= 2
-        fitting = (
-            _fitting(usual, rest, step, self.takes("validate") + encode)
-            if self._tuning is None
-            else usual
-        )
-        if self._tuning is not None:
+        if self._tuning is None:
+            fitting = _fitting(usual, rest, step, self.takes("validate") + encode)
+        else:
             rounds, steps = self._tuning
             fitting = Schedule(rounds, steps, min(usual.warmup, rounds * steps // 10))
         if fitting.total < min(FEWEST_STEPS // 2, usual.total):

@@ -310,7 +310,7 @@ class _Course:
             trend = counted(chosen.model.trend, data.split.everything, len(data.catalogue))
             model = replace(model, cold_limit=limit, calibration=calibration, trend=trend)
             return replace(chosen, model=model)
-        users, known = data.chosen_on, data.split.train
+        users, known = data.chosen_on, data.split.counted_on_validation
         network = model.scorer("network").scores(users.histories)
         longest = adapter.config.max_history
         closed_form = choose_closed_form(terms, network, users, longest, progress=self.progress)

@@ -137,7 +137,7 @@ def _rows(learnt: Learnt, again: Recommender | None, split: Split, progress: Pro
         row
         for name, model in models.items()
         if model is not None
-        for row in model_rows(name, model, split.test, split.learnt, progress=progress)
+        for row in model_rows(name, model, split.test, split.counted, progress=progress)
     ]
 
 
