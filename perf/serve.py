@@ -21,6 +21,7 @@ from perf.errors import PerfError
 
 _ROOT: Final = Path(builder.__file__).parents[1]
 _START: Final = 60.0  # seconds
+_STARTED: Final = "Press Ctrl-C"
 
 
 class Served:
@@ -32,7 +33,8 @@ class Served:
         self._ready = threading.Event()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        if not self._ready.wait(_START) or process.poll() is not None:
+        self._ready.wait(_START)
+        if _STARTED not in self.printed:  # of one that ended, its exit may not be known yet
             self.end()
             raise PerfError(f"serve did not start:\n{self.printed.strip()}")
 
@@ -89,7 +91,7 @@ class Served:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.printed += line
-            if "Press Ctrl-C" in line:
+            if _STARTED in line:
                 self._ready.set()
         self._ready.set()
 
