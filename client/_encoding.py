@@ -15,13 +15,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from struct import Struct
 from typing import Final
 
 from model_repository.core.contract import TensorSpec
 
-Parameter = bool | int | str
+Parameter = bool | int | float | str
 
 _INT64_MASK: Final = 2**64 - 1
+_DOUBLE: Final = Struct("<d")
 
 
 @dataclass(slots=True, eq=False)
@@ -76,6 +78,8 @@ def _parameter(name: str, value: Parameter) -> bytes:
             written = b"\x08" + _varint(value)
         case int():
             written = b"\x10" + _varint(value & _INT64_MASK)
+        case float():
+            written = b"\x21" + _DOUBLE.pack(value)
         case str():
             written = _text(b"\x1a", value)
     entry = _text(b"\x0a", name) + _message(b"\x12", written)

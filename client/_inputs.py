@@ -221,20 +221,29 @@ def read_options(
 
 
 def _option(option: OptionSpec, value: object) -> Parameter:
+    least = -_MOST if option.minimum is None else option.minimum
+    most = _MOST if option.maximum is None else option.maximum
     match option.default:
         case bool():  # before int, which it is a kind of
             if isinstance(value, bool):
                 return value
             expected = "True or False"
         case int():
-            least = -_MOST if option.minimum is None else option.minimum
-            most = _MOST if option.maximum is None else option.maximum
             number = _integer(value)
             if number is not None and (least <= number <= most or number == option.default):
                 return number
             expected = "a positive int" if least == 1 else f"an int of at least {least}"
             if option.maximum is not None:
                 expected = f"an int from {least} to {most}"
+        case float():
+            # The comparison is false for NaN.
+            if (
+                isinstance(value, Real)
+                and not isinstance(value, bool)
+                and least <= float(value) <= most
+            ):
+                return float(value)
+            expected = f"a number from {least:g} to {most:g}"
         case str():
             if isinstance(value, str) and (not option.choices or value in option.choices):
                 return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -80,19 +80,45 @@ class Catalogue:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Some items of a catalogue, best first: indices INT32, logits and interests FP32, each [m]."""
+    """Some items of a catalogue, best first.
+
+    Attributes
+    ----------
+    index
+        INT32 [m].
+    logit, interest
+        FP32 [m].
+    score
+        FP32 [m], what they are ordered by: the interest, as the stages of the policy change it.
+    propensity
+        FP32 [m], how likely each was to be shown at its rank; None where no chance decides.
+    """
 
     catalogue: Catalogue
     index: Indices
     logit: Floats
     interest: Floats
+    score: Floats
+    propensity: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     def __getitem__(self, kept: slice | NDArray[Any]) -> Candidates:
         """The candidates at a slice, or at places [k] in their order, or where BOOL [m] says so."""
-        return Candidates(self.catalogue, self.index[kept], self.logit[kept], self.interest[kept])
+        propensity = None if self.propensity is None else self.propensity[kept]
+        return Candidates(
+            self.catalogue,
+            self.index[kept],
+            self.logit[kept],
+            self.interest[kept],
+            self.score[kept],
+            propensity,
+        )
+
+    def by_score(self, score: Floats) -> Candidates:
+        """The same with scores FP32 [m], largest first; equal ones stay in their order."""
+        return replace(self, score=score)[np.argsort(-score, kind="stable")]
 
     @property
     def vectors(self) -> Floats:

@@ -104,6 +104,8 @@ SKIPPED: Final = TensorSpec("SKIPPED", "INT32", (1, 1))  # history events left o
 TRUNCATED: Final = TensorSpec("TRUNCATED", "INT32", (1, 1))  # texts cut to the longest length
 # 1 where the list is the same for all users, since there was no state of the user; else left out.
 FALLBACK: Final = TensorSpec("FALLBACK", "INT32", (1, 1), optional=True)
+# Of a request that asks for a trace: a JSON object of the rules that moved or removed items.
+TRACE: Final = TensorSpec("TRACE", "BYTES", (1, 1), optional=True)
 # Unix seconds as of which the model knows what is popular; left out by one that does not ask.
 TREND_TIME: Final = TensorSpec("TREND_TIME", "INT64", (1, 1), optional=True)
 # Of the events of a request: how many are counted now, how many name an item that the catalogue
@@ -147,7 +149,7 @@ RANK: Final = ModelSpec(
 RECOMMEND: Final = ModelSpec(
     "recommend",
     inputs=(*_USER, EXCLUDE),
-    outputs=(ITEM, ITEM_INTEREST, ITEM_LOGIT, SKIPPED, TRUNCATED, FALLBACK, TREND_TIME),
+    outputs=(ITEM, ITEM_INTEREST, ITEM_LOGIT, SKIPPED, TRUNCATED, FALLBACK, TREND_TIME, TRACE),
     batched=True,
 )
 ENCODE: Final = ModelSpec(
@@ -245,21 +247,21 @@ class OptionSpec:
     Attributes
     ----------
     name, default
-        The type of the default is the type of the option: bool, int or str.
+        The type of the default is the type of the option: bool, int, float or str.
     meaning
         One line, for the caller.
     choices
         What a string may be; any string if there are none.
     minimum, maximum
-        The least and the most that an integer may be; the default may be another one.
+        The least and the most that a number may be; the default may be another one.
     """
 
     name: str
-    default: bool | int | str
+    default: bool | int | float | str
     meaning: str
     choices: tuple[str, ...] = ()
-    minimum: int | None = None
-    maximum: int | None = None
+    minimum: float | None = None
+    maximum: float | None = None
 
 
 TOP_K: Final = OptionSpec("top_k", 10, "how many items to recommend", minimum=1)

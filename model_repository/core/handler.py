@@ -6,14 +6,16 @@ One handler for both layouts: what encodes users and texts is handed to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import policy
 from .arrays import Floats, Indices
 from .batch import Later, Outcome, Request, Tensors, attempt, attempt_together
+from .catalogue import Candidates
 from .contract import (
     FALLBACK,
     INTEREST,
@@ -25,7 +27,6 @@ from .contract import (
     ON_UNKNOWN,
     SKIPPED,
     TIME,
-    TOP_K,
     TREND_TIME,
     TRUNCATED,
 )
@@ -74,13 +75,33 @@ UNOBSERVED: Final = Observer()
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request that was found in order, and of ``recommend`` what the policy makes of it."""
+
+    request: UserRequest
+    plan: policy.Plan | None = None
+
+    def without_texts(self) -> _Asked:
+        return replace(self, request=self.request.without_texts())
+
+
+@dataclass(frozen=True, slots=True)
 class _User:
     """A request, with slots that name rows of the texts of the whole batch."""
 
-    request: UserRequest
+    asked: _Asked
     history: History
     candidates: Indices
     truncated: int
+
+    @property
+    def request(self) -> UserRequest:
+        return self.asked.request
+
+    @property
+    def plan(self) -> policy.Plan:
+        assert self.asked.plan is not None
+        return self.asked.plan
 
 
 class UserHandler:
@@ -106,13 +127,17 @@ class UserHandler:
 
     def __call__(self, requests: Sequence[Request]) -> list[Outcome | Later]:
         """The answer to each request; those that bring texts are put off."""
-        found: list[UserRequest | Exception] = [
-            attempt(self._reader.read, request) for request in requests
+        found: list[_Asked | Exception] = [attempt(self._read, request) for request in requests]
+        prompt = [
+            each for each in found if not isinstance(each, Exception) and not each.request.texts
         ]
-        prompt = [each for each in found if not isinstance(each, Exception) and not each.texts]
         answers = iter(attempt_together(self._answer, prompt))
         return [
-            each if isinstance(each, Exception) else Later(each) if each.texts else next(answers)
+            each
+            if isinstance(each, Exception)
+            else Later(each)
+            if each.request.texts
+            else next(answers)
             for each in found
         ]
 
@@ -121,12 +146,13 @@ class UserHandler:
 
         Where these cannot be encoded, a request that skips what is unknown goes on without them.
         """
-        requests: list[UserRequest] = [each.request for each in waiting]
+        requests: list[_Asked] = [each.request for each in waiting]
         found = attempt_together(self._answer, requests)
         spared = [
             place
             for place, each in enumerate(found)
-            if isinstance(each, Unavailable) and requests[place].options[ON_UNKNOWN.name] == "skip"
+            if isinstance(each, Unavailable)
+            and requests[place].request.options[ON_UNKNOWN.name] == "skip"
         ]
         again = attempt_together(self._answer, [requests[each].without_texts() for each in spared])
         for place, outcome in zip(spared, again, strict=True):
@@ -140,21 +166,26 @@ class UserHandler:
         """The answer to a request whose texts are encoded: rows FP32 [R, h] of ``vectors``."""
         read = self._reader.read_rows(request, len(vectors))
         fresh = self._scorer.catalogue.neighbourhood.place(vectors, self._scorer.catalogue.vectors)
-        (answer,) = self._scored([_User(read, read.history, read.candidates, 0)], fresh)
+        (answer,) = self._scored([_User(_Asked(read), read.history, read.candidates, 0)], fresh)
         return answer
 
-    def _answer(self, requests: Sequence[UserRequest]) -> list[Tensors]:
+    def _read(self, request: Request) -> _Asked:
+        return _Asked(self._reader.read(request))
+
+    def _answer(self, asked: Sequence[_Asked]) -> list[Tensors]:
         rows: dict[str, int] = {}
-        for request in requests:
-            for text in request.texts:
+        for each in asked:
+            for text in each.request.texts:
                 rows.setdefault(text, len(rows))
         if not rows:
-            users = [_User(each, each.history, each.candidates, 0) for each in requests]
+            users = [
+                _User(each, each.request.history, each.request.candidates, 0) for each in asked
+            ]
             return self._scored(users, NO_NEW_ITEMS)
         encoded = self._encoded(list(rows))
         catalogue = self._scorer.catalogue
         fresh = catalogue.neighbourhood.place(encoded.vectors, catalogue.vectors)
-        return self._scored([_user(each, rows, encoded.truncated) for each in requests], fresh)
+        return self._scored([_user(each, rows, encoded.truncated) for each in asked], fresh)
 
     def _encoded(self, texts: Sequence[str]) -> EncodedTexts:
         try:
@@ -224,25 +255,29 @@ class Recommend(UserHandler):
     for INTEREST and LOGIT, and FALLBACK says so.
     """
 
+    def _read(self, request: Request) -> _Asked:
+        read = self._reader.read(request)
+        plan = policy.plan(read, self._scorer.catalogue)
+        return _Asked(plan.request, plan)
+
     def _without_states(self, users: Sequence[_User], error: UserEncoderFailed) -> list[Tensors]:
         popular = self._scorer.catalogue.popular
         # Where it may be the fault of one of them, each is tried alone first.
         if not len(popular) or (len(users) > 1 and not isinstance(error, Unavailable)):
             raise error
         self._observer.fell_back(len(users), error)
-        return [self._popular(user.request) for user in users]
+        fallback = {FALLBACK.name: np.ones((1, 1), np.int32)}
+        return [{**self._listed(user.plan, self._popular(user.plan)), **fallback} for user in users]
 
-    def _popular(self, request: UserRequest) -> Tensors:
+    def _popular(self, plan: policy.Plan) -> Candidates:
         catalogue = self._scorer.catalogue
-        masked = np.isin(catalogue.popular, policy.mask(request, catalogue))
-        items = catalogue.popular[~masked][: request.options[TOP_K.name]]
-        unknown = np.full((1, len(items)), np.nan, np.float32)
-        return {
-            ITEM.name: catalogue.ids.strings.take(items)[np.newaxis],
-            ITEM_INTEREST.name: unknown,
-            ITEM_LOGIT.name: unknown,
-            FALLBACK.name: np.ones((1, 1), np.int32),
-        }
+        items = catalogue.popular
+        items = items[~np.isin(items, plan.masked)]
+        if plan.allowed is not None:
+            items = items[plan.allowed.member[items]]
+        unknown = np.full(len(items), np.nan, np.float32)
+        score = 1 / (1 + np.arange(len(items), dtype=np.float32))
+        return Candidates(catalogue, items, unknown, unknown, score)
 
     def _answers(
         self,
@@ -250,34 +285,38 @@ class Recommend(UserHandler):
         users: Users,
         fresh: NewItems,  # noqa: ARG002
     ) -> list[Tensors]:
-        asked = [each.request for each in requests]
-        catalogue = self._scorer.catalogue
+        plans = [each.plan for each in requests]
         best = self._scorer.best(
             users,
-            [policy.mask(request, catalogue) for request in asked],
-            [policy.wanted(request) for request in asked],
-            [request.options[NEW_ITEMS.name] for request in asked],
+            [plan.masked for plan in plans],
+            [plan.wanted for plan in plans],
+            [plan.request.options[NEW_ITEMS.name] for plan in plans],
+            [plan.allowed for plan in plans],
         )
-        lists = [
-            policy.rerank(candidates, request)
-            for candidates, request in zip(best, asked, strict=True)
-        ]
         return [
-            {
-                ITEM.name: catalogue.ids.strings.take(each.index)[np.newaxis],
-                ITEM_INTEREST.name: each.interest[np.newaxis],
-                ITEM_LOGIT.name: each.logit[np.newaxis],
-            }
-            for each in lists
+            self._listed(plan, candidates, users[[place]])
+            for place, (plan, candidates) in enumerate(zip(plans, best, strict=True))
         ]
 
+    def _listed(
+        self, plan: policy.Plan, candidates: Candidates, user: Users | None = None
+    ) -> dict[str, NDArray[Any]]:
+        chosen, outputs = plan.choose(candidates, user)
+        return {
+            ITEM.name: self._scorer.catalogue.ids.strings.take(chosen.index)[np.newaxis],
+            ITEM_INTEREST.name: chosen.interest[np.newaxis],
+            ITEM_LOGIT.name: chosen.logit[np.newaxis],
+            **outputs,
+        }
 
-def _user(request: UserRequest, rows: Mapping[str, int], truncated: Indices) -> _User:
+
+def _user(asked: _Asked, rows: Mapping[str, int], truncated: Indices) -> _User:
     """The user of a request; ``rows`` says where the texts of the batch are."""
+    request = asked.request
     where = np.array([rows[text] for text in request.texts], np.int32)
     history = request.history
     return _User(
-        request,
+        asked,
         History(_renumbered(history.slots, where), history.actions, history.ages),
         _renumbered(request.candidates, where),
         int(truncated[where].sum()),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from typing import Any, Final
 
 from .contract import MOST_PARAMETERS, OPTIONS, TOP_K, OptionSpec
 from .errors import InvalidRequest
 
 _BY_NAME: Final = {option.name: option for option in OPTIONS}
-_TYPES: Final = {bool: "a boolean", int: "an integer", str: "a string"}
+_TYPES: Final = {bool: "a boolean", int: "an integer", float: "a number", str: "a string"}
 
 _REMEMBERED: Final = 256
 _LONGEST: Final = 256
@@ -115,7 +116,9 @@ def _check(name: str, value: object) -> None:
         hint = f"did you mean {near[0]}?" if near else f"the options are {', '.join(_BY_NAME)}"
         raise InvalidRequest(f"there is no option {name!r:.80}; {hint}")
     # A bool is an int to Python, and nothing that a caller means by a number.
-    if type(value) is not type(option.default):
+    if type(value) is not type(option.default) and not (
+        type(option.default) is float and type(value) is int
+    ):
         raise InvalidRequest(
             f"parameter {name} is {value!r:.80}, a {type(value).__name__}; it must be "
             f"{_TYPES[type(option.default)]}"
@@ -127,8 +130,10 @@ def _check(name: str, value: object) -> None:
 def _range_fault(option: OptionSpec, value: object) -> str | None:
     if option.choices and value not in option.choices:
         return " or ".join(repr(choice) for choice in option.choices)
-    if not isinstance(value, int) or value == option.default:
+    if not isinstance(value, (int, float)) or value == option.default:
         return None
+    if not math.isfinite(value):
+        return "finite"
     if option.minimum is not None and value < option.minimum:
         return f"at least {option.minimum}"
     if option.maximum is not None and value > option.maximum:

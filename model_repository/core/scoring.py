@@ -16,6 +16,7 @@ import numpy as np
 from .arrays import Floats, Indices
 from .catalogue import Candidates, Catalogue
 from .cold_items import merged
+from .item_sets import ItemSet
 from .items import NO_NEW_ITEMS, NewItems
 from .score_terms import LinearTerm, NetworkTerm, Term, TrendTerm, Users
 from .top_k import largest, take
@@ -26,6 +27,8 @@ _SPARE: Final = 2
 """Items that a candidate source is asked for, over those that are wanted or masked."""
 _FEW: Final = 4
 """It is asked for at most one in so many items; beyond that, reading all is no slower."""
+_READ: Final = 2**14
+"""Items of a catalogue up to which all are scored, though few are allowed: it is no slower."""
 _LOGITS: Final = 2**23
 """Logits that are held at once, 32 MB: users whose catalogues are more take turns."""
 
@@ -44,6 +47,16 @@ class Scores:
 
     logit: Floats
     interest: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a user wants: see `Scorer.best`."""
+
+    masked: Indices
+    allowed: ItemSet | None
+    wanted: int
+    rank: int
 
 
 class Scorer:
@@ -135,13 +148,15 @@ class Scorer:
         masked: Sequence[Indices],
         wanted: Sequence[int],
         cold_ranks: Sequence[int] | None = None,
+        allowed: Sequence[ItemSet | None] | None = None,
     ) -> list[Candidates]:
         """The best items of each user that are not masked.
 
         ``wanted`` says how many, ``masked`` INT32 [E] which ones not. ``cold_ranks`` are those that
         the best cold item of each user has at the latest, 2 or more, 0 for the catalogue's own;
-        None for that of all. Equal ones come in the order of the catalogue. With a candidate source
-        an item may be missed, but as many are returned, with the same scores.
+        None for that of all. ``allowed`` are the only items that may be among them, None for all.
+        Equal ones come in the order of the catalogue. With a candidate source an item may be
+        missed, but as many are returned, with the same scores.
 
         Raises
         ------
@@ -149,14 +164,19 @@ class Scorer:
             A logit is NaN. It compares false, and would leave without a trace.
         """
         ranks = self._cold_ranks(cold_ranks or [0] * len(users), wanted)
+        only = allowed or [None] * len(users)
         found: dict[int, Candidates] = {}
-        if self._source is not None:
-            for user in range(len(users)):
-                few = self._best_of_few(
-                    self._source, users, user, masked[user], wanted[user], ranks[user]
-                )
-                if few is not None:
-                    found[user] = few
+        for user, kept in enumerate(only):
+            if kept is None and self._source is None:
+                continue
+            asked = _Asked(masked[user], kept, wanted[user], int(ranks[user]))
+            few = None
+            if kept is not None and self._few(kept):
+                few, _ = self._best_among(kept.items, users, user, asked)
+            elif self._source is not None:
+                few = self._best_of_few(self._source, users, user, asked)
+            if few is not None:
+                found[user] = few
         rest = [user for user in range(len(users)) if user not in found]
         if self._source is not None:
             self._count_full_searches(len(rest))
@@ -166,6 +186,7 @@ class Scorer:
             best = self._best_of_all(
                 users[part],
                 [masked[user] for user in part],
+                [only[user] for user in part],
                 [wanted[user] for user in part],
                 ranks[part],
             )
@@ -191,12 +212,23 @@ class Scorer:
             logit += term.of(users, user, items)
         return logit
 
+    def _few(self, allowed: ItemSet) -> bool:
+        """Whether scoring these alone is quicker than any search."""
+        return len(self.catalogue) > _READ and 0 < _FEW * len(allowed) <= len(self.catalogue)
+
     def _best_of_all(
-        self, users: Users, masked: Sequence[Indices], wanted: Sequence[int], ranks: Indices
+        self,
+        users: Users,
+        masked: Sequence[Indices],
+        allowed: Sequence[ItemSet | None],
+        wanted: Sequence[int],
+        ranks: Indices,
     ) -> list[Candidates]:
         logits = self.logits(users)
-        for logit, items in zip(logits, masked, strict=True):
+        for logit, items, kept in zip(logits, masked, allowed, strict=True):
             logit[items] = -np.inf
+            if kept is not None:
+                logit[kept.outside] = -np.inf
         # Where cold items are ranked like all others, they stay among these: of two that are equal
         # the first of the catalogue then comes first, whoever else asks.
         moved = np.flatnonzero(ranks)
@@ -212,13 +244,7 @@ class Scorer:
         ]
 
     def _best_of_few(
-        self,
-        source: CandidateSource,
-        users: Users,
-        user: int,
-        masked: Indices,
-        wanted: int,
-        rank: int,
+        self, source: CandidateSource, users: Users, user: int, asked: _Asked
     ) -> Candidates | None:
         """The best of what the source finds and of what other terms lift, scored exactly.
 
@@ -228,26 +254,40 @@ class Scorer:
         score as much, or a little more where a term says by how much. That is with many items
         masked or spoken against.
         """
-        asked = _SPARE * (wanted + len(masked))
-        if _FEW * asked > len(self.catalogue):
+        number = _SPARE * (asked.wanted + len(asked.masked))
+        if asked.allowed is not None:
+            number = number * len(self.catalogue) // max(1, len(asked.allowed))
+        if _FEW * number > len(self.catalogue):
             return None
-        nearest = source.nearest(users.states[user], asked)
+        nearest = source.nearest(users.states[user], number)
         if nearest is None:
             return None
         worst = self._network.of(users, user, nearest).min()
         lifted = [term.lifts(users, user) for term in self._others]
         items = np.unique(np.concatenate([nearest, *(of_term for of_term, _ in lifted)]))
         most_of_others = worst + sum(by for _, by in lifted)
-        moved = self.catalogue.cold if rank else self.catalogue.cold[:0]
+        best, least = self._best_among(items, users, user, asked)
+        # Written so that a NaN goes the long way, where it is found.
+        return best if least >= most_of_others else None
+
+    def _best_among(
+        self, items: Indices, users: Users, user: int, asked: _Asked
+    ) -> tuple[Candidates, np.float32]:
+        """The best of ``items`` INT32 [m], one or more, ascending, and of cold ones that are moved.
+
+        All are scored. The second is the least logit of those that were looked at.
+        """
+        moved = self.catalogue.cold if asked.rank else self.catalogue.cold[:0]
         together = np.concatenate([items, moved])
         logits = self._of(users, user, together)
-        logits[np.isin(together, masked)] = -np.inf
+        logits[np.isin(together, asked.masked)] = -np.inf
+        if asked.allowed is not None:
+            logits[~asked.allowed.member[together]] = -np.inf
         known, cold = np.split(logits[np.newaxis], [len(items)], axis=1)
         known[0, np.isin(items, moved)] = -np.inf
-        ranks = np.array([rank], np.int32)
-        places, best, least = self._ranked(known, cold, ranks, wanted, items)
-        # Written so that a NaN goes the long way, where it is found.
-        return self._candidates(places[0], best[0]) if least[0] >= most_of_others else None
+        ranks = np.array([asked.rank], np.int32)
+        places, best, least = self._ranked(known, cold, ranks, asked.wanted, items)
+        return self._candidates(places[0], best[0]), least[0]
 
     def _ranked(
         self,
@@ -279,4 +319,4 @@ class Scorer:
         kept = logit > -np.inf
         logit = logit[kept]
         interest = self.catalogue.calibration.interest(logit)
-        return Candidates(self.catalogue, items[kept], logit, interest)
+        return Candidates(self.catalogue, items[kept], logit, interest, interest)

@@ -2,32 +2,83 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ..arrays import Indices
+from ..batch import Tensors
 from ..catalogue import Candidates, Catalogue
+from ..item_sets import ItemSet
 from ..options import Options
 from ..requests import UserRequest
+from ..score_terms import Users
+from .trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a stage may know of a request.
+
+    Attributes
+    ----------
+    user
+        The one who asks, once the state is known; None before that, and where it cannot be known,
+        so that popular items are recommended.
+    trace
+        What is told of the list, where the request asks for it.
+    """
+
+    request: UserRequest
+    catalogue: Catalogue
+    trace: Trace | None = None
+    user: Users | None = None
+
+    @property
+    def options(self) -> Options:
+        return self.request.options
 
 
 class Stage:
     """Base of the stages: does nothing.
 
-    Options that a stage reads are declared in the contract.
+    Options that a stage reads are declared in the contract. Each method may raise
+    `InvalidRequest`.
+
+    Attributes
+    ----------
+    name
+        What a user calls it.
     """
+
+    name = "policy"
 
     def applies(self, options: Options) -> bool:  # noqa: ARG002
         """Whether a request with these options asks for it."""
         return True
 
-    def mask(self, request: UserRequest, catalogue: Catalogue) -> Indices:  # noqa: ARG002
+    def check(self, context: Context) -> None:
+        """Raise `InvalidRequest` for options that are wrong; those of right types come here."""
+
+    def masked(self, context: Context) -> Indices:  # noqa: ARG002
         """The items INT32 [E] that must not be recommended."""
-        return np.zeros(0, np.int32)
+        return _NO_ITEMS
 
-    def wanted(self, options: Options, top_k: int) -> int:  # noqa: ARG002
-        """How many candidates `rerank` chooses from."""
-        return top_k
+    def allowed(self, context: Context) -> ItemSet | None:  # noqa: ARG002
+        """The only items that may be recommended; None for all."""
+        return None
 
-    def rerank(self, candidates: Candidates, request: UserRequest) -> Candidates:  # noqa: ARG002
+    def wanted(self, context: Context) -> int:  # noqa: ARG002
+        """How many candidates `rerank` chooses from; 0 for ``top_k``."""
+        return 0
+
+    def rerank(self, candidates: Candidates, context: Context) -> Candidates:  # noqa: ARG002
         """The candidates in another order, or some of them; the first ``top_k`` are recommended."""
         return candidates
+
+    def outputs(self, chosen: Candidates, context: Context) -> Tensors:  # noqa: ARG002
+        """What the answer says beside the list, optional outputs of ``recommend`` by their name."""
+        return {}
+
+
+_NO_ITEMS = np.zeros(0, np.int32)

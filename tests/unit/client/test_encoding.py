@@ -27,9 +27,16 @@ TENSORS = st.builds(
 )
 
 
-@given(IDS, st.lists(TENSORS, max_size=4), st.dictionaries(IDS, st.booleans() | NUMBERS | TEXT))
+FLOATS = st.floats(allow_nan=False)
+
+
+@given(
+    IDS,
+    st.lists(TENSORS, max_size=4),
+    st.dictionaries(IDS, st.booleans() | NUMBERS | FLOATS | TEXT),
+)
 def test_requests(
-    model: str, tensors: list[Tensor], parameters: dict[str, bool | int | str]
+    model: str, tensors: list[Tensor], parameters: dict[str, bool | int | float | str]
 ) -> None:
     written = service_pb2.ModelInferRequest.FromString(encode_request(model, tensors, parameters))
     assert written.model_name == model
@@ -37,7 +44,7 @@ def test_requests(
         (each.spec.name, each.spec.dtype, each.shape) for each in tensors
     ]
     assert list(written.raw_input_contents) == [each.raw for each in tensors]
-    kinds = {bool: "bool_param", int: "int64_param", str: "string_param"}
+    kinds = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
     assert {
         name: (kind := value.WhichOneof("parameter_choice"), getattr(value, kind))
         for name, value in written.parameters.items()

@@ -33,15 +33,17 @@ def taken(method: str) -> list[OptionSpec]:
     return [option for option in OPTIONS if option.name in keywords(method)]
 
 
-def other(option: OptionSpec) -> bool | int | str:
+def other(option: OptionSpec) -> bool | int | float | str:
     """Return a value that is not the default."""
     match option.default:
         case bool():
             return not option.default
         case int():
             return max(option.default, option.minimum or 0) + 1
+        case float():
+            return (option.minimum or 0) + 0.5
         case str():
-            return option.choices[-1]
+            return option.choices[-1] if option.choices else "other"
 
 
 @pytest.fixture

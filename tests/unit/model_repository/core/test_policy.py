@@ -18,7 +18,7 @@ from model_repository.core.errors import InvalidRequest
 from model_repository.core.handler import Recommend
 from model_repository.core.identifiers import Identifiers
 from model_repository.core.options import Options
-from model_repository.core.policy.base import Stage
+from model_repository.core.policy.base import Context, Stage
 from model_repository.core.requests import UserRequest
 from model_repository.core.scoring import Scorer
 from tests.unit.model_repository.catalogues import (
@@ -140,17 +140,19 @@ class Diverse(Stage):
         self.given: list[Candidates] = []
         self.requests: list[UserRequest] = []
 
-    def mask(self, request: UserRequest, catalogue: Catalogue) -> Indices:  # noqa: ARG002
-        assert catalogue is CATALOGUE
+    def masked(self, context: Context) -> Indices:
+        assert context.catalogue is CATALOGUE
         return self.hidden
 
-    def wanted(self, options: Options, top_k: int) -> int:
-        assert options["top_k"] == top_k
+    def wanted(self, context: Context) -> int:
+        top_k: int = context.options["top_k"]
         return 3 * top_k
 
-    def rerank(self, candidates: Candidates, request: UserRequest) -> Candidates:
+    def rerank(self, candidates: Candidates, context: Context) -> Candidates:
         self.given.append(candidates)
-        self.requests.append(request)
+        self.requests.append(context.request)
+        assert context.user is not None
+        assert len(context.user) == 1
         genres = candidates.attribute("genre")
         first = [genres.index(genre) for genre in dict.fromkeys(genres)]
         rest = np.setdiff1d(np.arange(len(candidates)), first)
@@ -208,11 +210,11 @@ class TestReranker:
 
     def test_stages_rerank_in_their_order(self, monkeypatch: pytest.MonkeyPatch) -> None:
         class Backwards(Stage):
-            def rerank(self, candidates: Candidates, request: UserRequest) -> Candidates:  # noqa: ARG002
+            def rerank(self, candidates: Candidates, context: Context) -> Candidates:  # noqa: ARG002
                 return candidates[::-1]
 
         class Fewer(Stage):
-            def rerank(self, candidates: Candidates, request: UserRequest) -> Candidates:  # noqa: ARG002
+            def rerank(self, candidates: Candidates, context: Context) -> Candidates:  # noqa: ARG002
                 return candidates[:2]
 
         request = user(["ï1"], parameters={"top_k": 3})
@@ -239,8 +241,8 @@ class TestReranker:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         class Faulty(Stage):
-            def rerank(self, candidates: Candidates, request: UserRequest) -> Candidates:
-                if 7 in request.seen:
+            def rerank(self, candidates: Candidates, context: Context) -> Candidates:
+                if 7 in context.request.seen:
                     raise ZeroDivisionError
                 return candidates
 
@@ -252,7 +254,9 @@ class TestReranker:
 
 def test_a_mask_names_what_was_seen_and_what_is_left_out() -> None:
     read = reader(CATALOGUE, max_top_k=5).read(user(["ï3", "ï1", "ï3"], exclude=["ï1", "ï9"]))
-    masked = policy.mask(read, CATALOGUE)
-    assert masked.dtype == np.int32
-    assert set(masked.tolist()) == {1, 3, 9}
-    assert policy.wanted(read) == 5
+    plan = policy.plan(read, CATALOGUE)
+    assert plan.masked.dtype == np.int32
+    assert set(plan.masked.tolist()) == {1, 3, 9}
+    assert plan.allowed is None
+    assert plan.wanted == 5
+    assert [plan.refuses(item) for item in (3, 9, 2)] == ["seen", "exclude", None]
