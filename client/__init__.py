@@ -48,6 +48,7 @@ from client.results import (
     ServerMetadata,
     TensorMetadata,
     Times,
+    Trace,
 )
 from model_repository.core.contract import OnUnknown
 
@@ -95,6 +96,7 @@ __all__ = [
     "Timeout",
     "Times",
     "Tls",
+    "Trace",
     "Unauthenticated",
     "Unavailable",
     "Unsupported",

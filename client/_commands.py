@@ -168,6 +168,18 @@ def recommend(
     content, text = _shown(list(found), found.skipped)
     if found.fallback:
         text += "\n(popular items, the same for all users: the server's network over users failed)"
+    if found.trace is not None:
+        content["trace"] = dataclasses.asdict(found.trace)
+        text += "".join(
+            [
+                *(f"\n{item}: {'; '.join(rules)}" for item, rules in found.trace.items.items()),
+                *(f"\n{item} is not there: {rule}" for item, rule in found.trace.removed.items()),
+                *(f"\nnot met: {rule}" for rule in found.trace.unmet),
+            ]
+        )
+    if options["cursor"]:
+        content["cursor"] = found.cursor
+        text += f"\nnext page: --cursor {found.cursor}" if found.cursor else "\n(the last page)"
     return {**content, "fallback": found.fallback}, text
 
 

@@ -5,6 +5,7 @@ Every function raises :class:`MalformedResponse` for an answer that breaks the c
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,8 +16,9 @@ from client._configuration import Labels
 from client._decoding import InferResponse
 from client._tensors import Outputs
 from client.errors import MalformedResponse
-from client.results import Classification, Encoding, Observed, Ranking, Recommendations
+from client.results import Classification, Encoding, Observed, Ranking, Recommendations, Trace
 from model_repository.core import contract
+from model_repository.core.contract import TensorSpec
 
 
 @dataclass(slots=True, eq=False)
@@ -60,7 +62,26 @@ def parse_recommend_response(response: InferResponse, top_k: int) -> Recommendat
         truncated=outputs.count(contract.TRUNCATED),
         fallback=contract.FALLBACK.name in outputs and outputs.count(contract.FALLBACK) > 0,
         trend_time=_trend_time(outputs),
+        cursor=(_text(outputs, contract.CURSOR) or None),
+        trace=_trace(outputs),
     )
+
+
+def _text(outputs: Outputs, spec: TensorSpec) -> str:
+    """The only text of an optional output, "" where it is not there."""
+    return outputs.texts(spec)[0] if spec.name in outputs else ""
+
+
+def _trace(outputs: Outputs) -> Trace | None:
+    text = _text(outputs, contract.TRACE)
+    if not text:
+        return None
+    try:
+        found = json.loads(text)
+        return Trace(found["items"], found["removed"], found["unmet"])
+    except (ValueError, KeyError, TypeError) as error:
+        problem = f"{contract.TRACE.name} cannot be read: {error}"
+        raise MalformedResponse(f"{contract.RECOMMEND.name}: {problem}", details=problem) from error
 
 
 def parse_observe_response(response: InferResponse) -> Observed:

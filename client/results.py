@@ -104,6 +104,25 @@ class Ranking(_ScoredItems):
         return [self[position] for position in order.tolist()]
 
 
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What the rules of a request did to its list.
+
+    Attributes
+    ----------
+    items
+        By the id of an item of the list, the rules that changed its score or its rank.
+    removed
+        By the id of an item that would be in the list without them, the rule that removed it.
+    unmet
+        Rules that ask for more items than there are.
+    """
+
+    items: Mapping[str, Sequence[str]]
+    removed: Mapping[str, str]
+    unmet: Sequence[str]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Recommendations(_ScoredItems):
     """The items of a ``recommend`` call, best first; fewer than asked where no more exist.
@@ -113,9 +132,16 @@ class Recommendations(_ScoredItems):
     fallback
         Whether these are popular items, the same for all users, since the server's network over
         users failed. Their interests and logits are NaN then.
+    cursor
+        Of a call with ``cursor``: what to pass as ``cursor`` for the next page, with all else the
+        same; None after the last one.
+    trace
+        Of a call with ``trace``: which rules moved or removed items; else None.
     """
 
     fallback: bool = False
+    cursor: str | None = None
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -345,9 +345,17 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
             for item in self._behaviour.items
             if item not in left_out
         ]
-        best = sorted(scored, key=lambda pair: -pair[0])[:top_k]
+        cursor = _option(request, contract.PAGE)
+        first = int(cursor) if cursor.isdigit() else 0
+        best = sorted(scored, key=lambda pair: -pair[0])[first : first + top_k]
         items = [item for _, item in best]
-        return {contract.ITEM.name: items, **_scores([logit for logit, _ in best]), **_NO_COUNTS}
+        found = {contract.ITEM.name: items, **_scores([logit for logit, _ in best]), **_NO_COUNTS}
+        if cursor:
+            more = first + top_k < len(scored)
+            found[contract.CURSOR.name] = [str(first + top_k) if more else ""]
+        if _option(request, contract.TRACED):
+            found[contract.TRACE.name] = ['{"items": {}, "removed": {}, "unmet": []}']
+        return found
 
     def _observe(self, request: Request) -> dict[str, Any]:
         counts = dict.fromkeys((contract.ACCEPTED, contract.UNKNOWN, contract.REPEATED), 0)

@@ -332,7 +332,7 @@ PINS: Final = OptionSpec(
     "pins", "", """items that have a rank of their own, such as '"i42" at 1; "i7" at 3'"""
 )
 POOL: Final = OptionSpec(
-    "candidates",
+    "pool",
     200,
     "how many of the best items boosts, limits and diversity choose from",
     minimum=1,
@@ -371,7 +371,7 @@ class RecommendOptions(TypedDict, total=False):
     boost: Annotated[str, BOOST]
     limits: Annotated[str, LIMITS]
     pins: Annotated[str, PINS]
-    candidates: Annotated[int, POOL]
+    pool: Annotated[int, POOL]
     cursor: Annotated[str, PAGE]
     trace: Annotated[bool, TRACED]
 

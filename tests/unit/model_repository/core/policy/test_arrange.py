@@ -43,7 +43,7 @@ def groups(
 
 def arranged(found: Groups, top_k: int, pins: dict[int, int] | None = None) -> list[int]:
     building = Building(candidates(), found, pins or {}, top_k)
-    return building.places(Best()).tolist()
+    return list(map(int, building.places(Best())))
 
 
 def test_without_limits_it_is_the_best() -> None:
