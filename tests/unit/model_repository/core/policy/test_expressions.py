@@ -19,6 +19,7 @@ from model_repository.core.attributes import (
     NO_DATE,
     Attributes,
     BooleanColumn,
+    Column,
     DateColumn,
     NumberColumn,
     list_column,
@@ -230,7 +231,7 @@ def truths(draw: st.DrawFn, depth: int = 3) -> Written:
     return text, lambda item: decide(meaning(item) for _, meaning in parts)
 
 
-COLUMNS: Final = {
+COLUMNS: Final[Mapping[str, Callable[[Sequence[Any]], Column]]] = {
     "brand": text_column,
     "odd name": text_column,
     "year": lambda values: NumberColumn(np.array(values, np.float64)),
@@ -247,7 +248,11 @@ def attributes_of(items: Sequence[Item]) -> Attributes:
 
 
 @settings(max_examples=500, deadline=None)
-@given(written=st.one_of(truths(), numbers()), items=ITEMS, data=st.data())
+@given(
+    written=st.one_of(truths(), comparisons(), memberships(), numbers()),
+    items=ITEMS,
+    data=st.data(),
+)
 def test_what_is_computed_for_all_items_is_what_python_makes_of_each(
     written: Written, items: list[dict[str, Any]], data: st.DataObject
 ) -> None:
@@ -313,6 +318,11 @@ def value_of(text: str) -> list[Any]:
         ("year != 1990", [False, True, False]),
         ("not (year == 1990)", [False, True, True]),
         ("year/0 == year/0", [False] * 3),
+        ('brand < "b"', [True, False, False]),
+        ('brand <= "b"', [True, True, False]),
+        ('brand > "a"', [False, True, False]),
+        ('brand >= "0"', [True, True, False]),
+        ('brand != "0"', [True, True, False]),
         ('"\\u00e9\\ud83d\\ude00\\n" == brand', [False] * 3),
         ("'a' == brand", [True, False, False]),
         ('`id` == "y"', [False, True, False]),
