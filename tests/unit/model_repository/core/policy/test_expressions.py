@@ -183,7 +183,8 @@ def memberships(draw: st.DrawFn) -> Written:
     match draw(st.sampled_from(["genres", "text", "number", "named", "known"])):
         case "genres":
             word = draw(WORDS)
-            text, meaning = f"{json.dumps(word)} {no}in genres", lambda item: word in item["genres"]
+            text = f"{json.dumps(word)} {no}in genres"
+            meaning: Meaning = lambda item: word in item["genres"]  # noqa: E731
         case "text":
             name, words = draw(st.sampled_from(["brand", "id"])), draw(st.lists(WORDS | ids()))
             text = f"{name} {no}in {json.dumps(words, ensure_ascii=False)}"
@@ -200,7 +201,8 @@ def memberships(draw: st.DrawFn) -> Written:
             meaning = lambda item: item[name] in LISTS[listed]  # noqa: E731
         case _:
             name = draw(st.sampled_from(list(COLUMNS)))
-            text, meaning = f"{no}known({attribute(name)[0]})", lambda item: present(item[name])
+            text = f"{no}known({attribute(name)[0]})"
+            meaning = lambda item: present(item[name])  # noqa: E731
     return text, (lambda item: not meaning(item)) if no else meaning
 
 
