@@ -17,6 +17,7 @@ from builder.reports.commands import baselines, compare, evaluate
 from builder.reports.data_commands import app as data
 from builder.repository.commands import activate, versions
 from builder.serving.commands import serve
+from builder.serving.rules_commands import app as rules
 from builder.serving.status_commands import status
 from builder.training.commands import train
 from builder.training.tune_commands import tune
@@ -29,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data)
+app.add_typer(rules)
 for each in (
     train,
     train_classifier,

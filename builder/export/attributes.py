@@ -53,7 +53,7 @@ def read_attributes(catalogue: Catalogue, asked: Sequence[str]) -> Attributes:
             found[name] = read_column(texts, kind or _guessed_kind(texts))
         except WrongValue as error:
             raise ConfigError(
-                f"--attributes {name}:{error.kind}: item {catalogue.item_ids[error.place]!r} has "
+                f"--attributes {name}:{error.kind}: item {catalogue.item_ids[error.place]!r}: "
                 f"{error}; mend the item file, or name the kind {guessed_kind(texts)}"
             ) from None
     return Attributes(found)

@@ -62,6 +62,15 @@ def serve(
             "repository, as REPOSITORY.events."
         ),
     ] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of attributes and lists that change while it serves, see "
+            "docs/policy.md.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
     *,
     tls_mutual: Annotated[
         bool, typer.Option(help="Let in only clients whose certificate the same authority signed.")
@@ -87,6 +96,7 @@ def serve(
         tls=tls,
         access_log=None if access_log is None else (_writable(access_log), access_log_share),
         events=_events_of(repository) if events is None else _directory(events),
+        rules=rules,
         start_timeout=start_timeout,
     )
     _warn(host, tls)

@@ -44,8 +44,9 @@ class Page:
 class ModelFigures:
     """One version of a model. Rates are of a second; None is a figure that the server has not.
 
-    ``ready`` is the word of ``serve``. Times are means over the requests between the looks, None
-    if there were none; percentiles are over the minutes that Triton remembers.
+    ``ready`` is the word of ``serve``. ``broken_rules`` says whether a process keeps earlier rules,
+    since a file of the rules directory is broken. Times are means over the requests between the
+    looks, None if there were none; percentiles are over the minutes that Triton remembers.
     """
 
     model: str
@@ -54,6 +55,7 @@ class ModelFigures:
     requests: float
     failed: float
     refused: float
+    broken_rules: bool | None
     waiting: int | None
     mean_ms: float | None
     queue_ms: float | None
@@ -139,6 +141,7 @@ def _of_model(
         return None if found is None or found != found else found / 1000
 
     ready = None if health is None else health.sum("tritonrec_model_ready", model=model)
+    broken = after.sum("tritonrec_rules_broken", **own)
     waiting = after.sum("nv_inference_pending_request_count", **own)
     return ModelFigures(
         model,
@@ -147,6 +150,7 @@ def _of_model(
         answered / seconds,
         failed / seconds,
         more("tritonrec_requests_refused") / seconds,
+        None if broken is None else broken > 0,
         None if waiting is None else int(waiting),
         mean("nv_inference_request_duration_us"),
         mean("nv_inference_queue_duration_us"),

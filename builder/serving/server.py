@@ -30,6 +30,7 @@ from builder.serving.ports import address_of, claim_ports, listens, resolve
 from builder.serving.processes import children
 from model_repository.steps.access_log import FILE, SHARE
 from model_repository.steps.observe import EVENTS
+from model_repository.steps.rules_directory import RULES
 
 _logger = logging.getLogger(__name__)
 
@@ -79,6 +80,9 @@ class TritonServer:
         None: there is none.
     events
         Directory where the model ``observe`` keeps events. None: they end with the server.
+    rules
+        Directory of live attributes and named lists, which the models read while it changes. None:
+        there is none.
     start_timeout
         Seconds for all models to load.
     stop_timeout
@@ -97,6 +101,7 @@ class TritonServer:
         trace_url: str | None = None,
         access_log: tuple[Path, float] | None = None,
         events: Path | None = None,
+        rules: Path | None = None,
         start_timeout: float = 60.0,
         stop_timeout: float = 5.0,
         installation: Installation | None = None,
@@ -108,6 +113,7 @@ class TritonServer:
         self._trace_url = trace_url
         self._access_log = access_log
         self._events = events
+        self._rules = rules
         self._wanted = {
             purpose: port
             for purpose, port in (
@@ -274,6 +280,8 @@ class TritonServer:
         variables = {"TMPDIR": str(scratch)}
         if self._events is not None:
             variables[EVENTS] = str(self._events.absolute())
+        if self._rules is not None:
+            variables[RULES] = str(self._rules.absolute())
         if self._access_log is not None:
             file, share = self._access_log
             variables |= {FILE: str(file.absolute()), SHARE: str(share)}

@@ -83,7 +83,16 @@ def _shown(found: LiveFigures) -> Group:
     for each in found.models:
         table.add_row(*_row(each), style="red" if each.ready is False else None)
     restarts = "not known: no `serve` answers" if found.restarts is None else str(found.restarts)
-    return Group(table, Text(f"restarts {restarts}"))
+    lines = [Text(f"restarts {restarts}")]
+    if broken := [each.model for each in found.models if each.broken_rules]:
+        lines.append(
+            Text(
+                f"{', '.join(broken)}: a file of the rules directory is broken, so the last good "
+                "rules are kept; the server's log says which file",
+                "red",
+            )
+        )
+    return Group(table, *lines)
 
 
 def _row(each: ModelFigures) -> list[str]:

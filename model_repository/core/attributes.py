@@ -253,6 +253,21 @@ def list_column(lists: Sequence[Sequence[str]]) -> ListColumn:
     return _list_column(len(lists), item_of, codes, words)
 
 
+def absent_column(kind: Kind, items: int) -> Column:
+    """A column of a kind in which no item has a value."""
+    match kind:
+        case "text":
+            return TextColumn(np.full(items, NO_CODE, np.int32), Strings.of([]))
+        case "number":
+            return NumberColumn(np.full(items, np.nan))
+        case "boolean":
+            return BooleanColumn(np.full(items, NO_CODE, np.int8))
+        case "date":
+            return DateColumn(np.full(items, NO_DATE))
+        case "list":
+            return list_column([[]] * items)
+
+
 def date_text(seconds: int) -> str:
     """Unix seconds as ISO 8601: the day alone at midnight."""
     moment = datetime.fromtimestamp(seconds, timezone.utc)

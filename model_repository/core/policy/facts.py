@@ -7,21 +7,23 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..arrays import Indices
 from ..attributes import NO_ATTRIBUTES, Attributes, TextColumn, codes_of
 from ..catalogue import Catalogue
-from ..identifiers import Identifiers
+from ..identifiers import Identifiers, Strings
 
 
 class NamedList:
-    """Texts under a name, ids of items or values of a text attribute, such as ``@recalled``."""
+    """Texts under a name such as ``@recalled``: ids of items, or values of a text attribute.
+
+    It belongs to one `Facts`.
+    """
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = texts
         self._items: tuple[Identifiers, Indices] | None = None
-        self._codes: tuple[TextColumn, NDArray[np.int32]] | None = None
+        self._codes: dict[int, tuple[Strings, Indices]] = {}
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -36,9 +38,12 @@ class NamedList:
 
     def codes(self, column: TextColumn) -> Indices:
         """The codes INT32 [m] of those texts that a column has, ascending."""
-        if self._codes is None or self._codes[0] is not column:
-            self._codes = column, codes_of(column.vocabulary, self.texts)
-        return self._codes[1]
+        vocabulary = column.vocabulary
+        found = self._codes.get(id(vocabulary))
+        if found is None:
+            # With the vocabulary, so that no other one gets its number.
+            found = self._codes[id(vocabulary)] = vocabulary, codes_of(vocabulary, self.texts)
+        return found[1]
 
 
 Lists = Mapping[str, NamedList]

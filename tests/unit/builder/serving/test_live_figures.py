@@ -24,6 +24,7 @@ nv_inference_request_summary_us{{{LABELS},quantile="0.99"}} Nan
 nv_inference_pending_request_count{{{LABELS}}} 4
 tritonrec_requests_failed{{{LABELS}}} 5
 tritonrec_requests_refused{{{LABELS}}} 8
+tritonrec_rules_broken{{{LABELS}}} 1
 """
 HEALTH = """tritonrec_restarts 2
 tritonrec_model_ready{model="rank"} 0
@@ -42,11 +43,12 @@ def test_rates_are_of_a_second_and_times_of_the_requests_between() -> None:
     assert found.restarts == 2
     encode, rank = found.models
     assert rank == ModelFigures(
-        "rank", "1", ready=False, requests=10, failed=1, refused=4, waiting=4,
+        "rank", "1", ready=False, requests=10, failed=1, refused=4, broken_rules=True, waiting=4,
         mean_ms=2, queue_ms=0, p50_ms=1.5, p99_ms=None,
     )  # fmt: skip
     assert encode.ready is None
     assert encode.mean_ms == 0
+    assert encode.broken_rules is None
 
 
 def test_a_server_that_was_started_anew_counts_from_nothing() -> None:

@@ -1,0 +1,47 @@
+"""Filters: expressions that say which items may be recommended."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InvalidRequest
+from ..least_recently_used import LeastRecentlyUsed
+from .expressions import parse, this_day
+from .facts import Facts
+
+_MOST_BYTES: Final = 64 * 2**20
+"""Of what is remembered: 64 filters of a million items."""
+
+
+class Filters:
+    """Which items filters let through, as long as nothing changes that they ask for."""
+
+    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
+        self._found = LeastRecentlyUsed[tuple[str, int, int], NDArray[np.bool_]](most_bytes)
+
+    def allowed(self, text: str, facts: Facts) -> NDArray[np.bool_]:
+        """The items that a filter lets through, BOOL [n], which nobody may write to.
+
+        Raises
+        ------
+        InvalidRequest
+            The filter is no expression that is true or false, or asks for what is not there.
+        """
+        expression = parse(text)
+        today = this_day() if expression.uses_today else 0
+        key = text, facts.generation, today
+        found = self._found.get(key)
+        if found is None:
+            kind = expression.check(facts.attributes, facts.lists)
+            if kind != "boolean":
+                raise InvalidRequest(
+                    f"a filter is true or false, and {text!r:.80} is a {kind}; compare it, as in "
+                    "`year >= 1990`"
+                )
+            found = expression.evaluate(facts.attributes, facts.lists, facts.ids, today=today)
+            found.flags.writeable = False
+            self._found.put(key, found, found.nbytes + len(text))
+        return found

@@ -1,0 +1,79 @@
+"""Columns of the item file become attributes of the kinds that were named, or are guessed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from builder.data.tables import Catalogue
+from builder.errors import ConfigError
+from builder.export.attributes import read_attributes
+from model_repository.core.attributes import Attributes
+
+TABLE = Catalogue(
+    ["a", "b", "c"],
+    ["A", "B", "C"],
+    pd.DataFrame(
+        {
+            "price": ["1.5", "", "2"],
+            "tags": ["x|y", "", "y"],
+            "words": ["x y", "y", ""],
+            "size:list": ["1", "2", "3"],
+        }
+    ),
+)
+
+
+def films(**columns: list[str]) -> Catalogue:
+    return Catalogue(["1", "2", "3"], ["A", "B", "C"], pd.DataFrame(columns))
+
+
+def all_of(found: Attributes) -> dict[str, tuple[str, list[Any]]]:
+    items = np.arange(3, dtype=np.int32)
+    return {name: (each.kind, each.values(items)) for name, each in found.columns.items()}
+
+
+def test_kinds_are_guessed_or_named() -> None:
+    assert all_of(read_attributes(TABLE, ["tags", "price:text", "words:list", "words"])) == {
+        "tags": ("list", [["x", "y"], [], ["y"]]),
+        "price": ("text", ["1.5", None, "2"]),
+        "words": ("text", ["x y", "y", None]),
+    }
+    assert all_of(read_attributes(TABLE, ["price", "words:list"])) == {
+        "price": ("number", [1.5, None, 2]),
+        "words": ("list", [["x", "y"], ["y"], []]),
+    }
+
+
+def test_a_value_that_does_not_fit_is_named_with_its_item_and_the_kind_that_does() -> None:
+    with pytest.raises(
+        ConfigError,
+        match=r"^--attributes words:number: item 'a': 'x y' is no number; .* the kind text$",
+    ):
+        read_attributes(TABLE, ["words:number"])
+
+
+@pytest.mark.parametrize(
+    "names", [("title", "year", "genres"), ("movie_title", "release_year", "class")]
+)
+def test_movielens_has_genres_and_a_year_in_each_format(names: tuple[str, str, str]) -> None:
+    title, year, genres = names
+    table = films(
+        **{title: ["A", "B", "C"], year: ["1995", "", "1975–1979"],
+           genres: ["Film-Noir Children's", "", "IMAX"]},
+    )  # fmt: skip
+    assert all_of(read_attributes(table, ["genres", "year"])) == {
+        "genres": ("list", [["Children's", "Film-Noir"], [], ["IMAX"]]),
+        "year": ("number", [1995, None, 1975]),
+    }
+
+
+def test_what_only_looks_like_movielens_stays_as_it_is() -> None:
+    table = films(title=["A", "B", "C"], year=["1", "2", "3-4"], genres=["Drama", "Krimi", ""])
+    assert all_of(read_attributes(table, ["genres", "year"])) == {
+        "genres": ("text", ["Drama", "Krimi", None]),
+        "year": ("text", ["1", "2", "3-4"]),
+    }
