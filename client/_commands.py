@@ -177,7 +177,7 @@ def recommend(
                 *(f"\nnot met: {rule}" for rule in found.trace.unmet),
             ]
         )
-    if options["cursor"]:
+    if options.get("cursor"):
         content["cursor"] = found.cursor
         text += f"\nnext page: --cursor {found.cursor}" if found.cursor else "\n(the last page)"
     return {**content, "fallback": found.fallback}, text

@@ -16,6 +16,11 @@ class ItemSet:
     def __init__(self, member: NDArray[np.bool_]) -> None:
         self.member = member
 
+    @property
+    def most_bytes(self) -> int:
+        """What it takes of memory once everything of it was asked for."""
+        return 5 * len(self.member)
+
     @cached_property
     def items(self) -> Indices:
         """INT32 [m], ascending."""

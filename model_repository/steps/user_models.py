@@ -17,36 +17,49 @@ Beside it lie the files of the catalogue, and ``index.faiss`` if it is searched 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ..core.batch import Handler, Outcome, Prompt, Request, attempt
+from ..core.catalogue import Catalogue
 from ..core.contract import RANK, RECOMMEND, VECTOR
 from ..core.handler import UNOBSERVED, EncodeTexts, Observer, Rank, Recommend, UserHandler
 from ..core.live_trend import LiveTrend
+from ..core.policy.facts import FactsSource, FixedFacts
 from ..core.requests import ReaderSettings, RequestReader
 from ..core.scoring import CandidateSource, Scorer
 from ..core.trend import Trend
 from ..core.users import UserEncoder
 from ..engines.settings import read_settings
 from .catalogue_files import load_catalogue
+from .rules_directory import load_facts
 
 USER_ENCODER_FILE: Final = "user_encoder.onnx"
 INDEX_FILE: Final = "index.faiss"
-_HANDLERS: Final[Mapping[str, type[UserHandler]]] = {RANK.name: Rank, RECOMMEND.name: Recommend}
+
+FactsOf = Callable[[Catalogue], FactsSource]
+"""What rules are about, given the catalogue."""
 
 
-def load(directory: Path, model: str, observer: Observer = UNOBSERVED) -> Handler:
+def load(
+    directory: Path,
+    model: str,
+    observer: Observer = UNOBSERVED,
+    facts_of: FactsOf = FixedFacts,
+) -> Handler:
     """Make the handler of ``rank`` or ``recommend``."""
-    return load_handler(
-        model, directory, load_user_encoder(directory), _text_encoder(directory), observer
-    )
+    encode_users, encode_texts = load_user_encoder(directory), _text_encoder(directory)
+    return load_handler(model, directory, encode_users, encode_texts, observer, facts_of)
 
 
 def load_counted(directory: Path, model: str) -> Handler:
-    """The same with metrics, which only Triton has."""
-    return load(directory, model, _observer(model, directory.name))
+    """The same with metrics and with rules that change, which only Triton has."""
+
+    def facts_of(catalogue: Catalogue) -> FactsSource:
+        return load_facts(catalogue, model, directory.name)
+
+    return load(directory, model, _observer(model, directory.name), facts_of)
 
 
 def load_adapter(directory: Path, model: str) -> Handler:  # noqa: ARG001
@@ -60,6 +73,7 @@ def load_handler(
     encode_users: UserEncoder,
     encode_texts: EncodeTexts,
     observer: Observer = UNOBSERVED,
+    facts_of: FactsOf = FixedFacts,
 ) -> UserHandler:
     """Make a handler of the files in a directory and of engines from elsewhere."""
     scorer = load_scorer(
@@ -67,7 +81,9 @@ def load_handler(
     )
     settings = ReaderSettings(**read_settings(directory)["reader"])
     reader = RequestReader(settings, scorer.catalogue.ids)
-    return _HANDLERS[model](reader, scorer, encode_texts, observer)
+    if model == RANK.name:
+        return Rank(reader, scorer, encode_texts, observer)
+    return Recommend(reader, scorer, encode_texts, observer, facts_of(scorer.catalogue))
 
 
 def load_scorer(

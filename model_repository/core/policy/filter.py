@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 from ..contract import FILTER
-from ..errors import InvalidRequest
+from ..identifiers import Identifiers
 from ..item_sets import ItemSet
 from ..options import Options
 from .base import Context, Stage
-from .evaluation import items_where
-from .expressions import parse
+from .filters import Filters
 
 
 class Filter(Stage):
@@ -16,17 +17,12 @@ class Filter(Stage):
 
     name = "filter"
 
+    def __init__(self) -> None:
+        self._filters = WeakKeyDictionary[Identifiers, Filters]()
+
     def applies(self, options: Options) -> bool:
         return bool(options[FILTER.name])
 
-    def check(self, context: Context) -> None:
-        facts = context.facts
-        kind = parse(context.options[FILTER.name]).check(facts.attributes, facts.lists)
-        if kind != "boolean":
-            raise InvalidRequest(
-                f"parameter {FILTER.name} is a {kind}; it must be true or false, "
-                "such as 'year >= 1990'"
-            )
-
     def allowed(self, context: Context) -> ItemSet:
-        return items_where(parse(context.options[FILTER.name]), context.facts)
+        filters = self._filters.setdefault(context.facts.ids, Filters())
+        return filters.allowed(context.options[FILTER.name], context.facts)

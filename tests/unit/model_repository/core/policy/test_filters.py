@@ -27,16 +27,17 @@ def facts(price: float, generation: int = 0) -> Facts:
 def test_it_is_remembered_for_a_generation() -> None:
     found = Filters()
     first = found.allowed("price < 5", facts(1))
-    assert first.all()
-    assert first.dtype == np.bool_
-    assert not first.flags.writeable
+    assert first.member.all()
+    assert first.member.dtype == np.bool_
     assert found.allowed("price < 5", facts(9)) is first
-    assert not found.allowed("price < 5", facts(9, generation=1)).any()
-    assert found.allowed("not id in @recalled", facts(1)).tolist() == [n != 3 for n in range(100)]
+    assert not found.allowed("price < 5", facts(9, generation=1)).member.any()
+    assert found.allowed("not id in @recalled", facts(1)).member.tolist() == [
+        n != 3 for n in range(100)
+    ]
 
 
 def test_what_is_remembered_is_bounded_in_bytes() -> None:
-    found = Filters(250)  # two of 100 items with their texts
+    found = Filters(1050)  # two of 100 items with their texts
     one, two = (found.allowed(text, facts(1)) for text in ("price < 1", "price < 2"))
     assert found.allowed("price < 1", facts(1)) is one
     found.allowed("price < 3", facts(1))
@@ -48,7 +49,7 @@ def test_what_asks_for_today_is_another_one_tomorrow(monkeypatch: pytest.MonkeyP
     found, days = Filters(), [3, 4]
     for day in days:
         monkeypatch.setattr(filters, "this_day", lambda day=day: day * 86_400)
-        assert found.allowed("released < today", facts(1)).sum() == day
+        assert found.allowed("released < today", facts(1)).member.sum() == day
 
 
 def test_a_filter_must_be_true_or_false() -> None:

@@ -1,0 +1,389 @@
+"""Filters, boosts, limits, pins, pages and traces, as a request of ``recommend`` asks for them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_repository.core import handler as handlers
+from model_repository.core.attributes import (
+    Attributes,
+    NumberColumn,
+    list_column,
+    text_column,
+)
+from model_repository.core.batch import Tensors, answer
+from model_repository.core.catalogue import Catalogue
+from model_repository.core.errors import InvalidRequest, Unavailable
+from model_repository.core.handler import Recommend
+from model_repository.core.policy.facts import Facts, NamedList
+from model_repository.core.scoring import Scorer
+from tests.unit.model_repository.catalogues import CountedTexts, EventSums, catalogue, reader
+from tests.unit.model_repository.conftest import user
+
+ITEMS = 60
+YEARS = [1970.0 + number % 30 for number in range(ITEMS)]
+GENRES = [["Comedy"] if number % 3 else ["Drama", "Comedy"] for number in range(ITEMS)]
+ARTISTS = [f"artist {number % 7}" for number in range(ITEMS)]
+NAMES = [f"i{number}" for number in range(ITEMS)]
+
+
+def attributes() -> Attributes:
+    years = np.array(YEARS)
+    years[5] = np.nan
+    return Attributes(
+        {
+            "year": NumberColumn(years),
+            "genres": list_column(GENRES),
+            "artist": text_column(ARTISTS),
+        }
+    )
+
+
+CATALOGUE = replace(
+    catalogue(ITEMS, cold=[11, 17], cold_rank=4),
+    attributes=attributes(),
+    popular=np.arange(ITEMS, dtype=np.int32)[::-1],
+)
+
+
+class Known:
+    """Facts with a named list."""
+
+    def __init__(self, known: Catalogue) -> None:
+        self._facts = Facts(
+            known.ids, known.attributes, {"recalled": NamedList(["i3", "i4", "nobody's"])}
+        )
+
+    def current(self) -> Facts:
+        return self._facts
+
+
+def recommender(known: Catalogue = CATALOGUE) -> Recommend:
+    scorer = Scorer(known, EventSums())
+    return Recommend(reader(known, 60), scorer, CountedTexts(), facts=Known(known))
+
+
+RECOMMEND = recommender()
+
+
+def ask(recommend: Recommend = RECOMMEND, **parameters: Any) -> Tensors:
+    (outcome,) = answer(recommend, [user(["i1", "i2"], parameters=parameters)])
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def items(found: Tensors) -> list[int]:
+    return [int(item.decode()[1:]) for item in found["ITEM"][0]]
+
+
+def trace(found: Tensors) -> dict[str, Any]:
+    (((text,),)) = found["TRACE"]
+    read: dict[str, Any] = json.loads(text)
+    return read
+
+
+EVERYTHING = items(ask(top_k=ITEMS))
+
+
+class TestFilter:
+    def test_as_many_come_back_as_exist(self) -> None:
+        found = items(ask(filter='"Drama" in genres and year >= 1980', top_k=9))
+        allowed = [item for item in EVERYTHING if item % 3 == 0 and YEARS[item] >= 1980]
+        assert found == allowed[:9]
+        assert len(found) == 9
+
+    def test_named_lists_and_ids(self) -> None:
+        assert set(EVERYTHING) - set(items(ask(filter="not id in @recalled", top_k=ITEMS))) == {
+            3,
+            4,
+        }
+        assert set(items(ask(filter='id in ["i9", "i1", "i8"]'))) == {8, 9}
+
+    def test_one_that_nothing_passes_gets_an_empty_list(self) -> None:
+        assert items(ask(filter="year > 3000")) == []
+
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            ("yaer > 1990", "no attribute 'yaer'.*Did you mean year"),
+            ("year", "a filter is true or false"),
+            ("year > 'x'", "a number is compared with a text"),
+            ("year >", "column"),
+            ("__import__('os')", "column"),
+            ("year > 1 and " * 9000 + "year > 1", "bytes"),
+            ("id in @nobody", "nobody"),
+        ],
+    )
+    def test_a_wrong_one_is_refused(self, text: str, problem: str) -> None:
+        with pytest.raises(InvalidRequest, match=problem):
+            ask(filter=text)
+
+    def test_a_wrong_one_harms_no_other(self) -> None:
+        asked = [
+            user(["i1"], parameters={"filter": "year >"}),
+            user(["i1", "i2"], parameters={"top_k": 5}),
+        ]
+        wrong, right = answer(RECOMMEND, asked)
+        assert isinstance(wrong, InvalidRequest)
+        assert not isinstance(right, Exception)
+        assert items(right) == EVERYTHING[:5]
+
+
+class TestBoost:
+    def test_it_multiplies_and_adds(self) -> None:
+        plain = ask(top_k=ITEMS)
+        interest = dict(zip(items(plain), plain["INTEREST"][0].tolist(), strict=True))
+        found = ask(boost='*1.5 if "Drama" in genres; -0.1 if year < 1980', top_k=10)
+        score = {
+            item: max(
+                0.0,
+                value * (1.5 if item % 3 == 0 else 1)
+                - (0.1 if YEARS[item] < 1980 and item != 5 else 0),
+            )
+            for item, value in interest.items()
+        }
+        assert items(found) == sorted(EVERYTHING, key=lambda item: -score[item])[:10]
+        # What is said of each stays the interest.
+        expected = [interest[item] for item in items(found)]
+        np.testing.assert_allclose(found["INTEREST"][0], expected)
+
+    def test_a_number_may_be_computed(self) -> None:
+        found = items(ask(boost="* (1 + (year - 1970) / 3)", top_k=5))
+        assert found != EVERYTHING[:5]
+        assert items(ask(boost="* (1 / 0)", top_k=5)) == EVERYTHING[:5]
+
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            ("1.5 if year > 1", r"must begin with \*"),
+            ("*", r"must begin with \*"),
+            ("*artist", "artist is a text, no number"),
+            ("*2 if year", "year is a number, neither true nor false"),
+            ("*nan", "nan"),
+            ('*2 if artist == "x', "quote"),
+        ],
+    )
+    def test_a_wrong_one_is_refused(self, text: str, problem: str) -> None:
+        with pytest.raises(InvalidRequest, match=problem):
+            ask(boost=text)
+
+
+class TestLimits:
+    def test_they_hold(self) -> None:
+        found = items(ask(limits="at most 1 per artist; at least 2 where year >= 1995", top_k=6))
+        assert len(found) == 6
+        assert len({item % 7 for item in found}) == 6
+        assert sum(YEARS[item] >= 1995 for item in found) >= 2
+
+    def test_more_candidates_are_read_where_few_do_not_do(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        artist = [ARTISTS[item] for item in EVERYTHING]
+        last = max(artist.index(each) for each in set(artist))
+        assert last > 7
+        found = items(ask(limits="at most 1 per artist", top_k=7, pool=7))
+        assert len({item % 7 for item in found}) == 7
+        monkeypatch.setattr(handlers, "_MOST_CANDIDATES", 7)
+        assert len(items(ask(limits="at most 1 per artist", top_k=7, pool=7))) < 7
+
+    @pytest.mark.parametrize(
+        ("parameters", "problem"),
+        [
+            ({"limits": "some of them"}, "is no limit; write 'at most 2 per artist'"),
+            ({"limits": "at least 2 per artist"}, "is no limit"),
+            ({"limits": "at most 2 per autor"}, "no attribute 'autor'"),
+            ({"limits": "at most 2 where year"}, "is a number; it must be true or false"),
+            (
+                {"limits": "at most 1 per artist; at most 2 per artist"},
+                "'at most 1 per artist' and 'at most 2 per artist' contradict each other",
+            ),
+            (
+                {"limits": "at most 1 where year > 1990; at least 2 where year > 1990"},
+                "'at most 1 where.*' and 'at least 2 where.*' contradict each other",
+            ),
+            ({"limits": "at least 11 where year > 1990"}, "and 'top_k 10' contradict each other"),
+            ({"pins": "i5"}, """is no pin; write '"i42" at 1'"""),
+            ({"pins": "i5 at 0"}, "is no pin"),
+            ({"pins": "i500 at 1"}, "the catalogue has no item 'i500'"),
+            ({"pins": "i5 at 11"}, "'i5 at 11' and 'top_k 10' contradict each other"),
+            ({"pins": "i5 at 1; i6 at 1"}, "'i5 at 1' and 'i6 at 1' contradict each other"),
+            ({"pins": "i5 at 1; i5 at 2"}, "'i5 at 1' and 'i5 at 2' contradict each other"),
+            (
+                {"pins": "i5 at 1; i12 at 2", "limits": "at most 1 per artist"},
+                "'at most 1 per artist' and '2 pins' contradict each other",
+            ),
+        ],
+    )
+    def test_what_contradicts_itself_is_refused(
+        self, parameters: dict[str, Any], problem: str
+    ) -> None:
+        with pytest.raises(InvalidRequest, match=problem):
+            ask(**parameters)
+
+
+class TestPins:
+    def test_they_have_their_ranks_and_their_own_scores(self) -> None:
+        worst = EVERYTHING[-1]
+        plain = ask(top_k=ITEMS)
+        found = ask(pins=f'"i{worst}" at 2', top_k=4, pool=5)
+        assert items(found) == [EVERYTHING[0], worst, *EVERYTHING[1:3]]
+        for name in ("LOGIT", "INTEREST"):
+            np.testing.assert_allclose(found[name][0, 1], plain[name][0, -1], rtol=1e-5)
+
+    def test_one_that_may_not_be_shown_is_left_out(self) -> None:
+        assert (
+            items(ask(pins="i1 at 1; i3 at 2", filter="not id in @recalled", top_k=4))
+            == [item for item in EVERYTHING if item not in (3, 4)][:4]
+        )
+
+
+class TestPages:
+    def test_pages_together_are_one_list(self) -> None:
+        cursor = "start"
+        found: list[int] = []
+        while cursor:
+            page = ask(cursor=cursor, top_k=7, limits="at most 2 per artist")
+            assert len({*items(page)} & {*found}) == 0
+            found += items(page)
+            cursor = page["CURSOR"][0, 0].decode()
+        assert sorted(found) == sorted(EVERYTHING)
+        plain, cursor = [], "start"
+        for _ in range(3):
+            page = ask(cursor=cursor, top_k=4)
+            plain += items(page)
+            cursor = page["CURSOR"][0, 0].decode()
+        # The pages of a list on which new items have a rank begin anew with it.
+        assert len(set(plain)) == 12
+        unmoved = [item for item in EVERYTHING if item not in (11, 17)]
+        assert [item for item in plain if item not in (11, 17)] == unmoved[: len(plain) - 2]
+
+    def test_a_pin_is_on_its_page(self) -> None:
+        worst = EVERYTHING[-1]
+        first = ask(cursor="start", top_k=4, pins=f"i{worst} at 6")
+        assert worst not in items(first)
+        second = ask(cursor=first["CURSOR"][0, 0].decode(), top_k=4, pins=f"i{worst} at 6")
+        assert items(second)[1] == worst
+
+    @pytest.mark.parametrize("cursor", ["next", "AAAA", "é", "A" * 4000])
+    def test_what_is_no_cursor_is_refused(self, cursor: str) -> None:
+        with pytest.raises(InvalidRequest, match="send 'start' for the first page"):
+            ask(cursor=cursor)
+
+    def test_one_of_another_version_is_refused(self) -> None:
+        cursor = ask(cursor="start")["CURSOR"][0, 0].decode()
+        with pytest.raises(InvalidRequest, match="of another version"):
+            ask(recommender(catalogue(ITEMS + 1)), cursor=cursor)
+
+
+class TestTrace:
+    def test_it_names_the_rule_of_each_item(self) -> None:
+        best = EVERYTHING[0]
+        found = ask(
+            trace=True,
+            filter=f'id != "i{best}"',
+            boost="*0 if year > 1995",
+            limits="at most 1 per artist; at least 3 where year > 1995; "
+            "at least 2 where year > 3000",
+            pins=f"i{EVERYTHING[-1]} at 3",
+            top_k=6,
+        )
+        told = trace(found)
+        assert told["removed"][f"i{best}"] == "filter"
+        assert "at most 1 per artist" in told["removed"].values()
+        assert told["items"][f"i{EVERYTHING[-1]}"][-1] == "pin: rank 3"
+        notes = [note for each in told["items"].values() for note in each]
+        assert any(note.startswith("boost *0 if year > 1995: score") for note in notes)
+        assert "at least 3 where year > 1995" in notes
+        assert told["unmet"] == ["at least 2 where year > 3000: 0 found"]
+        assert not set(told["items"]) - {f"i{item}" for item in items(found)}
+
+    def test_without_rules_it_is_empty(self) -> None:
+        told = trace(ask(trace=True, include_seen=True))
+        assert told == {"items": {}, "removed": {}, "unmet": []}
+        assert "TRACE" not in ask()
+
+
+@given(
+    top_k=st.integers(1, 12),
+    pool=st.sampled_from([1, 5, 200]),
+    rules=st.fixed_dictionaries(
+        {},
+        optional={
+            "filter": st.sampled_from(
+                ["year >= 1990", '"Drama" in genres', "not id in @recalled", "year > 3000"]
+            ),
+            "boost": st.sampled_from(["*3 if year > 1990", "-1", "+ year / 1000"]),
+            "limits": st.sampled_from(
+                [
+                    "at most 1 per artist",
+                    "at most 2 per genres; at least 1 where year < 1975",
+                    "at most 0 where year > 1980; at most 1 per year",
+                ]
+            ),
+            "pins": st.sampled_from(["i7 at 1", "i3 at 1"]),
+            "cursor": st.just("start"),
+            "trace": st.booleans(),
+            "include_seen": st.booleans(),
+            "new_items": st.sampled_from([0, 2, 5]),
+        },
+    ),
+    failing=st.booleans(),
+)
+def test_no_rule_is_ever_broken(
+    top_k: int, pool: int, rules: dict[str, Any], failing: bool
+) -> None:
+    """Whatever is asked for together, and though the user encoder fails."""
+    excluded = ["i8", "i9"]
+    request = user(
+        ["i1", "i2"], parameters={"top_k": top_k, "pool": pool, **rules}, exclude=excluded
+    )
+    (found,) = answer(FAILING if failing else RECOMMEND, [request])
+    if isinstance(found, InvalidRequest):
+        assert "contradict" in str(found)
+        return
+    assert not isinstance(found, Exception)
+    assert ("FALLBACK" in found) == failing
+    shown = items(found)
+    assert len(shown) == len(set(shown)) <= top_k
+    assert not set(shown) & {8, 9}
+    if not rules.get("include_seen"):
+        assert not set(shown) & {1, 2}
+    of_filter: dict[str, Callable[[int], bool]] = {
+        "year >= 1990": lambda item: YEARS[item] >= 1990 and item != 5,
+        '"Drama" in genres': lambda item: item % 3 == 0,
+        "not id in @recalled": lambda item: item not in (3, 4),
+        "year > 3000": lambda _: False,
+    }
+    if "filter" in rules:
+        assert all(of_filter[rules["filter"]](item) for item in shown)
+    limits = rules.get("limits", "")
+    if "per artist" in limits:
+        assert len({item % 7 for item in shown}) == len(shown)
+    if "per genres" in limits:
+        assert sum("Comedy" in GENRES[item] for item in shown) <= 2
+    if "per year" in limits:
+        assert all(YEARS[item] <= 1980 or item == 5 for item in shown)
+        dated = [YEARS[item] for item in shown if item != 5]
+        assert len(dated) == len(set(dated))
+    pinned = {"i7 at 1": 7, "i3 at 1": 3}.get(rules.get("pins", ""))
+    if pinned in shown:
+        assert shown[0] == pinned
+
+
+class _NoStates(EventSums):
+    def __call__(self, batches: Any) -> Any:  # noqa: ARG002
+        raise Unavailable("gone")
+
+
+FAILING = Recommend(
+    reader(CATALOGUE, 60), Scorer(CATALOGUE, _NoStates()), CountedTexts(), facts=Known(CATALOGUE)
+)
