@@ -49,7 +49,7 @@ from client.results import (
     TensorMetadata,
     Times,
 )
-from model_repository.core.contract import OnUnknown
+from model_repository.core.contract import Explore, OnUnknown
 
 __all__ = [
     "DEFAULT_TIMEOUT",
@@ -66,6 +66,7 @@ __all__ = [
     "Encoding",
     "Event",
     "EventQueue",
+    "Explore",
     "GeventWarning",
     "Hedge",
     "InferenceFailed",

@@ -168,7 +168,13 @@ def recommend(
     content, text = _shown(list(found), found.skipped)
     if found.fallback:
         text += "\n(popular items, the same for all users: the server's network over users failed)"
-    return {**content, "fallback": found.fallback}, text
+    content["fallback"] = found.fallback
+    if found.propensities is not None:
+        content["propensities"] = found.propensities.tolist()
+        content["propensity_kind"] = found.propensity_kind
+        numbers = " ".join(f"{each:.4f}" for each in content["propensities"])
+        text += f"\npropensities ({found.propensity_kind}): {numbers}"
+    return content, text
 
 
 @_command

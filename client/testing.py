@@ -108,7 +108,7 @@ class FakeServer:
     """Answers the models that services ask; use it as a context manager.
 
     ``classify`` has the labels "no" and "yes". ``observe`` counts events of the catalogue's items,
-    each id once; they change no list.
+    each id once; they change no list. Neither does a request that explores: its propensities are 1.
 
     Parameters
     ----------
@@ -347,7 +347,12 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
         ]
         best = sorted(scored, key=lambda pair: -pair[0])[:top_k]
         items = [item for _, item in best]
-        return {contract.ITEM.name: items, **_scores([logit for logit, _ in best]), **_NO_COUNTS}
+        return {
+            contract.ITEM.name: items,
+            **_scores([logit for logit, _ in best]),
+            **_NO_COUNTS,
+            **_propensities(request, len(items)),
+        }
 
     def _observe(self, request: Request) -> dict[str, Any]:
         counts = dict.fromkeys((contract.ACCEPTED, contract.UNKNOWN, contract.REPEATED), 0)
@@ -387,6 +392,16 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
 
 def _option(request: Request, option: contract.OptionSpec) -> Any:
     return request.options.get(option.name, option.default)
+
+
+def _propensities(request: Request, items: int) -> dict[str, Any]:
+    """Those of a list in which no chance decides."""
+    if not _option(request, contract.EXPLORE):
+        return {}
+    return {
+        contract.PROPENSITY.name: np.ones((1, items), np.float32),
+        contract.PROPENSITY_KIND.name: ["deterministic"],
+    }
 
 
 _NO_COUNTS: Final = {

@@ -39,6 +39,7 @@ from builder.export.sequence_packing import packed_graph
 from builder.export.serving_code import install, write_json
 from builder.export.targets import Built, Compiler, FusedOptions, Target
 from builder.export.text_gate import check_texts
+from builder.export.uncertainty import uncertainties
 from builder.model.checkpoint import load_checkpoint, load_validation
 from builder.model.recommender import Recommender, with_text_vectors
 from builder.model.scoring import UserEncoderGraph, catalogue_of, histories_of
@@ -238,8 +239,13 @@ class RecommenderExport(Exportable):
         first, *others = (staging.model_dir(spec.name) for spec in specs)
         write_json(first / SETTINGS, settings)
         catalogue = catalogue_of(self._model, attributes=self._attributes)
-        popular = most_popular(self._validation.histories, len(catalogue))
-        save_catalogue(first, replace(catalogue, popular=popular))
+        histories, items = self._validation.histories, len(catalogue)
+        served = replace(
+            catalogue,
+            popular=most_popular(histories, items),
+            uncertainty=uncertainties(self._model.popularity, histories, items),
+        )
+        save_catalogue(first, served)
         if takes_index(target.index, len(self._model.catalogue)):
             libraries = [*libraries, "faiss-cpu"]
             engine = self.engine_of(target, staging.model_dir)(USER_ENCODER)

@@ -57,6 +57,8 @@ class Catalogue:
     popular
         INT32 [p], the items with the most events, most first: what is recommended where there is
         no state of the user.
+    uncertainty
+        FP32 [n], the standard deviation of each item's logit; of 0 items where it is not known.
     """
 
     vectors: Floats
@@ -73,6 +75,7 @@ class Catalogue:
     calibration: Calibration = _UNCALIBRATED
     attributes: Mapping[str, Strings] = field(default_factory=dict)
     popular: Indices = field(default_factory=_no_indices)
+    uncertainty: Floats = field(default_factory=_no_floats)
 
     def __len__(self) -> int:
         return len(self.bias)

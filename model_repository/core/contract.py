@@ -106,6 +106,10 @@ TRUNCATED: Final = TensorSpec("TRUNCATED", "INT32", (1, 1))  # texts cut to the 
 FALLBACK: Final = TensorSpec("FALLBACK", "INT32", (1, 1), optional=True)
 # Of a request that asks for a trace: a JSON object of the rules that moved or removed items.
 TRACE: Final = TensorSpec("TRACE", "BYTES", (1, 1), optional=True)
+# How likely each item was to be shown at its rank, given those before it, and what kind of number
+# that is: "exact", "estimated" or "deterministic"; of a request that explores.
+PROPENSITY: Final = TensorSpec("PROPENSITY", "FP32", (1, "k"), optional=True)
+PROPENSITY_KIND: Final = TensorSpec("PROPENSITY_KIND", "BYTES", (1, 1), optional=True)
 # Unix seconds as of which the model knows what is popular; left out by one that does not ask.
 TREND_TIME: Final = TensorSpec("TREND_TIME", "INT64", (1, 1), optional=True)
 # Of the events of a request: how many are counted now, how many name an item that the catalogue
@@ -149,7 +153,18 @@ RANK: Final = ModelSpec(
 RECOMMEND: Final = ModelSpec(
     "recommend",
     inputs=(*_USER, EXCLUDE),
-    outputs=(ITEM, ITEM_INTEREST, ITEM_LOGIT, SKIPPED, TRUNCATED, FALLBACK, TREND_TIME, TRACE),
+    outputs=(
+        ITEM,
+        ITEM_INTEREST,
+        ITEM_LOGIT,
+        SKIPPED,
+        TRUNCATED,
+        FALLBACK,
+        TREND_TIME,
+        TRACE,
+        PROPENSITY,
+        PROPENSITY_KIND,
+    ),
     batched=True,
 )
 ENCODE: Final = ModelSpec(
@@ -298,7 +313,23 @@ TIME: Final = OptionSpec(
     minimum=0,
     maximum=YEAR_2100,
 )
+EXPLORE: Final = OptionSpec(
+    "explore",
+    "",
+    "how items that are not surely the best get a chance: by chance alone (greedy, softmax) or "
+    "where little is known of them (thompson, ucb); empty for never",
+    choices=("", "greedy", "softmax", "thompson", "ucb"),
+)
+EXPLORE_RATE: Final = OptionSpec(
+    "explore_rate",
+    0.0,
+    "how much is explored: the probability of a random item (greedy), the temperature (softmax), "
+    "or a factor of the uncertainty (thompson, ucb); 0 is the method's own: 0.1, 0.1, 1, 1",
+    minimum=0.001,
+    maximum=100,
+)
 OnUnknown = Literal["error", "skip"]
+Explore = Literal["", "greedy", "softmax", "thompson", "ucb"]
 
 
 class RankOptions(TypedDict, total=False):
@@ -315,6 +346,8 @@ class RecommendOptions(TypedDict, total=False):
     top_k: Annotated[int, TOP_K]
     include_seen: Annotated[bool, INCLUDE_SEEN]
     new_items: Annotated[int, NEW_ITEMS]
+    explore: Annotated[Explore, EXPLORE]
+    explore_rate: Annotated[float, EXPLORE_RATE]
     time: Annotated[int, TIME]
     background: Annotated[bool, BACKGROUND]
 

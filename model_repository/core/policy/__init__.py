@@ -25,10 +25,11 @@ from ..item_sets import ItemSet
 from ..requests import UserRequest
 from ..score_terms import Users
 from .base import Context, Stage
+from .exploration import Exploration
 from .seen import Excluded, Seen
 
-STAGES: Final[Sequence[Stage]] = (Seen(), Excluded())
-"""In the order in which they rerank."""
+STAGES: Final[Sequence[Stage]] = (Seen(), Excluded(), Exploration())
+"""In the order in which they rerank; nothing reorders a list after exploration."""
 
 
 @dataclass(frozen=True, slots=True)
