@@ -47,6 +47,7 @@ COPY constraints.txt /tmp/constraints.txt
 # one does has not been tried.
 RUN python3 -m pip install --constraint /tmp/constraints.txt \
         'numpy<2' \
+        lark \
         tokenizers \
         onnxruntime \
     && install --directory --owner=1000 --group=1000 /models /events

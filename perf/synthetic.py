@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from builder.export.layout import Limits
 from builder.export.serving_code import install
 from builder.repository import DynamicBatching, read_manifest, step_config, to_text
+from model_repository.core.attributes import NO_ATTRIBUTES
 from model_repository.core.catalogue import Catalogue
 from model_repository.core.contract import OBSERVE, RANK, RECOMMEND
 from model_repository.core.identifiers import Identifiers
@@ -168,7 +169,7 @@ def _descended(catalogue: Catalogue, descent: Descent, random: np.random.Generat
             bias=nearby.bias[kept],
             rate=nearby.rate[kept],
         ),
-        attributes={},
+        attributes=NO_ATTRIBUTES,
     )
 
 

@@ -81,7 +81,7 @@ def add_items(
         target,
         _limits_of(active),
         model=with_new_items(model, new, progress=progress),
-        attributes=tuple(active.details.get("attributes", ())),
+        attributes=_attributes_of(active),
     )
     return publish(exportable, repository, target, progress=progress)
 
@@ -97,6 +97,14 @@ def _served_items(repository: Path, version: int) -> list[str]:
     file = next(path for each in files if (path := each / "items.json").is_file())
     found: list[str] = json.loads(file.read_text("utf-8"))
     return found
+
+
+def _attributes_of(version: VersionRecord) -> Sequence[str]:
+    """What ``--attributes`` was; earlier versions do not tell the kinds."""
+    told: dict[str, str] | list[str] = version.details.get("attributes", [])
+    if isinstance(told, list):
+        return told
+    return [f"{name}:{kind}" for name, kind in told.items()]
 
 
 def _limits_of(version: VersionRecord) -> Limits:

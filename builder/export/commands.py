@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -47,8 +48,10 @@ def export(
     attributes: Annotated[
         str,
         typer.Option(
-            metavar="NAME,NAME",
-            help="Columns of the item file that the policy stages of the server may read.",
+            metavar="NAME[:KIND],…",
+            help="Columns of the item file that requests may filter and boost by, see "
+            "docs/policy.md. A kind is text, number, boolean, list or date; it is guessed where "
+            "none is named.",
         ),
     ] = "",
     target_options: Given[TargetOptions],
@@ -167,6 +170,7 @@ def _summary(done: Exported | Proof) -> str:
     if isinstance(done, Exported):
         return (
             f"Published version {done.version} of {done.repository} (target {done.target})\n"
+            f"{_attributes_text(done.details)}"
             f"{_figures_text(done.figures)}\n"
             f"Serve it: python -m builder serve --repository {done.repository}"
             f"{'' if done.target == 'embedded' else _CONTAINER}"
@@ -186,6 +190,13 @@ def _summary(done: Exported | Proof) -> str:
         "The FP16 graphs that were compiled, in ONNX Runtime on the CPU:\n"
         f"{_figures_text(done.figures)}"
     )
+
+
+def _attributes_text(details: Mapping[str, Any]) -> str:
+    kinds = details.get("attributes")
+    if not kinds:
+        return ""
+    return f"  attributes  {', '.join(f'{name}:{kind}' for name, kind in kinds.items())}\n"
 
 
 def _figures_text(figures: Figures) -> str:

@@ -9,6 +9,7 @@ models costs more than the work itself. The code around the networks is the same
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +18,8 @@ import numpy as np
 import torch
 
 from builder.data.splits import Holdout
-from builder.errors import ConfigError
 from builder.export import golden
+from builder.export.attributes import read_attributes
 from builder.export.encoder_engine import (
     GRAPH,
     REDUCED_BOUNDS,
@@ -46,6 +47,7 @@ from builder.model.scoring import UserEncoderGraph, catalogue_of, histories_of
 from builder.progress import Progress, silent
 from builder.repository import Staging, link_file
 from builder.repository.golden import GoldenRequest
+from model_repository.core.attributes import Attributes
 from model_repository.core.contract import (
     ADAPTER,
     ENCODE,
@@ -84,28 +86,26 @@ def recommender(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     *,
     model: Recommender | None = None,
-    attributes: tuple[str, ...] = (),
+    attributes: Sequence[str] = (),
 ) -> RecommenderExport:
     """The export of a checkpoint; of its ``model`` with new items, where that is given.
+
+    ``attributes`` are columns of the item file, see `read_attributes`.
 
     Raises
     ------
     CheckpointError
         `checkpoint` is not a finished training run.
     ConfigError
-        The item file had none of the ``attributes``.
+        The item file had none of the ``attributes``, or their values are of another kind.
     """
     model = model or load_checkpoint(checkpoint)
-    if unknown := [name for name in attributes if name not in model.catalogue.columns]:
-        raise ConfigError(
-            f"--attributes {','.join(unknown)}: the item file had no such column; its columns "
-            f"are {', '.join(map(str, model.catalogue.columns)) or 'none'}"
-        )
+    read = read_attributes(model.catalogue, attributes)
     layout = Layout.of_recommender(model, limits)
     validation = load_validation(checkpoint)
     if compiler.fused is None:
-        return RecommenderExport(checkpoint, model, validation, layout, attributes)
-    return FusedExport(checkpoint, model, validation, layout, attributes, compiler.fused)
+        return RecommenderExport(checkpoint, model, validation, layout, read)
+    return FusedExport(checkpoint, model, validation, layout, read, compiler.fused)
 
 
 class RecommenderExport(Exportable):
@@ -119,7 +119,7 @@ class RecommenderExport(Exportable):
         model: Recommender,
         validation: Holdout,
         layout: Layout,
-        attributes: tuple[str, ...],
+        attributes: Attributes,
     ) -> None:
         graphs = {
             ENCODER: EncoderGraph(model.encoder),
@@ -202,7 +202,8 @@ class RecommenderExport(Exportable):
         return [golden.of_texts_alone()]
 
     def details(self) -> dict[str, Any]:
-        return {"attributes": list(self._attributes)}
+        columns = self._attributes.columns
+        return {"attributes": {name: column.kind for name, column in columns.items()}}
 
     def _scorer(self, user_encoder: Engine, directory_of: DirectoryOf | None) -> Scorer:
         """What ranks: the files that are published, or the model where nothing is."""
@@ -238,16 +239,18 @@ class RecommenderExport(Exportable):
         """Models that read users, with the very same files: processes that map them share them."""
         first, *others = (staging.model_dir(spec.name) for spec in specs)
         write_json(first / SETTINGS, settings)
-        catalogue = catalogue_of(self._model, attributes=self._attributes)
+        catalogue = catalogue_of(self._model)
         histories, items = self._validation.histories, len(catalogue)
         served = replace(
             catalogue,
             popular=most_popular(histories, items),
             uncertainty=uncertainties(self._model.popularity, histories, items),
+            attributes=self._attributes,
         )
         save_catalogue(first, served)
+        libraries = [*libraries, "lark"]
         if takes_index(target.index, len(self._model.catalogue)):
-            libraries = [*libraries, "faiss-cpu"]
+            libraries.append("faiss-cpu")
             engine = self.engine_of(target, staging.model_dir)(USER_ENCODER)
             scorer = self._scorer(engine, staging.model_dir)
             states = [
@@ -291,7 +294,7 @@ class FusedExport(RecommenderExport):
         model: Recommender,
         validation: Holdout,
         layout: Layout,
-        attributes: tuple[str, ...],
+        attributes: Attributes,
         options: FusedOptions,
     ) -> None:
         super().__init__(checkpoint, model, validation, layout, attributes)

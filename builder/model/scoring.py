@@ -19,7 +19,7 @@ from builder.model.neighbourhood import served_neighbourhood
 from model_repository.core.arrays import Floats
 from model_repository.core.catalogue import Catalogue
 from model_repository.core.cold_items import lifts
-from model_repository.core.identifiers import Identifiers, Strings
+from model_repository.core.identifiers import Identifiers
 from model_repository.core.score_terms import LinearTerm as ServedLinearTerm
 from model_repository.core.score_terms import Users
 from model_repository.core.scoring import Scorer
@@ -96,10 +96,8 @@ def histories_of(sequences: Sequences, max_history: int) -> list[History]:
 
 
 @torch.no_grad()
-def catalogue_of(
-    model: Recommender, part: Part = "full", *, attributes: Sequence[str] = ()
-) -> Catalogue:
-    """The arrays that a server scores with; ``attributes`` are columns of the item file."""
+def catalogue_of(model: Recommender, part: Part = "full") -> Catalogue:
+    """The arrays that a server scores with, without attributes."""
     vectors, bias = model.item_vectors(text_only=part == "text")
     linear = model.linear
     # An item adds nothing where the term is switched off, and nothing is then looked up.
@@ -118,10 +116,6 @@ def catalogue_of(
         profile=_profile(model.adapter),
         trend=model.trend if part == "full" else NO_TREND,
         calibration=model.calibration,
-        attributes={
-            name: Strings.of([str(value) for value in model.catalogue.columns[name]])
-            for name in attributes
-        },
     )
 
 

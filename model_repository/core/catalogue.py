@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -10,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import Floats, Indices
+from .attributes import NO_ATTRIBUTES, Attributes
 from .calibration import Calibration
-from .errors import InvalidRequest
-from .identifiers import Identifiers, Strings
+from .identifiers import Identifiers
 from .items import NO_NEIGHBOURHOOD, Neighbourhood
 from .trend import NO_TREND, Trend
 
@@ -53,7 +52,7 @@ class Catalogue:
     calibration
         From logits to interests.
     attributes
-        Columns of the item file, by name.
+        Columns of the item file that were named at export.
     popular
         INT32 [p], the items with the most events, most first: what is recommended where there is
         no state of the user.
@@ -73,7 +72,7 @@ class Catalogue:
     profile: Floats = field(default_factory=_no_floats)
     trend: Trend = NO_TREND
     calibration: Calibration = _UNCALIBRATED
-    attributes: Mapping[str, Strings] = field(default_factory=dict)
+    attributes: Attributes = NO_ATTRIBUTES
     popular: Indices = field(default_factory=_no_indices)
     uncertainty: Floats = field(default_factory=_no_floats)
 
@@ -94,7 +93,7 @@ class Candidates:
     score
         FP32 [m], what they are ordered by: the interest, as the stages of the policy change it.
     propensity
-        FP32 [m], how likely each was to be shown at its rank; None where no chance decides.
+        FP32 [m], how likely each was to be shown at its rank; None before ranks are given.
     """
 
     catalogue: Catalogue
@@ -128,18 +127,6 @@ class Candidates:
         """Item vectors FP32 [m, d]."""
         return self.catalogue.vectors[self.index]
 
-    def attribute(self, name: str) -> list[str]:
-        """A column of the item file, for each candidate.
-
-        Raises
-        ------
-        InvalidRequest
-            It was not exported.
-        """
-        column = self.catalogue.attributes.get(name)
-        if column is None:
-            raise InvalidRequest(
-                f"this model was exported without the column {name!r} of the items, which the "
-                f"request needs; export it again with `--attributes {name}`"
-            )
-        return [column[index].decode() for index in self.index.tolist()]
+    def attribute(self, name: str) -> list[object]:
+        """The values of an attribute, for each candidate; see `Attributes.values`."""
+        return self.catalogue.attributes.values(name, self.index)

@@ -106,6 +106,8 @@ TRUNCATED: Final = TensorSpec("TRUNCATED", "INT32", (1, 1))  # texts cut to the 
 FALLBACK: Final = TensorSpec("FALLBACK", "INT32", (1, 1), optional=True)
 # Of a request that asks for a trace: a JSON object of the rules that moved or removed items.
 TRACE: Final = TensorSpec("TRACE", "BYTES", (1, 1), optional=True)
+# Of a request that asks for a page: what asks for the next one; "" where there is none.
+CURSOR: Final = TensorSpec("CURSOR", "BYTES", (1, 1), optional=True)
 # How likely each item was to be shown at its rank, given those before it, and what kind of number
 # that is: "exact", "estimated" or "deterministic"; of a request that explores.
 PROPENSITY: Final = TensorSpec("PROPENSITY", "FP32", (1, "k"), optional=True)
@@ -162,6 +164,7 @@ RECOMMEND: Final = ModelSpec(
         FALLBACK,
         TREND_TIME,
         TRACE,
+        CURSOR,
         PROPENSITY,
         PROPENSITY_KIND,
     ),
@@ -313,6 +316,44 @@ TIME: Final = OptionSpec(
     minimum=0,
     maximum=YEAR_2100,
 )
+FILTER: Final = OptionSpec(
+    "filter",
+    "",
+    "an expression over attributes that holds for every item of the list, such as "
+    """'"Comedy" in genres and year >= 1990'""",
+)
+BOOST: Final = OptionSpec(
+    "boost",
+    "",
+    "what the interest of items is multiplied by or gets added before they are ordered, such as "
+    "'*1.5 if year >= 1998; -0.1 if stock < 5'",
+)
+LIMITS: Final = OptionSpec(
+    "limits",
+    "",
+    "how many items of a kind the list has, such as "
+    "'at most 2 per artist; at least 3 where year >= 1998'",
+)
+PINS: Final = OptionSpec(
+    "pins", "", """items that have a rank of their own, such as '"i42" at 1; "i7" at 3'"""
+)
+POOL: Final = OptionSpec(
+    "candidates",
+    200,
+    "how many of the best items boosts, limits and diversity choose from",
+    minimum=1,
+    maximum=10_000,
+)
+TRACED: Final = OptionSpec(
+    "trace",
+    default=False,
+    meaning="whether the answer says which rule moved or removed an item",
+)
+PAGE: Final = OptionSpec(
+    "cursor",
+    "",
+    "'start' for the first page of a list, and then the cursor that came with the last page",
+)
 EXPLORE: Final = OptionSpec(
     "explore",
     "",
@@ -350,6 +391,13 @@ class RecommendOptions(TypedDict, total=False):
     explore_rate: Annotated[float, EXPLORE_RATE]
     time: Annotated[int, TIME]
     background: Annotated[bool, BACKGROUND]
+    filter: Annotated[str, FILTER]
+    boost: Annotated[str, BOOST]
+    limits: Annotated[str, LIMITS]
+    pins: Annotated[str, PINS]
+    candidates: Annotated[int, POOL]
+    cursor: Annotated[str, PAGE]
+    trace: Annotated[bool, TRACED]
 
 
 def options_of(declared: type) -> tuple[OptionSpec, ...]:

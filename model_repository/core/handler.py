@@ -27,11 +27,13 @@ from .contract import (
     ON_UNKNOWN,
     SKIPPED,
     TIME,
+    TOP_K,
     TREND_TIME,
     TRUNCATED,
 )
 from .errors import Unavailable, UserEncoderFailed
 from .items import NO_NEW_ITEMS, NewItems
+from .policy.facts import FactsSource, FixedFacts
 from .requests import RequestReader, UserRequest
 from .score_terms import Users
 from .scoring import Scorer
@@ -72,6 +74,10 @@ class Observer:
 
 
 UNOBSERVED: Final = Observer()
+_MORE: Final = 8
+"""Times as many candidates are read where a list lacks some."""
+_MOST_CANDIDATES: Final = 2**15
+_NO_ITEMS: Final = np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +259,27 @@ class Recommend(UserHandler):
 
     Where the user encoder fails, these are the catalogue's popular items, if it has any, with NaN
     for INTEREST and LOGIT, and FALLBACK says so.
+
+    Parameters
+    ----------
+    facts
+        What rules are about; None for the attributes of the catalogue alone.
     """
+
+    def __init__(
+        self,
+        reader: RequestReader,
+        scorer: Scorer,
+        encode_texts: EncodeTexts,
+        observer: Observer = UNOBSERVED,
+        facts: FactsSource | None = None,
+    ) -> None:
+        super().__init__(reader, scorer, encode_texts, observer)
+        self._facts = facts or FixedFacts(scorer.catalogue)
 
     def _read(self, request: Request) -> _Asked:
         read = self._reader.read(request)
-        plan = policy.plan(read, self._scorer.catalogue)
+        plan = policy.plan(read, self._scorer.catalogue, self._facts.current())
         return _Asked(plan.request, plan)
 
     def _without_states(self, users: Sequence[_User], error: UserEncoderFailed) -> list[Tensors]:
@@ -267,7 +289,13 @@ class Recommend(UserHandler):
             raise error
         self._observer.fell_back(len(users), error)
         fallback = {FALLBACK.name: np.ones((1, 1), np.int32)}
-        return [{**self._listed(user.plan, self._popular(user.plan)), **fallback} for user in users]
+        return [
+            {
+                **self._listed(each.plan, each.plan.choose(self._popular(each.plan), None)),
+                **fallback,
+            }
+            for each in users
+        ]
 
     def _popular(self, plan: policy.Plan) -> Candidates:
         catalogue = self._scorer.catalogue
@@ -275,6 +303,7 @@ class Recommend(UserHandler):
         items = items[~np.isin(items, plan.masked)]
         if plan.allowed is not None:
             items = items[plan.allowed.member[items]]
+        items = np.concatenate([items, np.setdiff1d(plan.required, items)]).astype(np.int32)
         unknown = np.full(len(items), np.nan, np.float32)
         score = 1 / (1 + np.arange(len(items), dtype=np.float32))
         return Candidates(catalogue, items, unknown, unknown, score)
@@ -286,27 +315,58 @@ class Recommend(UserHandler):
         fresh: NewItems,  # noqa: ARG002
     ) -> list[Tensors]:
         plans = [each.plan for each in requests]
-        best = self._scorer.best(
-            users,
-            [plan.masked for plan in plans],
-            [plan.wanted for plan in plans],
-            [plan.request.options[NEW_ITEMS.name] for plan in plans],
-            [plan.allowed for plan in plans],
-        )
+        best = self._best(users, plans, [plan.wanted for plan in plans])
         return [
-            self._listed(plan, candidates, users[[place]])
+            self._listed(plan, self._chosen(plan, candidates, users[[place]]))
             for place, (plan, candidates) in enumerate(zip(plans, best, strict=True))
         ]
 
-    def _listed(
-        self, plan: policy.Plan, candidates: Candidates, user: Users | None = None
-    ) -> dict[str, NDArray[Any]]:
-        chosen, outputs = plan.choose(candidates, user)
+    def _best(
+        self, users: Users, plans: Sequence[policy.Plan], wanted: Sequence[int]
+    ) -> list[Candidates]:
+        return self._scorer.best(
+            users,
+            [plan.masked for plan in plans],
+            wanted,
+            [plan.request.options[NEW_ITEMS.name] for plan in plans],
+            [plan.allowed for plan in plans],
+        )
+
+    def _chosen(self, plan: policy.Plan, candidates: Candidates, user: Users) -> Candidates:
+        """The list of one user, made of more candidates where these do not suffice."""
+        wanted, most = plan.wanted, min(len(self._scorer.catalogue), _MOST_CANDIDATES)
+        while True:
+            chosen = plan.choose(self._with_required(plan, candidates, user), user)
+            if len(candidates) < wanted or wanted >= most or not plan.lacking(chosen):
+                break
+            wanted = min(wanted * _MORE, most)
+            (candidates,) = self._best(user, [plan], [wanted])
+        if plan.context.trace is not None:
+            top_k = plan.request.options[TOP_K.name]
+            (all_items,) = self._scorer.best(user, [_NO_ITEMS], [top_k])
+            plan.trace_refused(all_items)
+        return chosen
+
+    def _with_required(self, plan: policy.Plan, candidates: Candidates, user: Users) -> Candidates:
+        if not len(plan.required):
+            return candidates
+        missing = plan.required[~np.isin(plan.required, candidates.index)]
+        scores = self._scorer.rank(user, 0, missing)
+        both = Candidates(
+            candidates.catalogue,
+            np.concatenate([candidates.index, missing]),
+            np.concatenate([candidates.logit, scores.logit]),
+            np.concatenate([candidates.interest, scores.interest]),
+            np.concatenate([candidates.score, scores.interest]),
+        )
+        return both.by_score(both.score)
+
+    def _listed(self, plan: policy.Plan, chosen: Candidates) -> dict[str, NDArray[Any]]:
         return {
             ITEM.name: self._scorer.catalogue.ids.strings.take(chosen.index)[np.newaxis],
             ITEM_INTEREST.name: chosen.interest[np.newaxis],
             ITEM_LOGIT.name: chosen.logit[np.newaxis],
-            **outputs,
+            **plan.outputs(chosen),
         }
 
 

@@ -10,6 +10,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.attributes import (
+    Attributes,
+    BooleanColumn,
+    Column,
+    DateColumn,
+    ListColumn,
+    NumberColumn,
+    TextColumn,
+    text_column,
+)
 from ..core.calibration import Calibration
 from ..core.catalogue import Catalogue
 from ..core.identifiers import Identifiers, Strings
@@ -53,18 +63,16 @@ def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
     }
     if catalogue.trend:
         arrays[_TREND] = catalogue.trend.level
-    strings = {"id": catalogue.ids.strings} | {
-        f"{_ATTRIBUTE}{number}": column
-        for number, column in enumerate(catalogue.attributes.values())
-    }
-    for name, column in strings.items():
-        arrays |= {f"{name}_content": column.content, f"{name}_offsets": column.offsets}
+    arrays |= _of_strings("id", catalogue.ids.strings)
+    columns = catalogue.attributes.columns
+    for number, column in enumerate(columns.values()):
+        arrays |= _of_column(f"{_ATTRIBUTE}{number}", column)
     for name, array in arrays.items():
         np.save(directory / f"{name}.npy", np.ascontiguousarray(array))
     settings = {
         "calibration": asdict(catalogue.calibration),
         "cold_place": catalogue.cold_rank,
-        "attributes": list(catalogue.attributes),
+        "attributes": {name: column.kind for name, column in columns.items()},
         "trend": catalogue.trend.settings if catalogue.trend else None,
     }
     (directory / CATALOGUE_FILE).write_text(json.dumps(settings, indent=2), "utf-8")
@@ -101,10 +109,7 @@ def load_catalogue(directory: Path) -> Catalogue:
         profile=mapped("profile"),
         trend=_trend(directory, settings),
         calibration=Calibration(**settings["calibration"]),
-        attributes={
-            name: _strings(directory, f"{_ATTRIBUTE}{number}")
-            for number, name in enumerate(settings["attributes"])
-        },
+        attributes=_attributes(directory, settings["attributes"]),
         **{
             name: mapped(name)
             for name in (_POPULAR, _UNCERTAINTY)
@@ -130,6 +135,73 @@ def _mapped(directory: Path, name: str) -> NDArray[Any]:
 
 def _strings(directory: Path, name: str) -> Strings:
     return Strings(_mapped(directory, f"{name}_content"), _mapped(directory, f"{name}_offsets"))
+
+
+def _of_strings(name: str, strings: Strings) -> dict[str, NDArray[Any]]:
+    return {f"{name}_content": strings.content, f"{name}_offsets": strings.offsets}
+
+
+def _of_column(name: str, column: Column) -> dict[str, NDArray[Any]]:
+    """The arrays of a column; `_column` reads them."""
+    match column:
+        case TextColumn():
+            return {f"{name}_codes": column.codes, **_of_strings(name, column.vocabulary)}
+        case ListColumn():
+            return {
+                f"{name}_codes": column.codes,
+                f"{name}_code_offsets": column.offsets,
+                f"{name}_items": column.items,
+                f"{name}_item_offsets": column.item_offsets,
+                **_of_strings(name, column.vocabulary),
+            }
+        case NumberColumn():
+            return {f"{name}_values": column.numbers}
+        case BooleanColumn():
+            return {f"{name}_values": column.truths}
+        case DateColumn():
+            return {f"{name}_values": column.seconds}
+
+
+def _attributes(directory: Path, kinds: dict[str, str] | list[str]) -> Attributes:
+    files = [f"{_ATTRIBUTE}{number}" for number in range(len(kinds))]
+    if isinstance(kinds, list):  # earlier exports have the text of each item, one after the other
+        columns = zip(kinds, (_earlier_column(directory, file) for file in files), strict=True)
+        return Attributes(dict(columns))
+    return Attributes(
+        {
+            name: _column(directory, file, kind)
+            for (name, kind), file in zip(kinds.items(), files, strict=True)
+        }
+    )
+
+
+def _column(directory: Path, name: str, kind: str) -> Column:
+    def mapped(part: str) -> NDArray[Any]:
+        return _mapped(directory, f"{name}_{part}")
+
+    match kind:
+        case "text":
+            return TextColumn(mapped("codes"), _strings(directory, name))
+        case "list":
+            return ListColumn(
+                mapped("code_offsets"),
+                mapped("codes"),
+                _strings(directory, name),
+                mapped("item_offsets"),
+                mapped("items"),
+            )
+        case "number":
+            return NumberColumn(mapped("values"))
+        case "boolean":
+            return BooleanColumn(mapped("values"))
+        case "date":
+            return DateColumn(mapped("values"))
+    raise ValueError(f"{directory / CATALOGUE_FILE} has an attribute of kind {kind!r}")
+
+
+def _earlier_column(directory: Path, name: str) -> TextColumn:
+    strings = _strings(directory, name)
+    return text_column([strings[place].decode() or None for place in range(len(strings))])
 
 
 def _ids(directory: Path) -> Identifiers:

@@ -17,7 +17,7 @@ Beside it lie the files of the catalogue, and ``index.faiss`` if it is searched 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +34,7 @@ from .catalogue_files import load_catalogue
 
 USER_ENCODER_FILE: Final = "user_encoder.onnx"
 INDEX_FILE: Final = "index.faiss"
-_HANDLERS: Final = {RANK.name: Rank, RECOMMEND.name: Recommend}
+_HANDLERS: Final[Mapping[str, type[UserHandler]]] = {RANK.name: Rank, RECOMMEND.name: Recommend}
 
 
 def load(directory: Path, model: str, observer: Observer = UNOBSERVED) -> Handler:

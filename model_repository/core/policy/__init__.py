@@ -20,16 +20,24 @@ from numpy.typing import NDArray
 from ..arrays import Indices
 from ..batch import Tensors
 from ..catalogue import Candidates, Catalogue
-from ..contract import TOP_K
+from ..contract import TOP_K, TRACED
 from ..item_sets import ItemSet
 from ..requests import UserRequest
 from ..score_terms import Users
+from .arrange import Arrange
 from .base import Context, Stage
+from .boost import Boost
+from .cursor import Pages, as_of_first_page
 from .exploration import Exploration
+from .facts import Facts
+from .filter import Filter
 from .seen import Excluded, Seen
+from .trace import Trace
 
-STAGES: Final[Sequence[Stage]] = (Seen(), Excluded(), Exploration())
-"""In the order in which they rerank; nothing reorders a list after exploration."""
+STAGES: Final[Sequence[Stage]] = (
+    Seen(), Excluded(), Pages(), Filter(), Boost(), Arrange(), Exploration()
+)  # fmt: skip
+"""In the order in which they rerank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,44 +50,61 @@ class Plan:
         INT32 [E], items that must not be recommended; one may be there twice.
     allowed
         The only items that may be; None for all.
+    required
+        INT32 [r], items that must be among the candidates of `choose`.
     wanted
-        How many candidates `choose` needs.
+        How many candidates it needs.
     """
 
     stages: Sequence[Stage]
     context: Context
     masked: Indices
     allowed: ItemSet | None
+    required: Indices
     wanted: int
 
     @property
     def request(self) -> UserRequest:
         return self.context.request
 
-    def choose(self, candidates: Candidates, user: Users | None) -> tuple[Candidates, Tensors]:
-        """The list that is recommended, of ``top_k`` items at most, and what is said beside it.
+    def choose(self, candidates: Candidates, user: Users | None) -> Candidates:
+        """The list that is recommended, of ``top_k`` items at most.
 
         ``user`` is the one who asks; None where no state is known, and ``candidates`` are popular.
         """
         context = replace(self.context, user=user)
+        if context.trace is not None:
+            context.trace.clear()
         for stage in self.stages:
             candidates = stage.rerank(candidates, context)
-        chosen = candidates[: context.options[TOP_K.name]]
-        outputs: dict[str, NDArray[Any]] = {}
+        return candidates[: context.options[TOP_K.name]]
+
+    def lacking(self, chosen: Candidates) -> bool:
+        """Whether a list is too short, or not what was asked for, for want of candidates."""
+        return any(stage.lacking(chosen, self.context) for stage in self.stages)
+
+    def outputs(self, chosen: Candidates) -> Tensors:
+        """What is said beside a list."""
+        found: dict[str, NDArray[Any]] = {}
         for stage in self.stages:
-            outputs |= stage.outputs(chosen, context)
-        return chosen, outputs
+            found |= stage.outputs(chosen, self.context)
+        if self.context.trace is not None:
+            found |= self.context.trace.output(self.context.catalogue, chosen.index.tolist())
+        return found
 
-    def refuses(self, item: int) -> str | None:
-        """The name of the stage that does not let an item be recommended; None if all do."""
+    def trace_refused(self, best: Candidates) -> None:
+        """Write into the trace which stages refuse the best items of the whole catalogue."""
+        trace = self.context.trace
+        assert trace is not None
         for stage in self.stages:
-            allowed = stage.allowed(self.context)
-            if item in stage.masked(self.context) or (allowed and not allowed.member[item]):
-                return stage.name
-        return None
+            refused = np.isin(best.index, stage.masked(self.context))
+            if (allowed := stage.allowed(self.context)) is not None:
+                refused |= ~allowed.member[best.index]
+            for item in best.index[refused].tolist():
+                trace.remove(item, stage.name)
 
 
-def plan(request: UserRequest, catalogue: Catalogue) -> Plan:
+def plan(request: UserRequest, catalogue: Catalogue, facts: Facts) -> Plan:
     """Check the options of a request, and say what is sought for it.
 
     Raises
@@ -87,16 +112,24 @@ def plan(request: UserRequest, catalogue: Catalogue) -> Plan:
     InvalidRequest
         An option cannot be followed.
     """
+    request = as_of_first_page(request, catalogue)
     stages = [stage for stage in STAGES if stage.applies(request.options)]
-    context = Context(request, catalogue)
+    context = Context(request, catalogue, facts, Trace() if request.options[TRACED.name] else None)
     for stage in stages:
         stage.check(context)
     allowed = [each for stage in stages if (each := stage.allowed(context)) is not None]
+    masked = np.concatenate([*(stage.masked(context) for stage in stages), _NO_ITEMS])
+    only = reduce(and_, allowed) if allowed else None
+    required = np.concatenate([*(stage.required(context) for stage in stages), _NO_ITEMS])
+    if len(required):
+        required = required[~np.isin(required, masked)]
+        required = required if only is None else required[only.member[required]]
     return Plan(
         stages,
         context,
-        np.concatenate([*(stage.masked(context) for stage in stages), _NO_ITEMS]),
-        reduce(and_, allowed) if allowed else None,
+        masked,
+        only,
+        required,
         max(request.options[TOP_K.name], *(stage.wanted(context) for stage in stages), 0),
     )
 

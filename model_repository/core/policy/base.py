@@ -13,6 +13,7 @@ from ..item_sets import ItemSet
 from ..options import Options
 from ..requests import UserRequest
 from ..score_terms import Users
+from .facts import Facts
 from .trace import Trace
 
 
@@ -25,12 +26,15 @@ class Context:
     user
         The one who asks, once the state is known; None before that, and where it cannot be known,
         so that popular items are recommended.
+    facts
+        What rules are about, in one state.
     trace
         What is told of the list, where the request asks for it.
     """
 
     request: UserRequest
     catalogue: Catalogue
+    facts: Facts
     trace: Trace | None = None
     user: Users | None = None
 
@@ -68,6 +72,10 @@ class Stage:
         """The only items that may be recommended; None for all."""
         return None
 
+    def required(self, context: Context) -> Indices:  # noqa: ARG002
+        """Items INT32 [r] that have to be among the candidates, unless they are masked."""
+        return _NO_ITEMS
+
     def wanted(self, context: Context) -> int:  # noqa: ARG002
         """How many candidates `rerank` chooses from; 0 for ``top_k``."""
         return 0
@@ -75,6 +83,10 @@ class Stage:
     def rerank(self, candidates: Candidates, context: Context) -> Candidates:  # noqa: ARG002
         """The candidates in another order, or some of them; the first ``top_k`` are recommended."""
         return candidates
+
+    def lacking(self, chosen: Candidates, context: Context) -> bool:  # noqa: ARG002
+        """Whether `rerank` needs more candidates than it had."""
+        return False
 
     def outputs(self, chosen: Candidates, context: Context) -> Tensors:  # noqa: ARG002
         """What the answer says beside the list, optional outputs of ``recommend`` by their name."""

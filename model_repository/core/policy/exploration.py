@@ -1,27 +1,26 @@
 """Exploration: items get a chance that are not surely the best, and the answer says how large one.
 
-The list is made from its first place to its last, and each place asks a `Chooser`. What it returns
-as *propensity* is the probability that this item was shown at this rank, given the items before it.
-So the product of the propensities until a rank is the probability of the list until there, which is
-what off-policy estimators divide by. At the first place it is the item's marginal probability.
+A list is made rank by rank (`arrange`), and each rank asks a `Chooser`. A *propensity* is the
+probability that an item was shown at its rank, given the items before it. So the product of the
+propensities until a rank is the probability of the list until there, which is what off-policy
+estimators divide by. At the first rank it is the item's marginal probability.
 
 ============ ==================================================== ========================
 ``greedy``   a random candidate with probability ε, else the best exact
 ``softmax``  a candidate with probability ∝ score^(1 / T)         exact
 ``thompson`` the best of scores drawn from their posterior        estimated from 1,000 draws
-``ucb``      the best of upper bounds, `rate` deviations up        deterministic: always 1
+``ucb``      the best of upper bounds, so many deviations up      deterministic: always 1
 ============ ==================================================== ========================
 
-Thompson draws anew for each place. With one draw for a whole list the items before a place would
+Thompson draws anew for each rank. With one draw for a whole list the items before a rank would
 say something of what was drawn for the others, and the propensity could not be told without all the
 lists that the caps and pins of a request permit.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from hashlib import blake2b
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,42 +28,26 @@ from numpy.typing import NDArray
 from ..arrays import Floats
 from ..batch import Tensors
 from ..catalogue import Candidates
-from ..contract import EXPLORE, EXPLORE_RATE, PROPENSITY, PROPENSITY_KIND, TOP_K
+from ..contract import EXPLORE, EXPLORE_RATE, POOL, PROPENSITY, PROPENSITY_KIND
 from ..errors import InvalidRequest
 from ..options import Options
 from .base import Context, Stage
+from .chooser import Best, Chooser
 
 DRAWS: Final = 1_000
 """From the posterior, for the propensities of a list."""
 
-_CONSIDERED: Final = 200
-"""Candidates that are explored, at least; and twice as many as are recommended."""
 _RATES: Final = {"greedy": 0.1, "softmax": 0.1, "thompson": 1.0, "ucb": 1.0}
 _KINDS: Final = {"greedy": "exact", "softmax": "exact", "thompson": "estimated"}
-_DETERMINISTIC: Final = "deterministic"
 _ONE: Final = np.ones((1, 1), np.float32)
+_LEAST: Final = np.finfo(np.float32).tiny
 
 
-class Chooser(Protocol):
-    """Chooses the items of one list, a place at a time."""
-
-    def choose(self, feasible: NDArray[np.bool_], scores: Floats, rank: int) -> tuple[int, float]:
-        """The place of the chosen candidate, and how likely it was given those chosen before.
-
-        ``feasible`` BOOL [m], one or more, are the candidates that may come at ``rank``, from 0;
-        they are ordered best first, by ``scores`` FP32 [m] above 0.
-        """
-        ...
-
-
-def chooser(candidates: Candidates, context: Context) -> Chooser | None:
-    """What chooses among the candidates of a request; None where the best is always taken.
-
-    A list for nobody in particular is not explored: its popular items have no interests.
-    """
+def chooser(candidates: Candidates, context: Context) -> Chooser:
+    """What chooses among the candidates of a request."""
     method = context.options[EXPLORE.name]
-    if not method or context.user is None:
-        return None
+    if not method or _for_nobody(candidates):
+        return Best()
     rate = context.options[EXPLORE_RATE.name] or _RATES[method]
     random = _generator(context.request.id)
     match method:
@@ -78,7 +61,7 @@ def chooser(candidates: Candidates, context: Context) -> Chooser | None:
 
 
 class Exploration(Stage):
-    """Reranks by chance, or by what is not known; see this module."""
+    """Options ``explore`` and ``explore_rate``; `arrange` asks its `chooser`."""
 
     name = "explore"
 
@@ -100,32 +83,22 @@ class Exploration(Stage):
             )
 
     def wanted(self, context: Context) -> int:
-        return max(_CONSIDERED, 2 * int(context.options[TOP_K.name]))
-
-    def rerank(self, candidates: Candidates, context: Context) -> Candidates:
-        chooses = chooser(candidates, context)
-        if chooses is None:
-            return candidates
-        feasible = np.ones(len(candidates), np.bool_)
-        places: list[int] = []
-        propensities: list[float] = []
-        for rank in range(min(context.options[TOP_K.name], len(candidates))):
-            place, propensity = chooses.choose(feasible, candidates.score, rank)
-            feasible[place] = False
-            places.append(place)
-            propensities.append(propensity)
-        return replace(
-            candidates[np.array(places, np.intp)], propensity=np.array(propensities, np.float32)
-        )
+        return int(context.options[POOL.name])
 
     def outputs(self, chosen: Candidates, context: Context) -> Tensors:
-        kind, propensity = _KINDS.get(context.options[EXPLORE.name]), chosen.propensity
-        if propensity is None:
-            kind, propensity = None, np.ones(len(chosen), np.float32)
+        kind = "deterministic"
+        if not _for_nobody(chosen):
+            kind = _KINDS.get(context.options[EXPLORE.name], kind)
+        assert chosen.propensity is not None
         return {
-            PROPENSITY.name: propensity[np.newaxis],
-            PROPENSITY_KIND.name: np.array([[(kind or _DETERMINISTIC).encode()]], np.object_),
+            PROPENSITY.name: chosen.propensity[np.newaxis],
+            PROPENSITY_KIND.name: np.array([[kind.encode()]], np.object_),
         }
+
+
+def _for_nobody(candidates: Candidates) -> bool:
+    """Whether these are popular items, the same for all users: without logits, and not explored."""
+    return bool(np.isnan(candidates.logit).any())
 
 
 class _Greedy:
@@ -155,11 +128,13 @@ class _Softmax:
     def choose(self, feasible: NDArray[np.bool_], scores: Floats, rank: int) -> tuple[int, float]:  # noqa: ARG002
         places = np.flatnonzero(feasible)
         # Logarithms, since the power of a score may be too large or too small for a number.
-        logarithms = np.log(scores[places].astype(np.float64)) / self._temperature
+        # A score may be 0; where all are, each is as likely.
+        positive = np.maximum(scores[places], _LEAST).astype(np.float64)
+        logarithms = np.log(positive) / self._temperature
         weights = np.exp(logarithms - logarithms.max())
         until = weights.cumsum()
-        drawn = int(until.searchsorted(self._random.random() * until[-1], side="right"))
-        drawn = min(drawn, len(places) - 1)  # what is drawn may be rounded up
+        # Above 0 and at most 1, so that it falls on none without weight, and never behind the last.
+        drawn = int(until.searchsorted((1 - self._random.random()) * until[-1]))
         return int(places[drawn]), float(weights[drawn] / until[-1])
 
 
@@ -167,12 +142,12 @@ class _Posterior:
     """What the scores of m candidates may be, where their logits are uncertain.
 
     A logit is normal around its value, with the item's uncertainty times ``rate``. What the policy
-    makes of an interest, such as a boost, it makes of any.
+    made of an interest, such as a boost, is a factor that it would have made of any.
     """
 
     def __init__(self, candidates: Candidates, rate: float) -> None:
         deviation = candidates.catalogue.uncertainty[candidates.index] * np.float32(rate)
-        boost = candidates.score / np.maximum(candidates.interest, np.finfo(np.float32).tiny)
+        boost = candidates.score / np.maximum(candidates.interest, _LEAST)
         self._logit = candidates.logit[:, np.newaxis]
         self._deviation = deviation[:, np.newaxis]
         self._boost = boost[:, np.newaxis]
@@ -193,11 +168,11 @@ class _Posterior:
 
 
 class _Thompson:
-    """The best of scores that are drawn for each place.
+    """The best of scores that are drawn for each rank.
 
     Of an item that was best in b of D other draws the propensity is (1 + b) / (1 + D). Divided by
     it, what is shown with probability p counts for 1 - (1 - p)^(D + 1) in the mean, so an estimate
-    has no bias but for items that are shown less than once in D lists. The draws serve all places.
+    has no bias but for items that are shown less than once in D lists. The draws serve all ranks.
     """
 
     def __init__(self, posterior: _Posterior, random: np.random.Generator) -> None:

@@ -20,7 +20,7 @@ class Trace:
         self._unmet: list[str] = []
 
     def note(self, item: int, what: str) -> None:
-        """Add what was done to an item, such as "boost *1.5: rank 7 to 2"."""
+        """Add what was done to an item, such as "pin: rank 2"."""
         self._items.setdefault(int(item), []).append(what)
 
     def remove(self, item: int, rule: str) -> None:
@@ -31,7 +31,13 @@ class Trace:
         """Say that the items of a catalogue do not suffice for a rule."""
         self._unmet.append(rule)
 
-    def outputs(self, catalogue: Catalogue, chosen: list[int]) -> Tensors:
+    def clear(self) -> None:
+        """Forget all, of a list that is made anew."""
+        self._items.clear()
+        self._removed.clear()
+        self._unmet.clear()
+
+    def output(self, catalogue: Catalogue, chosen: list[int]) -> Tensors:
         """TRACE, a JSON object: ``items`` and ``removed`` by id, and ``unmet``, rules."""
 
         def name(item: int) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from model_repository.core.arrays import Floats
+from model_repository.core.attributes import Attributes, text_column
 from model_repository.core.calibration import Calibration
 from model_repository.core.catalogue import Catalogue
 from model_repository.core.handler import EncodedTexts
-from model_repository.core.identifiers import Identifiers, Strings
+from model_repository.core.identifiers import Identifiers
 from model_repository.core.items import Neighbourhood, unit
 from model_repository.core.profile import ProfileColumn
 from model_repository.core.requests import ReaderSettings, RequestReader
@@ -55,7 +56,9 @@ def catalogue(
         ),
         profile=normal(len(PROFILE), PROFILE[0].ids, WIDTH),
         calibration=Calibration(0.7, -0.3, 0.95),
-        attributes={"genre": Strings.of([f"genre {number % 3}" for number in range(items)])},
+        attributes=Attributes(
+            {"genre": text_column([f"genre {number % 3}" for number in range(items)])}
+        ),
     )
 
 

@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from builder.repository.manifest import Manifest, VersionRecord, manifest_text
+from model_repository.core.attributes import Attributes, text_column
 from model_repository.core.catalogue import Catalogue
-from model_repository.core.identifiers import Identifiers, Strings
+from model_repository.core.identifiers import Identifiers
 from model_repository.core.items import NO_NEIGHBOURHOOD
 from model_repository.core.trend import Trend
 from model_repository.steps.catalogue_files import load_catalogue, load_trend, save_catalogue
@@ -45,7 +46,7 @@ def source(tmp_path: Path) -> Path:
             bias=np.arange(30, dtype=np.float32),
             rate=np.arange(30, dtype=np.float32),
         ),
-        attributes={"genre": Strings.of(["drama"] * PARENTS)},
+        attributes=Attributes({"genre": text_column(["drama"] * PARENTS)}),
     )
     for model in MODELS:
         directory = root / model / "3"
@@ -110,7 +111,7 @@ def test_both_models_have_the_same_files_and_the_source_keeps_its_own(
     assert (made / "recommend/3" / USER_ENCODER_FILE).is_symlink()
     np.testing.assert_array_equal(array(source, "rank", "item_vectors"), before)
     # Columns have as many values as there are real items.
-    assert load_catalogue(made / "recommend/3").attributes == {}
+    assert not load_catalogue(made / "recommend/3").attributes.columns
 
 
 def test_where_an_item_has_no_descendant_nothing_speaks_for_it(

@@ -106,8 +106,8 @@ def test_the_next_version_has_the_limits_options_and_attributes_of_the_active_on
         assert first[name] == second[name]
     catalogue = load_catalogue(repository / "recommend/2")
     assert catalogue.cold.tolist() == [ITEMS]
-    genres = catalogue.attributes["genre"]
-    assert genres[ITEMS] == b"comedy"
+    last = np.array([ITEMS], np.int32)
+    assert catalogue.attributes.values("genre", last) == ["comedy"]
     answer = Server(repository, 2).tensors("rank", user(["n0"], candidate=["n0", "i1"]))
     assert np.isfinite(answer["LOGIT"]).all()
     # What was added stays: a file without it is refused, and nothing is published.

@@ -112,7 +112,7 @@ def test_the_manifest_tells_what_was_published(
         for name in held
         if (model := name.split("/")[0]) in record.models and name.count("/") > 1
     }
-    wanted = {"numpy", "onnxruntime", "tokenizers"}
+    wanted = {"lark", "numpy", "onnxruntime", "tokenizers"}
     assert details["libraries"] == {name: installed(name) for name in wanted}
     assert [(each["model"], each["output"]) for each in details["parity"]] == [
         ("encoder", "VECTOR"),
@@ -134,7 +134,7 @@ def test_what_is_told_of_an_export_is_json(repositories: dict[str, Path], layout
         "repository": str(repository),
         "version": 1,
         "target": "embedded",
-        "attributes": [],
+        "attributes": {},
         **figures,
     }
 
@@ -206,14 +206,17 @@ def told(backbone: Path, tmp_path: Path) -> Path:
 def test_attributes_reach_the_candidates(told: Path, tmp_path: Path, layout: str) -> None:
     repository = tmp_path / "models"
     export(told, repository, embedded(layout=layout), attributes=("year", "genre"))
-    assert read_manifest(repository).versions[1].details["attributes"] == ["year", "genre"]
+    assert read_manifest(repository).versions[1].details["attributes"] == {
+        "year": "number",
+        "genre": "text",
+    }
     none = np.zeros(0, np.int32)
     new_user = Users(np.zeros((1, 8), np.float32), [History(none, none, none.astype(np.int64))])
     for model in ("rank", "recommend"):
         scorer = load_scorer(repository / model / "1", TorchUserEncoder(adapter()))
         (best,) = scorer.best(new_user, [none], [5])
-        assert best.attribute("genre") == [GENRES[item] for item in best.index]
-        assert best.attribute("year") == [YEARS[item] for item in best.index]
+        assert best.attribute("genre") == [GENRES[item] or None for item in best.index]
+        assert best.attribute("year") == [int(YEARS[item]) for item in best.index]
         with pytest.raises(InvalidRequest, match="'title'"):
             best.attribute("title")
 

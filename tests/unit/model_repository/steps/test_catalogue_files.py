@@ -11,6 +11,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from model_repository.core.attributes import (
+    NO_DATE,
+    Attributes,
+    BooleanColumn,
+    DateColumn,
+    NumberColumn,
+    list_column,
+    text_column,
+)
 from model_repository.core.calibration import Calibration
 from model_repository.core.catalogue import Catalogue
 from model_repository.core.identifiers import Identifiers, Strings
@@ -25,10 +34,16 @@ CATALOGUES = {
         popular=np.array([5, 2], np.int32),
         trend=Trend(3_600.0, 0.5, np.linspace(1.0, 2.0, 12), 1_700_000_000),
         ids=Identifiers.of(["", "ï", "a\nb", *(f"n{number}" for number in range(9))]),
-        attributes={
-            "genre": Strings.of([f"é{number % 3}" for number in range(12)]),
-            "../odd name": Strings.of([""] * 12),
-        },
+        attributes=Attributes(
+            {
+                "genre": text_column([f"é{number % 3}" for number in range(12)]),
+                "../odd name": text_column([None] * 12),
+                "tags": list_column([["b", "a"], [], *([["é"]] * 10)]),
+                "price": NumberColumn(np.linspace(0.5, 9, 12)),
+                "adult": BooleanColumn(np.array([-1, 0, 1] * 4, np.int8)),
+                "released": DateColumn(np.array([NO_DATE, *range(11)])),
+            }
+        ),
     ),
     "empty": BLANK,
     "calibrated as by default": replace(catalogue(5), calibration=Calibration()),
@@ -74,6 +89,19 @@ def test_an_earlier_export_has_no_popular_items(tmp_path: Path) -> None:
     assert_equal(load_catalogue(tmp_path).popular, np.zeros(0, np.int32))
 
 
+def test_the_columns_of_an_earlier_export_are_texts(tmp_path: Path) -> None:
+    """They lie one after the other, and an item without a value has an empty one."""
+    save_catalogue(tmp_path, replace(CATALOGUES["full"], attributes=Attributes()))
+    strings = Strings.of(["b", "", *(["a"] * 10)])
+    np.save(tmp_path / "attribute-0_content.npy", strings.content)
+    np.save(tmp_path / "attribute-0_offsets.npy", strings.offsets)
+    settings = json.loads((tmp_path / "catalogue.json").read_text())
+    (tmp_path / "catalogue.json").write_text(json.dumps(settings | {"attributes": ["brand"]}))
+    found = load_catalogue(tmp_path).attributes
+    assert found.kind("brand") == "text"
+    assert found.values("brand", np.arange(3, dtype=np.int32)) == ["b", None, "a"]
+
+
 def test_new_items_of_an_earlier_export_have_the_mean_bias_of_their_neighbours(
     tmp_path: Path,
 ) -> None:
@@ -103,8 +131,12 @@ def test_arrays_are_mapped_and_not_read(tmp_path: Path) -> None:
     arrays: list[NDArray[Any]] = [
         found.vectors, found.bias, found.linear_index, found.linear_value, found.ids.table,
         found.ids.strings.content, found.ids.strings.offsets, found.neighbourhood.directions,
-        found.attributes["genre"].content,
     ]  # fmt: skip
+    for column in found.attributes.columns.values():
+        for part in fields(column):
+            array = getattr(column, part.name)
+            arrays += [array.content, array.offsets] if isinstance(array, Strings) else [array]
+    assert len(arrays) == 8 + 2 * 3 + 6 + 3
     for array in arrays:
         assert isinstance(array.base, np.memmap)
         assert not array.flags.writeable
@@ -126,6 +158,13 @@ def test_settings_are_readable(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "catalogue.json").read_text()) == {
         "calibration": {"scale": 0.7, "shift": -0.3, "ceiling": 0.95},
         "cold_place": 5,
-        "attributes": ["genre", "../odd name"],
+        "attributes": {
+            "genre": "text",
+            "../odd name": "text",
+            "tags": "list",
+            "price": "number",
+            "adult": "boolean",
+            "released": "date",
+        },
         "trend": {"time_constant": 3600.0, "weight": 0.5, "until": 1_700_000_000},
     }

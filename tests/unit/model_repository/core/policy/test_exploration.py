@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,28 +19,33 @@ from model_repository.core.errors import InvalidRequest, Unavailable
 from model_repository.core.handler import Recommend
 from model_repository.core.options import OptionsReader
 from model_repository.core.policy import exploration
+from model_repository.core.policy.arrange import Building
 from model_repository.core.policy.base import Context
-from model_repository.core.policy.exploration import DRAWS, Chooser, chooser
+from model_repository.core.policy.chooser import Chooser
+from model_repository.core.policy.exploration import DRAWS, chooser
+from model_repository.core.policy.facts import Facts
+from model_repository.core.policy.limits import Groups
 from model_repository.core.requests import UserRequest
-from model_repository.core.score_terms import Users
 from model_repository.core.scoring import Scorer
 from model_repository.core.users import History
 from tests.unit.model_repository.catalogues import CountedTexts, EventSums, catalogue, reader
 from tests.unit.model_repository.conftest import user
 
 ITEMS = 30
-GENRES = 3
-PLACES = 4
+GENRES = 5
+PLACES = 3
 DOCS = Path(__file__).parents[5] / "docs" / "policy-exploration.md"
 UNCERTAINTY = np.linspace(0.2, 1.0, ITEMS).astype(np.float32)
 CATALOGUE = replace(catalogue(ITEMS), uncertainty=UNCERTAINTY)
 LOGITS = np.linspace(2.5, -1.5, ITEMS).astype(np.float32)
 INTERESTS = CATALOGUE.calibration.interest(LOGITS)
-NOBODY = Users(
-    np.zeros((1, 4), np.float32), [History(*(np.zeros(0, "i4"),) * 2, np.zeros(0, "i8"))]
-)
+NO_HISTORY = History(*(np.zeros(0, np.int32),) * 2, np.zeros(0, np.int64))
 OPTIONS = OptionsReader(ITEMS, ITEMS).read("")
 STOCHASTIC = ("greedy", "softmax", "thompson")
+CAPS = Groups(
+    np.arange(ITEMS) % GENRES == np.arange(GENRES)[:, np.newaxis],
+    np.ones(GENRES, int), [""] * GENRES, np.zeros((0, ITEMS), bool), np.zeros(0, int), [],
+)  # fmt: skip
 KINDS = {"greedy": "exact", "softmax": "exact", "thompson": "estimated", "ucb": "deterministic"}
 RATES = {"greedy": 0.4, "softmax": 0.5, "thompson": 1.0}
 """With which each item is shown often enough to be counted."""
@@ -58,37 +63,26 @@ def context(method: str, rate: float = 0.0, name: str = "r") -> Context:
     none = np.zeros(0, np.int32)
     options = {**OPTIONS, "explore": method, "explore_rate": rate}
     request = UserRequest(
-        options, (), NOBODY.histories[0], 0, 0, none, none, none, none, name
+        options, (), NO_HISTORY, 0, 0, none, none, none, none, name
     )  # fmt: skip
-    return Context(request, CATALOGUE, user=NOBODY)
+    return Context(request, CATALOGUE, Facts(CATALOGUE.ids))
 
 
 def made(method: str, rate: float = 0.0, name: str = "r", **given: Any) -> Chooser:
-    found = chooser(candidates(**given), context(method, rate, name))
-    assert found is not None
-    return found
+    return chooser(candidates(**given), context(method, rate, name))
 
 
 def feasible_after(chosen: Sequence[int]) -> NDArray[np.bool_]:
-    """No two neighbours are of one genre, so what may come differs from rank to rank."""
-    feasible = np.ones(ITEMS, bool)
-    feasible[list(chosen)] = False
-    if chosen:
-        feasible[np.arange(ITEMS) % GENRES == chosen[-1] % GENRES] = False
-    return feasible
+    """BOOL [m], what may come after some items: at most one of a genre."""
+    return ~np.isin(np.arange(ITEMS) % GENRES, np.array(chosen, int) % GENRES)
 
 
-def listed(chooses: Chooser) -> tuple[list[int], list[float]]:
+def listed(
+    chooses: Chooser, pins: Mapping[int, int] | None = None
+) -> tuple[list[int], list[float]]:
     """The places of a list, and their propensities."""
-    chosen: list[int] = []
-    propensities: list[float] = []
-    for rank in range(PLACES):
-        place, propensity = chooses.choose(feasible_after(chosen), INTERESTS, rank)
-        assert feasible_after(chosen)[place]
-        assert 0 < propensity <= 1
-        chosen.append(place)
-        propensities.append(propensity)
-    return chosen, propensities
+    building = Building(candidates(), CAPS, pins or {}, PLACES)
+    return building.places(chooses).tolist(), building.propensity
 
 
 def lists(method: str, number: int, rate: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -210,6 +204,14 @@ def test_what_the_policy_makes_of_an_interest_it_makes_of_any(method: str) -> No
     assert listed(made(method, 0.5, score=boosted))[0][0] == 7
 
 
+@pytest.mark.parametrize("method", KINDS)
+def test_what_is_pinned_is_certain(method: str) -> None:
+    places, propensities = listed(made(method), {1: 23})
+    assert places[1] == 23
+    assert propensities[1] == 1
+    assert len({place % GENRES for place in places}) == PLACES
+
+
 def test_a_tiny_rate_shows_the_best() -> None:
     for method in KINDS:
         places, propensities = listed(made(method, 0.001, name="s"))
@@ -228,17 +230,24 @@ def test_the_only_feasible_item_is_certain(method: str) -> None:
     assert propensity == pytest.approx(1.0)
 
 
-def test_the_last_item_may_be_drawn_though_sums_are_rounded(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("drawn", "place"), [(0.0, 4), (1 - 2**-53, 2)])
+def test_an_item_without_a_score_is_not_drawn(
+    monkeypatch: pytest.MonkeyPatch, drawn: float, place: int
 ) -> None:
-    class One:
+    class Fixed:
         def random(self) -> float:
-            return 1.0
+            return drawn
 
-    monkeypatch.setattr(exploration, "_generator", lambda _: One())
-    place, propensity = made("softmax", 1.0).choose(np.ones(ITEMS, bool), INTERESTS, 0)
-    assert place == ITEMS - 1
-    assert propensity > 0
+    monkeypatch.setattr(exploration, "_generator", lambda _: Fixed())
+    scores = np.zeros(ITEMS, np.float32)
+    scores[[2, 4]] = 0.5
+    found, propensity = made("softmax", 1.0).choose(np.ones(ITEMS, bool), scores, 0)
+    assert (found, propensity) == (place, 0.5)
+
+
+def test_items_without_a_score_are_all_as_likely() -> None:
+    _, propensity = made("softmax").choose(np.ones(ITEMS, bool), np.zeros(ITEMS, np.float32), 0)
+    assert propensity == pytest.approx(1 / ITEMS)
 
 
 def recommender(known: Catalogue = CATALOGUE, encoder: Any = None) -> Recommend:

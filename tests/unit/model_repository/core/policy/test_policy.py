@@ -19,6 +19,7 @@ from model_repository.core.handler import Recommend
 from model_repository.core.identifiers import Identifiers
 from model_repository.core.options import Options
 from model_repository.core.policy.base import Context, Stage
+from model_repository.core.policy.facts import FixedFacts
 from model_repository.core.requests import UserRequest
 from model_repository.core.scoring import Scorer
 from tests.unit.model_repository.catalogues import (
@@ -254,9 +255,8 @@ class TestReranker:
 
 def test_a_mask_names_what_was_seen_and_what_is_left_out() -> None:
     read = reader(CATALOGUE, max_top_k=5).read(user(["ï3", "ï1", "ï3"], exclude=["ï1", "ï9"]))
-    plan = policy.plan(read, CATALOGUE)
+    plan = policy.plan(read, CATALOGUE, FixedFacts(CATALOGUE).current())
     assert plan.masked.dtype == np.int32
     assert set(plan.masked.tolist()) == {1, 3, 9}
     assert plan.allowed is None
     assert plan.wanted == 5
-    assert [plan.refuses(item) for item in (3, 9, 2)] == ["seen", "exclude", None]

@@ -1,0 +1,79 @@
+"""``export --attributes``: columns of the item file → typed attributes of the items."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import pandas as pd
+
+from builder.data.layouts.known import GENRES
+from builder.data.tables import Catalogue
+from builder.errors import ConfigError
+from model_repository.core.attribute_values import (
+    WrongValue,
+    guessed_kind,
+    named_kind,
+    read_column,
+)
+from model_repository.core.attributes import Attributes, Column, Kind
+
+_FILM_COLUMNS: Final = (
+    ("title", "year", "genres"),
+    ("movie_title", "release_year", "class"),  # as RecBole calls them
+)
+# Those of 100K, and what later sets added.
+_GENRES: Final = {*GENRES, "Children", "IMAX"}
+# Series have two years, or one that is still open: 1975-1979, 2015-.
+_YEARS: Final = re.compile(r"^(\d{4})[-\u2013]\d{0,4}$")
+
+
+def read_attributes(catalogue: Catalogue, asked: Sequence[str]) -> Attributes:
+    """Read columns of the item file, each asked for as ``name`` or ``name:kind``.
+
+    Of MovieLens, ``genres`` and ``year`` are known by these names in each of its formats.
+
+    Raises
+    ------
+    ConfigError
+        There is no such column, or a value is of another kind.
+    """
+    columns = _with_usual_names(catalogue.columns)
+    named = dict(map(named_kind, asked))
+    if unknown := [name for name in named if name not in columns]:
+        raise ConfigError(
+            f"--attributes {','.join(unknown)}: the item file had no such column; its columns "
+            f"are {', '.join(map(str, columns)) or 'none'}"
+        )
+    found: dict[str, Column] = {}
+    for name, kind in named.items():
+        texts = [str(text) for text in columns[name]]
+        try:
+            found[name] = read_column(texts, kind or _guessed_kind(texts))
+        except WrongValue as error:
+            raise ConfigError(
+                f"--attributes {name}:{error.kind}: item {catalogue.item_ids[error.place]!r} has "
+                f"{error}; mend the item file, or name the kind {guessed_kind(texts)}"
+            ) from None
+    return Attributes(found)
+
+
+def _with_usual_names(columns: pd.DataFrame) -> pd.DataFrame:
+    """The columns; those of MovieLens under their usual names too."""
+    for title, year, genres in _FILM_COLUMNS:
+        if {title, year, genres} <= set(columns) and _are_genres(columns[genres]):
+            years = [_YEARS.sub(r"\1", str(each)) for each in columns[year]]
+            return columns.assign(year=years, genres=columns[genres])
+    return columns
+
+
+def _guessed_kind(texts: Iterable[str]) -> Kind:
+    texts = list(texts)
+    return "list" if _are_genres(texts) else guessed_kind(texts)
+
+
+def _are_genres(texts: Iterable[str]) -> bool:
+    """Whether texts are MovieLens' genres, which blanks separate."""
+    words = {word for text in texts for word in str(text).split()}
+    return bool(words) and words <= _GENRES

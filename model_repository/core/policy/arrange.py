@@ -1,0 +1,198 @@
+"""Builds the list rank by rank: pinned items, limits, and what is chosen at each other rank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays import Indices
+from ..catalogue import Candidates
+from ..contract import EXPLORE, LIMITS, PAGE, PINS, POOL, TOP_K
+from ..options import Options
+from .base import Context, Stage
+from .chooser import Chooser
+from .cursor import shown_before
+from .exploration import chooser
+from .limits import Groups, check_limits, check_pins, groups_of, pins_of, read_limits
+
+
+class Arrange(Stage):
+    """Options ``limits`` and ``pins``. No other stage moves an item after it."""
+
+    name = "limits"
+
+    def applies(self, options: Options) -> bool:
+        return bool(options[LIMITS.name] or options[PINS.name] or options[EXPLORE.name])
+
+    def check(self, context: Context) -> None:
+        limits = read_limits(context.options[LIMITS.name])
+        check_limits(limits, context.facts, context.options[TOP_K.name])
+        check_pins(self._pins(context), limits, context.facts)
+
+    def masked(self, context: Context) -> Indices:
+        """Pinned items of other pages than this one."""
+        pins = pins_of(context.options, context.facts.ids, paged=True)
+        here = set(self._pins(context).values())
+        return np.array([item for item in pins.values() if item not in here], np.int32)
+
+    def required(self, context: Context) -> Indices:
+        return np.array(list(self._pins(context).values()), np.int32)
+
+    def wanted(self, context: Context) -> int:
+        return int(context.options[POOL.name])
+
+    def rerank(self, candidates: Candidates, context: Context) -> Candidates:
+        place_of = {item: place for place, item in enumerate(candidates.index.tolist())}
+        pins = {
+            rank - 1: place_of[item]
+            for rank, item in self._pins(context).items()
+            if item in place_of  # it may be masked
+        }
+        groups = _groups(candidates, context)
+        building = Building(candidates, groups, pins, context.options[TOP_K.name])
+        chosen = candidates[building.places(chooser(candidates, context))]
+        if context.trace is not None:
+            building.tell(context)
+        return replace(chosen, propensity=np.array(building.propensity, np.float32))
+
+    def lacking(self, chosen: Candidates, context: Context) -> bool:
+        if len(chosen) < context.options[TOP_K.name]:
+            return True
+        groups = _groups(chosen, context)
+        return bool((groups.at_least.sum(1) < groups.least).any())
+
+    def _pins(self, context: Context) -> dict[int, int]:
+        """Rank on this page from 1 → item."""
+        options = context.options
+        before = shown_before(context.catalogue, options)
+        pins = pins_of(options, context.facts.ids, paged=bool(options[PAGE.name]))
+        return {
+            rank - before: item
+            for rank, item in pins.items()
+            if 0 < rank - before <= options[TOP_K.name]
+        }
+
+
+def _groups(candidates: Candidates, context: Context) -> Groups:
+    limits = read_limits(context.options[LIMITS.name])
+    return groups_of(limits, candidates.index, context.facts)
+
+
+class Building:
+    """A list that is being built.
+
+    What is needed for the quotas (``at least``) is set aside first, within the limits, and given
+    back where the best items meet a quota by themselves. So quotas go to the end of the list, and
+    no item that is chosen before takes the room that they need.
+
+    Attributes
+    ----------
+    propensity
+        How likely each chosen candidate was at its rank; 1 for what is pinned.
+    """
+
+    def __init__(
+        self, candidates: Candidates, groups: Groups, pins: Mapping[int, int], top_k: int
+    ) -> None:
+        self._candidates = candidates
+        self._groups = groups
+        self._pins = pins
+        self._top_k = min(top_k, len(candidates))
+        self._free = np.ones(len(candidates), bool)
+        self._room = groups.most.copy()
+        self._need = groups.least.copy()
+        self.propensity: list[float] = []
+        self._chosen: list[int] = []
+        self._for_quota: set[int] = set()
+
+    def places(self, chooser: Chooser) -> NDArray[np.int64]:
+        """The chosen candidates [k], in order."""
+        for place in self._pins.values():
+            self._take(place)
+        aside = self._set_aside()
+        # Pins behind the end of a short list move up.
+        pinned = dict(self._pins)
+        for rank in range(self._top_k):
+            if rank in pinned:
+                self._append(pinned.pop(rank), 1.0)
+                continue
+            left = self._top_k - len(self._chosen) - len(pinned)
+            if left <= 0:
+                break
+            feasible = self._feasible(aside, left)
+            if not feasible.any():
+                break
+            place, probability = chooser.choose(feasible, self._candidates.score, rank)
+            if place in aside:
+                aside.remove(place)
+                if not self._feasible([], left)[:place].all():
+                    self._for_quota.add(place)
+                self._take(place)
+            else:
+                met = bool((self._groups.at_least[:, place] & (self._need > 0)).any())
+                self._take(place)
+                if met:
+                    aside = self._set_aside()
+            self._append(place, probability)
+        for rank in sorted(pinned):
+            self._append(pinned[rank], 1.0)
+        return np.array(self._chosen, np.int64)
+
+    def _append(self, place: int, probability: float) -> None:
+        self._chosen.append(place)
+        self.propensity.append(probability)
+
+    def _take(self, place: int) -> None:
+        self._free[place] = False
+        self._room -= self._groups.at_most[:, place]
+        self._need -= self._groups.at_least[:, place]
+
+    def _feasible(self, aside: list[int], left: int) -> NDArray[np.bool_]:
+        """What may be chosen where ``left`` ranks are free, so that ``aside`` still fits."""
+        mine = np.zeros(len(self._free), bool)
+        mine[aside] = True
+        if len(aside) >= left:
+            return mine
+        room = self._room - self._groups.at_most[:, aside].sum(1)
+        full = self._groups.at_most[room <= 0].any(0)
+        feasible: NDArray[np.bool_] = (self._free & ~full) | mine
+        return feasible
+
+    def _set_aside(self) -> list[int]:
+        """The best candidates that the quotas need, within the limits."""
+        aside: list[int] = []
+        room = self._room.copy()
+        free = self._free.copy()
+        for group, need in zip(self._groups.at_least, self._need, strict=True):
+            for _ in range(int(need) - int(group[aside].sum())):
+                feasible = group & free & ~self._groups.at_most[room <= 0].any(0)
+                if not feasible.any():
+                    break
+                place = int(feasible.argmax())
+                aside.append(place)
+                free[place] = False
+                room -= self._groups.at_most[:, place]
+        return aside
+
+    def tell(self, context: Context) -> None:
+        """Write into the trace what was moved, left out and not met."""
+        trace, index = context.trace, self._candidates.index
+        assert trace is not None
+        for rank, place in self._pins.items():
+            trace.note(index[place], f"pin: rank {rank + 1}")
+        counted = self._groups.at_most[:, self._chosen].sum(1)
+        last = max(self._chosen, default=-1)
+        for place in sorted(set(range(last)) - set(self._chosen)):
+            for group in np.flatnonzero(self._groups.at_most[:, place]).tolist():
+                if counted[group] >= self._groups.most[group]:
+                    trace.remove(index[place], self._groups.most_rules[group])
+        met = self._groups.at_least[:, self._chosen].sum(1)
+        for group, rule in enumerate(self._groups.least_rules):
+            for place in self._for_quota:
+                if self._groups.at_least[group, place]:
+                    trace.note(index[place], rule)
+            if met[group] < self._groups.least[group]:
+                trace.unmet(f"{rule}: {met[group]} found")

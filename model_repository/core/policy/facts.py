@@ -1,0 +1,70 @@
+"""What expressions are evaluated against: attributes of the items, named lists, ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays import Indices
+from ..attributes import NO_ATTRIBUTES, Attributes, TextColumn, codes_of
+from ..catalogue import Catalogue
+from ..identifiers import Identifiers
+
+
+class NamedList:
+    """Texts under a name, ids of items or values of a text attribute, such as ``@recalled``."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = texts
+        self._items: tuple[Identifiers, Indices] | None = None
+        self._codes: tuple[TextColumn, NDArray[np.int32]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def items(self, ids: Identifiers) -> Indices:
+        """The items INT32 [m] whose ids are in the list, ascending."""
+        if self._items is None or self._items[0] is not ids:
+            found = ids.indices([text.encode() for text in self.texts])
+            known = sorted({item for item in found if item is not None})
+            self._items = ids, np.array(known, np.int32)
+        return self._items[1]
+
+    def codes(self, column: TextColumn) -> Indices:
+        """The codes INT32 [m] of those texts that a column has, ascending."""
+        if self._codes is None or self._codes[0] is not column:
+            self._codes = column, codes_of(column.vocabulary, self.texts)
+        return self._codes[1]
+
+
+Lists = Mapping[str, NamedList]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Facts:
+    """All that is known at a time; what is made of it holds for one ``generation``."""
+
+    ids: Identifiers
+    attributes: Attributes = NO_ATTRIBUTES
+    lists: Lists = field(default_factory=dict)
+    generation: int = 0
+
+
+class FactsSource(Protocol):
+    """Where facts come from; a request takes them once, so that it sees one state."""
+
+    def current(self) -> Facts: ...
+
+
+class FixedFacts:
+    """The attributes of a version, and no lists (a `FactsSource`)."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._facts = Facts(catalogue.ids, catalogue.attributes)
+
+    def current(self) -> Facts:
+        return self._facts

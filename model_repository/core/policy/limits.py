@@ -1,0 +1,212 @@
+"""Reads how many items of a kind a list has, and which ranks are taken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays import Indices
+from ..attributes import NO_CODE, NO_DATE, BooleanColumn, DateColumn, ListColumn, TextColumn
+from ..contract import LIMITS, PINS, TOP_K
+from ..errors import InvalidRequest
+from ..identifiers import Identifiers
+from ..options import Options
+from .evaluation import values_at
+from .expressions import Expression, parse
+from .facts import Facts
+from .statements import statements, unquoted
+
+_LIMIT: Final = re.compile(r"at\s+(most|least)\s+(\d{1,6})\s+(per|where)\s+(.+)", re.DOTALL)
+_PIN: Final = re.compile(r"(.+?)\s+at\s+(\d{1,6})", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """``at most 2 per artist`` and its like.
+
+    Attributes
+    ----------
+    about
+        An attribute's name after ``per``, an expression after ``where``.
+    """
+
+    text: str
+    at_least: bool
+    number: int
+    per_value: bool
+    about: str
+
+    @property
+    def condition(self) -> Expression:
+        return parse(self.about)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Groups:
+    """Which of m candidates are in a group, and how many of each may or must be chosen.
+
+    Attributes
+    ----------
+    at_most, most
+        BOOL [g, m] and INT64 [g].
+    most_rules
+        Of each group, the rule that made it.
+    at_least, least
+        BOOL [q, m] and INT64 [q].
+    least_rules
+        Likewise.
+    """
+
+    at_most: NDArray[np.bool_]
+    most: NDArray[np.int64]
+    most_rules: Sequence[str]
+    at_least: NDArray[np.bool_]
+    least: NDArray[np.int64]
+    least_rules: Sequence[str]
+
+
+@lru_cache(maxsize=256)
+def read_limits(text: str) -> tuple[Limit, ...]:
+    """The limits of an option.
+
+    Raises
+    ------
+    InvalidRequest
+        One cannot be read, or two contradict each other.
+    """
+    found: dict[tuple[str, str, str], Limit] = {}
+    for statement in statements(LIMITS, text):
+        match = _LIMIT.fullmatch(statement)
+        if match is None or (match[1] == "least" and match[3] == "per"):
+            raise InvalidRequest(
+                f"parameter {LIMITS.name}: {statement!r:.200} is no limit; write "
+                "'at most 2 per artist', 'at most 1 where adult' or 'at least 3 where year >= 1998'"
+            )
+        limit = Limit(statement, match[1] == "least", int(match[2]), match[3] == "per", match[4])
+        key = (match[1], match[3], match[4])
+        if key in found:
+            raise _contradiction(found[key].text, statement, "keep one of them")
+        found[key] = limit
+    for (bound, by, about), limit in found.items():
+        most = found.get(("most", by, about))
+        if bound == "least" and most is not None and most.number < limit.number:
+            raise _contradiction(most.text, limit.text, "leave one of them out")
+    return tuple(found.values())
+
+
+def check_limits(limits: Sequence[Limit], facts: Facts, top_k: int) -> None:
+    """Raise `InvalidRequest` for what no list of ``top_k`` items can be held to."""
+    for limit in limits:
+        if limit.at_least and limit.number > top_k:
+            raise _contradiction(limit.text, f"{TOP_K.name} {top_k}", "ask for more items")
+        if limit.per_value:
+            facts.attributes.column(limit.about)
+        elif (kind := limit.condition.check(facts.attributes, facts.lists)) != "boolean":
+            raise InvalidRequest(
+                f"parameter {LIMITS.name}: {limit.about!r:.200} is a {kind}; it must be true or "
+                "false, such as 'year >= 1998'"
+            )
+
+
+def pins_of(options: Options, ids: Identifiers, *, paged: bool) -> dict[int, int]:
+    """Rank from 1 → item.
+
+    Raises
+    ------
+    InvalidRequest
+        A pin cannot be read, or its item is unknown, or two contradict each other, or its rank
+        lies behind the end of the list, unless that has several pages.
+    """
+    texts: dict[int, str] = {}
+    found: dict[int, int] = {}
+    for text in statements(PINS, options[PINS.name]):
+        match = _PIN.fullmatch(text)
+        rank = int(match[2]) if match else 0
+        if match is None or rank < 1:
+            raise InvalidRequest(
+                f"""parameter {PINS.name}: {text!r:.200} is no pin; write '"i42" at 1'"""
+            )
+        name = unquoted(match[1])
+        (item,) = ids.indices([name.encode()])
+        if item is None:
+            raise InvalidRequest(f"parameter {PINS.name}: the catalogue has no item {name!r:.80}")
+        if rank > options[TOP_K.name] and not paged:
+            raise _contradiction(text, f"{TOP_K.name} {options[TOP_K.name]}", "ask for more items")
+        for other, pinned in found.items():
+            if rank == other or item == pinned:
+                raise _contradiction(texts[other], text, "leave one of them out")
+        found[rank], texts[rank] = item, text
+    return found
+
+
+def check_pins(pins: Mapping[int, int], limits: Sequence[Limit], facts: Facts) -> None:
+    """Raise `InvalidRequest` where pinned items alone are more than a limit allows."""
+    items = np.array(list(pins.values()), np.int32)
+    groups = groups_of(limits, items, facts)
+    for group, most, rule in zip(groups.at_most, groups.most, groups.most_rules, strict=True):
+        if group.sum() > most:
+            raise _contradiction(rule, f"{int(group.sum())} pins", "pin fewer of these")
+
+
+def groups_of(limits: Sequence[Limit], items: Indices, facts: Facts) -> Groups:
+    """The groups that limits make of candidates INT32 [m]."""
+    most: list[tuple[NDArray[np.bool_], int, str]] = []
+    least: list[tuple[NDArray[np.bool_], int, str]] = []
+    for limit in limits:
+        if not limit.per_value:
+            holds = values_at(limit.condition, facts, items)[np.newaxis]
+        else:
+            holds = _alike(facts, limit.about, items)
+        into = least if limit.at_least else most
+        into += [(group, limit.number, limit.text) for group in holds]
+    none = np.zeros((0, len(items)), bool)
+    return Groups(
+        np.stack([group for group, _, _ in most]) if most else none,
+        np.array([number for _, number, _ in most], np.int64),
+        [rule for *_, rule in most],
+        np.stack([group for group, _, _ in least]) if least else none,
+        np.array([number for _, number, _ in least], np.int64),
+        [rule for *_, rule in least],
+    )
+
+
+def _alike(facts: Facts, name: str, items: Indices) -> NDArray[np.bool_]:
+    """BOOL [g, m]: for each value of an attribute, the candidates that have it."""
+    column = facts.attributes.column(name)
+    if isinstance(column, ListColumn):
+        first, last = column.offsets[items], column.offsets[items + 1]
+        counts = last - first
+        owner = np.repeat(np.arange(len(items)), counts)
+        within = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+        values, code = np.unique(
+            column.codes[np.repeat(first, counts) + within], return_inverse=True
+        )
+        found = np.zeros((len(values), len(items)), bool)
+        found[code, owner] = True
+        return found
+    value: NDArray[Any]
+    if isinstance(column, TextColumn):
+        value = column.codes[items]
+        known = value != NO_CODE
+    elif isinstance(column, BooleanColumn):
+        value = column.truths[items]
+        known = value != NO_CODE
+    elif isinstance(column, DateColumn):
+        value = column.seconds[items]
+        known = value != NO_DATE
+    else:
+        value = column.numbers[items]
+        known = ~np.isnan(value)
+    kept = np.unique(value[known])
+    same: NDArray[np.bool_] = value == kept[:, np.newaxis]
+    return same
+
+
+def _contradiction(one: str, other: str, remedy: str) -> InvalidRequest:
+    return InvalidRequest(f"{one!r:.200} and {other!r:.200} contradict each other; {remedy}")
