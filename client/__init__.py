@@ -50,7 +50,7 @@ from client.results import (
     Times,
     Trace,
 )
-from model_repository.core.contract import OnUnknown
+from model_repository.core.contract import Explore, OnUnknown
 
 __all__ = [
     "DEFAULT_TIMEOUT",
@@ -67,6 +67,7 @@ __all__ = [
     "Encoding",
     "Event",
     "EventQueue",
+    "Explore",
     "GeventWarning",
     "Hedge",
     "InferenceFailed",

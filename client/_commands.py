@@ -168,6 +168,12 @@ def recommend(
     content, text = _shown(list(found), found.skipped)
     if found.fallback:
         text += "\n(popular items, the same for all users: the server's network over users failed)"
+    content["fallback"] = found.fallback
+    if found.propensities is not None:
+        content["propensities"] = found.propensities.tolist()
+        content["propensity_kind"] = found.propensity_kind
+        numbers = " ".join(f"{each:.4f}" for each in content["propensities"])
+        text += f"\npropensities ({found.propensity_kind}): {numbers}"
     if found.trace is not None:
         content["trace"] = dataclasses.asdict(found.trace)
         text += "".join(
@@ -180,7 +186,7 @@ def recommend(
     if options.get("cursor"):
         content["cursor"] = found.cursor
         text += f"\nnext page: --cursor {found.cursor}" if found.cursor else "\n(the last page)"
-    return {**content, "fallback": found.fallback}, text
+    return content, text
 
 
 @_command

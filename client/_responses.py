@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,19 @@ from client._configuration import Labels
 from client._decoding import InferResponse
 from client._tensors import Outputs
 from client.errors import MalformedResponse
-from client.results import Classification, Encoding, Observed, Ranking, Recommendations, Trace
+from client.results import (
+    Classification,
+    Encoding,
+    Observed,
+    PropensityKind,
+    Ranking,
+    Recommendations,
+    Trace,
+)
 from model_repository.core import contract
 from model_repository.core.contract import TensorSpec
+
+_KINDS: Final[tuple[PropensityKind, ...]] = get_args(PropensityKind)
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +75,10 @@ def parse_recommend_response(response: InferResponse, top_k: int) -> Recommendat
         trend_time=_trend_time(outputs),
         cursor=(_text(outputs, contract.CURSOR) or None),
         trace=_trace(outputs),
+        propensities=outputs.row(contract.PROPENSITY)
+        if contract.PROPENSITY.name in outputs
+        else None,
+        propensity_kind=_propensity_kind(outputs),
     )
 
 
@@ -96,6 +111,20 @@ def parse_observe_response(response: InferResponse) -> Observed:
 
 def _trend_time(outputs: Outputs) -> int | None:
     return outputs.count(contract.TREND_TIME) if contract.TREND_TIME.name in outputs else None
+
+
+def _propensity_kind(outputs: Outputs) -> PropensityKind | None:
+    if contract.PROPENSITY_KIND.name not in outputs:
+        return None
+    (sent,) = outputs.texts(contract.PROPENSITY_KIND)
+    for kind in _KINDS:
+        if sent == kind:
+            return kind
+    problem = f"{contract.PROPENSITY_KIND.name} is {sent!r}, one of {', '.join(_KINDS)} is due"
+    raise MalformedResponse(
+        f"{contract.RECOMMEND.name}: {problem}; install the client from the version of the server",
+        details=problem,
+    )
 
 
 def parse_encode_response(response: InferResponse, texts: int) -> Encoding:

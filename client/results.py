@@ -14,6 +14,9 @@ from client.errors import RecommenderError, Unsupported
 User = TypeVar("User")
 Result = TypeVar("Result")
 
+PropensityKind = Literal["exact", "estimated", "deterministic"]
+"""How propensities are known: computed, from at least 1,000 draws, or since no chance decided."""
+
 Activation = Literal["softmax", "sigmoid", "none"]
 """What made a classifier's probabilities: one label applies to a text (``softmax``), each label
 applies or not by itself (``sigmoid``), or they are values of a regression (``none``)."""
@@ -137,11 +140,19 @@ class Recommendations(_ScoredItems):
         same; None after the last one.
     trace
         Of a call with ``trace``: which rules moved or removed items; else None.
+    propensities
+        FP32 [n], read-only. How likely each item was to be shown at its rank, given those before
+        it, above 0; None unless the call asks to ``explore``.
+    propensity_kind
+        How the propensities are known; None where there are none. With ``deterministic`` they are 1
+        and say nothing of what another list would have brought.
     """
 
     fallback: bool = False
     cursor: str | None = None
     trace: Trace | None = None
+    propensities: NDArray[np.float32] | None = None
+    propensity_kind: PropensityKind | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

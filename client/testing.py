@@ -108,7 +108,7 @@ class FakeServer:
     """Answers the models that services ask; use it as a context manager.
 
     ``classify`` has the labels "no" and "yes". ``observe`` counts events of the catalogue's items,
-    each id once; they change no list.
+    each id once; they change no list. Neither does a request that explores: its propensities are 1.
 
     Parameters
     ----------
@@ -349,7 +349,12 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
         first = int(cursor) if cursor.isdigit() else 0
         best = sorted(scored, key=lambda pair: -pair[0])[first : first + top_k]
         items = [item for _, item in best]
-        found = {contract.ITEM.name: items, **_scores([logit for logit, _ in best]), **_NO_COUNTS}
+        found = {
+            contract.ITEM.name: items,
+            **_scores([logit for logit, _ in best]),
+            **_NO_COUNTS,
+            **_propensities(request, len(items)),
+        }
         if cursor:
             more = first + top_k < len(scored)
             found[contract.CURSOR.name] = [str(first + top_k) if more else ""]
@@ -395,6 +400,16 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
 
 def _option(request: Request, option: contract.OptionSpec) -> Any:
     return request.options.get(option.name, option.default)
+
+
+def _propensities(request: Request, items: int) -> dict[str, Any]:
+    """Those of a list in which no chance decides."""
+    if not _option(request, contract.EXPLORE):
+        return {}
+    return {
+        contract.PROPENSITY.name: np.ones((1, items), np.float32),
+        contract.PROPENSITY_KIND.name: ["deterministic"],
+    }
 
 
 _NO_COUNTS: Final = {

@@ -40,6 +40,7 @@ from builder.export.sequence_packing import packed_graph
 from builder.export.serving_code import install, write_json
 from builder.export.targets import Built, Compiler, FusedOptions, Target
 from builder.export.text_gate import check_texts
+from builder.export.uncertainty import uncertainties
 from builder.model.checkpoint import load_checkpoint, load_validation
 from builder.model.recommender import Recommender, with_text_vectors
 from builder.model.scoring import UserEncoderGraph, catalogue_of, histories_of
@@ -239,8 +240,14 @@ class RecommenderExport(Exportable):
         first, *others = (staging.model_dir(spec.name) for spec in specs)
         write_json(first / SETTINGS, settings)
         catalogue = catalogue_of(self._model)
-        popular = most_popular(self._validation.histories, len(catalogue))
-        save_catalogue(first, replace(catalogue, popular=popular, attributes=self._attributes))
+        histories, items = self._validation.histories, len(catalogue)
+        served = replace(
+            catalogue,
+            popular=most_popular(histories, items),
+            uncertainty=uncertainties(self._model.popularity, histories, items),
+            attributes=self._attributes,
+        )
+        save_catalogue(first, served)
         libraries = [*libraries, "lark"]
         if takes_index(target.index, len(self._model.catalogue)):
             libraries.append("faiss-cpu")

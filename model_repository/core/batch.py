@@ -19,10 +19,11 @@ Outcome = Tensors | Exception
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request: its tensors, and its parameters as a JSON object, empty for none."""
+    """One request: its tensors, its parameters as a JSON object, and its id; empty for none."""
 
     tensors: Tensors
     parameters: str = ""
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,8 @@ class Catalogue:
     popular
         INT32 [p], the items with the most events, most first: what is recommended where there is
         no state of the user.
+    uncertainty
+        FP32 [n], the standard deviation of each item's logit; of 0 items where it is not known.
     """
 
     vectors: Floats
@@ -72,6 +74,7 @@ class Catalogue:
     calibration: Calibration = _UNCALIBRATED
     attributes: Attributes = NO_ATTRIBUTES
     popular: Indices = field(default_factory=_no_indices)
+    uncertainty: Floats = field(default_factory=_no_floats)
 
     def __len__(self) -> int:
         return len(self.bias)
@@ -90,7 +93,7 @@ class Candidates:
     score
         FP32 [m], what they are ordered by: the interest, as the stages of the policy change it.
     propensity
-        FP32 [m], how likely each was to be shown at its rank; None where no chance decides.
+        FP32 [m], how likely each was to be shown at its rank; None before ranks are given.
     """
 
     catalogue: Catalogue

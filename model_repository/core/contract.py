@@ -108,6 +108,10 @@ FALLBACK: Final = TensorSpec("FALLBACK", "INT32", (1, 1), optional=True)
 TRACE: Final = TensorSpec("TRACE", "BYTES", (1, 1), optional=True)
 # Of a request that asks for a page: what asks for the next one; "" where there is none.
 CURSOR: Final = TensorSpec("CURSOR", "BYTES", (1, 1), optional=True)
+# How likely each item was to be shown at its rank, given those before it, and what kind of number
+# that is: "exact", "estimated" or "deterministic"; of a request that explores.
+PROPENSITY: Final = TensorSpec("PROPENSITY", "FP32", (1, "k"), optional=True)
+PROPENSITY_KIND: Final = TensorSpec("PROPENSITY_KIND", "BYTES", (1, 1), optional=True)
 # Unix seconds as of which the model knows what is popular; left out by one that does not ask.
 TREND_TIME: Final = TensorSpec("TREND_TIME", "INT64", (1, 1), optional=True)
 # Of the events of a request: how many are counted now, how many name an item that the catalogue
@@ -161,6 +165,8 @@ RECOMMEND: Final = ModelSpec(
         TREND_TIME,
         TRACE,
         CURSOR,
+        PROPENSITY,
+        PROPENSITY_KIND,
     ),
     batched=True,
 )
@@ -348,7 +354,23 @@ PAGE: Final = OptionSpec(
     "",
     "'start' for the first page of a list, and then the cursor that came with the last page",
 )
+EXPLORE: Final = OptionSpec(
+    "explore",
+    "",
+    "how items that are not surely the best get a chance: by chance alone (greedy, softmax) or "
+    "where little is known of them (thompson, ucb); empty for never",
+    choices=("", "greedy", "softmax", "thompson", "ucb"),
+)
+EXPLORE_RATE: Final = OptionSpec(
+    "explore_rate",
+    0.0,
+    "how much is explored: the probability of a random item (greedy), the temperature (softmax), "
+    "or a factor of the uncertainty (thompson, ucb); 0 is the method's own: 0.1, 0.1, 1, 1",
+    minimum=0.001,
+    maximum=100,
+)
 OnUnknown = Literal["error", "skip"]
+Explore = Literal["", "greedy", "softmax", "thompson", "ucb"]
 
 
 class RankOptions(TypedDict, total=False):
@@ -365,6 +387,8 @@ class RecommendOptions(TypedDict, total=False):
     top_k: Annotated[int, TOP_K]
     include_seen: Annotated[bool, INCLUDE_SEEN]
     new_items: Annotated[int, NEW_ITEMS]
+    explore: Annotated[Explore, EXPLORE]
+    explore_rate: Annotated[float, EXPLORE_RATE]
     time: Annotated[int, TIME]
     background: Annotated[bool, BACKGROUND]
     filter: Annotated[str, FILTER]

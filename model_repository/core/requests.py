@@ -88,6 +88,8 @@ class UserRequest:
         Slots INT32 [N] to rank.
     profile
         INT32 [P], ids of the user's profile.
+    id
+        The id of the request; empty for none.
     """
 
     options: Options
@@ -99,6 +101,7 @@ class UserRequest:
     excluded: Indices
     candidates: Indices
     profile: Indices
+    id: str = ""
 
     def without_texts(self) -> UserRequest:
         """The same, as if no text had come with it."""
@@ -170,6 +173,7 @@ class RequestReader:
             _indices(excluded),
             self._candidates(tensors, candidates or (), rows, options),
             self._profile.ids(_profile(tensors)),
+            request.id,
         )
         check_texts(len(found.texts), self._settings.max_rows)
         return found

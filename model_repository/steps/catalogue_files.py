@@ -29,6 +29,7 @@ from ..core.trend import NO_TREND, Trend
 CATALOGUE_FILE: Final = "catalogue.json"
 _ATTRIBUTE: Final = "attribute-"
 _POPULAR: Final = "popular"
+_UNCERTAINTY: Final = "uncertainty"
 _LENT: Final = "neighbour_bias"
 _TREND: Final = "trend_level"
 TREND_FILES: Final = (
@@ -36,7 +37,6 @@ TREND_FILES: Final = (
     *(f"{name}.npy" for name in (_TREND, "id_content", "id_offsets", "id_table")),
 )
 """What `load_trend` reads."""
-_NONE: Final = np.zeros(0, np.int32)
 
 
 def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
@@ -58,6 +58,7 @@ def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
         "neighbour_rate": nearby.rate,
         "profile": catalogue.profile,
         _POPULAR: catalogue.popular,
+        _UNCERTAINTY: catalogue.uncertainty,
         "id_table": catalogue.ids.table,
     }
     if catalogue.trend:
@@ -109,8 +110,11 @@ def load_catalogue(directory: Path) -> Catalogue:
         trend=_trend(directory, settings),
         calibration=Calibration(**settings["calibration"]),
         attributes=_attributes(directory, settings["attributes"]),
-        # Earlier exports have none.
-        popular=mapped(_POPULAR) if (directory / f"{_POPULAR}.npy").exists() else _NONE,
+        **{
+            name: mapped(name)
+            for name in (_POPULAR, _UNCERTAINTY)
+            if (directory / f"{name}.npy").exists()  # earlier exports have none
+        },
     )
 
 

@@ -148,6 +148,7 @@ class TritonPythonModel:
         return Request(
             self._inputs.restored({each.name(): _values(each) for each in request.inputs()}),
             request.parameters() or "",
+            request.request_id(),
         )
 
     def finalize(self) -> None:

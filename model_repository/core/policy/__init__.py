@@ -28,13 +28,14 @@ from .arrange import Arrange
 from .base import Context, Stage
 from .boost import Boost
 from .cursor import Pages, as_of_first_page
+from .exploration import Exploration
 from .facts import Facts
 from .filter import Filter
 from .seen import Excluded, Seen
 from .trace import Trace
 
 STAGES: Final[Sequence[Stage]] = (
-    Seen(), Excluded(), Pages(), Filter(), Boost(), Arrange()
+    Seen(), Excluded(), Pages(), Filter(), Boost(), Arrange(), Exploration()
 )  # fmt: skip
 """In the order in which they rerank."""
 

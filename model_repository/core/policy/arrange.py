@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import Floats, Indices
+from ..arrays import Indices
 from ..catalogue import Candidates
-from ..contract import LIMITS, PAGE, PINS, POOL, TOP_K
+from ..contract import EXPLORE, LIMITS, PAGE, PINS, POOL, TOP_K
 from ..options import Options
 from .base import Context, Stage
+from .chooser import Chooser
 from .cursor import shown_before
+from .exploration import chooser
 from .limits import Groups, check_limits, check_pins, groups_of, pins_of, read_limits
-
-
-class Chooser(Protocol):
-    """Chooses one candidate at a rank."""
-
-    def choose(self, feasible: NDArray[np.bool_], scores: Floats, rank: int) -> tuple[int, float]:
-        """The place of one of the ``feasible`` BOOL [m], and how likely it was to be chosen.
-
-        ``scores`` FP32 [m] descend; ``rank`` counts from 0. The probability is that of choosing it
-        at this rank, given what was chosen before.
-        """
-        ...
-
-
-class Best:
-    """Takes the best."""
-
-    def choose(
-        self,
-        feasible: NDArray[np.bool_],
-        scores: Floats,  # noqa: ARG002
-        rank: int,  # noqa: ARG002
-    ) -> tuple[int, float]:
-        return int(feasible.argmax()), 1.0
 
 
 class Arrange(Stage):
@@ -47,7 +25,7 @@ class Arrange(Stage):
     name = "limits"
 
     def applies(self, options: Options) -> bool:
-        return bool(options[LIMITS.name] or options[PINS.name])
+        return bool(options[LIMITS.name] or options[PINS.name] or options[EXPLORE.name])
 
     def check(self, context: Context) -> None:
         limits = read_limits(context.options[LIMITS.name])
@@ -75,10 +53,10 @@ class Arrange(Stage):
         }
         groups = _groups(candidates, context)
         building = Building(candidates, groups, pins, context.options[TOP_K.name])
-        chosen = candidates[building.places(Best())]
+        chosen = candidates[building.places(chooser(candidates, context))]
         if context.trace is not None:
             building.tell(context)
-        return chosen
+        return replace(chosen, propensity=np.array(building.propensity, np.float32))
 
     def lacking(self, chosen: Candidates, context: Context) -> bool:
         if len(chosen) < context.options[TOP_K.name]:

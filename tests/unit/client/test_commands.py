@@ -74,6 +74,20 @@ def test_a_list_that_is_the_same_for_all_says_so(
     assert found["items"][0] == {"id": "a", "interest": None, "logit": None}
 
 
+def test_propensities_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeServer(["a", "b"]) as server:
+        at = ["recommend", "--explore", "ucb", "--explore-rate", "0.5", "--target", server.address]
+        assert main(at) == 0
+        assert capsys.readouterr().out.endswith("\npropensities (deterministic): 1.0000 1.0000\n")
+        assert server.requests[-1].options == {"explore": "ucb", "explore_rate": 0.5}
+        assert main([*at, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["propensities"] == [1, 1]
+        assert found["propensity_kind"] == "deterministic"
+        assert main(["recommend", "--target", server.address]) == 0
+        assert "propensities" not in capsys.readouterr().out
+
+
 def test_a_terminal_that_lacks_a_character_shows_it_escaped() -> None:
     with FakeServer(["a"]) as server:
         words = ["-m", "client", "classify", "naïve", "--target", server.address]

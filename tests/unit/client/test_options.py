@@ -15,7 +15,14 @@ from client import InvalidInput, RecommenderClient, _inputs
 from client.__main__ import main
 from client._commands import app
 from client.testing import FakeServer
-from model_repository.core.contract import ON_UNKNOWN, OPTIONS, OnUnknown, OptionSpec
+from model_repository.core.contract import (
+    EXPLORE,
+    ON_UNKNOWN,
+    OPTIONS,
+    Explore,
+    OnUnknown,
+    OptionSpec,
+)
 
 DOCS = Path(__file__).parents[3] / "docs" / "client.md"
 CALLS = {
@@ -136,6 +143,7 @@ def test_the_table_of_the_docs_says_what_is_declared() -> None:
 
 def test_the_type_of_a_keyword_names_the_choices() -> None:
     assert get_args(OnUnknown) == ON_UNKNOWN.choices
+    assert get_args(Explore) == EXPLORE.choices
 
 
 @pytest.mark.parametrize("method", CALLS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from client._responses import (
     parse_rank_response,
     parse_recommend_response,
 )
+from client.results import PropensityKind
 from tests.unit.client.conftest import Triton
 
 F, I = np.float32, np.int32  # noqa: E741
@@ -111,6 +112,52 @@ def test_a_mark_of_another_type(
     triton.answer = lambda _: respond(**ITEMS, FALLBACK=np.ones((1, 1), F))
     with pytest.raises(MalformedResponse, match="FALLBACK is FP32, INT32 is due"):
         client.recommend([], top_k=3)
+
+
+@pytest.mark.parametrize("kind", get_args(PropensityKind))
+def test_propensities_of_a_list_that_explores(
+    client: RecommenderClient, triton: Triton, respond: Callable[..., Any], kind: str
+) -> None:
+    sent = np.array([[0.5, 0.25, 1.0]], F)
+    triton.answer = lambda _: respond(**ITEMS, **explored(sent, kind))
+    found = client.recommend([], top_k=3)
+    assert found.propensities is not None
+    assert found.propensities.tolist() == [0.5, 0.25, 1.0]
+    assert found.propensities.dtype == np.float32
+    assert not found.propensities.flags.writeable
+    assert found.propensity_kind == kind
+
+
+def test_no_propensities_unless_asked(
+    client: RecommenderClient, triton: Triton, respond: Callable[..., Any]
+) -> None:
+    triton.answer = lambda _: respond(**ITEMS)
+    found = client.recommend([], top_k=3)
+    assert (found.propensities, found.propensity_kind) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("propensities", "kind", "says"),
+    [
+        (np.ones((1, 3), F), "certain", "PROPENSITY_KIND is 'certain', one of exact, estimated,"),
+        (np.ones((1, 2), F), "exact", r"PROPENSITY has shape \[1, 2\], \[1, 3\] is due"),
+    ],
+)
+def test_propensities_that_are_none(
+    client: RecommenderClient,
+    triton: Triton,
+    respond: Callable[..., Any],
+    propensities: Any,
+    kind: str,
+    says: str,
+) -> None:
+    triton.answer = lambda _: respond(**ITEMS, **explored(propensities, kind))
+    with pytest.raises(MalformedResponse, match=says):
+        client.recommend([], top_k=3)
+
+
+def explored(propensities: Any, kind: str) -> dict[str, Any]:
+    return {"PROPENSITY": propensities, "PROPENSITY_KIND": np.array([[kind]], object)}
 
 
 def test_more_items_than_asked(

@@ -32,6 +32,7 @@ CATALOGUES = {
     "full": replace(
         catalogue(12, cold=(3, 7), cold_rank=5),
         popular=np.array([5, 2], np.int32),
+        uncertainty=np.linspace(0.2, 1, 12, dtype=np.float32),
         trend=Trend(3_600.0, 0.5, np.linspace(1.0, 2.0, 12), 1_700_000_000),
         ids=Identifiers.of(["", "ï", "a\nb", *(f"n{number}" for number in range(9))]),
         attributes=Attributes(
@@ -83,10 +84,12 @@ def test_a_catalogue_comes_back(tmp_path: Path, name: str) -> None:
     assert len(found) == len(CATALOGUES[name])
 
 
-def test_an_earlier_export_has_no_popular_items(tmp_path: Path) -> None:
+def test_an_earlier_export_has_no_popular_items_and_no_uncertainties(tmp_path: Path) -> None:
     save_catalogue(tmp_path, CATALOGUES["full"])
-    (tmp_path / "popular.npy").unlink()
+    for name in ("popular", "uncertainty"):
+        (tmp_path / f"{name}.npy").unlink()
     assert_equal(load_catalogue(tmp_path).popular, np.zeros(0, np.int32))
+    assert_equal(load_catalogue(tmp_path).uncertainty, np.zeros(0, np.float32))
 
 
 def test_the_columns_of_an_earlier_export_are_texts(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ OUTPUTS = ["NUMBER", "OTHER"]
 
 
 class Numbers:
-    """Answers its parameters: a number; "bad", "broken" or "later" followed by a number."""
+    """Answers its parameters, or its id: a number; "bad", "broken" or "later" and a number."""
 
     def __init__(self) -> None:
         self.may_finish = threading.Event()
@@ -47,7 +47,7 @@ class Numbers:
         self.closed = True
 
     def _answer(self, request: Request) -> Outcome | Later:
-        word, _, number = request.parameters.partition(" ")
+        word, _, number = (request.parameters or request.id).partition(" ")
         if word == "bad":
             return InvalidRequest("send a number")
         if word == "broken":
@@ -109,6 +109,11 @@ def asked(*parameters: str, outputs: Sequence[str] = OUTPUTS) -> list[IncomingRe
 def number(response: Any) -> int:
     assert not response.has_error()
     return int(response.tensors["NUMBER"].item())
+
+
+def test_a_handler_is_told_the_id_of_a_request(model: Any) -> None:
+    (response,) = model.execute([IncomingRequest({}, OUTPUTS, "", "81")])
+    assert number(response) == 81
 
 
 @pytest.mark.usefixtures("backend")

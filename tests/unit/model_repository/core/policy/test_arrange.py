@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from model_repository.core.arrays import Floats
 from model_repository.core.catalogue import Candidates
-from model_repository.core.policy.arrange import Best, Building
+from model_repository.core.policy.arrange import Building
+from model_repository.core.policy.chooser import Best
 from model_repository.core.policy.limits import Groups
 from tests.unit.model_repository.catalogues import catalogue
 
@@ -43,7 +44,7 @@ def groups(
 
 def arranged(found: Groups, top_k: int, pins: dict[int, int] | None = None) -> list[int]:
     building = Building(candidates(), found, pins or {}, top_k)
-    return list(map(int, building.places(Best())))
+    return [int(place) for place in building.places(Best())]
 
 
 def test_without_limits_it_is_the_best() -> None:
