@@ -35,6 +35,7 @@ from builder.export.parity import check_parity, in_deviations
 from builder.export.parity_inputs import encoder_inputs, user_encoder_inputs
 from builder.export.popularity import most_popular
 from builder.export.ranking_gate import check_ranking
+from builder.export.reasons import with_reasons
 from builder.export.sequence_packing import packed_graph
 from builder.export.serving_code import install, write_json
 from builder.export.targets import Built, Compiler, FusedOptions, Target
@@ -239,7 +240,7 @@ class RecommenderExport(Exportable):
         write_json(first / SETTINGS, settings)
         catalogue = catalogue_of(self._model, attributes=self._attributes)
         popular = most_popular(self._validation.histories, len(catalogue))
-        save_catalogue(first, replace(catalogue, popular=popular))
+        save_catalogue(first, with_reasons(replace(catalogue, popular=popular), self._model))
         if takes_index(target.index, len(self._model.catalogue)):
             libraries = [*libraries, "faiss-cpu"]
             engine = self.engine_of(target, staging.model_dir)(USER_ENCODER)

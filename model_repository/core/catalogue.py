@@ -36,6 +36,12 @@ class Catalogue:
     ----------
     vectors, bias
         FP32 [n, d] and [n]: the network's logit is ``state · vectors[i] + bias[i]``.
+    cold_neighbours
+        INT32 [c, r], the nearest of the items in whose place each cold one stands; empty where they
+        are not known. No score needs them.
+    text_part
+        FP32 [n, d], the part of ``vectors`` that an item has of its text, and not of its events;
+        empty where it is not known. No score needs it.
     ids
         Their ids.
     linear_index, linear_value, decay
@@ -73,6 +79,8 @@ class Catalogue:
     calibration: Calibration = _UNCALIBRATED
     attributes: Mapping[str, Strings] = field(default_factory=dict)
     popular: Indices = field(default_factory=_no_indices)
+    cold_neighbours: Indices = field(default_factory=_no_indices)
+    text_part: Floats = field(default_factory=_no_floats)
 
     def __len__(self) -> int:
         return len(self.bias)

@@ -106,6 +106,8 @@ TRUNCATED: Final = TensorSpec("TRUNCATED", "INT32", (1, 1))  # texts cut to the 
 FALLBACK: Final = TensorSpec("FALLBACK", "INT32", (1, 1), optional=True)
 # Of a request that asks for a trace: a JSON object of the rules that moved or removed items.
 TRACE: Final = TensorSpec("TRACE", "BYTES", (1, 1), optional=True)
+# Of a request that asks for reasons: for each item a JSON object, see `reasons`.
+REASON: Final = TensorSpec("REASON", "BYTES", (1, "k"), optional=True)
 # Unix seconds as of which the model knows what is popular; left out by one that does not ask.
 TREND_TIME: Final = TensorSpec("TREND_TIME", "INT64", (1, 1), optional=True)
 # Of the events of a request: how many are counted now, how many name an item that the catalogue
@@ -149,9 +151,11 @@ RANK: Final = ModelSpec(
 RECOMMEND: Final = ModelSpec(
     "recommend",
     inputs=(*_USER, EXCLUDE),
-    outputs=(ITEM, ITEM_INTEREST, ITEM_LOGIT, SKIPPED, TRUNCATED, FALLBACK, TREND_TIME, TRACE),
+    outputs=(
+        ITEM, ITEM_INTEREST, ITEM_LOGIT, SKIPPED, TRUNCATED, FALLBACK, TREND_TIME, TRACE, REASON,
+    ),
     batched=True,
-)
+)  # fmt: skip
 ENCODE: Final = ModelSpec(
     "encode", inputs=(TEXT,), outputs=(TEXT_VECTOR, TEXT_TRUNCATED), batched=True
 )
@@ -290,6 +294,12 @@ NEW_ITEMS: Final = OptionSpec(
     minimum=2,
     maximum=500,
 )
+EXPLAIN: Final = OptionSpec(
+    "explain",
+    default=False,
+    meaning="whether each item comes with its reasons: the events of the history that speak for "
+    "it, and the parts of its logit",
+)
 YEAR_2100: Final = 4_102_444_800  # as Unix seconds; what is later was meant in a finer unit
 TIME: Final = OptionSpec(
     "time",
@@ -317,6 +327,7 @@ class RecommendOptions(TypedDict, total=False):
     new_items: Annotated[int, NEW_ITEMS]
     time: Annotated[int, TIME]
     background: Annotated[bool, BACKGROUND]
+    explain: Annotated[bool, EXPLAIN]
 
 
 def options_of(declared: type) -> tuple[OptionSpec, ...]:

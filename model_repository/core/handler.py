@@ -17,6 +17,7 @@ from .arrays import Floats, Indices
 from .batch import Later, Outcome, Request, Tensors, attempt, attempt_together
 from .catalogue import Candidates
 from .contract import (
+    EXPLAIN,
     FALLBACK,
     INTEREST,
     ITEM,
@@ -30,8 +31,9 @@ from .contract import (
     TREND_TIME,
     TRUNCATED,
 )
-from .errors import Unavailable, UserEncoderFailed
+from .errors import Overloaded, Unavailable, UserEncoderFailed
 from .items import NO_NEW_ITEMS, NewItems
+from .reasons import no_reasons, reasons
 from .requests import RequestReader, UserRequest
 from .score_terms import Users
 from .scoring import Scorer
@@ -267,7 +269,15 @@ class Recommend(UserHandler):
             raise error
         self._observer.fell_back(len(users), error)
         fallback = {FALLBACK.name: np.ones((1, 1), np.int32)}
-        return [{**self._listed(user.plan, self._popular(user.plan)), **fallback} for user in users]
+        lists = [user.plan.choose(self._popular(user.plan), None) for user in users]
+        return [
+            {
+                **self._listed(*each),
+                **fallback,
+                **(no_reasons(len(each[0])) if user.request.options[EXPLAIN.name] else {}),
+            }
+            for user, each in zip(users, lists, strict=True)
+        ]
 
     def _popular(self, plan: policy.Plan) -> Candidates:
         catalogue = self._scorer.catalogue
@@ -283,7 +293,7 @@ class Recommend(UserHandler):
         self,
         requests: Sequence[_User],
         users: Users,
-        fresh: NewItems,  # noqa: ARG002
+        fresh: NewItems,
     ) -> list[Tensors]:
         plans = [each.plan for each in requests]
         best = self._scorer.best(
@@ -293,15 +303,25 @@ class Recommend(UserHandler):
             [plan.request.options[NEW_ITEMS.name] for plan in plans],
             [plan.allowed for plan in plans],
         )
-        return [
-            self._listed(plan, candidates, users[[place]])
-            for place, (plan, candidates) in enumerate(zip(plans, best, strict=True))
-        ]
+        answers: list[Tensors] = []
+        for place, (each, candidates) in enumerate(zip(requests, best, strict=True)):
+            user = users[[place]]
+            chosen, outputs = each.plan.choose(candidates, user)
+            explained = self._reasons(each.request, user, chosen, fresh)
+            answers.append({**self._listed(chosen, outputs), **explained})
+        return answers
 
-    def _listed(
-        self, plan: policy.Plan, candidates: Candidates, user: Users | None = None
-    ) -> dict[str, NDArray[Any]]:
-        chosen, outputs = plan.choose(candidates, user)
+    def _reasons(
+        self, request: UserRequest, user: Users, chosen: Candidates, fresh: NewItems
+    ) -> Tensors:
+        if not request.options[EXPLAIN.name]:
+            return {}
+        try:
+            return reasons(self._scorer, user, chosen, request.places, fresh)
+        except (UserEncoderFailed, Overloaded):
+            return {}  # the list is as good without
+
+    def _listed(self, chosen: Candidates, outputs: Tensors) -> dict[str, NDArray[Any]]:
         return {
             ITEM.name: self._scorer.catalogue.ids.strings.take(chosen.index)[np.newaxis],
             ITEM_INTEREST.name: chosen.interest[np.newaxis],

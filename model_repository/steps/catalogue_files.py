@@ -20,13 +20,16 @@ CATALOGUE_FILE: Final = "catalogue.json"
 _ATTRIBUTE: Final = "attribute-"
 _POPULAR: Final = "popular"
 _LENT: Final = "neighbour_bias"
+_COLD_NEIGHBOURS: Final = "cold_neighbour"
+_TEXT_PART: Final = "text_part"
 _TREND: Final = "trend_level"
 TREND_FILES: Final = (
     CATALOGUE_FILE,
     *(f"{name}.npy" for name in (_TREND, "id_content", "id_offsets", "id_table")),
 )
 """What `load_trend` reads."""
-_NONE: Final = np.zeros(0, np.int32)
+_NO_INDICES: Final = np.zeros(0, np.int32)
+_NO_FLOATS: Final = np.zeros(0, np.float32)
 
 
 def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
@@ -48,6 +51,8 @@ def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
         "neighbour_rate": nearby.rate,
         "profile": catalogue.profile,
         _POPULAR: catalogue.popular,
+        _COLD_NEIGHBOURS: catalogue.cold_neighbours,
+        _TEXT_PART: catalogue.text_part,
         "id_table": catalogue.ids.table,
     }
     if catalogue.trend:
@@ -75,6 +80,10 @@ def load_catalogue(directory: Path) -> Catalogue:
 
     def mapped(name: str) -> NDArray[Any]:
         return _mapped(directory, name)
+
+    def added(name: str, default: NDArray[Any]) -> NDArray[Any]:
+        """What earlier exports do not have."""
+        return mapped(name) if (directory / f"{name}.npy").exists() else default
 
     neighbours = mapped("neighbour")
     lent = (directory / f"{_LENT}.npy").exists()
@@ -104,8 +113,9 @@ def load_catalogue(directory: Path) -> Catalogue:
             name: _strings(directory, f"{_ATTRIBUTE}{number}")
             for number, name in enumerate(settings["attributes"])
         },
-        # Earlier exports have none.
-        popular=mapped(_POPULAR) if (directory / f"{_POPULAR}.npy").exists() else _NONE,
+        popular=added(_POPULAR, _NO_INDICES),
+        cold_neighbours=added(_COLD_NEIGHBOURS, _NO_INDICES),
+        text_part=added(_TEXT_PART, _NO_FLOATS),
     )
 
 
