@@ -43,12 +43,15 @@ from client.results import (
     ModelStatistics,
     Observed,
     Ranking,
+    Reason,
+    ReasonEvent,
     Recommendations,
     ScoredItem,
     ServerMetadata,
     TensorMetadata,
     Times,
 )
+from client.sentences import Sentences
 from model_repository.core.contract import OnUnknown
 
 __all__ = [
@@ -84,12 +87,15 @@ __all__ = [
     "PermissionDenied",
     "Profile",
     "Ranking",
+    "Reason",
+    "ReasonEvent",
     "Recommendations",
     "RecommenderClient",
     "RecommenderError",
     "ResponseInfo",
     "Retry",
     "ScoredItem",
+    "Sentences",
     "ServerMetadata",
     "TensorMetadata",
     "Timeout",

@@ -5,8 +5,10 @@ Every function raises :class:`MalformedResponse` for an answer that breaks the c
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,15 @@ from client._configuration import Labels
 from client._decoding import InferResponse
 from client._tensors import Outputs
 from client.errors import MalformedResponse
-from client.results import Classification, Encoding, Observed, Ranking, Recommendations
+from client.results import (
+    Classification,
+    Encoding,
+    Observed,
+    Ranking,
+    Reason,
+    ReasonEvent,
+    Recommendations,
+)
 from model_repository.core import contract
 
 
@@ -41,8 +51,13 @@ def parse_rank_response(response: InferResponse, candidates: Sequence[str]) -> R
     )
 
 
-def parse_recommend_response(response: InferResponse, top_k: int) -> Recommendations:
-    """Read the answer to a request for ``top_k`` items, which may hold fewer but not more."""
+def parse_recommend_response(
+    response: InferResponse, top_k: int, history: Sequence[str] = ()
+) -> Recommendations:
+    """Read the answer to a request for ``top_k`` items, which may hold fewer but not more.
+
+    ``history`` are the ids of the request's.
+    """
     outputs = Outputs(contract.RECOMMEND, response)
     items = outputs.texts(contract.ITEM)
     if len(items) > top_k:
@@ -60,7 +75,42 @@ def parse_recommend_response(response: InferResponse, top_k: int) -> Recommendat
         truncated=outputs.count(contract.TRUNCATED),
         fallback=contract.FALLBACK.name in outputs and outputs.count(contract.FALLBACK) > 0,
         trend_time=_trend_time(outputs),
+        reasons=_reasons(outputs, history),
     )
+
+
+def _reasons(outputs: Outputs, history: Sequence[str]) -> tuple[Reason, ...] | None:
+    if contract.REASON.name not in outputs:
+        return None
+    written = outputs.texts(contract.REASON)
+    try:
+        return tuple(_reason(json.loads(each), history) for each in written)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        problem = f"{contract.REASON.name} cannot be read ({type(error).__name__}: {error})"
+        raise MalformedResponse(
+            f"{contract.RECOMMEND.name}: {problem}; export the model repository and install the "
+            "client from the same version",
+            details=problem,
+        ) from error
+
+
+def _reason(found: dict[str, Any], history: Sequence[str]) -> Reason:
+    return Reason(
+        tuple(
+            ReasonEvent(each["place"], _at(history, each["place"]), float(each["effect"]))
+            for each in found.get("events", ())
+        ),
+        {str(name): float(part) for name, part in found.get("terms", {}).items()},
+        tuple(map(str, found.get("neighbours", ()))),
+        tuple(map(str, found.get("rules", ()))),
+        bool(found.get("fallback", False)),
+    )
+
+
+def _at(history: Sequence[str], place: int) -> str:
+    if place < 0:  # Python would count from the end
+        raise IndexError(f"event {place}")
+    return history[place]
 
 
 def parse_observe_response(response: InferResponse) -> Observed:

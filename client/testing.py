@@ -107,7 +107,8 @@ def _default_score(history: Sequence[str], item: str) -> float:
 class FakeServer:
     """Answers the models that services ask; use it as a context manager.
 
-    ``classify`` has the labels "no" and "yes". ``observe`` counts events of the catalogue's items,
+    ``classify`` has the labels "no" and "yes". With ``explain`` the latest three events are the
+    reasons of each item. ``observe`` counts events of the catalogue's items,
     each id once; they change no list.
 
     Parameters
@@ -347,7 +348,10 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
         ]
         best = sorted(scored, key=lambda pair: -pair[0])[:top_k]
         items = [item for _, item in best]
-        return {contract.ITEM.name: items, **_scores([logit for logit, _ in best]), **_NO_COUNTS}
+        found = {contract.ITEM.name: items, **_scores([logit for logit, _ in best]), **_NO_COUNTS}
+        if _option(request, contract.EXPLAIN):
+            found[contract.REASON.name] = [_reason(history, logit) for logit, _ in best]
+        return found
 
     def _observe(self, request: Request) -> dict[str, Any]:
         counts = dict.fromkeys((contract.ACCEPTED, contract.UNKNOWN, contract.REPEATED), 0)
@@ -401,6 +405,13 @@ def _scores(logits: Sequence[float]) -> dict[str, Any]:
         contract.INTEREST.name: np.array([interests], np.float32),
         contract.LOGIT.name: np.array([logits], np.float32),
     }
+
+
+def _reason(history: Sequence[str], logit: float) -> str:
+    """The latest three events speak for every item, each as much."""
+    places = range(len(history))[-1:-4:-1]
+    events = [{"place": place, "id": history[place], "effect": 1.0} for place in places]
+    return json.dumps({"events": events, "terms": {"network": logit}})
 
 
 def _add(response: Any, name: str, values: Any) -> None:

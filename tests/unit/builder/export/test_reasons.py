@@ -22,7 +22,8 @@ def test_the_nearest_of_the_neighbours_of_each_cold_item(model: Recommender) -> 
     found = with_reasons(catalogue_of(known), known).cold_neighbours
     weights = neighbour_means(known, COLD).toarray()[:, COLD].T
     np.testing.assert_array_equal(found, np.argsort(-weights, kind="stable")[:, :NAMED])
-    assert (found.dtype, found.flags.c_contiguous) == (np.int32, True)
+    assert found.dtype == np.int32
+    assert found.flags.c_contiguous
 
 
 def test_nothing_stands_for_items_that_are_all_known(model: Recommender) -> None:
