@@ -17,6 +17,8 @@ from perf.catalogue import catalogue
 from perf.client_overhead import client_overhead
 from perf.engines import engines
 from perf.errors import PerfError
+from perf.explain import explain
+from perf.faithfulness import faithfulness
 from perf.faults import faults
 from perf.fuzz import fuzz
 from perf.observe import observe
@@ -37,7 +39,7 @@ app = typer.Typer(
 )
 for each in (
     run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines, reading, faults,
-    overload, fuzz, quality, cancelled, trend_age, observe,
+    overload, fuzz, quality, cancelled, trend_age, observe, faithfulness, explain,
 ):  # fmt: skip
     app.command()(each)
 
