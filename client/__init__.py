@@ -43,6 +43,8 @@ from client.results import (
     ModelStatistics,
     Observed,
     Ranking,
+    Reason,
+    ReasonEvent,
     Recommendations,
     ScoredItem,
     ServerMetadata,
@@ -50,6 +52,7 @@ from client.results import (
     Times,
     Trace,
 )
+from client.sentences import Sentences
 from model_repository.core.contract import Explore, OnUnknown
 
 __all__ = [
@@ -86,12 +89,15 @@ __all__ = [
     "PermissionDenied",
     "Profile",
     "Ranking",
+    "Reason",
+    "ReasonEvent",
     "Recommendations",
     "RecommenderClient",
     "RecommenderError",
     "ResponseInfo",
     "Retry",
     "ScoredItem",
+    "Sentences",
     "ServerMetadata",
     "TensorMetadata",
     "Timeout",

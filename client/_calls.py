@@ -122,7 +122,7 @@ def recommend_call(
         return {**_user_columns(past, profile), "EXCLUDE": ("exclude[{}]", left_out.ids)}
 
     top_k = int(options.get(contract.TOP_K.name, contract.TOP_K.default))
-    parse = partial(parse_recommend_response, top_k=top_k)
+    parse = partial(parse_recommend_response, top_k=top_k, history=past.items.ids)
     return _single(Job(message, parse, partial(_locate, columns, 0)))
 
 

@@ -19,6 +19,7 @@ from client import (
     DeadlineExceeded,
     Event,
     Item,
+    Reason,
     RecommenderClient,
     RecommenderError,
     ScoredItem,
@@ -186,7 +187,26 @@ def recommend(
     if options.get("cursor"):
         content["cursor"] = found.cursor
         text += f"\nnext page: --cursor {found.cursor}" if found.cursor else "\n(the last page)"
+    if found.reasons is not None:
+        content["reasons"] = [dataclasses.asdict(each) for each in found.reasons]
+        text += "\n" + "\n".join(
+            f"{item}: {_reason(reason)}"
+            for item, reason in zip(found.ids, found.reasons, strict=True)
+        )
     return content, text
+
+
+def _reason(reason: Reason) -> str:
+    """The events and the parts of the logit, both with their amounts."""
+    events = ", ".join(f"{event.id} {event.effect:+.2f}" for event in reason.events)
+    terms = ", ".join(f"{name} {part:+.2f}" for name, part in reason.terms.items())
+    told = [
+        f"because of {events}" * bool(events),
+        f"like {', '.join(reason.neighbours)}" * bool(reason.neighbours),
+        f"moved by {', '.join(reason.rules)}" * bool(reason.rules),
+        f"logit: {terms}" * bool(terms),
+    ]
+    return "; ".join(filter(None, told)) or "popular"
 
 
 @_command

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from client.results import (
     Observed,
     PropensityKind,
     Ranking,
+    Reason,
+    ReasonEvent,
     Recommendations,
     Trace,
 )
@@ -54,8 +56,13 @@ def parse_rank_response(response: InferResponse, candidates: Sequence[str]) -> R
     )
 
 
-def parse_recommend_response(response: InferResponse, top_k: int) -> Recommendations:
-    """Read the answer to a request for ``top_k`` items, which may hold fewer but not more."""
+def parse_recommend_response(
+    response: InferResponse, top_k: int, history: Sequence[str] = ()
+) -> Recommendations:
+    """Read the answer to a request for ``top_k`` items, which may hold fewer but not more.
+
+    ``history`` are the ids of the request's.
+    """
     outputs = Outputs(contract.RECOMMEND, response)
     items = outputs.texts(contract.ITEM)
     if len(items) > top_k:
@@ -79,6 +86,7 @@ def parse_recommend_response(response: InferResponse, top_k: int) -> Recommendat
         if contract.PROPENSITY.name in outputs
         else None,
         propensity_kind=_propensity_kind(outputs),
+        reasons=_reasons(outputs, history),
     )
 
 
@@ -97,6 +105,40 @@ def _trace(outputs: Outputs) -> Trace | None:
     except (ValueError, KeyError, TypeError) as error:
         problem = f"{contract.TRACE.name} cannot be read: {error}"
         raise MalformedResponse(f"{contract.RECOMMEND.name}: {problem}", details=problem) from error
+
+
+def _reasons(outputs: Outputs, history: Sequence[str]) -> tuple[Reason, ...] | None:
+    if contract.REASON.name not in outputs:
+        return None
+    written = outputs.texts(contract.REASON)
+    try:
+        return tuple(_reason(json.loads(each), history) for each in written)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        problem = f"{contract.REASON.name} cannot be read ({type(error).__name__}: {error})"
+        raise MalformedResponse(
+            f"{contract.RECOMMEND.name}: {problem}; export the model repository and install the "
+            "client from the same version",
+            details=problem,
+        ) from error
+
+
+def _reason(found: dict[str, Any], history: Sequence[str]) -> Reason:
+    return Reason(
+        tuple(
+            ReasonEvent(each["place"], _at(history, each["place"]), float(each["effect"]))
+            for each in found.get("events", ())
+        ),
+        {str(name): float(part) for name, part in found.get("terms", {}).items()},
+        tuple(map(str, found.get("neighbours", ()))),
+        tuple(map(str, found.get("rules", ()))),
+        bool(found.get("fallback", False)),
+    )
+
+
+def _at(history: Sequence[str], place: int) -> str:
+    if place < 0:  # Python would count from the end
+        raise IndexError(f"event {place}")
+    return history[place]
 
 
 def parse_observe_response(response: InferResponse) -> Observed:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.errors import RecommenderError, Unsupported
+from client.sentences import ENGLISH, Sentences, titles_of
 
 User = TypeVar("User")
 Result = TypeVar("Result")
@@ -126,6 +127,67 @@ class Trace:
     unmet: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class ReasonEvent:
+    """An event of the history that speaks for an item.
+
+    Attributes
+    ----------
+    place
+        Of the event in the history that was passed, from 0.
+    id
+        Of its item, as passed.
+    effect
+        How much larger the recommended item's logit is for a user who did this alone, than for a
+        new user; above 0.
+    """
+
+    place: int
+    id: str
+    effect: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an item is recommended.
+
+    Attributes
+    ----------
+    events
+        The events that speak most for it, strongest first; three at most, none for a new user.
+    terms
+        The parts of its logit by their names; they sum up to the logit. docs/policy-reasons.md
+        says what they are.
+    neighbours
+        Of an item without training events, the nearest of those in whose place it stands.
+    rules
+        The rules of the request that moved it.
+    fallback
+        Whether it is only popular, since the server's network over users failed.
+    """
+
+    events: tuple[ReasonEvent, ...] = ()
+    terms: Mapping[str, float] = field(default_factory=dict)
+    neighbours: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    fallback: bool = False
+
+    def sentence(self, titles: Mapping[str, str], sentences: Sentences = ENGLISH) -> str:
+        """Say it to the user, such as "because you liked Alien and Aliens".
+
+        Parameters
+        ----------
+        titles
+            Of items, by their ids. Items without one are not named: leave out what the user did
+            not like.
+        """
+        if named := titles_of([event.id for event in self.events], titles):
+            return sentences.naming_events(named)
+        if named := titles_of(self.neighbours, titles):
+            return sentences.naming_neighbours(named)
+        return sentences.popular
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Recommendations(_ScoredItems):
     """The items of a ``recommend`` call, best first; fewer than asked where no more exist.
@@ -146,6 +208,9 @@ class Recommendations(_ScoredItems):
     propensity_kind
         How the propensities are known; None where there are none. With ``deterministic`` they are 1
         and say nothing of what another list would have brought.
+    reasons
+        Why each item is recommended, with the option ``explain``; None without it, and where the
+        server's network over users failed meanwhile.
     """
 
     fallback: bool = False
@@ -153,6 +218,7 @@ class Recommendations(_ScoredItems):
     trace: Trace | None = None
     propensities: NDArray[np.float32] | None = None
     propensity_kind: PropensityKind | None = None
+    reasons: tuple[Reason, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

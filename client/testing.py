@@ -107,8 +107,9 @@ def _default_score(history: Sequence[str], item: str) -> float:
 class FakeServer:
     """Answers the models that services ask; use it as a context manager.
 
-    ``classify`` has the labels "no" and "yes". ``observe`` counts events of the catalogue's items,
-    each id once; they change no list. Neither does a request that explores: its propensities are 1.
+    ``classify`` has the labels "no" and "yes". With ``explain`` the latest three events are the
+    reasons of each item. ``observe`` counts events of the catalogue's items, each id once; they
+    change no list. Neither does a request that explores: its propensities are 1.
 
     Parameters
     ----------
@@ -360,6 +361,8 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
             found[contract.CURSOR.name] = [str(first + top_k) if more else ""]
         if _option(request, contract.TRACED):
             found[contract.TRACE.name] = ['{"items": {}, "removed": {}, "unmet": []}']
+        if _option(request, contract.EXPLAIN):
+            found[contract.REASON.name] = [_reason(history, logit) for logit, _ in best]
         return found
 
     def _observe(self, request: Request) -> dict[str, Any]:
@@ -424,6 +427,13 @@ def _scores(logits: Sequence[float]) -> dict[str, Any]:
         contract.INTEREST.name: np.array([interests], np.float32),
         contract.LOGIT.name: np.array([logits], np.float32),
     }
+
+
+def _reason(history: Sequence[str], logit: float) -> str:
+    """The latest three events speak for every item, each as much."""
+    places = range(len(history))[-1:-4:-1]
+    events = [{"place": place, "id": history[place], "effect": 1.0} for place in places]
+    return json.dumps({"events": events, "terms": {"network": logit}})
 
 
 def _add(response: Any, name: str, values: Any) -> None:

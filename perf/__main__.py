@@ -17,7 +17,9 @@ from perf.catalogue import catalogue
 from perf.client_overhead import client_overhead
 from perf.engines import engines
 from perf.errors import PerfError
+from perf.explain import explain
 from perf.expressions import expressions
+from perf.faithfulness import faithfulness
 from perf.faults import faults
 from perf.fuzz import fuzz
 from perf.observe import observe
@@ -39,7 +41,7 @@ app = typer.Typer(
 for each in (
     run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines, reading, faults,
     overload, fuzz, quality, cancelled, trend_age, observe,
-    expressions,
+    expressions, faithfulness, explain,
 ):  # fmt: skip
     app.command()(each)
 

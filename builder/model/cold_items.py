@@ -43,19 +43,29 @@ def stand_in(model: Recommender, cold: NDArray[np.bool_]) -> Recommender:
     )
 
 
-def neighbour_means(model: Recommender, cold: NDArray[np.bool_]) -> sparse.csr_array:
-    """Weights FP32 [n, n]: column c of a cold item averages its neighbours, others are empty."""
+def neighbours(
+    model: Recommender, cold: NDArray[np.bool_]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The items in whose place each item of `cold` BOOL [n] stands, and what each of them weighs.
+
+    Catalogue indices INT32 and weights FP32 [c, k], the nearest first.
+    """
     neighbourhood, directions = neighbourhood_among(model)
     places = np.flatnonzero(cold)
     step = 1_000
     found = [
         weigh(directions[places[start : start + step]] @ neighbourhood.directions.T)
-        for start in range(0, len(places), step)
+        for start in range(0, max(1, len(places)), step)
     ]
     nearest, weights = (np.concatenate(each) for each in zip(*found, strict=True))
-    columns = np.repeat(places, nearest.shape[1])
-    where = (neighbourhood.items[nearest].ravel(), columns)
-    items = len(directions)
+    return neighbourhood.items[nearest], weights
+
+
+def neighbour_means(model: Recommender, cold: NDArray[np.bool_]) -> sparse.csr_array:
+    """Weights FP32 [n, n]: column c of a cold item averages its neighbours, others are empty."""
+    nearest, weights = neighbours(model, cold)
+    where = (nearest.ravel(), np.repeat(np.flatnonzero(cold), nearest.shape[1]))
+    items = len(cold)
     return sparse.csr_array((weights.ravel(), where), shape=(items, items))
 
 

@@ -35,6 +35,12 @@ class Catalogue:
     ----------
     vectors, bias
         FP32 [n, d] and [n]: the network's logit is ``state · vectors[i] + bias[i]``.
+    cold_neighbours
+        INT32 [c, r], the nearest of the items in whose place each cold one stands; empty where they
+        are not known. No score needs them.
+    text_part
+        FP32 [n, d], the part of ``vectors`` that an item has of its text, and not of its events;
+        empty where it is not known. No score needs it.
     ids
         Their ids.
     linear_index, linear_value, decay
@@ -75,6 +81,8 @@ class Catalogue:
     attributes: Attributes = NO_ATTRIBUTES
     popular: Indices = field(default_factory=_no_indices)
     uncertainty: Floats = field(default_factory=_no_floats)
+    cold_neighbours: Indices = field(default_factory=_no_indices)
+    text_part: Floats = field(default_factory=_no_floats)
 
     def __len__(self) -> int:
         return len(self.bias)

@@ -112,6 +112,8 @@ CURSOR: Final = TensorSpec("CURSOR", "BYTES", (1, 1), optional=True)
 # that is: "exact", "estimated" or "deterministic"; of a request that explores.
 PROPENSITY: Final = TensorSpec("PROPENSITY", "FP32", (1, "k"), optional=True)
 PROPENSITY_KIND: Final = TensorSpec("PROPENSITY_KIND", "BYTES", (1, 1), optional=True)
+# Of a request that asks for reasons: for each item a JSON object, see `reasons`.
+REASON: Final = TensorSpec("REASON", "BYTES", (1, "k"), optional=True)
 # Unix seconds as of which the model knows what is popular; left out by one that does not ask.
 TREND_TIME: Final = TensorSpec("TREND_TIME", "INT64", (1, 1), optional=True)
 # Of the events of a request: how many are counted now, how many name an item that the catalogue
@@ -167,9 +169,10 @@ RECOMMEND: Final = ModelSpec(
         CURSOR,
         PROPENSITY,
         PROPENSITY_KIND,
+        REASON,
     ),
     batched=True,
-)
+)  # fmt: skip
 ENCODE: Final = ModelSpec(
     "encode", inputs=(TEXT,), outputs=(TEXT_VECTOR, TEXT_TRUNCATED), batched=True
 )
@@ -308,6 +311,12 @@ NEW_ITEMS: Final = OptionSpec(
     minimum=2,
     maximum=500,
 )
+EXPLAIN: Final = OptionSpec(
+    "explain",
+    default=False,
+    meaning="whether each item comes with its reasons: the events of the history that speak for "
+    "it, and the parts of its logit",
+)
 YEAR_2100: Final = 4_102_444_800  # as Unix seconds; what is later was meant in a finer unit
 TIME: Final = OptionSpec(
     "time",
@@ -398,6 +407,7 @@ class RecommendOptions(TypedDict, total=False):
     pool: Annotated[int, POOL]
     cursor: Annotated[str, PAGE]
     trace: Annotated[bool, TRACED]
+    explain: Annotated[bool, EXPLAIN]
 
 
 def options_of(declared: type) -> tuple[OptionSpec, ...]:

@@ -17,6 +17,7 @@ from .arrays import Floats, Indices
 from .batch import Later, Outcome, Request, Tensors, attempt, attempt_together
 from .catalogue import Candidates
 from .contract import (
+    EXPLAIN,
     FALLBACK,
     INTEREST,
     ITEM,
@@ -31,9 +32,10 @@ from .contract import (
     TREND_TIME,
     TRUNCATED,
 )
-from .errors import Unavailable, UserEncoderFailed
+from .errors import Overloaded, Unavailable, UserEncoderFailed
 from .items import NO_NEW_ITEMS, NewItems
 from .policy.facts import FactsSource, FixedFacts
+from .reasons import no_reasons, reasons
 from .requests import RequestReader, UserRequest
 from .score_terms import Users
 from .scoring import Scorer
@@ -289,13 +291,12 @@ class Recommend(UserHandler):
             raise error
         self._observer.fell_back(len(users), error)
         fallback = {FALLBACK.name: np.ones((1, 1), np.int32)}
-        return [
-            {
-                **self._listed(each.plan, each.plan.choose(self._popular(each.plan), None)),
-                **fallback,
-            }
-            for each in users
-        ]
+        answers: list[Tensors] = []
+        for each in users:
+            chosen = each.plan.choose(self._popular(each.plan), None)
+            explained = no_reasons(len(chosen)) if each.request.options[EXPLAIN.name] else {}
+            answers.append({**self._listed(each.plan, chosen), **fallback, **explained})
+        return answers
 
     def _popular(self, plan: policy.Plan) -> Candidates:
         catalogue = self._scorer.catalogue
@@ -312,14 +313,17 @@ class Recommend(UserHandler):
         self,
         requests: Sequence[_User],
         users: Users,
-        fresh: NewItems,  # noqa: ARG002
+        fresh: NewItems,
     ) -> list[Tensors]:
         plans = [each.plan for each in requests]
         best = self._best(users, plans, [plan.wanted for plan in plans])
-        return [
-            self._listed(plan, self._chosen(plan, candidates, users[[place]]))
-            for place, (plan, candidates) in enumerate(zip(plans, best, strict=True))
-        ]
+        answers: list[Tensors] = []
+        for place, (plan, candidates) in enumerate(zip(plans, best, strict=True)):
+            user = users[[place]]
+            chosen = self._chosen(plan, candidates, user)
+            explained = self._reasons(plan.request, user, chosen, fresh)
+            answers.append({**self._listed(plan, chosen), **explained})
+        return answers
 
     def _best(
         self, users: Users, plans: Sequence[policy.Plan], wanted: Sequence[int]
@@ -360,6 +364,16 @@ class Recommend(UserHandler):
             np.concatenate([candidates.score, scores.interest]),
         )
         return both.by_score(both.score)
+
+    def _reasons(
+        self, request: UserRequest, user: Users, chosen: Candidates, fresh: NewItems
+    ) -> Tensors:
+        if not request.options[EXPLAIN.name]:
+            return {}
+        try:
+            return reasons(self._scorer, user, chosen, request.places, fresh)
+        except (UserEncoderFailed, Overloaded):
+            return {}  # the list is as good without
 
     def _listed(self, plan: policy.Plan, chosen: Candidates) -> dict[str, NDArray[Any]]:
         return {

@@ -76,6 +76,8 @@ class UserRequest:
         The distinct texts that must be encoded; slot ``-(r + 1)`` names ``texts[r]``.
     history
         The events that the network reads, of known items and of texts.
+    places
+        INT32 [H], where these are in HISTORY.
     events
         How many there are in the whole history.
     skipped
@@ -95,6 +97,7 @@ class UserRequest:
     options: Options
     texts: Sequence[str]
     history: History
+    places: Indices
     events: int
     skipped: int
     seen: Indices
@@ -110,6 +113,7 @@ class UserRequest:
             self,
             texts=(),
             history=History(history.slots[known], history.actions[known], history.ages[known]),
+            places=self.places[known],
             skipped=self.skipped + int((~known).sum()),
             candidates=np.where(self.candidates < 0, NO_ITEM, self.candidates).astype(np.int32),
         )
@@ -167,6 +171,7 @@ class RequestReader:
             options,
             rows.texts,
             history,
+            np.array(kept, np.int32),
             len(ids),
             len(ids) - len(usable),
             _indices(known),
@@ -187,6 +192,7 @@ class RequestReader:
             options,
             (),
             self._history(tensors, HISTORY_TEXT, len(history), history[kept].tolist(), kept),
+            np.array(kept, np.int32),
             len(history),
             0,
             _indices(()),

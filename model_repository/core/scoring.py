@@ -125,6 +125,18 @@ class Scorer:
             term.add_to(logits, users)
         return logits
 
+    def terms(self, users: Users, user: int, items: Indices) -> dict[str, Floats]:
+        """The terms of one user's logits, each FP32 [m] for items INT32 [m], by their names."""
+        others = {term.name: term.of(users, user, items) for term in self._others}
+        return {self._network.name: self._network.of(users, user, items), **others}
+
+    def logits_of(self, users: Users, items: Indices) -> Floats:
+        """The sum of the terms FP32 [U, m], for items INT32 [m] of the catalogue, all different."""
+        logits = self._network.of_each(users, items)
+        for term in self._others:
+            logits += term.of_each(users, items)
+        return logits
+
     def rank(
         self, users: Users, user: int, candidates: Indices, fresh: NewItems = NO_NEW_ITEMS
     ) -> Scores:

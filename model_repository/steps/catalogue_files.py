@@ -31,6 +31,8 @@ _ATTRIBUTE: Final = "attribute-"
 _POPULAR: Final = "popular"
 _UNCERTAINTY: Final = "uncertainty"
 _LENT: Final = "neighbour_bias"
+_COLD_NEIGHBOURS: Final = "cold_neighbour"
+_TEXT_PART: Final = "text_part"
 _TREND: Final = "trend_level"
 TREND_FILES: Final = (
     CATALOGUE_FILE,
@@ -59,6 +61,8 @@ def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
         "profile": catalogue.profile,
         _POPULAR: catalogue.popular,
         _UNCERTAINTY: catalogue.uncertainty,
+        _COLD_NEIGHBOURS: catalogue.cold_neighbours,
+        _TEXT_PART: catalogue.text_part,
         "id_table": catalogue.ids.table,
     }
     if catalogue.trend:
@@ -112,7 +116,7 @@ def load_catalogue(directory: Path) -> Catalogue:
         attributes=_attributes(directory, settings["attributes"]),
         **{
             name: mapped(name)
-            for name in (_POPULAR, _UNCERTAINTY)
+            for name in (_POPULAR, _UNCERTAINTY, _COLD_NEIGHBOURS, _TEXT_PART)
             if (directory / f"{name}.npy").exists()  # earlier exports have none
         },
     )

@@ -76,6 +76,21 @@ def test_the_linear_term_of_some_items_is_that_of_the_whole_catalogue(
         assert not LINEAR._row().any()
 
 
+@given(histories, st.lists(st.integers(0, ITEMS - 1), max_size=8, unique=True))
+def test_a_term_of_each_user_is_that_of_one_after_the_other(
+    of: list[list[int]], items: list[int]
+) -> None:
+    trend = [TrendRow(np.arange(ITEMS, dtype=np.float32) + row, 0) for row in range(len(of))]
+    asked = replace(users(of), trend=trend)
+    some = np.array(items, np.int32)
+    for term in (NETWORK, LINEAR, TrendTerm()):
+        found = term.of_each(asked, some)
+        assert found.dtype == np.float32
+        one_by_one = [term.of(asked, user, some) for user in range(len(of))]
+        np.testing.assert_allclose(found, one_by_one, rtol=1e-4, atol=1e-5)
+    assert not LINEAR._row().any()
+
+
 @given(histories)
 def test_the_row_of_a_large_catalogue_is_emptied_too(of: list[list[int]]) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -33,6 +33,8 @@ CATALOGUES = {
         catalogue(12, cold=(3, 7), cold_rank=5),
         popular=np.array([5, 2], np.int32),
         uncertainty=np.linspace(0.2, 1, 12, dtype=np.float32),
+        cold_neighbours=np.array([[1, 2], [0, 11]], np.int32),
+        text_part=np.ones((12, 4), np.float32),
         trend=Trend(3_600.0, 0.5, np.linspace(1.0, 2.0, 12), 1_700_000_000),
         ids=Identifiers.of(["", "ï", "a\nb", *(f"n{number}" for number in range(9))]),
         attributes=Attributes(
@@ -103,6 +105,15 @@ def test_the_columns_of_an_earlier_export_are_texts(tmp_path: Path) -> None:
     found = load_catalogue(tmp_path).attributes
     assert found.kind("brand") == "text"
     assert found.values("brand", np.arange(3, dtype=np.int32)) == ["b", None, "a"]
+
+
+def test_an_earlier_export_does_not_know_what_only_reasons_need(tmp_path: Path) -> None:
+    save_catalogue(tmp_path, CATALOGUES["full"])
+    for name in ("cold_neighbour", "text_part"):
+        (tmp_path / f"{name}.npy").unlink()
+    found = load_catalogue(tmp_path)
+    assert_equal(found.cold_neighbours, np.zeros(0, np.int32))
+    assert_equal(found.text_part, np.zeros(0, np.float32))
 
 
 def test_new_items_of_an_earlier_export_have_the_mean_bias_of_their_neighbours(

@@ -63,7 +63,7 @@ def context(method: str, rate: float = 0.0, name: str = "r") -> Context:
     none = np.zeros(0, np.int32)
     options = {**OPTIONS, "explore": method, "explore_rate": rate}
     request = UserRequest(
-        options, (), NO_HISTORY, 0, 0, none, none, none, none, name
+        options, (), NO_HISTORY, none, 0, 0, none, none, none, none, name
     )  # fmt: skip
     return Context(request, CATALOGUE, Facts(CATALOGUE.ids))
 
