@@ -33,7 +33,7 @@ from builder.export.layout import Layout, Limits
 from builder.export.onnx import export_onnx
 from builder.export.parity import check_parity, in_deviations
 from builder.export.parity_inputs import encoder_inputs, user_encoder_inputs
-from builder.export.popularity import most_popular
+from builder.export.popularity import with_popularity
 from builder.export.ranking_gate import check_ranking
 from builder.export.sequence_packing import packed_graph
 from builder.export.serving_code import install, write_json
@@ -238,8 +238,8 @@ class RecommenderExport(Exportable):
         first, *others = (staging.model_dir(spec.name) for spec in specs)
         write_json(first / SETTINGS, settings)
         catalogue = catalogue_of(self._model, attributes=self._attributes)
-        popular = most_popular(self._validation.histories, len(catalogue))
-        save_catalogue(first, replace(catalogue, popular=popular))
+        known = with_popularity(catalogue, self._validation.histories)
+        save_catalogue(first, known)
         if takes_index(target.index, len(self._model.catalogue)):
             libraries = [*libraries, "faiss-cpu"]
             engine = self.engine_of(target, staging.model_dir)(USER_ENCODER)

@@ -57,6 +57,9 @@ class Catalogue:
     popular
         INT32 [p], the items with the most events, most first: what is recommended where there is
         no state of the user.
+    log_events
+        FP32 [n], logarithms of 1 + the events of each item that the model has learnt from; of
+        length 0 where they are not known.
     """
 
     vectors: Floats
@@ -73,6 +76,7 @@ class Catalogue:
     calibration: Calibration = _UNCALIBRATED
     attributes: Mapping[str, Strings] = field(default_factory=dict)
     popular: Indices = field(default_factory=_no_indices)
+    log_events: Floats = field(default_factory=_no_floats)
 
     def __len__(self) -> int:
         return len(self.bias)

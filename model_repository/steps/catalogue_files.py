@@ -19,6 +19,7 @@ from ..core.trend import NO_TREND, Trend
 CATALOGUE_FILE: Final = "catalogue.json"
 _ATTRIBUTE: Final = "attribute-"
 _POPULAR: Final = "popular"
+_EVENTS: Final = "log_events"
 _LENT: Final = "neighbour_bias"
 _TREND: Final = "trend_level"
 TREND_FILES: Final = (
@@ -26,7 +27,8 @@ TREND_FILES: Final = (
     *(f"{name}.npy" for name in (_TREND, "id_content", "id_offsets", "id_table")),
 )
 """What `load_trend` reads."""
-_NONE: Final = np.zeros(0, np.int32)
+_NO_INDICES: Final = np.zeros(0, np.int32)
+_NO_FLOATS: Final = np.zeros(0, np.float32)
 
 
 def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
@@ -48,6 +50,7 @@ def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
         "neighbour_rate": nearby.rate,
         "profile": catalogue.profile,
         _POPULAR: catalogue.popular,
+        _EVENTS: catalogue.log_events,
         "id_table": catalogue.ids.table,
     }
     if catalogue.trend:
@@ -77,7 +80,7 @@ def load_catalogue(directory: Path) -> Catalogue:
         return _mapped(directory, name)
 
     neighbours = mapped("neighbour")
-    lent = (directory / f"{_LENT}.npy").exists()
+    lent = _has(directory, _LENT)
     return Catalogue(
         ids=_ids(directory),
         vectors=mapped("item_vectors"),
@@ -105,7 +108,8 @@ def load_catalogue(directory: Path) -> Catalogue:
             for number, name in enumerate(settings["attributes"])
         },
         # Earlier exports have none.
-        popular=mapped(_POPULAR) if (directory / f"{_POPULAR}.npy").exists() else _NONE,
+        popular=mapped(_POPULAR) if _has(directory, _POPULAR) else _NO_INDICES,
+        log_events=mapped(_EVENTS) if _has(directory, _EVENTS) else _NO_FLOATS,
     )
 
 
@@ -117,6 +121,10 @@ def load_trend(directory: Path) -> tuple[Identifiers, Trend]:
 def _settings(directory: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((directory / CATALOGUE_FILE).read_text("utf-8"))
     return found
+
+
+def _has(directory: Path, name: str) -> bool:
+    return (directory / f"{name}.npy").exists()
 
 
 def _mapped(directory: Path, name: str) -> NDArray[Any]:

@@ -23,6 +23,7 @@ CATALOGUES = {
     "full": replace(
         catalogue(12, cold=(3, 7), cold_rank=5),
         popular=np.array([5, 2], np.int32),
+        log_events=np.linspace(0, 3, 12, dtype=np.float32),
         trend=Trend(3_600.0, 0.5, np.linspace(1.0, 2.0, 12), 1_700_000_000),
         ids=Identifiers.of(["", "ï", "a\nb", *(f"n{number}" for number in range(9))]),
         attributes={
@@ -68,10 +69,13 @@ def test_a_catalogue_comes_back(tmp_path: Path, name: str) -> None:
     assert len(found) == len(CATALOGUES[name])
 
 
-def test_an_earlier_export_has_no_popular_items(tmp_path: Path) -> None:
+def test_an_earlier_export_does_not_know_what_is_popular(tmp_path: Path) -> None:
     save_catalogue(tmp_path, CATALOGUES["full"])
-    (tmp_path / "popular.npy").unlink()
-    assert_equal(load_catalogue(tmp_path).popular, np.zeros(0, np.int32))
+    for name in ("popular", "log_events"):
+        (tmp_path / f"{name}.npy").unlink()
+    found = load_catalogue(tmp_path)
+    assert_equal(found.popular, np.zeros(0, np.int32))
+    assert_equal(found.log_events, np.zeros(0, np.float32))
 
 
 def test_new_items_of_an_earlier_export_have_the_mean_bias_of_their_neighbours(
