@@ -257,7 +257,8 @@ class RecommenderExport(Exportable):
                 link_file(file, directory / file.name)
         told = {TREND_UNTIL: str(catalogue.trend.until)} if catalogue.trend else {}
         for spec in specs:
-            install(staging.model_dir(spec.name), libraries)
+            of_policy = ["pyversity"] if spec is RECOMMEND else []
+            install(staging.model_dir(spec.name), [*libraries, *of_policy])
             self.configure(staging, spec, told, ragged=True)  # histories differ in length
         if catalogue.trend:
             observe = staging.model_dir(OBSERVE.name)

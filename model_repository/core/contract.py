@@ -298,7 +298,48 @@ TIME: Final = OptionSpec(
     minimum=0,
     maximum=YEAR_2100,
 )
+POOL: Final = OptionSpec(
+    "pool",
+    200,
+    "how many of the best items the policy chooses from",
+    minimum=1,
+    maximum=10_000,
+)
+DIVERSITY: Final = OptionSpec(
+    "diversity",
+    0.0,
+    "how much the items of a list differ, from 0, where only the interest counts, to 1",
+    minimum=0,
+    maximum=1,
+)
+DIVERSITY_BY: Final = OptionSpec(
+    "diversity_by",
+    "item",
+    "what items differ in: 'item' is the vector that the model has learnt, 'text' that of the "
+    "text, and another name is a column of the items",
+)
+DIVERSITY_METHOD: Final = OptionSpec(
+    "diversity_method",
+    "dpp",
+    "how the list is chosen: 'dpp' keeps items that are nearly the same apart and shows more of "
+    "the catalogue, 'msd' has the largest mean distance",
+    choices=("dpp", "msd"),
+)
+MATCH: Final = OptionSpec(
+    "match",
+    "",
+    "a column of the items, such as genres: the list has the mix of its values that the history "
+    "has; '' for none",
+)
+POPULARITY_PENALTY: Final = OptionSpec(
+    "popularity_penalty",
+    0.0,
+    "how much popular items are held back, from 0 to 1",
+    minimum=0,
+    maximum=1,
+)
 OnUnknown = Literal["error", "skip"]
+DiversityMethod = Literal["dpp", "msd"]
 
 
 class RankOptions(TypedDict, total=False):
@@ -315,6 +356,12 @@ class RecommendOptions(TypedDict, total=False):
     top_k: Annotated[int, TOP_K]
     include_seen: Annotated[bool, INCLUDE_SEEN]
     new_items: Annotated[int, NEW_ITEMS]
+    pool: Annotated[int, POOL]
+    popularity_penalty: Annotated[float, POPULARITY_PENALTY]
+    diversity: Annotated[float, DIVERSITY]
+    diversity_by: Annotated[str, DIVERSITY_BY]
+    diversity_method: Annotated[DiversityMethod, DIVERSITY_METHOD]
+    match: Annotated[str, MATCH]
     time: Annotated[int, TIME]
     background: Annotated[bool, BACKGROUND]
 

@@ -25,9 +25,12 @@ from ..item_sets import ItemSet
 from ..requests import UserRequest
 from ..score_terms import Users
 from .base import Context, Stage
+from .diversity import Diversity
+from .match import Match
+from .popularity import Popularity
 from .seen import Excluded, Seen
 
-STAGES: Final[Sequence[Stage]] = (Seen(), Excluded())
+STAGES: Final[Sequence[Stage]] = (Seen(), Excluded(), Popularity(), Diversity(), Match())
 """In the order in which they rerank."""
 
 

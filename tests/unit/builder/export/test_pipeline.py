@@ -113,7 +113,7 @@ def test_the_manifest_tells_what_was_published(
         for name in held
         if (model := name.split("/")[0]) in record.models and name.count("/") > 1
     }
-    wanted = {"numpy", "onnxruntime", "tokenizers"}
+    wanted = {"numpy", "onnxruntime", "pyversity", "tokenizers"}
     assert details["libraries"] == {name: installed(name) for name in wanted}
     assert [(each["model"], each["output"]) for each in details["parity"]] == [
         ("encoder", "VECTOR"),
