@@ -50,6 +50,7 @@ RUN python3 -m pip install --constraint /tmp/constraints.txt \
         lark \
         tokenizers \
         onnxruntime \
+        pyversity \
     && install --directory --owner=1000 --group=1000 /models /events
 USER 1000
 EXPOSE 8000 8001 8002

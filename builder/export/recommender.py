@@ -34,7 +34,7 @@ from builder.export.layout import Layout, Limits
 from builder.export.onnx import export_onnx
 from builder.export.parity import check_parity, in_deviations
 from builder.export.parity_inputs import encoder_inputs, user_encoder_inputs
-from builder.export.popularity import most_popular
+from builder.export.popularity import with_popularity
 from builder.export.ranking_gate import check_ranking
 from builder.export.reasons import with_reasons
 from builder.export.sequence_packing import packed_graph
@@ -240,12 +240,11 @@ class RecommenderExport(Exportable):
         """Models that read users, with the very same files: processes that map them share them."""
         first, *others = (staging.model_dir(spec.name) for spec in specs)
         write_json(first / SETTINGS, settings)
-        catalogue = catalogue_of(self._model)
-        histories, items = self._validation.histories, len(catalogue)
+        histories = self._validation.histories
+        catalogue = with_popularity(catalogue_of(self._model), histories)
         served = replace(
             catalogue,
-            popular=most_popular(histories, items),
-            uncertainty=uncertainties(self._model.popularity, histories, items),
+            uncertainty=uncertainties(self._model.popularity, histories, len(catalogue)),
             attributes=self._attributes,
         )
         save_catalogue(first, with_reasons(served, self._model))
@@ -267,7 +266,8 @@ class RecommenderExport(Exportable):
                 link_file(file, directory / file.name)
         told = {TREND_UNTIL: str(catalogue.trend.until)} if catalogue.trend else {}
         for spec in specs:
-            install(staging.model_dir(spec.name), libraries)
+            of_policy = ["pyversity"] if spec is RECOMMEND else []
+            install(staging.model_dir(spec.name), [*libraries, *of_policy])
             self.configure(staging, spec, told, ragged=True)  # histories differ in length
         if catalogue.trend:
             observe = staging.model_dir(OBSERVE.name)

@@ -16,6 +16,7 @@ from builder.data.sequences import Sequences
 from builder.model.interest import InterestAdapter, time_gaps
 from builder.model.linear import LinearTerm
 from builder.model.neighbourhood import served_neighbourhood
+from builder.model.popularity import UNKNOWN
 from model_repository.core.arrays import Floats
 from model_repository.core.catalogue import Catalogue
 from model_repository.core.cold_items import lifts
@@ -116,6 +117,7 @@ def catalogue_of(model: Recommender, part: Part = "full") -> Catalogue:
         profile=_profile(model.adapter),
         trend=model.trend if part == "full" else NO_TREND,
         calibration=model.calibration,
+        log_events=_log_events(model),
     )
 
 
@@ -219,6 +221,13 @@ def linear_scores(linear: LinearTerm, histories: Sequences, max_history: int) ->
     known = histories_of(histories, max_history)
     term.add_to(scores, Users(np.zeros((len(known), 0), np.float32), known))
     return scores
+
+
+def _log_events(model: Recommender) -> Floats:
+    popularity = model.popularity
+    if popularity is UNKNOWN:
+        return popularity.events
+    return popularity.of_all(len(model.catalogue)).events
 
 
 def _decay(linear: LinearTerm, max_history: int) -> Floats:

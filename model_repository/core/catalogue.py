@@ -64,6 +64,9 @@ class Catalogue:
         no state of the user.
     uncertainty
         FP32 [n], the standard deviation of each item's logit; of 0 items where it is not known.
+    log_events
+        FP32 [n], logarithms of 1 + the events of each item that the model has learnt from; of
+        length 0 where they are not known.
     """
 
     vectors: Floats
@@ -83,6 +86,7 @@ class Catalogue:
     uncertainty: Floats = field(default_factory=_no_floats)
     cold_neighbours: Indices = field(default_factory=_no_indices)
     text_part: Floats = field(default_factory=_no_floats)
+    log_events: Floats = field(default_factory=_no_floats)
 
     def __len__(self) -> int:
         return len(self.bias)

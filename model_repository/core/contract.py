@@ -378,6 +378,40 @@ EXPLORE_RATE: Final = OptionSpec(
     minimum=0.001,
     maximum=100,
 )
+DIVERSITY: Final = OptionSpec(
+    "diversity",
+    0.0,
+    "how much the items of a list differ, from 0, where only the interest counts, to 1",
+    minimum=0,
+    maximum=1,
+)
+DIVERSITY_BY: Final = OptionSpec(
+    "diversity_by",
+    "item",
+    "what items differ in: 'item' is the vector that the model has learnt, 'text' that of the "
+    "text, and another name is a column of the items",
+)
+DIVERSITY_METHOD: Final = OptionSpec(
+    "diversity_method",
+    "dpp",
+    "how the list is chosen: 'dpp' keeps items that are nearly the same apart and shows more of "
+    "the catalogue, 'msd' has the largest mean distance",
+    choices=("dpp", "msd"),
+)
+MATCH: Final = OptionSpec(
+    "match",
+    "",
+    "a column of the items, such as genres: the list has the mix of its values that the history "
+    "has; '' for none",
+)
+POPULARITY_PENALTY: Final = OptionSpec(
+    "popularity_penalty",
+    0.0,
+    "how much popular items are held back, from 0 to 1",
+    minimum=0,
+    maximum=1,
+)
+DiversityMethod = Literal["dpp", "msd"]
 OnUnknown = Literal["error", "skip"]
 Explore = Literal["", "greedy", "softmax", "thompson", "ucb"]
 
@@ -398,6 +432,11 @@ class RecommendOptions(TypedDict, total=False):
     new_items: Annotated[int, NEW_ITEMS]
     explore: Annotated[Explore, EXPLORE]
     explore_rate: Annotated[float, EXPLORE_RATE]
+    popularity_penalty: Annotated[float, POPULARITY_PENALTY]
+    diversity: Annotated[float, DIVERSITY]
+    diversity_by: Annotated[str, DIVERSITY_BY]
+    diversity_method: Annotated[DiversityMethod, DIVERSITY_METHOD]
+    match: Annotated[str, MATCH]
     time: Annotated[int, TIME]
     background: Annotated[bool, BACKGROUND]
     filter: Annotated[str, FILTER]

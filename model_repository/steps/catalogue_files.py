@@ -30,8 +30,9 @@ CATALOGUE_FILE: Final = "catalogue.json"
 _ATTRIBUTE: Final = "attribute-"
 _POPULAR: Final = "popular"
 _UNCERTAINTY: Final = "uncertainty"
+_EVENTS: Final = "log_events"
 _LENT: Final = "neighbour_bias"
-_COLD_NEIGHBOURS: Final = "cold_neighbour"
+_COLD_NEIGHBOURS: Final = "cold_neighbours"
 _TEXT_PART: Final = "text_part"
 _TREND: Final = "trend_level"
 TREND_FILES: Final = (
@@ -63,6 +64,7 @@ def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
         _UNCERTAINTY: catalogue.uncertainty,
         _COLD_NEIGHBOURS: catalogue.cold_neighbours,
         _TEXT_PART: catalogue.text_part,
+        _EVENTS: catalogue.log_events,
         "id_table": catalogue.ids.table,
     }
     if catalogue.trend:
@@ -90,7 +92,7 @@ def load_catalogue(directory: Path) -> Catalogue:
         return _mapped(directory, name)
 
     neighbours = mapped("neighbour")
-    lent = (directory / f"{_LENT}.npy").exists()
+    lent = _has(directory, _LENT)
     return Catalogue(
         ids=_ids(directory),
         vectors=mapped("item_vectors"),
@@ -116,7 +118,7 @@ def load_catalogue(directory: Path) -> Catalogue:
         attributes=_attributes(directory, settings["attributes"]),
         **{
             name: mapped(name)
-            for name in (_POPULAR, _UNCERTAINTY, _COLD_NEIGHBOURS, _TEXT_PART)
+            for name in (_POPULAR, _UNCERTAINTY, _EVENTS, _COLD_NEIGHBOURS, _TEXT_PART)
             if (directory / f"{name}.npy").exists()  # earlier exports have none
         },
     )
@@ -130,6 +132,10 @@ def load_trend(directory: Path) -> tuple[Identifiers, Trend]:
 def _settings(directory: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((directory / CATALOGUE_FILE).read_text("utf-8"))
     return found
+
+
+def _has(directory: Path, name: str) -> bool:
+    return (directory / f"{name}.npy").exists()
 
 
 def _mapped(directory: Path, name: str) -> NDArray[Any]:

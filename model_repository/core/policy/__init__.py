@@ -28,14 +28,18 @@ from .arrange import Arrange
 from .base import Context, Stage
 from .boost import Boost
 from .cursor import Pages, as_of_first_page
+from .diversity import Diversity
 from .exploration import Exploration
 from .facts import Facts
 from .filter import Filter
+from .match import Match
+from .popularity import Popularity
 from .seen import Excluded, Seen
 from .trace import Trace
 
 STAGES: Final[Sequence[Stage]] = (
-    Seen(), Excluded(), Pages(), Filter(), Boost(), Arrange(), Exploration()
+    Seen(), Excluded(), Pages(), Filter(), Popularity(), Boost(), Diversity(), Match(),
+    Arrange(), Exploration(),
 )  # fmt: skip
 """In the order in which they rerank."""
 

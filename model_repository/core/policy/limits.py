@@ -6,13 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import Indices
-from ..attributes import NO_CODE, NO_DATE, BooleanColumn, DateColumn, ListColumn, TextColumn
 from ..contract import LIMITS, PINS, TOP_K
 from ..errors import InvalidRequest
 from ..identifiers import Identifiers
@@ -20,6 +19,7 @@ from ..options import Options
 from .evaluation import values_at
 from .expressions import Expression, parse
 from .facts import Facts
+from .groups import members
 from .statements import statements, unquoted
 
 _LIMIT: Final = re.compile(r"at\s+(most|least)\s+(\d{1,6})\s+(per|where)\s+(.+)", re.DOTALL)
@@ -162,7 +162,7 @@ def groups_of(limits: Sequence[Limit], items: Indices, facts: Facts) -> Groups:
         if not limit.per_value:
             holds = values_at(limit.condition, facts, items)[np.newaxis]
         else:
-            holds = _alike(facts, limit.about, items)
+            holds = members(facts.attributes.column(limit.about), items)
         into = least if limit.at_least else most
         into += [(group, limit.number, limit.text) for group in holds]
     none = np.zeros((0, len(items)), bool)
@@ -174,38 +174,6 @@ def groups_of(limits: Sequence[Limit], items: Indices, facts: Facts) -> Groups:
         np.array([number for _, number, _ in least], np.int64),
         [rule for *_, rule in least],
     )
-
-
-def _alike(facts: Facts, name: str, items: Indices) -> NDArray[np.bool_]:
-    """BOOL [g, m]: for each value of an attribute, the candidates that have it."""
-    column = facts.attributes.column(name)
-    if isinstance(column, ListColumn):
-        first, last = column.offsets[items], column.offsets[items + 1]
-        counts = last - first
-        owner = np.repeat(np.arange(len(items)), counts)
-        within = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-        values, code = np.unique(
-            column.codes[np.repeat(first, counts) + within], return_inverse=True
-        )
-        found = np.zeros((len(values), len(items)), bool)
-        found[code, owner] = True
-        return found
-    value: NDArray[Any]
-    if isinstance(column, TextColumn):
-        value = column.codes[items]
-        known = value != NO_CODE
-    elif isinstance(column, BooleanColumn):
-        value = column.truths[items]
-        known = value != NO_CODE
-    elif isinstance(column, DateColumn):
-        value = column.seconds[items]
-        known = value != NO_DATE
-    else:
-        value = column.numbers[items]
-        known = ~np.isnan(value)
-    kept = np.unique(value[known])
-    same: NDArray[np.bool_] = value == kept[:, np.newaxis]
-    return same
 
 
 def _contradiction(one: str, other: str, remedy: str) -> InvalidRequest:

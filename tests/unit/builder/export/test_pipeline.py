@@ -41,6 +41,7 @@ from model_repository.core.score_terms import Users
 from model_repository.core.users import History
 from model_repository.engines.engine import Engine
 from model_repository.engines.onnx import OnnxEngine
+from model_repository.steps.catalogue_files import load_catalogue
 from model_repository.steps.libraries import LIBRARIES_FILE, check_libraries
 from model_repository.steps.user_models import load_scorer
 from tests.shared import first_of
@@ -112,7 +113,7 @@ def test_the_manifest_tells_what_was_published(
         for name in held
         if (model := name.split("/")[0]) in record.models and name.count("/") > 1
     }
-    wanted = {"lark", "numpy", "onnxruntime", "tokenizers"}
+    wanted = {"lark", "numpy", "onnxruntime", "pyversity", "tokenizers"}
     assert details["libraries"] == {name: installed(name) for name in wanted}
     assert [(each["model"], each["output"]) for each in details["parity"]] == [
         ("encoder", "VECTOR"),
@@ -161,6 +162,15 @@ def test_every_python_model_has_the_whole_serving_package(
             directory / "model.py"
         ).read_text("utf-8")
         assert check_libraries(directory) == []
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_models_know_the_events_of_each_item(
+    repositories: dict[str, Path], layout: str
+) -> None:
+    catalogue = load_catalogue(repositories[layout] / "recommend" / "1")
+    assert len(catalogue.log_events) == len(catalogue)
+    assert catalogue.log_events.any()
 
 
 def test_what_lies_beside_the_source_is_not_copied(

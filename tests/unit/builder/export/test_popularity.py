@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from builder.data.sequences import Sequences
-from builder.export.popularity import LONGEST, most_popular
+from builder.export.popularity import LONGEST, most_popular, with_popularity
+from tests.unit.model_repository.catalogues import catalogue
 
 
 def histories(items: list[int]) -> Sequences:
@@ -25,3 +28,13 @@ def test_the_list_is_no_longer_than_it_need_be() -> None:
 
 def test_without_events_there_is_none() -> None:
     assert most_popular(histories([]), 3).tolist() == []
+
+
+def test_the_events_of_each_item_are_counted_where_the_model_does_not_know_them() -> None:
+    log, known = histories([3, 1, 3]), catalogue(4)
+    found = with_popularity(known, log)
+    assert found.popular.tolist() == [3, 1]
+    assert np.expm1(found.log_events).round(4).tolist() == [0, 1, 0, 2]
+    assert found.log_events.dtype == np.float32
+    learnt = np.arange(4, dtype=np.float32)
+    assert with_popularity(replace(known, log_events=learnt), log).log_events is learnt

@@ -35,6 +35,7 @@ CATALOGUES = {
         uncertainty=np.linspace(0.2, 1, 12, dtype=np.float32),
         cold_neighbours=np.array([[1, 2], [0, 11]], np.int32),
         text_part=np.ones((12, 4), np.float32),
+        log_events=np.linspace(0, 3, 12, dtype=np.float32),
         trend=Trend(3_600.0, 0.5, np.linspace(1.0, 2.0, 12), 1_700_000_000),
         ids=Identifiers.of(["", "ï", "a\nb", *(f"n{number}" for number in range(9))]),
         attributes=Attributes(
@@ -86,12 +87,13 @@ def test_a_catalogue_comes_back(tmp_path: Path, name: str) -> None:
     assert len(found) == len(CATALOGUES[name])
 
 
-def test_an_earlier_export_has_no_popular_items_and_no_uncertainties(tmp_path: Path) -> None:
+def test_an_earlier_export_does_not_know_what_is_popular_or_sure(tmp_path: Path) -> None:
     save_catalogue(tmp_path, CATALOGUES["full"])
-    for name in ("popular", "uncertainty"):
+    for name in ("popular", "uncertainty", "log_events"):
         (tmp_path / f"{name}.npy").unlink()
     assert_equal(load_catalogue(tmp_path).popular, np.zeros(0, np.int32))
-    assert_equal(load_catalogue(tmp_path).uncertainty, np.zeros(0, np.float32))
+    for name in ("uncertainty", "log_events"):
+        assert_equal(getattr(load_catalogue(tmp_path), name), np.zeros(0, np.float32))
 
 
 def test_the_columns_of_an_earlier_export_are_texts(tmp_path: Path) -> None:
@@ -109,7 +111,7 @@ def test_the_columns_of_an_earlier_export_are_texts(tmp_path: Path) -> None:
 
 def test_an_earlier_export_does_not_know_what_only_reasons_need(tmp_path: Path) -> None:
     save_catalogue(tmp_path, CATALOGUES["full"])
-    for name in ("cold_neighbour", "text_part"):
+    for name in ("cold_neighbours", "text_part"):
         (tmp_path / f"{name}.npy").unlink()
     found = load_catalogue(tmp_path)
     assert_equal(found.cold_neighbours, np.zeros(0, np.int32))
