@@ -62,7 +62,7 @@ def test_a_value_that_does_not_fit_is_named_with_its_item_and_the_kind_that_does
 def test_movielens_has_genres_and_a_year_in_each_format(names: tuple[str, str, str]) -> None:
     title, year, genres = names
     table = films(
-        **{title: ["A", "B", "C"], year: ["1995", "", "1975–1979"],
+        **{title: ["A", "B", "C"], year: ["1995", "V", "1975–1979"],
            genres: ["Film-Noir Children's", "", "IMAX"]},
     )  # fmt: skip
     assert all_of(read_attributes(table, ["genres", "year"])) == {
