@@ -25,8 +25,8 @@ _FILM_COLUMNS: Final = (
 )
 # Those of 100K, and what later sets added.
 _GENRES: Final = {*GENRES, "Children", "IMAX"}
-# Series have two years, or one that is still open: 1975-1979, 2015-.
-_YEARS: Final = re.compile(r"^(\d{4})[-\u2013]\d{0,4}$")
+# Series have two, such as 1975-1979, and a few films have a word in its place.
+_YEAR: Final = re.compile(r"\d{4}")
 
 
 def read_attributes(catalogue: Catalogue, asked: Sequence[str]) -> Attributes:
@@ -63,7 +63,8 @@ def _with_usual_names(columns: pd.DataFrame) -> pd.DataFrame:
     """The columns; those of MovieLens under their usual names too."""
     for title, year, genres in _FILM_COLUMNS:
         if {title, year, genres} <= set(columns) and _are_genres(columns[genres]):
-            years = [_YEARS.sub(r"\1", str(each)) for each in columns[year]]
+            first = [_YEAR.match(str(each)) for each in columns[year]]
+            years = [found[0] if found else "" for found in first]
             return columns.assign(year=years, genres=columns[genres])
     return columns
 

@@ -177,7 +177,8 @@ def triton_backend() -> Iterator[Backend]:
 
         def __init__(self, *, name: str, description: str, kind: int) -> None:
             assert description
-            assert kind == (self.GAUGE if name == "tritonrec_trend_time" else self.COUNTER)
+            gauges = ("tritonrec_trend_time", "tritonrec_rules_broken")
+            assert kind == (self.GAUGE if name in gauges else self.COUNTER)
             self._name = name
 
         def Metric(self, *, labels: Mapping[str, str]) -> Any:  # noqa: N802

@@ -10,7 +10,10 @@ import pytest
 
 from builder.data.tables import Catalogue
 from builder.errors import ConfigError
+from builder.export.add_items import _attributes_of
 from builder.export.attributes import read_attributes
+from builder.export.commands import _attributes_text
+from builder.repository.manifest import VersionRecord
 from model_repository.core.attributes import Attributes
 
 TABLE = Catalogue(
@@ -62,7 +65,7 @@ def test_a_value_that_does_not_fit_is_named_with_its_item_and_the_kind_that_does
 def test_movielens_has_genres_and_a_year_in_each_format(names: tuple[str, str, str]) -> None:
     title, year, genres = names
     table = films(
-        **{title: ["A", "B", "C"], year: ["1995", "", "1975–1979"],
+        **{title: ["A", "B", "C"], year: ["1995", "V", "1975–1979"],
            genres: ["Film-Noir Children's", "", "IMAX"]},
     )  # fmt: skip
     assert all_of(read_attributes(table, ["genres", "year"])) == {
@@ -77,3 +80,18 @@ def test_what_only_looks_like_movielens_stays_as_it_is() -> None:
         "genres": ("text", ["Drama", "Krimi", None]),
         "year": ("text", ["1", "2", "3-4"]),
     }
+
+
+def test_kinds_are_told_after_an_export() -> None:
+    told = {"attributes": {"year": "number", "tags": "list"}}
+    assert _attributes_text(told) == "  attributes  year:number, tags:list\n"
+    assert _attributes_text({"attributes": {}}) == _attributes_text({}) == ""
+
+
+def test_the_next_version_asks_for_the_kinds_of_this_one() -> None:
+    def asked(**details: Any) -> list[str]:
+        return list(_attributes_of(VersionRecord("", "embedded", "", (), details)))
+
+    assert asked(attributes={"year": "number", "tags": "list"}) == ["year:number", "tags:list"]
+    assert asked(attributes=["year", "tags"]) == ["year", "tags"]  # before there were kinds
+    assert asked() == []

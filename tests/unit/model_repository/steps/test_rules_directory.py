@@ -187,7 +187,9 @@ def test_a_broken_file_keeps_the_last_good_state_and_is_told_once(tmp_path: Path
 def test_a_directory_that_goes_and_comes_again(tmp_path: Path) -> None:
     directory = tmp_path / "rules"
     watched = Watched(directory)
+    watched.rules.look()
     assert watched.notes == [1]
+    assert len(watched.said) == 1
     assert watched.rules.current() is EXPORTED
     directory.mkdir()
     csv(directory, "item_id,price", "i0,5")
