@@ -10,7 +10,7 @@ from markupsafe import Markup
 Points = Sequence[tuple[float, float]]
 
 _SPARK: Final = (160, 28)
-_CHART: Final = (560, 220)
+_CHART: Final = (440, 200)
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 8, 10, 26
 _TICKS: Final = 4
 _TONES: Final = 4

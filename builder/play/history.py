@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from client import Event, Item
 
-SHOWN: Final = 10
+SHOWN: Final = 50
 """Events that the page shows, the latest; the others only travel."""
 _MINUTE: Final = 60
 

@@ -17,10 +17,12 @@ function keep() {
 function replaceLive(text, spared) {
   const next = new DOMParser().parseFromString(text, "text/html");
   const focused = document.activeElement?.id;
+  const scrolled = document.getElementById("events")?.scrollTop;
   for (const part of document.querySelectorAll("[data-live]")) {
     const fresh = next.getElementById(part.id);
     if (fresh && !(spared && part.contains(spared))) part.replaceWith(fresh);
   }
+  document.getElementById("events")?.scrollTo(0, scrolled ?? 0);
   if (focused && document.activeElement?.id !== focused) {
     document.getElementById(focused)?.focus({ preventScroll: true });
   }
