@@ -81,7 +81,8 @@ class Browser:
 
     def open(self, address: str) -> None:
         self.call("Page.navigate", url=address)
-        self.until(f"location.href === {json.dumps(address)} && document.readyState === 'complete'")
+        there = f"location.href === new URL({json.dumps(address)}).href"
+        self.until(f"{there} && document.readyState === 'complete'")
 
     def run(self, script: str) -> Any:
         """The value of an expression, of a promise once it is kept."""

@@ -87,8 +87,13 @@ class _Pages:
         return self._page("problem.html", "", 500, problem=unexpected_errors.message(error))
 
     async def _answer(self, request: Request, template: str, *, compared: bool) -> Response:
-        sent = (await request.body()).decode(errors="replace") or request.url.query
-        form = Form.read(dict(parse_qsl(sent, keep_blank_values=True)))
+        if request.method == "POST":
+            sent = (await request.body()).decode(errors="replace")
+            fields = dict(parse_qsl(sent, keep_blank_values=True))
+        else:
+            # Other sites can link to this page: an address presses no button.
+            fields = {**request.query_params, "do": ""}
+        form = Form.read(fields)
         return await run_in_threadpool(self._answered, form, template, compared=compared)
 
     def _answered(self, form: Form, template: str, *, compared: bool) -> Response:

@@ -227,6 +227,13 @@ def test_an_event_is_told_to_the_server(browser: Browser) -> None:
     assert told.inputs["ACTION"] == ["liked"]
 
 
+def test_an_address_presses_no_button(browser: Browser) -> None:
+    client, server = browser
+    page = Page(client.get("/?user=one").text)
+    client.get("/", params={**page.fields, "do": "observe:0"})
+    assert [each for each in server.requests if each.inputs.get("ITEM")] == []
+
+
 def test_an_event_that_the_catalogue_lacks_is_told_apart(tmp_path: Path) -> None:
     with FakeServer(["a"]) as server, browsing(tmp_path, server) as client:
         page = press(client, Page(client.get("/?user=one").text), "observe:1")
