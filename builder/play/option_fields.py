@@ -82,4 +82,5 @@ def _value(field: OptionField) -> bool | int | float | str:
     try:
         return type(default)(value)
     except ValueError as error:
-        raise FormError(f"{field.label} is {value!r}: give a number") from error
+        kind = "a whole number" if isinstance(default, int) else "a number"
+        raise FormError(f"{field.label} is {value!r}: give {kind}") from error

@@ -133,10 +133,12 @@ def test_options_and_new_items_change_the_list_at_once(browser: Browser, page: s
     browser.write("#new", "The Matrix (1999) Action Sci-Fi Thriller")
     browser.press("Tab")  # leaving the field is enough
     browser.until("document.querySelector('tr.new')")
-    browser.write("#option-top_k", "many")
+    browser.write("#option-top_k", "1.5")
     browser.press("Enter")
     browser.until("document.querySelector('.problem:not([hidden])')")
-    assert "give a number" in browser.run("document.querySelector('#list .problem').innerText")
+    assert "give a whole number" in browser.run(
+        "document.querySelector('#list .problem').innerText"
+    )
 
 
 def test_what_was_put_together_is_there_on_the_other_pages(browser: Browser, page: str) -> None:

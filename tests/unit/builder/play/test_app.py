@@ -199,7 +199,7 @@ def test_a_value_that_is_no_number_is_told_and_asks_no_server(browser: Browser) 
     page = Page(client.get("/").text)
     asked = len(server.requests)
     page = press(client, page, **{"option-top_k": "many"})
-    assert "top k is 'many': give a number" in page.text
+    assert "top k is 'many': give a whole number" in page.text
     assert len(server.requests) == asked
     assert page.fields["option-top_k"] == "many"
 

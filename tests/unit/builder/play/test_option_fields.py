@@ -46,7 +46,7 @@ def test_what_is_chosen_is_what_is_no_default(form: dict[str, str], chosen: dict
 
 
 def test_what_is_no_number_is_refused_by_name() -> None:
-    with pytest.raises(FormError, match=r"few is '3\.5': give a number"):
+    with pytest.raises(FormError, match=r"few is '3\.5': give a whole number"):
         option_fields.chosen({"option-few": "3.5"})
 
 
