@@ -13,6 +13,7 @@ from builder.demo.commands import demo
 from builder.doctor.commands import doctor
 from builder.errors import BuilderError
 from builder.export.commands import add_items, export
+from builder.play.commands import play
 from builder.reports.commands import baselines, compare, evaluate
 from builder.reports.data_commands import app as data
 from builder.repository.commands import activate, versions
@@ -46,6 +47,7 @@ for each in (
     versions,
     activate,
     demo,
+    play,
 ):
     app.command()(each)
 

@@ -72,5 +72,8 @@ def demo(
 
     typer.secho("4. Serve it with Triton, and ask", bold=True)
     tour(run, repository)
+    named = "" if repository == DEFAULT_REPOSITORY else f" --repository {repository}"
+    typer.secho("To try it in a browser:", bold=True)
+    typer.echo(f"  python -m builder play{named}")
     typer.secho("To leave the server running:", bold=True)
     typer.echo(f"  python -m builder serve --repository {repository}")

@@ -195,6 +195,22 @@ def _columns(written: Sequence[Mapping[str, Any]]) -> tuple[ProfileColumn, ...]:
     return tuple(ProfileColumn.from_dict(each) for each in written)
 
 
+def load_catalogue(directory: Path) -> Catalogue:
+    """The catalogue alone, without the model.
+
+    Raises
+    ------
+    CheckpointError
+        It is missing or damaged.
+    """
+    try:
+        return _read_catalogue(directory / "catalogue.parquet")
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{directory}: catalogue.parquet cannot be read ({error}); train again"
+        ) from error
+
+
 def load_validation(directory: Path) -> Holdout:
     """The validation users that were written beside the model."""
     try:

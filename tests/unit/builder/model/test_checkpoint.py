@@ -19,6 +19,7 @@ from builder.data import Holdout
 from builder.errors import CheckpointError
 from builder.model.checkpoint import (
     load_backbone,
+    load_catalogue,
     load_checkpoint,
     load_validation,
     read_config,
@@ -359,3 +360,11 @@ def test_a_backbone_loads_in_full_precision(backbone: Path) -> None:
     model, tokenizer = load_backbone(str(backbone))
     assert next(model.parameters()).dtype == torch.float32
     assert tokenizer.pad_token_id == 0
+
+
+def test_a_catalogue_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"catalogue\.parquet cannot be read"):
+        load_catalogue(tmp_path)
+    (tmp_path / "catalogue.parquet").write_text("no table")
+    with pytest.raises(CheckpointError, match=r"catalogue\.parquet cannot be read"):
+        load_catalogue(tmp_path)

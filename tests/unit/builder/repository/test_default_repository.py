@@ -18,6 +18,7 @@ from tests.unit.builder.repository.repositories import publish
 EARLIER = "model_repository"
 READERS = (
     "serve", "versions", "activate 1", "doctor --triton-image 26.08", "add-items --items items.csv",
+    "play",
 )  # fmt: skip
 readers = pytest.mark.parametrize("command", READERS)
 
