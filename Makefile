@@ -6,6 +6,7 @@
 #                elsewhere, saying why
 # make perf      the benchmark beside its peers, on what make demo made
 # make lint      ruff and mypy alone
+# make docs      the pages as a site, build/site/index.html; a broken link is an error
 # make clean     removes everything that the other targets made, but the fetched data
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ WORKERS := $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 PYTEST := $(RUN) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 15
 SLOW := classifier export reports training # these train and compile
 
-.PHONY: demo test test-fast test-all test-gpu perf lint clean
+.PHONY: demo test test-fast test-all test-gpu perf lint docs clean
 
 demo: $(VENV)/installed
 	$(RUN) builder demo
@@ -44,10 +45,13 @@ lint: $(VENV)/installed
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 
+docs: $(VENV)/installed
+	$(RUN) mkdocs build
+
 clean:
 	rm -rf $(VENV) runs repository build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[builder,evaluation,embedded,openvino,perf,tensorrt-rtx,tune,lora,play,dev]'
+	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[builder,evaluation,embedded,openvino,perf,tensorrt-rtx,tune,lora,play,docs,dev]'
 	touch $@

@@ -1,5 +1,7 @@
 """Plots of a report: latency against throughput, throughput against batch, cost of the stages.
 
+Speed and quality beside peers, for the first page.
+
 And, of `python -m perf catalogue`, latency and memory against the size of the catalogue; of
 `python -m perf trend-age`, NDCG@10 against the age of the counts.
 """
@@ -8,10 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from perf.errors import PerfError
 from perf.goals import CATALOGUE_CURVE
+from perf.quality_table import MODEL
+
+SHOWN_CASE: Final = "encode-16-clients"
+SHOWN_SET: Final = "ml-100k"
+SHOWN_ROWS: Final = ("popularity", "EASE", "SASRec", "EASE with recency, all events", MODEL)
 
 
 def draw(report: Mapping[str, Any], directory: Path, stem: str) -> list[Path]:
@@ -29,6 +36,8 @@ def draw(report: Mapping[str, Any], directory: Path, stem: str) -> list[Path]:
     mpl.use("agg")
     mpl.rcParams["svg.hashsalt"] = stem  # the same figures give the same file
     plots: dict[str, Callable[[Any, Mapping[str, Any]], bool]] = {
+        "peers": _peers,
+        "peer-quality": _peer_quality,
         "latency": _latency,
         "batch": _batch,
         "stages": _stages,
@@ -45,6 +54,42 @@ def draw(report: Mapping[str, Any], directory: Path, stem: str) -> list[Path]:
             files.append(directory / f"{stem}-{name}.svg")
             figure.savefig(files[-1], metadata={"Date": None})
     return files
+
+
+def _peers(axes: Any, report: Mapping[str, Any]) -> bool:
+    systems = report.get("cases", {}).get(SHOWN_CASE, {})
+    rates = {name: summary["median"]["rate"] for name, summary in systems.items()}
+    _bars(axes, dict(sorted(rates.items(), key=lambda each: each[1])), "{:,.0f}")
+    axes.set(
+        xlabel=f"single texts a second, 16 clients; {report.get('machine', {}).get('processor')}",
+        title="encode: tritonrec beside other servers",
+    )
+    return bool(rates)
+
+
+def _peer_quality(axes: Any, report: Mapping[str, Any]) -> bool:
+    found = {
+        row["name"]: row["ndcg@10"]["mean"]
+        for row in report.get("rows", [])
+        if row["set"] == SHOWN_SET
+    }
+    shown = {name: found[name] for name in SHOWN_ROWS if name in found}
+    _bars(axes, shown, "{:.3f}")
+    axes.set(
+        xlabel="NDCG@10, whole catalogue ranked",
+        title="MovieLens-100K: the full model beside baselines",
+    )
+    return MODEL in shown
+
+
+def _bars(axes: Any, values: Mapping[str, float], text: str) -> None:
+    """Horizontal bars, those of this project in another colour than the peers'."""
+    own = [name == MODEL or name.startswith("tritonrec") for name in values]
+    colours = ["tab:blue" if each else "tab:gray" for each in own]
+    bars = axes.barh(list(values), list(values.values()), color=colours)
+    axes.bar_label(bars, [text.format(value) for value in values.values()], padding=3)
+    axes.margins(x=0.12)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _latency(axes: Any, report: Mapping[str, Any]) -> bool:

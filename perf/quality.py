@@ -24,6 +24,7 @@ from perf.measured_command import run_command
 from perf.options import Json, note
 from perf.quality_sets import SETS, QualitySet
 from perf.quality_table import markdown, summary
+from perf.report import FORMAT
 
 _OUTPUT: Final = Path(__file__).with_name("results") / "quality"
 _SETTINGS: Final = "settings.json"
@@ -144,6 +145,7 @@ def run_bench(bench: Bench, sets: Sequence[QualitySet]) -> dict[str, Any]:
         for test in seeds[0][1]:
             tested[test] = [rows[test] for _, rows in seeds]
     report = {
+        "format": FORMAT,
         "machine": describe_machine(),
         "versions": describe_versions(),
         "seeds": bench.seeds,

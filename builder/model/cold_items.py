@@ -4,7 +4,7 @@ A cold item has the mean vector and the mean linear term of its neighbours by te
 popular as they are in the mean (`model_repository.core.items`). Its rank in a list is set by
 `model_repository.core.cold_items`.
 
-MovieLens-100K, a tenth of the films held out of training, NDCG@10 on them: docs/quality.md.
+docs/quality.md says how they rank that were held out of training.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _NETWORK: Final = "Network"
 _FIRST: Final = "First stage: the network on frozen text vectors"
 _SECOND: Final = "Second stage: BERT and the network together"
 _BOTH: Final = "Both stages"
-_EXPERIMENTAL: Final = "Experimental: not shown to help, see docs/quality.md"
+_EXPERIMENTAL: Final = "Experimental: not shown to help"
 
 
 @dataclass(frozen=True)
