@@ -13,6 +13,7 @@ from builder.demo.commands import demo
 from builder.doctor.commands import doctor
 from builder.errors import BuilderError
 from builder.export.commands import add_items, export
+from builder.export.policy_commands import app as policy
 from builder.play.commands import play
 from builder.reports.commands import baselines, compare, evaluate
 from builder.reports.data_commands import app as data
@@ -31,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data)
+app.add_typer(policy)
 app.add_typer(rules)
 for each in (
     train,

@@ -15,6 +15,7 @@ from builder.data.template import Template
 from builder.errors import CheckpointError, ConfigError
 from builder.export.layout import Limits
 from builder.export.pipeline import Exported, publish, target_named
+from builder.export.policy_file import POLICY
 from builder.export.recommender import recommender
 from builder.export.targets import TargetOptions
 from builder.model.checkpoint import load_checkpoint, read_config
@@ -24,6 +25,7 @@ from builder.progress import Progress, silent
 from builder.repository.family import check_family
 from builder.repository.manifest import VersionRecord, read_manifest
 from model_repository.core.contract import RECOMMEND, TOKENIZER
+from model_repository.core.options import RepositoryPolicy
 from model_repository.steps.catalogue_files import CATALOGUE_FILE, load_catalogue
 
 _NAMED: Final = 5
@@ -40,8 +42,8 @@ def add_items(
     """Publish the next version, which knows the items of a file too.
 
     The version is exported from the checkpoint that the active one was made from, with its target,
-    limits and attributes, through the same gates. Items of the file that the checkpoint knows stay
-    as they were trained.
+    limits, attributes and policy, through the same gates. Items of the file that the checkpoint
+    knows stay as they were trained.
 
     Raises
     ------
@@ -82,6 +84,7 @@ def add_items(
         _limits_of(active),
         model=with_new_items(model, new, progress=progress),
         attributes=_attributes_of(active),
+        policy=RepositoryPolicy(**active.details.get(POLICY, {})),
     )
     return publish(exportable, repository, target, progress=progress)
 

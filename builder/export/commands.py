@@ -14,6 +14,7 @@ from builder.export.layout import Limits
 from builder.export.options import TargetOptions
 from builder.options import Given, command
 from builder.repository import DEFAULT_REPOSITORY
+from model_repository.core.options import NO_POLICY
 
 if TYPE_CHECKING:
     from builder.export.exportable import Exportable, Figures
@@ -54,6 +55,15 @@ def export(
             "none is named.",
         ),
     ] = "",
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.yaml",
+            help="What recommend does unless a request says otherwise, see docs/policy.md.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     target_options: Given[TargetOptions],
     limits: Given[Limits],
     proof: Annotated[
@@ -100,11 +110,11 @@ def export(
         done: Exported | Proof
         if target in CHECKS:
             check = check_named(target, options)
-            found = _exportable(checkpoint, classifier, check, limits.make(), columns)
+            found = _exportable(checkpoint, classifier, check, limits.make(), columns, policy)
             done = prove(found, proof or Path("build") / target, check, progress=progress)
         else:
             chosen = target_named(target, options)
-            found = _exportable(checkpoint, classifier, chosen, limits.make(), columns)
+            found = _exportable(checkpoint, classifier, chosen, limits.make(), columns, policy)
             done = publish(found, repository, chosen, progress=progress)
     typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else _summary(done))
 
@@ -152,15 +162,20 @@ def _exportable(
     compiler: Compiler,
     limits: Limits,
     attributes: tuple[str, ...],
+    policy: Path | None,
 ) -> Exportable:
     if checkpoint is not None:
+        from builder.export.policy_file import read_policy_file
         from builder.export.recommender import recommender
 
-        return recommender(checkpoint, compiler, limits, attributes=attributes)
+        chosen = NO_POLICY if policy is None else read_policy_file(policy)
+        return recommender(checkpoint, compiler, limits, attributes=attributes, policy=chosen)
     from builder.export.classifier import classifier as classifier_of
 
-    if attributes:
-        raise ConfigError("--attributes: a classifier has no items")
+    if attributes or policy is not None:
+        raise ConfigError(
+            f"--{'attributes' if attributes else 'policy'}: a classifier has no items; leave it out"
+        )
     return classifier_of(str(classifier), limits)
 
 

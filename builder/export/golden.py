@@ -23,12 +23,14 @@ from model_repository.core.contract import (
     RANK,
     RANK_TEXTS,
     RECOMMEND,
+    SKIPPED,
     TEXT,
     TIME,
     TOP_K,
     TensorSpec,
 )
 from model_repository.core.handler import EncodedTexts, Rank, Recommend, UserHandler
+from model_repository.core.options import NO_POLICY, RepositoryPolicy
 from model_repository.core.requests import ReaderSettings, RequestReader
 from model_repository.core.scoring import Scorer
 
@@ -37,9 +39,12 @@ _CANDIDATES: Final = 5
 _WORD: Final = "golden"
 
 
-def of_users(scorer: Scorer, settings: Mapping[str, Any]) -> list[GoldenRequest]:
+def of_users(
+    scorer: Scorer, settings: Mapping[str, Any], policy: RepositoryPolicy = NO_POLICY
+) -> list[GoldenRequest]:
     """Requests to ``rank`` and ``recommend`` of known items, with the logits that come back.
 
+    With a policy those of ``recommend`` may be any: rules change while a model is served.
     ``settings`` are the `ReaderSettings`.
     """
     ids = scorer.catalogue.ids.strings
@@ -61,6 +66,12 @@ def of_users(scorer: Scorer, settings: Mapping[str, Any]) -> list[GoldenRequest]
             Recommend(reader, scorer, _no_texts),
             {HISTORY: history},
             {TOP_K.name: top_k, **as_exported},
+        )
+        if policy == NO_POLICY
+        else GoldenRequest(
+            RECOMMEND.name,
+            {HISTORY.name: [history]},
+            {SKIPPED.name: GoldenOutput((1, 1), (0.0,))},
         ),
     ]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +34,7 @@ from builder.export.layout import Layout, Limits
 from builder.export.onnx import export_onnx
 from builder.export.parity import check_parity, in_deviations
 from builder.export.parity_inputs import encoder_inputs, user_encoder_inputs
+from builder.export.policy_file import POLICY, check_policy
 from builder.export.popularity import with_popularity
 from builder.export.ranking_gate import check_ranking
 from builder.export.reasons import with_reasons
@@ -66,6 +67,9 @@ from model_repository.core.contract import (
     USER_ENCODER,
     ModelSpec,
 )
+from model_repository.core.identifiers import Identifiers
+from model_repository.core.options import NO_POLICY, RepositoryPolicy
+from model_repository.core.requests import ReaderSettings
 from model_repository.core.scoring import Scorer
 from model_repository.engines.engine import Engine
 from model_repository.engines.onnx import OnnxEngine
@@ -73,6 +77,7 @@ from model_repository.engines.settings import SETTINGS, read_settings
 from model_repository.engines.user_encoder import EngineUserEncoder
 from model_repository.steps.catalogue_files import TREND_FILES, save_catalogue
 from model_repository.steps.user_models import (
+    POLICY_FILE,
     USER_ENCODER_FILE,
     load_scorer,
     load_user_encoder,
@@ -88,6 +93,7 @@ def recommender(
     *,
     model: Recommender | None = None,
     attributes: Sequence[str] = (),
+    policy: RepositoryPolicy = NO_POLICY,
 ) -> RecommenderExport:
     """The export of a checkpoint; of its ``model`` with new items, where that is given.
 
@@ -98,15 +104,24 @@ def recommender(
     CheckpointError
         `checkpoint` is not a finished training run.
     ConfigError
-        The item file had none of the ``attributes``, or their values are of another kind.
+        The item file had none of the ``attributes``, or their values are of another kind; or the
+        ``policy`` asks for what the catalogue does not have.
     """
     model = model or load_checkpoint(checkpoint)
-    read = read_attributes(model.catalogue, attributes)
+    rules = _Rules(read_attributes(model.catalogue, attributes), policy)
     layout = Layout.of_recommender(model, limits)
     validation = load_validation(checkpoint)
     if compiler.fused is None:
-        return RecommenderExport(checkpoint, model, validation, layout, read)
-    return FusedExport(checkpoint, model, validation, layout, read, compiler.fused)
+        return RecommenderExport(checkpoint, model, validation, layout, rules)
+    return FusedExport(checkpoint, model, validation, layout, rules, compiler.fused)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What requests may name of the items, and what is done unless they say otherwise."""
+
+    attributes: Attributes
+    policy: RepositoryPolicy
 
 
 class RecommenderExport(Exportable):
@@ -120,7 +135,7 @@ class RecommenderExport(Exportable):
         model: Recommender,
         validation: Holdout,
         layout: Layout,
-        attributes: Attributes,
+        rules: _Rules,
     ) -> None:
         graphs = {
             ENCODER: EncoderGraph(model.encoder),
@@ -130,7 +145,8 @@ class RecommenderExport(Exportable):
         self._checkpoint = checkpoint
         self._model = self._trained = model
         self._validation = validation
-        self._attributes = attributes
+        self._rules = rules
+        self._check_policy()
         self._index: IndexFigure | None = None
 
     def write(self, target: Target, staging: Staging, *, progress: Progress = silent) -> None:
@@ -193,7 +209,7 @@ class RecommenderExport(Exportable):
     def golden(self, engine_of: EngineOf, directory_of: DirectoryOf) -> list[GoldenRequest]:
         scorer = self._scorer(engine_of(USER_ENCODER), directory_of)
         return [
-            *golden.of_users(scorer, self._user_settings()["reader"]),
+            *golden.of_users(scorer, self._user_settings()["reader"], self._rules.policy),
             *([golden.of_no_events()] if scorer.catalogue.trend else []),
             golden.of_text(ENCODE.name, TEXT_VECTOR, self.layout.sizes["h"]),
             *self._golden_of_steps(),
@@ -203,8 +219,18 @@ class RecommenderExport(Exportable):
         return [golden.of_texts_alone()]
 
     def details(self) -> dict[str, Any]:
-        columns = self._attributes.columns
-        return {"attributes": {name: column.kind for name, column in columns.items()}}
+        columns = self._rules.attributes.columns
+        found: dict[str, Any] = {
+            "attributes": {each: column.kind for each, column in columns.items()}
+        }
+        if self._rules.policy != NO_POLICY:
+            found[POLICY] = asdict(self._rules.policy)
+        return found
+
+    def _check_policy(self) -> None:
+        ids = Identifiers.of(self._model.catalogue.item_ids)
+        known = replace(catalogue_of(self._model), ids=ids, attributes=self._rules.attributes)
+        check_policy(self._rules.policy, known, ReaderSettings(**self._user_settings()["reader"]))
 
     def _scorer(self, user_encoder: Engine, directory_of: DirectoryOf | None) -> Scorer:
         """What ranks: the files that are published, or the model where nothing is."""
@@ -245,7 +271,7 @@ class RecommenderExport(Exportable):
         served = replace(
             catalogue,
             uncertainty=uncertainties(self._model.popularity, histories, len(catalogue)),
-            attributes=self._attributes,
+            attributes=self._rules.attributes,
         )
         save_catalogue(first, with_reasons(served, self._model))
         libraries = [*libraries, "lark"]
@@ -264,6 +290,8 @@ class RecommenderExport(Exportable):
         for directory in others:
             for file in first.iterdir():
                 link_file(file, directory / file.name)
+        if self._rules.policy != NO_POLICY:
+            write_json(staging.model_dir(RECOMMEND.name) / POLICY_FILE, asdict(self._rules.policy))
         told = {TREND_UNTIL: str(catalogue.trend.until)} if catalogue.trend else {}
         for spec in specs:
             of_policy = ["pyversity"] if spec is RECOMMEND else []
@@ -295,10 +323,10 @@ class FusedExport(RecommenderExport):
         model: Recommender,
         validation: Holdout,
         layout: Layout,
-        attributes: Attributes,
+        rules: _Rules,
         options: FusedOptions,
     ) -> None:
-        super().__init__(checkpoint, model, validation, layout, attributes)
+        super().__init__(checkpoint, model, validation, layout, rules)
         self._options = options
 
     def compile(

@@ -328,7 +328,7 @@ TIME: Final = OptionSpec(
 FILTER: Final = OptionSpec(
     "filter",
     "",
-    "an expression over attributes that holds for every item of the list, such as "
+    "expressions over attributes that hold for every item of the list, such as "
     """'"Comedy" in genres and year >= 1990'""",
 )
 BOOST: Final = OptionSpec(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .contract import MOST_PARAMETERS, OPTIONS, TOP_K, OptionSpec
+from .contract import FILTER, LIMITS, MOST_PARAMETERS, OPTIONS, TOP_K, OptionSpec
 from .errors import InvalidRequest
 
 _BY_NAME: Final = {option.name: option for option in OPTIONS}
@@ -19,6 +21,47 @@ _LONGEST: Final = 256
 
 Options = dict[str, Any]
 """The value of every option that the contract declares, by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryPolicy:
+    """What a repository says of the options of ``recommend``.
+
+    Attributes
+    ----------
+    default
+        The values of options that a request does not send.
+    always
+        Values that a request cannot change. Its filter and its limits hold beside these.
+    """
+
+    default: Mapping[str, Any] = field(default_factory=dict)
+    always: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise `InvalidRequest` for an option that does not exist, or a value that is wrong."""
+        for values in (self.default, self.always):
+            for name, value in values.items():
+                _check(name, value)
+
+    def join(self, given: Mapping[str, Any]) -> Options:
+        """The options of a request that sends ``given``, where it or the policy has a value."""
+        found: Options = {**self.default, **given, **self.always}
+        for name in given.keys() & self.always.keys():
+            if name in _JOINED:
+                found[name] = f"{self.always[name]}; {given[name]}"
+            elif given[name] != self.always[name]:
+                raise InvalidRequest(
+                    f"parameter {name} is {given[name]!r:.80}, and the policy of this model always "
+                    f"has {self.always[name]!r:.80}; leave it out"
+                )
+        return found
+
+
+NO_POLICY: Final = RepositoryPolicy()
+_JOINED: Final = {FILTER.name, LIMITS.name}
+"""Options of statements. Those of a request come after the policy's, so no quote of a request can
+reach into these."""
 
 
 class OptionsReader:
@@ -33,7 +76,10 @@ class OptionsReader:
         Number of items.
     """
 
-    def __init__(self, max_top_k: int, catalogue_size: int) -> None:
+    def __init__(
+        self, max_top_k: int, catalogue_size: int, policy: RepositoryPolicy = NO_POLICY
+    ) -> None:
+        self._policy = policy
         self._max_top_k = max_top_k
         self._catalogue_size = catalogue_size
         # A request without a number gets as many as there are.
@@ -68,7 +114,7 @@ class OptionsReader:
     def _checked(self, parameters: dict[str, object]) -> Options:
         for name, value in parameters.items():
             _check(name, value)
-        options: Options = {**self._default, **parameters}
+        options: Options = {**self._default, **self._policy.join(parameters)}
         top_k = options[TOP_K.name]
         if self._max_top_k < self._catalogue_size and top_k > self._max_top_k:
             raise InvalidRequest(

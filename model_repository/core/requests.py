@@ -28,7 +28,7 @@ from .contract import (
 )
 from .errors import InvalidRequest
 from .identifiers import Identifiers
-from .options import Options, OptionsReader
+from .options import NO_POLICY, Options, OptionsReader, RepositoryPolicy
 from .profile import ProfileColumn, ProfileReader
 from .tensors import (
     check_length,
@@ -128,10 +128,12 @@ class RequestReader:
     candidate is refused, or left without a score when ``on_unknown`` is "skip".
     """
 
-    def __init__(self, settings: ReaderSettings, ids: Identifiers) -> None:
+    def __init__(
+        self, settings: ReaderSettings, ids: Identifiers, policy: RepositoryPolicy = NO_POLICY
+    ) -> None:
         self._settings = settings
         self._ids = ids
-        self._options = OptionsReader(settings.max_top_k, len(ids))
+        self._options = OptionsReader(settings.max_top_k, len(ids), policy)
         self._actions = {
             action.encode(): number for number, action in enumerate(settings.actions, 1)
         }

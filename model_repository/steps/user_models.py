@@ -11,11 +11,13 @@ Settings of a version, ``settings.json``:
     Where the model ``encoder`` is asked, what is needed to tokenize: ``lengths`` in tokens and
     ``pad_id``; ``tokenizer.json`` lies beside it. Left out: the model ``encode`` is asked.
 
-Beside it lie the files of the catalogue, and ``index.faiss`` if it is searched with an index.
+Beside it lie the files of the catalogue, ``index.faiss`` if it is searched with an index, and
+`POLICY_FILE` if the repository has a policy.
 """
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +28,7 @@ from ..core.catalogue import Catalogue
 from ..core.contract import RANK, RECOMMEND, VECTOR
 from ..core.handler import UNOBSERVED, EncodeTexts, Observer, Rank, Recommend, UserHandler
 from ..core.live_trend import LiveTrend
+from ..core.options import NO_POLICY, RepositoryPolicy
 from ..core.policy.facts import FactsSource, FixedFacts
 from ..core.requests import ReaderSettings, RequestReader
 from ..core.scoring import CandidateSource, Scorer
@@ -35,6 +38,7 @@ from ..engines.settings import read_settings
 from .catalogue_files import load_catalogue
 from .rules_directory import load_facts
 
+POLICY_FILE: Final = "policy.json"
 USER_ENCODER_FILE: Final = "user_encoder.onnx"
 INDEX_FILE: Final = "index.faiss"
 
@@ -80,10 +84,19 @@ def load_handler(
         directory, encode_users, live=True, count_full_searches=observer.searched_in_full
     )
     settings = ReaderSettings(**read_settings(directory)["reader"])
-    reader = RequestReader(settings, scorer.catalogue.ids)
+    ids = scorer.catalogue.ids
     if model == RANK.name:
-        return Rank(reader, scorer, encode_texts, observer)
+        return Rank(RequestReader(settings, ids), scorer, encode_texts, observer)
+    reader = RequestReader(settings, ids, read_policy(directory))
     return Recommend(reader, scorer, encode_texts, observer, facts_of(scorer.catalogue))
+
+
+def read_policy(directory: Path) -> RepositoryPolicy:
+    """The policy of a version of ``recommend``; one that says nothing where there is no file."""
+    file = directory / POLICY_FILE
+    if not file.exists():
+        return NO_POLICY
+    return RepositoryPolicy(**json.loads(file.read_text("utf-8")))
 
 
 def load_scorer(

@@ -8,7 +8,13 @@ import pytest
 
 from model_repository.core.contract import OPTIONS
 from model_repository.core.errors import InvalidRequest
-from model_repository.core.options import NO_OPTIONS, Options, OptionsReader, refuse_options
+from model_repository.core.options import (
+    NO_OPTIONS,
+    Options,
+    OptionsReader,
+    RepositoryPolicy,
+    refuse_options,
+)
 
 
 def options(*, max_top_k: int = 50, catalogue_size: int = 100, **parameters: object) -> Options:
@@ -172,3 +178,30 @@ def test_more_parameters_than_a_request_may_have_are_refused() -> None:
     for read in (OptionsReader(10, 10).read, refuse_options):
         with pytest.raises(InvalidRequest, match="has 65 parameters, and at most 64"):
             read(many)
+
+
+class TestPolicy:
+    POLICY = RepositoryPolicy(
+        {"top_k": 3, "boost": "*2"}, {"filter": "a", "limits": "b", "include_seen": True}
+    )
+
+    def read(self, **parameters: object) -> Options:
+        return OptionsReader(20, 20, self.POLICY).read(json.dumps(parameters))
+
+    def test_it_says_what_a_request_does_not(self) -> None:
+        found = self.read(boost="*3")
+        assert (found["top_k"], found["boost"], found["filter"]) == (3, "*3", "a")
+        assert self.read()["boost"] == "*2"
+
+    def test_a_request_adds_to_filters_and_limits_and_changes_nothing_else(self) -> None:
+        found = self.read(filter="c", limits="d", include_seen=True)
+        assert (found["filter"], found["limits"]) == ("a; c", "b; d")
+        with pytest.raises(InvalidRequest, match="the policy of this model always has True"):
+            self.read(include_seen=False)
+
+    @pytest.mark.parametrize(
+        "policy", [RepositoryPolicy({"topk": 1}), RepositoryPolicy({}, {"top_k": "1"})]
+    )
+    def test_a_wrong_one_is_found(self, policy: RepositoryPolicy) -> None:
+        with pytest.raises(InvalidRequest, match="top_k"):
+            policy.check()

@@ -108,6 +108,12 @@ class TestFilter:
         }
         assert set(items(ask(filter='id in ["i9", "i1", "i8"]'))) == {8, 9}
 
+    def test_all_of_its_statements_hold(self) -> None:
+        found = items(ask(filter="year >= 1990; not id in @recalled;", top_k=ITEMS))
+        assert set(found) == {
+            item for item in EVERYTHING if YEARS[item] >= 1990 and item not in (3, 4)
+        }
+
     def test_one_that_nothing_passes_gets_an_empty_list(self) -> None:
         assert items(ask(filter="year > 3000")) == []
 
@@ -119,7 +125,7 @@ class TestFilter:
             ("year > 'x'", "a number is compared with a text"),
             ("year >", "column"),
             ("__import__('os')", "column"),
-            ("year > 1 and " * 9000 + "year > 1", "bytes"),
+            ("year > 1 and " * 9000 + "year > 1", "named list"),
             ("id in @nobody", "nobody"),
         ],
     )
