@@ -17,6 +17,7 @@ from perf.catalogue import catalogue
 from perf.client_overhead import client_overhead
 from perf.engines import engines
 from perf.errors import PerfError
+from perf.exploration import exploration
 from perf.faults import faults
 from perf.fuzz import fuzz
 from perf.observe import observe
@@ -27,6 +28,7 @@ from perf.reading import reading
 from perf.run import plot, run, table
 from perf.soak import soak
 from perf.trend_age import trend_age
+from perf.uncertainty import uncertainty
 
 app = typer.Typer(
     help="Measure the recommender, beside other systems and piece by piece.\n\n"
@@ -37,7 +39,8 @@ app = typer.Typer(
 )
 for each in (
     run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines, reading, faults,
-    overload, fuzz, quality, cancelled, trend_age, observe,
+    overload, fuzz, quality, cancelled, trend_age, observe, exploration,
+    uncertainty,
 ):  # fmt: skip
     app.command()(each)
 
