@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from ..arrays import Floats
 from ..batch import Tensors
 from ..catalogue import Candidates
-from ..contract import EXPLORE, EXPLORE_RATE, POOL, PROPENSITY, PROPENSITY_KIND
+from ..contract import EXPLORE, EXPLORE_RATE, PROPENSITY, PROPENSITY_KIND
 from ..errors import InvalidRequest
 from ..options import Options
 from .base import Context, Stage
@@ -85,9 +85,6 @@ class Exploration(Stage):
                 "uncertain its logits are; export it again with `python -m builder export`, or ask "
                 "for 'greedy' or 'softmax'"
             )
-
-    def wanted(self, context: Context) -> int:
-        return int(context.options[POOL.name])
 
     def outputs(self, chosen: Candidates, context: Context) -> Tensors:
         kind = "deterministic"

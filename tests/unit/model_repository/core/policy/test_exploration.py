@@ -249,6 +249,28 @@ def test_of_equal_scores_the_first_is_certain() -> None:
     assert chooser(equal, context("thompson", 0.5)).choose(feasible, score, 0) == (1, 1.0)
 
 
+def test_an_item_that_equals_an_earlier_one_in_most_draws_is_best_in_few() -> None:
+    logits = np.full(ITEMS, 0, np.float32)
+    logits[:2] = 40, 60  # of which the first is drawn as low as to be told apart now and then
+    score = np.where(np.arange(ITEMS) < 2, 2, 1).astype(np.float32)
+    ones = np.ones(ITEMS, np.float32)
+    pair = Candidates(CATALOGUE, np.arange(ITEMS, dtype=np.int32), logits, ones, score)
+    found = dict(
+        chooser(pair, context("thompson", 100.0, str(name))).choose(np.arange(ITEMS) < 2, score, 0)
+        for name in range(30)
+    )
+    assert 0.6 < found[0] < 0.95
+    assert 0.05 < found[1] < 0.4
+
+
+def test_thompson_draws_anew_for_each_rank() -> None:
+    def twice(name: str) -> bool:
+        chooses = made("thompson", name=name)
+        return chooses.choose(ALL, INTERESTS, 0)[0] == chooses.choose(ALL, INTERESTS, 1)[0]
+
+    assert len({twice(str(name)) for name in range(20)}) == 2
+
+
 @pytest.mark.parametrize("method", KINDS)
 def test_the_only_feasible_item_is_certain(method: str) -> None:
     feasible = np.arange(ITEMS) == 11
