@@ -18,6 +18,7 @@ from perf.client_overhead import client_overhead
 from perf.engines import engines
 from perf.errors import PerfError
 from perf.explain import explain
+from perf.exploration import exploration
 from perf.expressions import expressions
 from perf.faithfulness import faithfulness
 from perf.faults import faults
@@ -30,6 +31,7 @@ from perf.reading import reading
 from perf.run import plot, run, table
 from perf.soak import soak
 from perf.trend_age import trend_age
+from perf.uncertainty import uncertainty
 
 app = typer.Typer(
     help="Measure the recommender, beside other systems and piece by piece.\n\n"
@@ -41,7 +43,7 @@ app = typer.Typer(
 for each in (
     run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines, reading, faults,
     overload, fuzz, quality, cancelled, trend_age, observe,
-    expressions, faithfulness, explain,
+    expressions, faithfulness, explain, exploration, uncertainty,
 ):  # fmt: skip
     app.command()(each)
 

@@ -374,7 +374,7 @@ EXPLORE_RATE: Final = OptionSpec(
     "explore_rate",
     0.0,
     "how much is explored: the probability of a random item (greedy), the temperature (softmax), "
-    "or a factor of the uncertainty (thompson, ucb); 0 is the method's own: 0.1, 0.1, 1, 1",
+    "or a factor of the uncertainty (thompson, ucb); 0 is the method's own: 0.1, 0.2, 1, 1",
     minimum=0.001,
     maximum=100,
 )

@@ -119,6 +119,7 @@ def catalogue(*, trend: bool = False) -> Catalogue:
             np.zeros(0, np.float32),
         ),
         popular=np.array([3, 1, 4, 15, 9], np.int32),
+        uncertainty=np.ones(CATALOGUE, np.float32),
         trend=TREND if trend else NO_TREND,
     )
 

@@ -7,10 +7,14 @@ estimators divide by. At the first rank it is the item's marginal probability.
 
 ============ ==================================================== ========================
 ``greedy``   a random candidate with probability ε, else the best exact
-``softmax``  a candidate with probability ∝ score^(1 / T)         exact
+``softmax``  a candidate with probability ∝ odds^(1 / T)          exact
 ``thompson`` the best of scores drawn from their posterior        estimated from 1,000 draws
 ``ucb``      the best of upper bounds, so many deviations up      deterministic: always 1
 ============ ==================================================== ========================
+
+Odds are those of the interest, times what the policy multiplied the interest by. They say how many
+times likelier than a random item one is, so with T = 1 the first item is drawn as the model expects
+the next one to be. Interests themselves are all nearly 1 at the top of a list.
 
 Thompson draws anew for each rank. With one draw for a whole list the items before a rank would
 say something of what was drawn for the others, and the propensity could not be told without all the
@@ -28,7 +32,7 @@ from numpy.typing import NDArray
 from ..arrays import Floats
 from ..batch import Tensors
 from ..catalogue import Candidates
-from ..contract import EXPLORE, EXPLORE_RATE, POOL, PROPENSITY, PROPENSITY_KIND
+from ..contract import EXPLORE, EXPLORE_RATE, PROPENSITY, PROPENSITY_KIND
 from ..errors import InvalidRequest
 from ..options import Options
 from .base import Context, Stage
@@ -37,7 +41,7 @@ from .chooser import Best, Chooser
 DRAWS: Final = 1_000
 """From the posterior, for the propensities of a list."""
 
-_RATES: Final = {"greedy": 0.1, "softmax": 0.1, "thompson": 1.0, "ucb": 1.0}
+_RATES: Final = {"greedy": 0.1, "softmax": 0.2, "thompson": 1.0, "ucb": 1.0}
 _KINDS: Final = {"greedy": "exact", "softmax": "exact", "thompson": "estimated"}
 _ONE: Final = np.ones((1, 1), np.float32)
 _LEAST: Final = np.finfo(np.float32).tiny
@@ -54,7 +58,7 @@ def chooser(candidates: Candidates, context: Context) -> Chooser:
         case "greedy":
             return _Greedy(rate, random)
         case "softmax":
-            return _Softmax(rate, random)
+            return _Softmax(candidates, rate, random)
         case "thompson":
             return _Thompson(_Posterior(candidates, rate), random)
     return _UpperBound(_Posterior(candidates, rate))
@@ -81,9 +85,6 @@ class Exploration(Stage):
                 "uncertain its logits are; export it again with `python -m builder export`, or ask "
                 "for 'greedy' or 'softmax'"
             )
-
-    def wanted(self, context: Context) -> int:
-        return int(context.options[POOL.name])
 
     def outputs(self, chosen: Candidates, context: Context) -> Tensors:
         kind = "deterministic"
@@ -119,23 +120,32 @@ class _Greedy:
 
 
 class _Softmax:
-    """With probability ∝ score^(1 / T)."""
+    """With probability ∝ odds^(1 / T)."""
 
-    def __init__(self, temperature: float, random: np.random.Generator) -> None:
-        self._temperature = temperature
+    def __init__(
+        self, candidates: Candidates, temperature: float, random: np.random.Generator
+    ) -> None:
+        # Logarithms, since the power of odds may be too large or too small for a number. A score
+        # may be 0; where all are, each item is as likely as by its logit.
+        factor = np.maximum(_factor(candidates), _LEAST).astype(np.float64)
+        log_odds = candidates.catalogue.calibration.scale * candidates.logit + np.log(factor)
+        self._logarithm = log_odds / temperature
         self._random = random
 
     def choose(self, feasible: NDArray[np.bool_], scores: Floats, rank: int) -> tuple[int, float]:  # noqa: ARG002
         places = np.flatnonzero(feasible)
-        # Logarithms, since the power of a score may be too large or too small for a number.
-        # A score may be 0; where all are, each is as likely.
-        positive = np.maximum(scores[places], _LEAST).astype(np.float64)
-        logarithms = np.log(positive) / self._temperature
-        weights = np.exp(logarithms - logarithms.max())
+        logarithm = self._logarithm[places]
+        weights = np.exp(logarithm - logarithm.max())
         until = weights.cumsum()
         # Above 0 and at most 1, so that it falls on none without weight, and never behind the last.
         drawn = int(until.searchsorted((1 - self._random.random()) * until[-1]))
         return int(places[drawn]), float(weights[drawn] / until[-1])
+
+
+def _factor(candidates: Candidates) -> Floats:
+    """FP32 [m], what the policy multiplied interests by, such as a boost."""
+    found: Floats = candidates.score / np.maximum(candidates.interest, _LEAST)
+    return found
 
 
 class _Posterior:
@@ -147,18 +157,23 @@ class _Posterior:
 
     def __init__(self, candidates: Candidates, rate: float) -> None:
         deviation = candidates.catalogue.uncertainty[candidates.index] * np.float32(rate)
-        boost = candidates.score / np.maximum(candidates.interest, _LEAST)
+        factor = _factor(candidates)
         self._logit = candidates.logit[:, np.newaxis]
         self._deviation = deviation[:, np.newaxis]
-        self._boost = boost[:, np.newaxis]
-        self._interest = candidates.catalogue.calibration.interest
+        # Nearly always all have the same, 1, and the order of the logits is that of the scores.
+        self._factor = factor[:, np.newaxis] if (factor != factor[:1]).any() else None
+        self._calibration = candidates.catalogue.calibration
 
     def scores(self, deviations: Floats) -> Floats:
-        """FP32 [m, D], for as many standard deviations FP32 [m, D], up or down."""
+        """FP32 [m, D], what orders items as their scores do, for deviations FP32 [m, D] up."""
         logits = deviations * self._deviation
         logits += self._logit
-        found = self._interest(logits)
-        found *= self._boost
+        if self._factor is None:
+            return logits
+        # Logarithms of scores, since interests that are nearly 1 are all alike as FP32.
+        with np.errstate(over="ignore", divide="ignore"):
+            missed = np.exp(-(self._calibration.scale * logits + self._calibration.shift))
+            found: Floats = np.log(self._factor) - np.log1p(missed)
         return found
 
     def drawn(self, number: int, random: np.random.Generator) -> Floats:
@@ -182,10 +197,14 @@ class _Thompson:
 
     def choose(self, feasible: NDArray[np.bool_], scores: Floats, rank: int) -> tuple[int, float]:  # noqa: ARG002
         drawn = self._posterior.drawn(1, self._random)[:, 0]
-        place = int(np.where(feasible, drawn, -1).argmax())
-        largest = self._others[feasible].max(axis=0)
-        best = np.count_nonzero(self._others[place] >= largest)
-        return place, (1 + best) / (1 + DRAWS)
+        place = int(np.where(feasible, drawn, -np.inf).argmax())
+        before, after = feasible.copy(), feasible.copy()
+        before[place:] = after[: place + 1] = False
+        own = self._others[place]
+        # As above, the first of equals is the best.
+        best = own > self._others[before].max(axis=0, initial=-np.inf)
+        best &= own >= self._others[after].max(axis=0, initial=-np.inf)
+        return place, (1 + np.count_nonzero(best)) / (1 + DRAWS)
 
 
 class _UpperBound:
@@ -195,7 +214,7 @@ class _UpperBound:
         self._bounds = posterior.scores(_ONE)[:, 0]
 
     def choose(self, feasible: NDArray[np.bool_], scores: Floats, rank: int) -> tuple[int, float]:  # noqa: ARG002
-        return int(np.where(feasible, self._bounds, -1).argmax()), 1.0
+        return int(np.where(feasible, self._bounds, -np.inf).argmax()), 1.0
 
 
 def _generator(name: str) -> np.random.Generator:

@@ -16,7 +16,7 @@ from builder.repository.golden import golden_of
 from builder.repository.publish import CONFIG
 from model_repository.core.batch import Request
 from model_repository.core.trend import Trend
-from model_repository.steps.catalogue_files import TREND_FILES
+from model_repository.steps.catalogue_files import TREND_FILES, load_catalogue
 from model_repository.steps.live_counts_file import live_counts_path
 from model_repository.steps.observe import ObservedEvents
 from tests.unit.builder.export.checkpoints import LIMITS, embedded, export, write_checkpoint
@@ -52,6 +52,9 @@ def test_events_reach_the_models_that_are_exported_beside_it(
         assert config.parameters["max_wait"].string_value == "500"
         assert config.instance_group[0].count == instances
         told[name] = config
+    uncertainty = load_catalogue(repository / "recommend" / "1").uncertainty
+    assert uncertainty.shape == (ITEMS,)
+    assert (uncertainty > 0).all()
     for name in TREND_FILES:  # on the disk once
         files = [repository / each / "1" / name for each in told]
         assert len({file.stat().st_ino for file in files}) == 1

@@ -41,6 +41,7 @@ LOGITS = np.linspace(2.5, -1.5, ITEMS).astype(np.float32)
 INTERESTS = CATALOGUE.calibration.interest(LOGITS)
 NO_HISTORY = History(*(np.zeros(0, np.int32),) * 2, np.zeros(0, np.int64))
 OPTIONS = OptionsReader(ITEMS, ITEMS).read("")
+ALL = np.ones(ITEMS, bool)
 STOCHASTIC = ("greedy", "softmax", "thompson")
 CAPS = Groups(
     np.arange(ITEMS) % GENRES == np.arange(GENRES)[:, np.newaxis],
@@ -51,7 +52,7 @@ RATES = {"greedy": 0.4, "softmax": 0.5, "thompson": 1.0}
 """With which each item is shown often enough to be counted."""
 LISTS = {"greedy": 20_000, "softmax": 20_000, "thompson": 5_000}
 """Those of Thompson take 20 times as long."""
-OTHER = 0.1
+OTHER = 0.3
 """The temperature of another policy, which shows nothing that Thompson never shows."""
 
 
@@ -104,7 +105,9 @@ def probabilities(method: str, rate: float, feasible: NDArray[np.bool_]) -> NDAr
         found[int(feasible.argmax())] += 1 - rate
         return np.asarray(found)
     if method == "softmax":
-        weights = np.where(feasible, INTERESTS.astype(float) ** (1 / rate), 0)
+        # The ceiling of interests is beyond the odds.
+        odds = INTERESTS.astype(float) / (CATALOGUE.calibration.ceiling - INTERESTS)
+        weights = np.where(feasible, odds ** (1 / rate), 0)
         return np.asarray(weights / weights.sum())
     # No boost changes an interest here, so the largest logit has the largest interest.
     random = np.random.default_rng(5)
@@ -197,11 +200,11 @@ def test_the_best_bound_comes_first_and_nothing_is_left_to_chance() -> None:
     assert places[0] == ITEMS - 1
 
 
-@pytest.mark.parametrize("method", ["thompson", "ucb"])
+@pytest.mark.parametrize("method", ["softmax", "thompson", "ucb"])
 def test_what_the_policy_makes_of_an_interest_it_makes_of_any(method: str) -> None:
     boosted = INTERESTS.copy()
-    boosted[7] *= 50
-    assert listed(made(method, 0.5, score=boosted))[0][0] == 7
+    boosted[7] *= 1_000
+    assert listed(made(method, 0.1, score=boosted))[0][0] == 7
 
 
 @pytest.mark.parametrize("method", KINDS)
@@ -222,6 +225,52 @@ def test_a_tiny_rate_shows_the_best() -> None:
         assert min(propensities) > 0.99
 
 
+@pytest.mark.parametrize("method", ["thompson", "ucb"])
+@pytest.mark.parametrize("boost", [1.0, 2.0])
+def test_logits_of_which_all_interests_are_one_are_told_apart(method: str, boost: float) -> None:
+    certain = np.linspace(40, 38, ITEMS).astype(np.float32)
+    same = np.full(ITEMS, CATALOGUE.calibration.ceiling, np.float32)
+    score = same * np.float32(boost)
+    best = Candidates(CATALOGUE, np.arange(ITEMS, dtype=np.int32), certain, same, score)
+    found = set()
+    for name in range(20):
+        found.add(chooser(best, context(method, 5.0, str(name))).choose(ALL, score, 0)[0])
+    assert len(found) > 1 if method == "thompson" else found == {ITEMS - 1}
+
+
+def test_of_equal_scores_the_first_is_certain() -> None:
+    """Interests that a boost has made alike, with logits that are too large to be told apart."""
+    certain = np.full(ITEMS, 60, np.float32)
+    score = np.where(np.arange(ITEMS) < 3, 2, 1).astype(np.float32)
+    ones = np.ones(ITEMS, np.float32)
+    equal = Candidates(CATALOGUE, np.arange(ITEMS, dtype=np.int32), certain, ones, score)
+    assert chooser(equal, context("thompson", 0.5)).choose(ALL, score, 0) == (0, 1.0)
+    feasible = np.arange(ITEMS) != 0
+    assert chooser(equal, context("thompson", 0.5)).choose(feasible, score, 0) == (1, 1.0)
+
+
+def test_an_item_that_equals_an_earlier_one_in_most_draws_is_best_in_few() -> None:
+    logits = np.full(ITEMS, 0, np.float32)
+    logits[:2] = 40, 60  # of which the first is drawn as low as to be told apart now and then
+    score = np.where(np.arange(ITEMS) < 2, 2, 1).astype(np.float32)
+    ones = np.ones(ITEMS, np.float32)
+    pair = Candidates(CATALOGUE, np.arange(ITEMS, dtype=np.int32), logits, ones, score)
+    found = dict(
+        chooser(pair, context("thompson", 100.0, str(name))).choose(np.arange(ITEMS) < 2, score, 0)
+        for name in range(30)
+    )
+    assert 0.6 < found[0] < 0.95
+    assert 0.05 < found[1] < 0.4
+
+
+def test_thompson_draws_anew_for_each_rank() -> None:
+    def twice(name: str) -> bool:
+        chooses = made("thompson", name=name)
+        return chooses.choose(ALL, INTERESTS, 0)[0] == chooses.choose(ALL, INTERESTS, 1)[0]
+
+    assert len({twice(str(name)) for name in range(20)}) == 2
+
+
 @pytest.mark.parametrize("method", KINDS)
 def test_the_only_feasible_item_is_certain(method: str) -> None:
     feasible = np.arange(ITEMS) == 11
@@ -239,15 +288,17 @@ def test_an_item_without_a_score_is_not_drawn(
             return drawn
 
     monkeypatch.setattr(exploration, "_generator", lambda _: Fixed())
-    scores = np.zeros(ITEMS, np.float32)
-    scores[[2, 4]] = 0.5
-    found, propensity = made("softmax", 1.0).choose(np.ones(ITEMS, bool), scores, 0)
-    assert (found, propensity) == (place, 0.5)
+    score = np.where(np.isin(np.arange(ITEMS), [2, 4]), INTERESTS, 0)
+    found, propensity = made("softmax", 1.0, score=score).choose(ALL, score, 0)
+    assert found == place
+    odds = np.exp(CATALOGUE.calibration.scale * LOGITS[[2, 4]].astype(float))
+    assert propensity == pytest.approx(odds[[2, 4].index(place)] / odds.sum())
 
 
-def test_items_without_a_score_are_all_as_likely() -> None:
-    _, propensity = made("softmax").choose(np.ones(ITEMS, bool), np.zeros(ITEMS, np.float32), 0)
-    assert propensity == pytest.approx(1 / ITEMS)
+def test_where_no_item_has_a_score_one_is_drawn_all_the_same() -> None:
+    for method in KINDS:
+        _, propensity = made(method, score=np.zeros(ITEMS, np.float32)).choose(ALL, INTERESTS, 0)
+        assert 0 < propensity <= 1
 
 
 def recommender(known: Catalogue = CATALOGUE, encoder: Any = None) -> Recommend:
