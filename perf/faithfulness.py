@@ -140,12 +140,12 @@ class _Lists:
         alone = event_effects(self._scorer, history, events, items, NO_NEW_ITEMS)
         without = self._lost_without(history, events, items)
         effects = {"named": alone, "leave-one-out": without, "mean of both": (alone + without) / 2}
-        found = []
+        found, length = [], len(history.slots)
         for column in range(len(items)):
             number = len(strongest(alone[:, column]))
             order = {way: np.argsort(-each[:, column]) for way, each in effects.items()}
             by_way = {way: set(events[each[:number]].tolist()) for way, each in order.items()}
-            by_way["latest"] = set(range(len(history.slots))[len(history.slots) - number :])
+            by_way["latest"] = set(range(length - number, length))
             by_way["random"] = set(self._random.choice(events, number, replace=False).tolist())
             found.append(by_way if number else {})
         return found

@@ -70,6 +70,17 @@ def test_all_events_of_a_user_keep_the_list_and_none_are_left_without(
     assert {row["alone"]["share"] for row in rows} == {1.0}
 
 
+def test_as_many_of_the_latest_events_stand_beside(loaded: TrainedRun) -> None:
+    lists = faithfulness._Lists(loaded, histories())
+    history = lists._histories[0]
+    chosen = [each for each in lists._chosen(history, np.arange(ITEMS, dtype=np.int32)) if each]
+    assert chosen
+    length = len(history.slots)
+    for by_way in chosen:
+        assert len({len(events) for events in by_way.values()}) == 1
+        assert by_way["latest"] == set(range(length - len(by_way["named"]), length))
+
+
 def test_users_without_a_history_tell_nothing(loaded: TrainedRun) -> None:
     nobody = Holdout(sequences([], []), np.zeros(2, np.int32))
     with pytest.raises(PerfError, match="no item has a reason"):
