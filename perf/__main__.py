@@ -21,6 +21,7 @@ from perf.faults import faults
 from perf.fuzz import fuzz
 from perf.observe import observe
 from perf.overload import overload
+from perf.policy import policy
 from perf.profile import profile
 from perf.quality import quality
 from perf.reading import reading
@@ -37,7 +38,7 @@ app = typer.Typer(
 )
 for each in (
     run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines, reading, faults,
-    overload, fuzz, quality, cancelled, trend_age, observe,
+    overload, fuzz, quality, cancelled, trend_age, observe, policy,
 ):  # fmt: skip
     app.command()(each)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -17,10 +17,13 @@ from builder.evaluation.ranking import ndcg_gain, user_chunk
 from builder.model.recommender import Recommender
 from builder.model.scoring import LoggedTrend, TorchUserEncoder, catalogue_of, histories_of
 from model_repository.core import policy
+from model_repository.core.catalogue import Candidates
 from model_repository.core.contract import NEW_ITEMS, OPTIONS
 from model_repository.core.errors import InvalidRequest
 from model_repository.core.requests import UserRequest
+from model_repository.core.score_terms import Users
 from model_repository.core.scoring import Scorer
+from model_repository.core.users import History
 
 _NO_ITEMS: Final = np.zeros(0, np.int32)
 
@@ -60,18 +63,24 @@ class PolicyLists:
         ConfigError
             A stage of the policy cannot follow its options.
         """
-        chosen = {option.name: option.default for option in OPTIONS} | dict(options)
         found = np.full((len(holdout), LENGTH), -1, np.int32)
         done = 0
         for part in holdout.chunks(user_chunk(len(self.catalogue))):
-            for items in self._of_part(part, chosen):
-                kept = items[:LENGTH]
-                found[done, : len(kept)] = kept
+            for plan, candidates, user in self.searched(part, options):
+                items = plan.choose(candidates, user)[0].index[:LENGTH]
+                found[done, : len(items)] = items
                 done += 1
         return found
 
-    def _of_part(self, part: Holdout, options: dict[str, Any]) -> list[NDArray[np.int32]]:
-        histories = part.histories
+    def searched(
+        self, holdout: Holdout, options: Mapping[str, Any]
+    ) -> Iterator[tuple[policy.Plan, Candidates, Users]]:
+        """For each user the plan of a request, and the candidates that it chooses from.
+
+        All users are encoded at once. Raises as `lists` does.
+        """
+        options = {option.name: option.default for option in OPTIONS} | dict(options)
+        histories = holdout.histories
         read = histories_of(histories, self._max_history)
         times = histories.request_times if self._at_requests else None
         users = self._scorer.users(
@@ -80,34 +89,38 @@ class PolicyLists:
             times=None if times is None else times.tolist(),
         )
         try:
-            plans = []
-            for user, history in enumerate(read):
-                seen = histories.items_of(user).astype(np.int32)
-                request = UserRequest(
-                    options,
-                    texts=(),
-                    history=history,
-                    events=len(seen),
-                    skipped=0,
-                    seen=seen[seen != part.targets[user]],
-                    excluded=_NO_ITEMS,
-                    candidates=_NO_ITEMS,
-                    profile=_NO_ITEMS if histories.profiles is None else histories.profiles[user],
-                )
-                plans.append(policy.plan(request, self.catalogue))
-            best = self._scorer.best(
-                users,
-                [plan.masked for plan in plans],
-                [plan.wanted for plan in plans],
-                [options[NEW_ITEMS.name]] * len(plans),
-                [plan.allowed for plan in plans],
-            )
-            return [
-                plan.choose(candidates, users[[user]])[0].index
-                for user, (plan, candidates) in enumerate(zip(plans, best, strict=True))
+            plans = [
+                policy.plan(self._request(holdout, user, history, options), self.catalogue)
+                for user, history in enumerate(read)
             ]
         except InvalidRequest as error:
             raise ConfigError(f"the policy: {error}") from error
+        best = self._scorer.best(
+            users,
+            [plan.masked for plan in plans],
+            [plan.wanted for plan in plans],
+            [options[NEW_ITEMS.name]] * len(plans),
+            [plan.allowed for plan in plans],
+        )
+        for user, (plan, candidates) in enumerate(zip(plans, best, strict=True)):
+            yield plan, candidates, users[[user]]
+
+    def _request(
+        self, holdout: Holdout, user: int, history: History, options: dict[str, Any]
+    ) -> UserRequest:
+        profiles = holdout.histories.profiles
+        seen = holdout.histories.items_of(user).astype(np.int32)
+        return UserRequest(
+            options,
+            texts=(),
+            history=history,
+            events=len(seen),
+            skipped=0,
+            seen=seen[seen != holdout.targets[user]],
+            excluded=_NO_ITEMS,
+            candidates=_NO_ITEMS,
+            profile=_NO_ITEMS if profiles is None else profiles[user],
+        )
 
 
 def accuracy(top: NDArray[np.int32], targets: NDArray[np.int32]) -> dict[str, NDArray[np.float64]]:
