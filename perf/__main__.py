@@ -25,6 +25,7 @@ from perf.faults import faults
 from perf.fuzz import fuzz
 from perf.observe import observe
 from perf.overload import overload
+from perf.policy import policy
 from perf.profile import profile
 from perf.quality import quality
 from perf.reading import reading
@@ -43,7 +44,7 @@ app = typer.Typer(
 for each in (
     run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines, reading, faults,
     overload, fuzz, quality, cancelled, trend_age, observe,
-    expressions, faithfulness, explain, exploration, uncertainty,
+    expressions, faithfulness, explain, exploration, uncertainty, policy,
 ):  # fmt: skip
     app.command()(each)
 

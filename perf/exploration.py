@@ -144,7 +144,7 @@ def _plan(catalogue: Catalogue, method: str, rate: float, name: str) -> policy.P
     chosen = {EXPLORE.name: method, EXPLORE_RATE.name: rate} if method else {}
     options = reader.read(json.dumps(chosen))
     history = History(none, none, none.astype(np.int64))
-    request = UserRequest(options, (), history, 0, 0, none, none, none, none, name)
+    request = UserRequest(options, (), history, none, 0, 0, none, none, none, none, name)
     return policy.plan(request, catalogue, Facts(catalogue.ids))
 
 

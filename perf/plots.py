@@ -3,12 +3,14 @@
 Speed and quality beside peers, for the first page.
 
 And, of `python -m perf catalogue`, latency and memory against the size of the catalogue; of
-`python -m perf trend-age`, NDCG@10 against the age of the counts.
+`python -m perf trend-age`, NDCG@10 against the age of the counts; of `python -m perf policy`, what
+the lists are like against NDCG@10.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +46,7 @@ def draw(report: Mapping[str, Any], directory: Path, stem: str) -> list[Path]:
         "size": _size,
         "memory": _memory,
         "trend": _trend_age,
+        **{name: partial(_policy, name) for name in ("diversity", "coverage", "gini", "novelty")},
     }
     files = []
     for name, plot in plots.items():
@@ -121,6 +124,23 @@ def _trend_age(axes: Any, report: Mapping[str, Any]) -> bool:
         title="temporal replay: what old counts cost",
     )  # fmt: skip
     return _finish(axes, shown=bool(aged))
+
+
+def _policy(metric: str, axes: Any, report: Mapping[str, Any]) -> bool:
+    curves = report.get("curves", {})
+    for name, points in curves.items():
+        axes.plot(
+            [point[f"{metric}@10"] for point in points.values()],
+            [point["ndcg@10"] for point in points.values()],
+            marker="o", markersize=4, label=name,
+        )  # fmt: skip
+    if curves:
+        plain = report["plain"]
+        axes.plot(plain[f"{metric}@10"], plain["ndcg@10"], "k*", markersize=12, label="all off")
+    axes.set(
+        xlabel=f"{metric}@10", ylabel="NDCG@10", title="what a policy costs, and what it brings"
+    )
+    return _finish(axes, shown=bool(curves))
 
 
 def _batch(axes: Any, report: Mapping[str, Any]) -> bool:

@@ -78,6 +78,28 @@ class ListMetrics:
         return found
 
 
+def coverage(top: NDArray[np.int32], items: int) -> float:
+    """Share of a catalogue of so many items that lists INT32 [U, k] show to anyone."""
+    return np.count_nonzero(_shown(top, items)) / items
+
+
+def gini(top: NDArray[np.int32], items: int) -> float:
+    """Gini coefficient of how often lists INT32 [U, k] show each item of a catalogue.
+
+    0 where all are shown as often, near 1 where few items have all places (Adomavicius & Kwon
+    2012).
+    """
+    shown = np.sort(_shown(top, items))
+    if not shown.any():
+        return 0.0
+    weight = 2 * np.arange(1, items + 1) - items - 1
+    return float(weight @ shown / (items * shown.sum()))
+
+
+def _shown(top: NDArray[np.int32], items: int) -> NDArray[np.int64]:
+    return np.bincount(top[top >= 0], minlength=items)
+
+
 def directions(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Vectors FP32 [n, h] at length 1; a vector of zeros stays one."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)

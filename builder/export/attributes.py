@@ -59,6 +59,11 @@ def read_attributes(catalogue: Catalogue, asked: Sequence[str]) -> Attributes:
     return Attributes(found)
 
 
+def all_attributes(catalogue: Catalogue) -> Attributes:
+    """Every column of the item file, each of the kind that `read_attributes` would guess."""
+    return read_attributes(catalogue, [str(name) for name in _with_usual_names(catalogue.columns)])
+
+
 def _with_usual_names(columns: pd.DataFrame) -> pd.DataFrame:
     """The columns; those of MovieLens under their usual names too."""
     for title, year, genres in _FILM_COLUMNS:

@@ -52,6 +52,28 @@ def evaluate(
         typer.Option("--baselines/--no-baselines", help="Include baselines; SASRec is left out."),
     ] = True,
     replay: Replay = False,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="YAML with options of `recommend`, as in `diversity: 0.5`: the lists with them, "
+            "beside those without.",
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column of the item file: what share of the lists each of its values has.",
+        ),
+    ] = None,
+    by_user: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column of the user file: how good the lists of each group of users are.",
+        ),
+    ] = None,
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:
@@ -61,8 +83,20 @@ def evaluate(
     and by popularity of the item. Beyond-accuracy metrics are coverage, novelty, diversity and
     popularity. A run trained with --hold-out-items has figures for its held-out items too.
 
+    With --policy, --by or --by-user it makes whole lists of 10 by the code that serves, and prints
+    their figures instead.
+
     Example: python -m builder evaluate runs/monday --html monday.html
     """
+    if policy is not None or by is not None or by_user is not None:
+        if html is not None:
+            raise ConfigError(
+                "--html shows no lists; leave it out, or --policy, --by and --by-user"
+            )
+        _show_lists(
+            run, data, policy=policy, by=by, by_user=by_user, replay=replay, as_json=as_json
+        )
+        return
     # Imported here: it takes seconds, and --help needs none of it.
     from builder.reports.figures import run_figures
     from builder.reports.html_page import run_page
@@ -80,6 +114,31 @@ def evaluate(
         typer.echo(json.dumps(figures))
         return
     console.show(*run_tables(figures))
+
+
+def _show_lists(
+    directory: Path,
+    data: Path | None,
+    *,
+    policy: Path | None,
+    by: str | None,
+    by_user: str | None,
+    replay: bool,
+    as_json: bool,
+) -> None:
+    from builder.reports.lists import list_figures, list_tables, read_policy
+    from builder.reports.trained_run import load_run, user_values
+
+    console.quiet_transformers()
+    with console.progress_bars(shown=not as_json) as progress:
+        run = load_run(directory, data, replay=replay)
+        options = None if policy is None else read_policy(policy)
+        users = None if by_user is None else user_values(run, by_user)
+        figures = list_figures(run, options, by=by, users=users, progress=progress)
+    if as_json:
+        typer.echo(json.dumps(figures))
+        return
+    console.show(*list_tables(figures))
 
 
 @command

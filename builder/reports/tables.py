@@ -44,13 +44,18 @@ def rows_tables(figures: Figures) -> list[Table]:
 
 def tested_on(figures: Figures) -> str:
     """What was ranked for: "920 users, leave-one-out"."""
+    return tested_on_users({**figures, "users": figures["rows"][0]["users"]})
+
+
+def tested_on_users(figures: Figures) -> str:
+    """The same of figures that tell the number of ``users`` themselves."""
     what = "events" if figures["split"] == "temporal replay" else "users"
-    return f"{figures['rows'][0]['users']:,} {what}, {figures['split']}"
+    return f"{figures['users']:,} {what}, {figures['split']}"
 
 
 def comparison_tables(figures: Figures) -> list[Table]:
     """Tables of `compared_figures`."""
-    table = _table(
+    table = plain_table(
         f"{figures['users']:,} users; difference: second less first",
         ("", "first", "second", "difference", "95 % interval", "p"),
         f"first: {figures['first']}\nsecond: {figures['second']}\n{figures['protocol']}",
@@ -72,7 +77,7 @@ def comparison_tables(figures: Figures) -> list[Table]:
 
 def accuracy(rows: Sequence[Figures], title: str, caption: str) -> Table:
     tested = any("main_less_this" in row for row in rows)
-    table = _table(
+    table = plain_table(
         title,
         (
             *("", "NDCG@10", "95 % interval", "HR@10", "MRR"),
@@ -97,14 +102,14 @@ def accuracy(rows: Sequence[Figures], title: str, caption: str) -> Table:
 
 def known(rows: Sequence[Figures]) -> Table:
     """What each row knew of other users."""
-    table = _table("What was known of other users", ("", "known"), "")
+    table = plain_table("What was known of other users", ("", "known"), "")
     for row in rows:
         table.add_row(Text(row["name"]), Text(row["knew_of_others"]))
     return table
 
 
 def lists(rows: Sequence[Figures]) -> Table:
-    table = _table(
+    table = plain_table(
         "What the first 10 are like",
         ("", "coverage", "novelty", "diversity", "popularity", "ECE"),
         "coverage: share of the catalogue shown to anyone; novelty in bits; popularity: mean "
@@ -127,7 +132,7 @@ def groups(rows: Sequence[Figures], kind: str) -> Table:
     """NDCG@10 in each group of users; empty groups are left out."""
     sizes = {name: each["users"] for name, each in rows[0][kind].items() if each["users"]}
     headings = [f"{name} ({users:,})" for name, users in sizes.items()]
-    table = _table(f"NDCG@10 by {NAMES[kind]} (users)", ("", *headings), "")
+    table = plain_table(f"NDCG@10 by {NAMES[kind]} (users)", ("", *headings), "")
     for row in rows:
         cells = []
         for name in sizes:
@@ -138,7 +143,8 @@ def groups(rows: Sequence[Figures], kind: str) -> Table:
     return table
 
 
-def _table(title: str, headings: Sequence[str], caption: str) -> Table:
+def plain_table(title: str, headings: Sequence[str], caption: str) -> Table:
+    """A table of names and numbers, as narrow as it gets."""
     table = Table(
         title=title,
         caption=caption or None,

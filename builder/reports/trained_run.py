@@ -79,7 +79,20 @@ def load_run(directory: Path, data: Path | None = None, *, replay: bool = False)
     if replay:
         split = replayed(split)
     split = with_profiles(split, model.profile, interactions, training.data.clock)
-    return TrainedRun(directory, model, training, split)
+    return TrainedRun(directory, model, replace(training, data=config), split)
+
+
+def user_values(run: TrainedRun, column: str) -> dict[str, str]:
+    """What the user file of a run's data has in a column, by the user's id.
+
+    Raises
+    ------
+    DataError, ConfigError
+        There is no user file, or no such column.
+    """
+    interactions, _ = read(replace(run.training.data, profile=(column,)))
+    assert interactions.profile is not None
+    return dict(zip(interactions.user_ids, interactions.profile[column], strict=True))
 
 
 def check_replay(split: Method, what: str) -> None:

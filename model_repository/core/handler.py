@@ -24,16 +24,15 @@ from .contract import (
     ITEM_INTEREST,
     ITEM_LOGIT,
     LOGIT,
-    NEW_ITEMS,
     ON_UNKNOWN,
     SKIPPED,
     TIME,
-    TOP_K,
     TREND_TIME,
     TRUNCATED,
 )
 from .errors import Overloaded, Unavailable, UserEncoderFailed
 from .items import NO_NEW_ITEMS, NewItems
+from .list_maker import ListMaker
 from .policy.facts import FactsSource, FixedFacts
 from .reasons import no_reasons, reasons
 from .requests import RequestReader, UserRequest
@@ -76,10 +75,6 @@ class Observer:
 
 
 UNOBSERVED: Final = Observer()
-_MORE: Final = 8
-"""Times as many candidates are read where a list lacks some."""
-_MOST_CANDIDATES: Final = 2**15
-_NO_ITEMS: Final = np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +272,7 @@ class Recommend(UserHandler):
         facts: FactsSource | None = None,
     ) -> None:
         super().__init__(reader, scorer, encode_texts, observer)
+        self._lists = ListMaker(scorer)
         self._facts = facts or FixedFacts(scorer.catalogue)
 
     def _read(self, request: Request) -> _Asked:
@@ -293,21 +289,10 @@ class Recommend(UserHandler):
         fallback = {FALLBACK.name: np.ones((1, 1), np.int32)}
         answers: list[Tensors] = []
         for each in users:
-            chosen = each.plan.choose(self._popular(each.plan), None)
+            chosen = self._lists.popular(each.plan)
             explained = no_reasons(len(chosen)) if each.request.options[EXPLAIN.name] else {}
             answers.append({**self._listed(each.plan, chosen), **fallback, **explained})
         return answers
-
-    def _popular(self, plan: policy.Plan) -> Candidates:
-        catalogue = self._scorer.catalogue
-        items = catalogue.popular
-        items = items[~np.isin(items, plan.masked)]
-        if plan.allowed is not None:
-            items = items[plan.allowed.member[items]]
-        items = np.concatenate([items, np.setdiff1d(plan.required, items)]).astype(np.int32)
-        unknown = np.full(len(items), np.nan, np.float32)
-        score = 1 / (1 + np.arange(len(items), dtype=np.float32))
-        return Candidates(catalogue, items, unknown, unknown, score)
 
     def _answers(
         self,
@@ -316,54 +301,14 @@ class Recommend(UserHandler):
         fresh: NewItems,
     ) -> list[Tensors]:
         plans = [each.plan for each in requests]
-        best = self._best(users, plans, [plan.wanted for plan in plans])
+        best = self._lists.candidates(users, plans)
         answers: list[Tensors] = []
         for place, (plan, candidates) in enumerate(zip(plans, best, strict=True)):
             user = users[[place]]
-            chosen = self._chosen(plan, candidates, user)
+            chosen = self._lists.listed(plan, candidates, user)
             explained = self._reasons(plan.request, user, chosen, fresh)
             answers.append({**self._listed(plan, chosen), **explained})
         return answers
-
-    def _best(
-        self, users: Users, plans: Sequence[policy.Plan], wanted: Sequence[int]
-    ) -> list[Candidates]:
-        return self._scorer.best(
-            users,
-            [plan.masked for plan in plans],
-            wanted,
-            [plan.request.options[NEW_ITEMS.name] for plan in plans],
-            [plan.allowed for plan in plans],
-        )
-
-    def _chosen(self, plan: policy.Plan, candidates: Candidates, user: Users) -> Candidates:
-        """The list of one user, made of more candidates where these do not suffice."""
-        wanted, most = plan.wanted, min(len(self._scorer.catalogue), _MOST_CANDIDATES)
-        while True:
-            chosen = plan.choose(self._with_required(plan, candidates, user), user)
-            if len(candidates) < wanted or wanted >= most or not plan.lacking(chosen):
-                break
-            wanted = min(wanted * _MORE, most)
-            (candidates,) = self._best(user, [plan], [wanted])
-        if plan.context.trace is not None:
-            top_k = plan.request.options[TOP_K.name]
-            (all_items,) = self._scorer.best(user, [_NO_ITEMS], [top_k])
-            plan.trace_refused(all_items)
-        return chosen
-
-    def _with_required(self, plan: policy.Plan, candidates: Candidates, user: Users) -> Candidates:
-        if not len(plan.required):
-            return candidates
-        missing = plan.required[~np.isin(plan.required, candidates.index)]
-        scores = self._scorer.rank(user, 0, missing)
-        both = Candidates(
-            candidates.catalogue,
-            np.concatenate([candidates.index, missing]),
-            np.concatenate([candidates.logit, scores.logit]),
-            np.concatenate([candidates.interest, scores.interest]),
-            np.concatenate([candidates.score, scores.interest]),
-        )
-        return both.by_score(both.score)
 
     def _reasons(
         self, request: UserRequest, user: Users, chosen: Candidates, fresh: NewItems

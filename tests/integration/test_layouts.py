@@ -13,8 +13,10 @@ import tritonclient.grpc as grpc
 from numpy.typing import NDArray
 
 from builder.data import Holdout, Sequences
+from builder.evaluation.policy_lists import PolicyLists
 from builder.evaluation.ranking import rank_holdout
 from builder.export.options import ModelLayout
+from builder.model.popularity import UNKNOWN
 from builder.model.recommender import Recommender
 from builder.reports.trained_run import load_run
 from builder.repository import from_text, to_text
@@ -112,6 +114,30 @@ def test_users_are_served_as_they_were_evaluated(
         gains.append(1 / np.log2(2 + place[0]) if len(place) else 0)
     assert evaluated.ndcg(10) > 0.05
     assert float(np.mean(gains)) == pytest.approx(evaluated.ndcg(10), abs=5e-5)
+
+
+def test_a_policy_is_served_as_it_was_evaluated(
+    client: RecommenderClient, model: Recommender, users: Holdout
+) -> None:
+    some = users.rows(0, 100)
+    maker = PolicyLists(model, some.histories)
+    assert model.popularity is not UNKNOWN
+    asked = [events(model, some.histories, user) for user in range(len(some))]
+    options: list[dict[str, Any]] = [
+        {"diversity": 0.5},
+        {"diversity": 0.5, "diversity_by": "text", "diversity_method": "msd", "pool": 50},
+        {"popularity_penalty": 0.5},
+    ]
+    for each in options:
+        lists = [answer.result for answer in client.recommend_many(asked, **each)]
+        served = [
+            [model.catalogue.index[item] for item in (found.ids if found else ())]
+            for found in lists
+        ]
+        same = (np.array(served) == maker.lists(some, each)).all(axis=1)
+        assert same.mean() > 0.95  # engines reorder sums
+        plain = maker.lists(some, {})
+        assert (np.array(served) != plain).any(axis=1).mean() > 0.1
 
 
 def executions(client: RecommenderClient, model: str) -> tuple[int, int]:

@@ -53,10 +53,11 @@ class Diversity(Stage):
         from pyversity import diversify  # here: most requests do without
 
         relevant, diversity = relevance(among), options[DIVERSITY.name]
+        settings = {"diversity": diversity}
         if method == "msd":
-            settings = {"diversity": _of_sums(diversity, top_k)}
-        else:
-            settings = {"diversity": diversity, "scale": _of_kernel(diversity, relevant)}
+            settings["diversity"] = _of_sums(diversity, top_k)
+        elif method == "dpp":
+            settings["scale"] = _of_kernel(diversity, relevant)
         vectors = _vectors(among, options[DIVERSITY_BY.name], context)
         found = diversify(vectors, relevant, picks(top_k), method, **settings)
         return prefer(candidates, found.indices, context, self.name)

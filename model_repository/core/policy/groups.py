@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import Floats, Indices
-from ..attributes import NO_CODE, NO_DATE, BooleanColumn, Column, DateColumn, ListColumn, TextColumn
+from ..attributes import (
+    NO_CODE,
+    NO_DATE,
+    BooleanColumn,
+    Column,
+    DateColumn,
+    ListColumn,
+    TextColumn,
+    date_text,
+)
 
 
 def pairs(column: Column, items: Indices) -> tuple[NDArray[np.int64], NDArray[Any]]:
@@ -36,6 +45,17 @@ def pairs(column: Column, items: Indices) -> tuple[NDArray[np.int64], NDArray[An
         values = column.numbers[items]
         known = ~np.isnan(values)
     return np.flatnonzero(known), values[known]
+
+
+def names(column: Column, values: NDArray[Any]) -> list[str]:
+    """What values of `pairs` are called."""
+    if isinstance(column, (ListColumn, TextColumn)):
+        return [column.vocabulary[code].decode() for code in values.tolist()]
+    if isinstance(column, DateColumn):
+        return [date_text(seconds) for seconds in values.tolist()]
+    if isinstance(column, BooleanColumn):
+        return [str(bool(value)).lower() for value in values.tolist()]
+    return [f"{value:g}" for value in values.tolist()]
 
 
 def members(column: Column, items: Indices) -> NDArray[np.bool_]:

@@ -20,7 +20,7 @@ from .order import picks, prefer, relevance
 
 _WEIGHT: Final = 0.5
 """Of the fit; the rest is the relevance's. It halves the divergence on MovieLens-100K, for 3 % of
-NDCG@10; see docs/policy.md."""
+NDCG@10 or less (`python -m perf policy`)."""
 _SMOOTHING: Final = 0.01
 """Share of the history's mix that a list is taken to have: without it a genre that is not there yet
 would count infinitely much (Steck 2018, equation 7)."""

@@ -12,12 +12,13 @@ from ..contract import TOP_K
 from .base import Context
 
 _MOST_SPARE = 50
-"""Items chosen beyond the list, from which a stage that comes later fills it up."""
+"""Items chosen beyond the list, from which a stage that comes later fills it up. Each one costs as
+much as one of the list."""
 
 
 def picks(top_k: int) -> int:
     """How many items to choose for a list of ``top_k``, in the order in which they are wanted."""
-    return top_k + min(top_k, _MOST_SPARE)
+    return top_k + min(-(-top_k // 2), _MOST_SPARE)
 
 
 def ranked_logits(candidates: Candidates) -> Floats:

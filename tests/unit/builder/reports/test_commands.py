@@ -64,6 +64,26 @@ def test_figures_are_those_that_training_ended_with(run: Path) -> None:
         assert row.get("ece") == pytest.approx(expected["ece"])
 
 
+def test_a_policy_is_judged_by_its_lists(run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("diversity: 0.9\ntop_k: 3\n")
+    found = json.loads(call(run, "--policy", file, "--by", "title", "--json"))
+    plain = json.loads(call(run, "--no-baselines", "--json"))["rows"][0]
+    assert plain["name"] == "full model"
+    for metric, value in found["metrics"]["without"].items():
+        if metric in plain["metrics"]:
+            assert value == pytest.approx(plain["metrics"][metric])
+    assert found["metrics"]["with"] != found["metrics"]["without"]
+    assert sum(each["with"] for each in found["exposure"].values()) == pytest.approx(1)
+    output = call(run, "--policy", file)
+    assert "policy: diversity: 0.9, top_k: 3" in output
+    assert "95 % interval" in output
+    with pytest.raises(ConfigError, match="--html shows no lists"):
+        call(run, "--policy", file, "--html", tmp_path / "page.html")
+    with pytest.raises(DataError, match="gender"):
+        call(run, "--by-user", "gender")
+
+
 def test_for_people(run: Path) -> None:
     output = call(run, "--no-baselines")
     for text in (

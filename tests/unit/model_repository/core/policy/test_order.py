@@ -50,4 +50,4 @@ def test_equal_candidates_are_equally_relevant() -> None:
 
 
 def test_the_spare_is_bounded() -> None:
-    assert [picks(1), picks(10), picks(500)] == [2, 20, 550]
+    assert [picks(1), picks(10), picks(500)] == [2, 15, 550]

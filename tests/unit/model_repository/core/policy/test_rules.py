@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_repository.core import handler as handlers
+from model_repository.core import list_maker
 from model_repository.core.attributes import (
     Attributes,
     NumberColumn,
@@ -198,7 +198,7 @@ class TestLimits:
         assert last > 7
         found = items(ask(limits="at most 1 per artist", top_k=7, pool=7))
         assert len({item % 7 for item in found}) == 7
-        monkeypatch.setattr(handlers, "_MOST_CANDIDATES", 7)
+        monkeypatch.setattr(list_maker, "_MOST_CANDIDATES", 7)
         assert len(items(ask(limits="at most 1 per artist", top_k=7, pool=7))) < 7
 
     @pytest.mark.parametrize(
