@@ -121,8 +121,8 @@ def touches(event: str, arguments: tuple[Any, ...]) -> bool:
 def test_the_checkpoint_is_whole(run: Path, config: TrainingConfig) -> None:
     assert sorted(path.name for path in run.parent.iterdir()) == ["run"]
     assert sorted(path.name for path in run.iterdir()) == [
-        "README.md", "adapter.safetensors", "catalogue.parquet", "config.json", "encoder", "metrics.json",
-        "tensorboard", "validation.parquet",
+        "README.md", "adapter.safetensors", "catalogue.parquet", "config.json", "encoder",
+        "metrics.json", "tensorboard", "validation.parquet",
     ]  # fmt: skip
     assert TrainingConfig.from_dict(read_config(run)["training"]) == config
     assert len(load_validation(run)) == USERS
