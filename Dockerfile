@@ -20,6 +20,7 @@ ENV PIP_BREAK_SYSTEM_PACKAGES=1 \
     PIP_NO_CACHE_DIR=1
 WORKDIR /opt/tritonrec
 COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY build_backend build_backend
 COPY client client
 COPY builder builder
 COPY model_repository model_repository
@@ -28,7 +29,7 @@ RUN python3 -m pip install --constraint constraints.txt '.[builder]' "tensorrt==
     && install --directory --owner=1000 --group=1000 /models /work
 USER 1000
 WORKDIR /work
-ENTRYPOINT ["python3", "-m", "builder"]
+ENTRYPOINT ["python3", "-m", "tritonrec"]
 CMD ["--help"]
 
 
@@ -75,6 +76,7 @@ ENV PIP_NO_CACHE_DIR=1 \
     PYTHONUNBUFFERED=1
 WORKDIR /opt/tritonrec
 COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY build_backend build_backend
 COPY client client
 COPY builder builder
 COPY model_repository model_repository
@@ -88,5 +90,5 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
 VOLUME /models
 VOLUME /events
 WORKDIR /models
-CMD ["python", "-m", "builder", "serve", "--repository", "/models/repository", \
+CMD ["python", "-m", "tritonrec", "serve", "--repository", "/models/repository", \
     "--events", "/events", "--host", "0.0.0.0"]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
+
+_OURS: Final = ("builder", "model_repository", "tritonrec")
 
 
 def main() -> None:
@@ -10,7 +13,8 @@ def main() -> None:
     try:
         from builder import command_line
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] in ("builder", "model_repository"):
+        # The name of the one package in an installation.
+        if error.name is None or error.name.partition(".")[0] in _OURS:
             raise
         sys.stderr.write(f"error: {error}: pip install 'tritonrec[builder]'\n")
         sys.exit(2)

@@ -26,7 +26,7 @@ from builder.training.tune_commands import tune
 
 app = typer.Typer(
     help="Turn a log of what users did into a live recommender on Triton.",
-    epilog="`tritonrec-builder` is the same, and completes: tritonrec-builder --install-completion",
+    epilog="Completion in your shell: tritonrec --install-completion",
     no_args_is_help=True,
     add_completion=Path(sys.argv[0]).name != "__main__.py",  # a shell completes no `python -m`
     pretty_exceptions_enable=False,

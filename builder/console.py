@@ -48,7 +48,7 @@ def set_up(level: int = logging.INFO) -> None:
         handler = logging.StreamHandler(_STDERR.file)
         handler.setFormatter(_OneLine("%(asctime)s %(levelname)-8s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("builder").setLevel(level)
+    logging.getLogger(__package__).setLevel(level)
 
 
 def escape_what_the_terminal_lacks() -> None:

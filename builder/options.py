@@ -186,16 +186,16 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     Square brackets in the help of its flags are shown as they are, where rich would take them for
     markup.
     """
-    signature = inspect.signature(function)
-    hints = get_type_hints(function, include_extras=True)
+    # get_type_hints of Python 3.10 makes Optional[Annotated[...]] of what is None by default.
+    signature = inspect.signature(function, eval_str=True)
     groups: dict[str, type] = {}
     parameters: list[inspect.Parameter] = []
     for name, parameter in signature.parameters.items():
-        if get_origin(hints[name]) is Given:
-            (groups[name],) = get_args(hints[name])
+        if get_origin(parameter.annotation) is Given:
+            (groups[name],) = get_args(parameter.annotation)
             parameters += _flags(groups[name])
         else:
-            parameters.append(parameter.replace(annotation=_literal_help(hints[name])))
+            parameters.append(parameter.replace(annotation=_literal_help(parameter.annotation)))
 
     @functools.wraps(function)
     def run(**values: Any) -> None:

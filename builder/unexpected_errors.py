@@ -24,7 +24,7 @@ _WRITE_FAILED: Final = re.compile(
 )
 
 
-def message(error: Exception, program: str = "builder") -> str:
+def message(error: Exception, program: str = "python -m builder") -> str:
     """What to tell the user of an exception that is none of ours and ended `program`.
 
     A full disk, a path that cannot be used and a missing temporary directory are the machine's, and
@@ -58,7 +58,7 @@ def _of_the_machine(error: BaseException) -> str | None:
 
 
 def _of_ours(error: Exception, program: str) -> str:
-    command = shlex.join(["python", "-m", program, *sys.argv[1:]])
+    command = " ".join([program, *map(shlex.quote, sys.argv[1:])])
     report = "".join(
         [
             f"{dt.datetime.now(dt.timezone.utc).isoformat(timespec='seconds')} {command}\n",

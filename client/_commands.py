@@ -11,7 +11,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_origin
 
 import typer
 
@@ -88,11 +88,11 @@ def _connect(
 
 def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
     """The parameters of a function that are flags."""
-    hints = get_type_hints(function, include_extras=True)
+    # get_type_hints of Python 3.10 makes Optional[Annotated[...]] of what is None by default.
     return [
-        each.replace(annotation=hints[each.name], kind=inspect.Parameter.KEYWORD_ONLY)
-        for each in inspect.signature(function).parameters.values()
-        if get_origin(hints[each.name]) is Annotated
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for each in inspect.signature(function, eval_str=True).parameters.values()
+        if get_origin(each.annotation) is Annotated
     ]
 
 

@@ -126,10 +126,10 @@ class Connection:
     keepalive
         Seconds without traffic during a call after which the server is asked for a sign of life.
         gRPC's servers end the connection of a client that asks more often than every 300 s, unless
-        they are told otherwise; ``builder serve`` and :class:`client.testing.FakeServer` let it ask
-        every 5 s. A shorter time than the default is for calls of minutes behind a load balancer
-        that forgets connections at rest. A server that vanishes while a request is on its way is
-        noticed after 5 s in any case.
+        they are told otherwise; ``python -m builder serve`` and
+        :class:`client.testing.FakeServer` let it ask every 5 s. A shorter time than the default
+        is for calls of minutes behind a load balancer that forgets connections at rest. A server
+        that vanishes while a request is on its way is noticed after 5 s in any case.
     max_message_bytes
         Largest request and largest response.
     """

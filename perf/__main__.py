@@ -71,7 +71,7 @@ def _message(error: Exception) -> str:
             return str(error)
         case grpc.RpcError() if isinstance(error, grpc.Call):
             return f"the server did not answer: {error.details()}"
-    return unexpected_errors.message(error, "perf")
+    return unexpected_errors.message(error, "python -m perf")
 
 
 def _stop(number: int, _frame: object) -> None:

@@ -49,7 +49,8 @@ def main() -> int:
         sys.stderr.write(f"error: {error}\n")
         return 1
     except OSError as error:
-        sys.stderr.write(f"error: {unexpected_errors.message(error, 'perf.republish')}\n")
+        message = unexpected_errors.message(error, "python -m perf.republish")
+        sys.stderr.write(f"error: {message}\n")
         return 1
     return 0
 

@@ -2,12 +2,14 @@
 
 ::
 
-    encoder/              loads with AutoModel.from_pretrained; tokenizer.json beside it
+    encoder/              loads with AutoModel.from_pretrained and, unless its pooling is
+                          attention, with SentenceTransformer; tokenizer.json beside it
     adapter.safetensors   adapter, pooling, linear term, popularity, trend, text vectors, warm items
     catalogue.parquet     item ids, texts and the item file's own columns
     validation.parquet    the validation users that the ranking gate of an export is held against
     config.json           shapes, data set, training options, calibration
     metrics.json          the table that training ended with
+    README.md             the same for readers: the model card
 
 ``config.json`` is written last, so that a directory without it is no checkpoint.
 """
@@ -37,6 +39,7 @@ from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.linear import LinearTerm
 from builder.model.popularity import UNKNOWN, Popularity
 from builder.model.recommender import Recommender
+from builder.model.sentence_modules import write_sentence_modules
 from builder.model.text_encoder import TextEncoder
 from builder.unfinished_run import is_interrupted
 from model_repository.core.calibration import Calibration
@@ -66,6 +69,9 @@ def save_checkpoint(
     """Write `model` into `directory`; `config` says how it came about."""
     encoder = directory / "encoder"
     model.encoder.backbone.save_pretrained(encoder)  # type: ignore[operator]
+    write_sentence_modules(
+        encoder, model.encoder.pooling, model.tokenizer.max_length, model.text_vectors.shape[1]
+    )
     tensors = {_ADAPTER + name: tensor for name, tensor in model.adapter.state_dict().items()} | {
         _LINEAR + "index": torch.from_numpy(model.linear.index),
         _LINEAR + "value": torch.from_numpy(model.linear.value),

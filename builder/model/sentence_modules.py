@@ -1,4 +1,4 @@
-"""What sentence-transformers wrote beside a backbone: its pooling, and how long a text may be."""
+"""What sentence-transformers has beside a backbone: its pooling, and how long a text may be."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from torch import nn
@@ -52,6 +53,31 @@ def read_sentence_modules(source: str, where: str) -> SentenceModules:
             f"{where}: modules.json, or a file that it leads to, is not as sentence-transformers "
             f"writes it ({type(error).__name__}: {error}); repair it, or remove modules.json"
         ) from error
+
+
+def write_sentence_modules(directory: Path, pooling: Pooling, max_length: int, width: int) -> None:
+    """Let sentence-transformers load the encoder in `directory`, with the vectors that we make.
+
+    ``max_length`` is in tokens, ``width`` that of a vector. Attention pooling has weights of its
+    own, which sentence-transformers does not know: then nothing is written.
+    """
+    if pooling == "attention":
+        return
+    kinds = {"": "Transformer", "1_Pooling": "Pooling"}
+    modules = [
+        {"idx": place, "name": str(place), "path": path,
+         "type": f"sentence_transformers.models.{kind}"}
+        for place, (path, kind) in enumerate(kinds.items())
+    ]  # fmt: skip
+    (directory / "1_Pooling").mkdir(exist_ok=True)
+    # As flags: every version of sentence-transformers reads these.
+    flags = {name: _POOLINGS[name] == pooling for name in _POOLINGS if name.startswith("pooling_")}
+    for name, content in {
+        "modules.json": modules,
+        "sentence_bert_config.json": {"max_seq_length": max_length, "do_lower_case": False},
+        "1_Pooling/config.json": {"word_embedding_dimension": width, **flags},
+    }.items():
+        (directory / name).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 
 
 def longest_text(asked: int, backbone: nn.Module, said: SentenceModules) -> int:

@@ -31,9 +31,9 @@ def train_line(
     if 0 < description.few_events <= _MOST_WITH_FEW * description.users:
         min_events = max(min_events, FEW_EVENTS)
     chosen = replace(config, columns=columns, min_rating=min_rating, min_events=min_events)
-    words = ["python", "-m", "builder", "train", "--data", str(config.directory), *_flags(chosen)]
+    words = ["--data", str(config.directory), *_flags(chosen)]
     words += ["--backbone", backbone or "BERT", "--output", "runs/first"]
-    return shlex.join(words)
+    return f"python -m builder train {shlex.join(words)}"
 
 
 def _flags(config: DataConfig) -> list[str]:

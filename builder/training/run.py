@@ -7,7 +7,7 @@ import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 import transformers
@@ -30,12 +30,18 @@ from builder.training.learning import (
     learn_again,
     second_training,
 )
+from builder.training.model_card import model_card
 from builder.training.parallel import is_main, of_main, world
 from builder.training.preparation import MLM, Prepared, prepare
 from builder.training.trackers import untracked
 from builder.unfinished_run import partial_directory
 
 log = logging.getLogger(__name__)
+
+# What the rows of each model begin with.
+_FROZEN: Final = "frozen BERT: "
+_TUNED: Final = "fine-tuned: "
+_AGAIN: Final = "trained again: "
 
 
 def train(
@@ -93,6 +99,9 @@ def train(
     if budget is not None:
         budget.log_end()
     saved = best.model if again is None else again
+    name = _name(learnt, best) if tested is None else _AGAIN
+    card = model_card(config, saved, prepared.data.split, rows, name)
+    (directory / "README.md").write_text(card, "utf-8")
     _save(config, saved, prepared.data.split, rows, directory)
     return _publish(directory, output)
 
@@ -127,11 +136,15 @@ def _trained_again(
     return learn_again(config, prepared, best, histories, directory, track=track, progress=progress)
 
 
+def _name(learnt: Learnt, best: Candidate) -> str:
+    return _FROZEN if best is learnt.frozen else _TUNED
+
+
 def _rows(learnt: Learnt, again: Recommender | None, split: Split, progress: Progress) -> list[Row]:
     models = {
-        "frozen BERT: ": learnt.frozen.model,
-        "fine-tuned: ": None if learnt.tuned is None else learnt.tuned.model,
-        "trained again: ": again,
+        _FROZEN: learnt.frozen.model,
+        _TUNED: None if learnt.tuned is None else learnt.tuned.model,
+        _AGAIN: again,
     }
     return [
         row

@@ -31,6 +31,9 @@ from client import (
 from client._deadlines import Deadline
 from tests.unit.client.conftest import Triton
 
+PREFIX = package.__name__.removesuffix("client")
+"""`tritonrec.` where the tests are of an installation."""
+
 CALLS = {
     "rank": lambda client, **options: client.rank(["50"], ["1"], **options),
     "recommend": lambda client, **options: client.recommend(["50"], **options),
@@ -229,23 +232,30 @@ def test_all_is_what_is_there() -> None:
     assert set(package.__all__) == public
 
 
+def module_of(name: str) -> str:
+    """Name of the package, which within an installation lies under another one."""
+    ours = name == package.__name__ or name.startswith(f"{package.__name__}.")
+    return package.__name__ if ours else name.partition(".")[0]
+
+
 def test_importing_pulls_in_neither_torch_nor_the_rest_of_us() -> None:
-    script = """
-import sys, client
-heavy = {"torch", "transformers", "onnxruntime", "tokenizers", "pandas", "builder"}
-print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
-print(sorted(name for name in sys.modules if name.startswith("model_repository")))
+    script = f"""
+import sys, {package.__name__}
+heavy = {{"torch", "transformers", "onnxruntime", "tokenizers", "pandas", "{PREFIX}builder"}}
+print(sorted(heavy & {{*sys.modules, *(name.partition(".")[0] for name in sys.modules)}}))
+print(sorted(name for name in sys.modules if name.startswith("{PREFIX}model_repository")))
 """
     root = Path(package.__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True
     )
-    contract = ["model_repository", "model_repository.core", "model_repository.core.contract"]
+    contract = [f"{PREFIX}model_repository{each}" for each in ("", ".core", ".core.contract")]
     assert done.stdout.splitlines() == ["[]", str(contract)]
 
 
 def test_the_package_imports_itself_the_contract_numpy_and_grpc_only() -> None:
-    allowed = {"client", "numpy", "grpc", "google", "tritonclient"} | sys.stdlib_module_names
+    allowed = {package.__name__, "numpy", "grpc", "google", "tritonclient"}
+    allowed |= sys.stdlib_module_names
     for path in Path(package.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = (
@@ -256,9 +266,9 @@ def test_the_package_imports_itself_the_contract_numpy_and_grpc_only() -> None:
                 else []
             )
             extra = {"otel.py": {"opentelemetry"}, "_commands.py": {"typer"}}.get(path.name, set())
-            contract = re.compile(r"model_repository\.core\.contract\b")
+            contract = re.compile(rf"{PREFIX}model_repository\.core\.contract\b")
             others = [name for name in names if not contract.match(name)]
-            assert {name.partition(".")[0] for name in others} <= allowed | extra, path
+            assert {module_of(name) for name in others} <= allowed | extra, path
 
 
 def test_tritonclient_is_known_to_the_modules_of_its_messages() -> None:

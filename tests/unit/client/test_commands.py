@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from typer.main import get_command
 
+import client as package
 from client.__main__ import main
 from client._commands import app
 from client.testing import FakeServer
@@ -91,7 +92,7 @@ def test_propensities_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_terminal_that_lacks_a_character_shows_it_escaped() -> None:
     with FakeServer(["a"]) as server:
-        words = ["-m", "client", "classify", "naïve", "--target", server.address]
+        words = ["-m", package.__name__, "classify", "naïve", "--target", server.address]
         done = python(*words, PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("na\\xefve\n")
@@ -104,7 +105,7 @@ def test_without_typer_it_says_what_to_install() -> None:
 
 
 def test_the_client_itself_needs_no_typer() -> None:
-    done = python("-c", "import sys, client; sys.exit('typer' in sys.modules)")
+    done = python("-c", f"import sys, {package.__name__}; sys.exit('typer' in sys.modules)")
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -113,7 +114,7 @@ def test_a_shell_completes_the_script_and_not_the_module() -> None:
     done = python("-c", f"{SCRIPT} main()", _TRITONREC_CLIENT_COMPLETE="complete_bash", **words)
     assert done.stdout.split() == ["recommend"]
     assert "--install-completion" in python("-c", f"{SCRIPT} main(['--help'])").stdout
-    assert "--show-completion" not in python("-m", "client", "--help").stdout
+    assert "--show-completion" not in python("-m", package.__name__, "--help").stdout
 
 
 def test_labels_of_one_name_are_all_shown(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+import client as package
 from client import (
     ClientClosed,
     Event,
@@ -81,7 +82,7 @@ def test_while_a_server_fails_events_wait_and_count_once(
 ) -> None:
     server.fail(CODE.UNAVAILABLE, times=3)
     server.fail(CODE.INTERNAL, "Stub process is not healthy.", times=2)
-    with caplog.at_level(logging.WARNING, "client"), EventQueue(client) as events:
+    with caplog.at_level(logging.WARNING, package.__name__), EventQueue(client) as events:
         events.add("a")
         until(lambda: events.sent == 1)
     assert len(server.requests) == 6

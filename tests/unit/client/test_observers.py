@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+import client as package
 from client import Hedge, InvalidInput, Overloaded, RecommenderClient, ResponseInfo, Retry
 from client.otel import OpenTelemetry
 from client.testing import FakeServer
@@ -99,11 +100,11 @@ def test_request_ids_are_made_up_and_differ(
 def test_retries_are_logged(
     server: FakeServer, connect: type[RecommenderClient], caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG, "client")
+    caplog.set_level(logging.DEBUG, package.__name__)
     server.fail(grpc.StatusCode.UNAVAILABLE)
     with connect(server.address, timeout=PATIENT, retry=Retry(initial_backoff=0)) as client:
         client.recommend([], request_id="seen")
-    (record,) = [each for each in caplog.records if each.name.startswith("client")]
+    (record,) = [each for each in caplog.records if each.name.startswith(package.__name__)]
     assert "seen: attempt 1 at localhost" in record.message
     assert "UNAVAILABLE" in record.message
 

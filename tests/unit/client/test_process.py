@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import client as package
 from client import (
     AsyncRecommenderClient,
     ClientMisused,
@@ -309,7 +310,7 @@ class TestCommandLine:
 
     def test_it_is_a_module(self, server: FakeServer) -> None:
         done = subprocess.run(
-            [sys.executable, "-m", "client", "status", "--target", server.address],
+            [sys.executable, "-m", package.__name__, "status", "--target", server.address],
             cwd=ROOT,
             capture_output=True,
             text=True,

@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 
 from builder.errors import CheckpointError
-from builder.model.sentence_modules import SentenceModules, read_sentence_modules
+from builder.model.pooling import Pooling
+from builder.model.sentence_modules import (
+    SentenceModules,
+    read_sentence_modules,
+    write_sentence_modules,
+)
 
 FLAGS = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "lasttoken")
 
@@ -80,6 +85,19 @@ def test_lower_case_and_prompts_are_told(tmp_path: Path) -> None:
     lower, prompt = read_sentence_modules(str(tmp_path), "here").unused
     assert lower.startswith("do_lower_case")
     assert "'query: '" in prompt
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_what_is_written_is_read(pooling: Pooling, tmp_path: Path) -> None:
+    write_sentence_modules(tmp_path, pooling, 64, 384)
+    assert read_sentence_modules(str(tmp_path), "here") == SentenceModules(pooling, 64)
+    found = json.loads((tmp_path / "1_Pooling/config.json").read_text())
+    assert found["word_embedding_dimension"] == 384
+
+
+def test_pooling_that_others_do_not_know_is_not_written(tmp_path: Path) -> None:
+    write_sentence_modules(tmp_path, "attention", 64, 384)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_modules(backbone: Path) -> None:

@@ -121,8 +121,8 @@ def touches(event: str, arguments: tuple[Any, ...]) -> bool:
 def test_the_checkpoint_is_whole(run: Path, config: TrainingConfig) -> None:
     assert sorted(path.name for path in run.parent.iterdir()) == ["run"]
     assert sorted(path.name for path in run.iterdir()) == [
-        "adapter.safetensors", "catalogue.parquet", "config.json", "encoder", "metrics.json",
-        "tensorboard", "validation.parquet",
+        "README.md", "adapter.safetensors", "catalogue.parquet", "config.json", "encoder",
+        "metrics.json", "tensorboard", "validation.parquet",
     ]  # fmt: skip
     assert TrainingConfig.from_dict(read_config(run)["training"]) == config
     assert len(load_validation(run)) == USERS
@@ -163,6 +163,15 @@ def test_the_checkpoint_holds_the_vectors_of_its_own_encoder(run: Path) -> None:
     model = load_checkpoint(run)
     vectors = encode_texts(model.encoder, model.tokenizer, TEXTS)
     torch.testing.assert_close(vectors, model.text_vectors, rtol=1e-5, atol=1e-5)
+
+
+def test_sentence_transformers_gives_the_vectors_of_the_checkpoint(run: Path) -> None:
+    package = pytest.importorskip(
+        "sentence_transformers", reason="pip install sentence-transformers"
+    )
+    model = load_checkpoint(run)
+    vectors = package.SentenceTransformer(str(run / "encoder")).encode(model.catalogue.texts)
+    np.testing.assert_allclose(vectors, model.text_vectors.numpy(), atol=1e-5)
 
 
 def test_an_item_without_events_takes_the_place_of_its_neighbours(run: Path) -> None:

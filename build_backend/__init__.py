@@ -1,0 +1,1 @@
+"""Builds the distribution: `hooks` is what pip calls, `renaming` and `staging` what it needs."""
