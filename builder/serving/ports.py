@@ -40,7 +40,7 @@ def claim_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
         for purpose, port in sorted(wanted.items(), key=lambda item: item[1] == 0):
             try:
                 probe = held.enter_context(_listening(family, address, port))
-            except (OSError, OverflowError) as error:
+            except (OSError, OverflowError) as error:  # noqa: PERF203  (each is told)
                 problems.append(_problem(purpose, host, port, error))
             else:
                 ports[purpose] = probe.getsockname()[1]
