@@ -68,7 +68,6 @@ def test_a_server_that_is_started_anew_without_need_is_an_error(repository: Path
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("the shared memory is used up", "got INTERNAL; with room again OK"),
         (
             "the disk is full while a version is published",
             "nothing was published: the disk of .* is full, .*free some space there",
@@ -90,6 +89,20 @@ def test_a_fault_that_takes_no_request_from_others(
     assert found.well == 0
     for seen in found.clients.values():
         assert (seen.lost, seen.requests > 0) == (0, True)
+
+
+@pytest.mark.skipif(not scarcity.may_mount(), reason="needs the right to mount file systems")
+def test_without_shared_memory_the_batch_of_a_large_request_fails(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Triton copies a batch as one; each client has one request under way, so one at the most."""
+    monkeypatch.setattr(faults, "_TIMEOUT", 20.0)
+    name = "the shared memory is used up"
+    found = meet(repository, name, LIVE[name], 20)
+    assert found.told == "a large request got INTERNAL; with room again OK"
+    for seen in found.clients.values():
+        assert seen.errors in ({}, {"INTERNAL": 1})
+        assert seen.requests > 1
 
 
 def test_a_process_that_gets_no_memory_is_replaced(repository: Path) -> None:
