@@ -27,7 +27,8 @@ _SHARED: Final = 'mount -t tmpfs -o size="$1" tmpfs /dev/shm && shift && exec "$
 _SHARED_BYTES: Final = 64 << 20
 _LARGE: Final = [str(number) * (1 << 20) for number in range(8)]
 """Unknown items, larger than the region of shared memory that a model begins with."""
-_SPARE_BYTES: Final = 1 << 20
+_TOO_FEW_BYTES: Final = 1 << 20
+"""Less than any process has: it gets no more than it holds."""
 
 
 class CannotTryError(PerfError):
@@ -118,9 +119,7 @@ def use_up_shared_memory(running: Served) -> str:
 def use_up_memory(running: Served) -> str:
     """Let the process of ``recommend`` have no more memory, and ask for what needs some."""
     process = running.processes()["recommend"]
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + _SPARE_BYTES
-    resource.prlimit(process, resource.RLIMIT_AS, (most, most))
+    resource.prlimit(process, resource.RLIMIT_AS, (_TOO_FEW_BYTES, _TOO_FEW_BYTES))
     return f"a large request got {ask_large(running)}"
 
 

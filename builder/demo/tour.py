@@ -20,14 +20,13 @@ from builder.model.checkpoint import load_checkpoint, read_config
 from builder.serving import TritonServer
 from client import Event, Item, RecommenderClient
 
-USERS: Final = 3
 SHOWN: Final = 8
 NEW_ITEM: Final = Item("new", "The Matrix (1999) Action Sci-Fi Thriller")
 """A film younger than every one of MovieLens-100K: known to the model by its text alone."""
 
 
 def tour(run: Path, repository: Path) -> None:
-    """Serve `repository` and print recommendations for users of the run's test set."""
+    """Serve `repository` and print recommendations for a user of the run's test set."""
     screen = console.output()
     # The answers are what this shows; what Triton says of its starting and stopping is not.
     logging.getLogger("builder.serving").setLevel(logging.WARNING)
@@ -40,14 +39,12 @@ def tour(run: Path, repository: Path) -> None:
         RecommenderClient(server.grpc_address, timeout=10) as client,
     ):
         screen.print(f"  tritonserver at {server.grpc_address}")
-        for user in _spread(test):
-            _show_user(screen, client, catalogue, test, user, interactions.actions)
+        _show_user(screen, client, catalogue, test, _typical(test), interactions.actions)
 
 
-def _spread(test: Holdout) -> Sequence[int]:
-    """Users with histories of typical length: the quartiles."""
-    order = np.argsort(test.histories.lengths, kind="stable")
-    return [int(order[len(order) * place // (USERS + 1)]) for place in range(1, USERS + 1)]
+def _typical(test: Holdout) -> int:
+    """The user with a history of median length."""
+    return int(np.argsort(test.histories.lengths, kind="stable")[len(test) // 2])
 
 
 def _show_user(

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import secrets
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from builder.errors import ServingError
 
 _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104 # nothing is bound
+_FIRST: Final = 10_000
+"""Below are the ports that programs are known by."""
+_OF_CONNECTIONS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_TRIES: Final = 20
 
 
 def claim_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
@@ -32,20 +38,41 @@ def claim_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
     with contextlib.ExitStack() as held:
         # Named ports first, so that a chosen one never is a named one.
         for purpose, port in sorted(wanted.items(), key=lambda item: item[1] == 0):
-            probe = held.enter_context(socket.socket(family, socket.SOCK_STREAM))
-            # As servers do: connections of an earlier server that linger are no obstacle.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((address, port))
-                # Bound but not listening sockets may share a port that both reuse.
-                probe.listen(1)
-            except (OSError, OverflowError) as error:
+                probe = held.enter_context(_listening(family, address, port))
+            except (OSError, OverflowError) as error:  # noqa: PERF203  (each is told)
                 problems.append(_problem(purpose, host, port, error))
             else:
                 ports[purpose] = probe.getsockname()[1]
     if problems:
         raise ServingError("; ".join(problems) + "; name other ports, or 0 for any that is free")
     return ports
+
+
+def _listening(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    """Listen on ``port``; 0: on a free one, if possible one that Linux gives to no connection.
+
+    A server takes its ports seconds after they were chosen, and again when it is started anew. Of
+    those that Linux chooses, a connection may have one by then: even that of a client which tries
+    to reach this very port.
+    """
+    if port == 0:
+        last = int(_OF_CONNECTIONS.read_text().split()[0])
+        for _ in range(_TRIES if last > _FIRST else 0):
+            chosen = _FIRST + secrets.randbelow(last - _FIRST)
+            with contextlib.suppress(OSError):
+                return _listening(family, address, chosen)
+    probe = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # As servers do: connections of an earlier server that linger are no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((address, port))
+        # Bound but not listening sockets may share a port that both reuse.
+        probe.listen(1)
+    except BaseException:
+        probe.close()
+        raise
+    return probe
 
 
 def resolve(host: str) -> tuple[socket.AddressFamily, str]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
-from .errors import Unavailable
+from .errors import Unavailable, lacks_memory
 
 Tensors = Mapping[str, NDArray[Any]]
 """Tensors by their name in the wire contract; BYTES are object arrays of ``bytes``."""
@@ -73,10 +73,15 @@ _Result = TypeVar("_Result")
 
 
 def attempt(function: Callable[[_Argument], _Result], argument: _Argument) -> _Result | Exception:
-    """Call ``function`` and return what it raises, so that a failure stays with its request."""
+    """Call ``function`` and return what it raises, so that a failure stays with its request.
+
+    Where it `lacks_memory`, this is raised.
+    """
     try:
         return function(argument)
-    except Exception as error:  # noqa: BLE001  (handed on, as this request's outcome)
+    except Exception as error:
+        if lacks_memory(error):
+            raise
         return error
 
 

@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
+_NO_MEMORY: Final = re.compile(
+    r"can't start new thread|bad_alloc|bad allocation|Failed to allocate (memory for|\d+ bytes)"
+)
+"""What Python says where a thread gets no stack, C++, ONNX Runtime and OpenVINO."""
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether this process gets no memory, which is no failure of a request.
+
+    The next one of its size fails as well.
+    """
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
+
 
 class InvalidRequest(ValueError):  # noqa: N818  (it names the request's state, not the code's)
     """A request that cannot be answered as sent; the message tells its sender what to change.

@@ -9,7 +9,13 @@ from typing import Final, Protocol
 import numpy as np
 
 from .arrays import Floats, Indices, Seconds
-from .errors import Overloaded, Unavailable, UserEncoderFailed, UserEncoderUnavailable
+from .errors import (
+    Overloaded,
+    Unavailable,
+    UserEncoderFailed,
+    UserEncoderUnavailable,
+    lacks_memory,
+)
 from .length_batches import length_batches, padded_lengths
 
 NO_ITEM: Final = -(2**31)
@@ -116,6 +122,8 @@ def _encoded(encode: UserEncoder, batches: Sequence[EventBatch]) -> Sequence[Flo
     except Unavailable as error:
         raise UserEncoderUnavailable(f"{error}; call again") from error
     except Exception as error:
+        if lacks_memory(error):
+            raise
         raise UserEncoderFailed(f"the user encoder failed: {error}") from error
 
 

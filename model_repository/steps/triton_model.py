@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..core.batch import Handler, Later, Outcome, Request, attempt
 from ..core.contract import MAX_WAIT
-from ..core.errors import InvalidRequest, Overloaded, Unavailable
+from ..core.errors import InvalidRequest, Overloaded, Unavailable, lacks_memory
 from .access_log import Entry, from_environment
 from .bytes_reader import BeyondLimits, read_bytes
 from .gate import Gate, cancelled
@@ -60,8 +62,26 @@ _METRICS: Final = {
 }
 """What counts the requests that end with some codes. Triton counts them as successes."""
 
+_Waiting = tuple[Later, Any, Sequence[str], Entry | None]
+"""A request that is put off: who gets its answer, which outputs, and its line in the log."""
+
 _LATER_AT_ONCE: Final = 8
 """Batches that wait for a slower model at a time: enough that their texts meet in its queue."""
+
+
+@contextmanager
+def _ending_without_memory(told: bytes) -> Iterator[None]:
+    """End the process when it gets no memory, so that the server is started anew.
+
+    It would answer small requests, golden ones too, and fail larger ones for ever.
+    """
+    try:
+        yield
+    except Exception as error:
+        if lacks_memory(error):
+            os.write(2, told)  # nothing is left to make a message of
+            os._exit(1)
+        raise
 
 
 class TritonPythonModel:
@@ -70,6 +90,7 @@ class TritonPythonModel:
     def initialize(self, args: Mapping[str, str]) -> None:
         config = json.loads(args["model_config"])
         self._name: str = config["name"]
+        self._no_memory = f"{self._name} gets no memory, so its process ends\n".encode()
         self._inputs = WireInputs(config)
         module, function = LOADERS[self._name]
         directory = Path(args["model_repository"]) / args["model_version"]
@@ -86,6 +107,10 @@ class TritonPythonModel:
         self._gate = _gate(config, int(version), self._note_refused)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
+        with _ending_without_memory(self._no_memory):
+            return self._let_in(requests)
+
+    def _let_in(self, requests: Sequence[Any]) -> list[Any]:
         if self._gate is None:
             return self._answers(requests)
         refusals = self._gate.refusals(requests)
@@ -160,7 +185,11 @@ class TritonPythonModel:
             self._log.close()
         close_counters()
 
-    def _finish(self, waiting: Sequence[tuple[Later, Any, Sequence[str], Entry | None]]) -> None:
+    def _finish(self, waiting: Sequence[_Waiting]) -> None:
+        with _ending_without_memory(self._no_memory):
+            self._send(waiting)
+
+    def _send(self, waiting: Sequence[_Waiting]) -> None:
         # A cancelled request needs no texts encoded. To ask takes 50 us, a text takes more.
         gone = [sender.is_cancelled() for _, sender, _, _ in waiting]
         outcomes = iter(
@@ -179,7 +208,9 @@ class TritonPythonModel:
     def _finished(self, waiting: Sequence[Later]) -> Sequence[Outcome]:
         try:
             return self._handler.finish(waiting)
-        except Exception as error:  # noqa: BLE001  (else the request would have no answer)
+        except Exception as error:
+            if lacks_memory(error):
+                raise
             return [error] * len(waiting)
 
     def _response(self, wanted: Sequence[str], outcome: Outcome) -> Any:

@@ -47,8 +47,7 @@ def _same_server_after(running: Served) -> Iterator[None]:
     before, files = dict(running.processes()), open_files(running)
     yield
     assert_right(running)
-    assert dict(running.processes()) == before
-    assert running.restarts == 0
+    assert (running.restarts, dict(running.processes())) == (0, before), running.printed
     until(lambda: open_files(running) < files + SLACK)
 
 

@@ -594,6 +594,21 @@ def test_ports_are_free_and_distinct() -> None:
     assert len(set(ports.values())) == 3
 
 
+def test_no_connection_is_given_a_port_that_was_chosen() -> None:
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    chosen = [claim_ports("127.0.0.1", {"gRPC": 0})["gRPC"] for _ in range(50)]
+    assert all(10_000 <= port < first for port in chosen)
+    assert len(set(chosen)) > 40  # servers that start together choose others
+
+
+def test_where_all_ports_are_for_connections_one_of_them_is_chosen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "range").write_text("1024\t65535\n")
+    monkeypatch.setattr("builder.serving.ports._OF_CONNECTIONS", tmp_path / "range")
+    assert claim_ports("127.0.0.1", {"gRPC": 0})["gRPC"] > 0
+
+
 def test_every_port_problem_is_reported_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]

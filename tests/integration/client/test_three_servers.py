@@ -25,6 +25,8 @@ from client import (
 
 DEADLINE = 5.0
 SLACK = 2.0  # a machine with few cores
+PAUSE = 0.03
+"""Seconds between two calls of a caller, so that servers that start have the processor."""
 SWIFT = Balancing("least_outstanding", eject_for=0.2, max_eject_for=0.5)
 
 
@@ -109,7 +111,7 @@ def test_threads(servers: list[TritonServer]) -> None:
             except Exception as error:  # noqa: BLE001 - judged by what it is
                 result = error
             watch.call(started, result)
-            time.sleep(0.005)
+            time.sleep(PAUSE)
 
     addresses = [each.grpc_address for each in servers]
     with RecommenderClient(
@@ -131,6 +133,7 @@ def test_threads(servers: list[TritonServer]) -> None:
     check(watch)
 
 
+@pytest.mark.sweep
 def test_asyncio(servers: list[TritonServer]) -> None:
     watch = Watch()
 
@@ -142,7 +145,7 @@ def test_asyncio(servers: list[TritonServer]) -> None:
             except Exception as error:  # noqa: BLE001 - judged by what it is
                 result = error
             watch.call(started, result)
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(PAUSE)
 
     async def run() -> None:
         done = asyncio.Event()

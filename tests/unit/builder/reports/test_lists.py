@@ -121,7 +121,9 @@ def test_tables_for_people(figures: dict[str, Any], run: TrainedRun) -> None:
     metrics, exposure, quality = list_tables(figures)
     assert metrics.row_count == 7
     assert metrics.caption == "policy: diversity: 0.9, top_k: 3"
-    assert getattr(next(iter(exposure.columns[0].cells)), "plain", None) == min(filter(None, GENRES))
+    assert getattr(next(iter(exposure.columns[0].cells)), "plain", None) == min(
+        filter(None, GENRES)
+    )
     assert [getattr(cell, "plain", cell) for cell in quality.columns[0].cells] == [
         "F", "M", "(no value)", "gap"
     ]  # fmt: skip

@@ -109,6 +109,17 @@ def test_the_bar_knows_the_time_left(tmp_path: Path, clock: Clock) -> None:
     ]  # fmt: skip
 
 
+def each_step_takes(clock: Clock, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = budgets.EndInTime.on_step_end
+
+    def slow(self: Any, *given: Any, **more: Any) -> None:
+        clock.now += seconds
+        before(self, *given, **more)
+
+    monkeypatch.setattr(budgets.EndInTime, "on_step_end", slow)
+    monkeypatch.setattr(budgets, "_seconds_of_a_step", lambda *_: seconds)
+
+
 def test_a_training_ends_in_time_and_says_what_it_left_out(
     config: TrainingConfig,
     tmp_path: Path,
@@ -117,13 +128,7 @@ def test_a_training_ends_in_time_and_says_what_it_left_out(
 ) -> None:
     """By a clock on which each step of the first stage takes 8 s."""
     clock = Clock(monkeypatch)
-    before = budgets.EndInTime.on_step_end
-
-    def slow(self: Any, *given: Any, **more: Any) -> None:
-        clock.now += 8
-        before(self, *given, **more)
-
-    monkeypatch.setattr(budgets.EndInTime, "on_step_end", slow)
+    each_step_takes(clock, 8, monkeypatch)
     monkeypatch.setattr(budgets, "least_of_tuning", lambda *_: 1000.0)
     monkeypatch.setattr("builder.training.learning.least_of_tuning", lambda *_: 1000.0)
     patient = replace(config, patience=100, epochs=100)
@@ -138,14 +143,24 @@ def test_a_training_ends_in_time_and_says_what_it_left_out(
 
 
 def test_both_stages_and_the_second_training_are_shortened(
-    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: TrainingConfig,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """By a clock on which each step of both stages takes 2 s."""
+    clock = Clock(monkeypatch)
+    each_step_takes(clock, 2, monkeypatch)
     monkeypatch.setattr(budgets, "FEWEST_STEPS", 2)
     monkeypatch.setattr("builder.training.learning.better", lambda _, tuned: tuned)
     monkeypatch.setattr("builder.training.learning.least_of_tuning", lambda *_: 1.0)
-    patient = replace(config, patience=1000, epochs=100_000, tune_epochs=100_000)
-    rows = train(patient, tmp_path / "run", minutes=1 / 3)
+    patient = replace(config, patience=1000, epochs=100_000, tune_epochs=12)
+    with caplog.at_level(logging.INFO, "builder"):
+        rows = train(patient, tmp_path / "run", minutes=2)
     assert {row.name.split(":")[0] for row in rows} >= {"frozen BERT", "fine-tuned"}
+    # 14 steps of the first stage, as many again are to come, and half of what is left.
+    assert clock.now - 1000 == 2 * (14 + 12)
+    assert "12 of 24 steps of the second stage" in caplog.text
 
 
 def test_a_budget_is_minutes_and_for_one_process(

@@ -29,6 +29,27 @@ def test_a_failure_is_handed_on() -> None:
     assert isinstance(attempt(lambda number: 1 / number, 0), ZeroDivisionError)
 
 
+NO_MEMORY = [
+    MemoryError(),
+    RuntimeError("can't start new thread"),
+    RuntimeError("std::bad_alloc"),
+    # Of ONNX Runtime 1.32 and OpenVINO 2026.4.
+    RuntimeError("BFCArena Failed to allocate memory for requested buffer of size 1600000000"),
+    RuntimeError("Check 'ptr' failed:\nFailed to allocate 1600000000 bytes of memory"),
+]
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=str)
+def test_a_lack_of_memory_is_no_failure_of_a_request(error: Exception) -> None:
+    def allocate(_: object) -> Sequence[float]:
+        raise error
+
+    with pytest.raises(type(error)):
+        attempt(allocate, 1)
+    with pytest.raises(type(error)):
+        attempt_together(allocate, [1, 2])
+
+
 def test_together_where_that_goes_and_else_one_by_one() -> None:
     calls: list[Sequence[int]] = []
 

@@ -444,6 +444,11 @@ class TestUsersThatCannotBeEncoded:
             assert type(outcome) is kind
             assert str(error) in str(outcome)
 
+    def test_a_lack_of_memory_is_no_reason(self) -> None:
+        handler = self.recommend(NoStates(MemoryError()), lambda *_: None)
+        with pytest.raises(MemoryError):
+            answer(handler, [user(["i1"])])
+
     def test_an_overloaded_network_is_no_reason(self) -> None:
         busy = Overloaded("user_encoder is overloaded")
         handler = self.recommend(NoStates(busy), lambda *_: None)

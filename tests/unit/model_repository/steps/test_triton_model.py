@@ -29,7 +29,7 @@ class Numbers:
 
     def __init__(self) -> None:
         self.may_finish = threading.Event()
-        self.broken = False
+        self.broken: Exception | None = None
         self.finished: list[str] = []
         self.closed = False
 
@@ -39,7 +39,7 @@ class Numbers:
     def finish(self, waiting: Sequence[Later]) -> list[Outcome]:
         assert self.may_finish.wait(10)
         if self.broken:
-            raise RuntimeError("the engine's secrets")
+            raise self.broken
         self.finished += [each.request for each in waiting]
         return [_number(each.request) for each in waiting]
 
@@ -52,6 +52,8 @@ class Numbers:
             return InvalidRequest("send a number")
         if word == "broken":
             return KeyError("the engine's secrets")
+        if word == "large":
+            raise MemoryError
         if word == "unavailable":
             return Unavailable("encode is not available; call again")
         return Later(number) if word == "later" else _number(word)
@@ -183,7 +185,7 @@ def test_nobody_waits_for_those_that_are_answered_later(model: Any, numbers: Num
 def test_a_fault_of_the_handler_still_answers_all_that_wait(
     model: Any, numbers: Numbers, backend: Backend
 ) -> None:
-    numbers.broken = True
+    numbers.broken = RuntimeError("the engine's secrets")
     requests = asked("later 5", "later 6")
     model.execute(requests)
     numbers.may_finish.set()
@@ -193,6 +195,22 @@ def test_a_fault_of_the_handler_still_answers_all_that_wait(
         assert (response.error().code(), flags) == (INTERNAL, "final")
         assert "secrets" not in response.error().message()
     assert len(backend.errors) == 2
+
+
+def test_a_process_that_gets_no_memory_ends(
+    model: Any, numbers: Numbers, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr("os._exit", ended.append)
+    with pytest.raises(MemoryError):  # which a process that ended does not hear of
+        model.execute(asked("5", "large"))
+    assert ended == [1]
+    numbers.broken = MemoryError()
+    model.execute(asked("later 5"))
+    numbers.may_finish.set()
+    model.finalize()  # waits for it
+    assert ended == [1, 1]
+    assert capfd.readouterr().err == 2 * "tokenizer gets no memory, so its process ends\n"
 
 
 def test_texts_of_callers_that_have_gone_are_not_encoded(
