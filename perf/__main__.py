@@ -17,11 +17,11 @@ from perf.catalogue import catalogue
 from perf.client_overhead import client_overhead
 from perf.engines import engines
 from perf.errors import PerfError
-from perf.explain import explain
 from perf.exploration import exploration
 from perf.expressions import expressions
 from perf.faithfulness import faithfulness
 from perf.faults import faults
+from perf.filters import filters
 from perf.fuzz import fuzz
 from perf.observe import observe
 from perf.overload import overload
@@ -29,6 +29,7 @@ from perf.policy import policy
 from perf.profile import profile
 from perf.quality import quality
 from perf.reading import reading
+from perf.request_options import request_options
 from perf.run import plot, run, table
 from perf.soak import soak
 from perf.trend_age import trend_age
@@ -44,7 +45,7 @@ app = typer.Typer(
 for each in (
     run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines, reading, faults,
     overload, fuzz, quality, cancelled, trend_age, observe,
-    expressions, faithfulness, explain, exploration, uncertainty, policy,
+    expressions, faithfulness, request_options, exploration, uncertainty, policy, filters,
 ):  # fmt: skip
     app.command()(each)
 

@@ -51,8 +51,8 @@ def export(
         typer.Option(
             metavar="NAME[:KIND],…",
             help="Columns of the item file that requests may filter and boost by, see "
-            "docs/policy.md. A kind is text, number, boolean, list or date; it is guessed where "
-            "none is named.",
+            "docs/policy-expressions.md. A kind is text, number, boolean, list or date; it is "
+            "guessed where none is named.",
         ),
     ] = "",
     policy: Annotated[

@@ -66,7 +66,7 @@ def serve(
         Path | None,
         typer.Option(
             help="Directory of attributes and lists that change while it serves, see "
-            "docs/policy.md.",
+            "docs/policy-expressions.md.",
             exists=True,
             file_okay=False,
         ),

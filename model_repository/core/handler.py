@@ -280,6 +280,9 @@ class Recommend(UserHandler):
         plan = policy.plan(read, self._scorer.catalogue, self._facts.current())
         return _Asked(plan.request, plan)
 
+    def close(self) -> None:
+        self._facts.close()
+
     def _without_states(self, users: Sequence[_User], error: UserEncoderFailed) -> list[Tensors]:
         popular = self._scorer.catalogue.popular
         # Where it may be the fault of one of them, each is tried alone first.

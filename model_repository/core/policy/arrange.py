@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +31,13 @@ class Arrange(Stage):
     def check(self, context: Context) -> None:
         limits = read_limits(context.options[LIMITS.name])
         check_limits(limits, context.facts, context.options[TOP_K.name])
-        check_pins(self._pins(context), limits, context.facts)
+        if pins := self._pins(context):
+            check_pins(pins, limits, context.facts)
 
     def masked(self, context: Context) -> Indices:
         """Pinned items of other pages than this one."""
+        if not context.options[PAGE.name]:
+            return _NO_ITEMS
         pins = pins_of(context.options, context.facts.ids, paged=True)
         here = set(self._pins(context).values())
         return np.array([item for item in pins.values() if item not in here], np.int32)
@@ -61,12 +65,17 @@ class Arrange(Stage):
     def lacking(self, chosen: Candidates, context: Context) -> bool:
         if len(chosen) < context.options[TOP_K.name]:
             return True
+        limits = read_limits(context.options[LIMITS.name])
+        if not any(limit.at_least for limit in limits):
+            return False
         groups = _groups(chosen, context)
         return bool((groups.at_least.sum(1) < groups.least).any())
 
     def _pins(self, context: Context) -> dict[int, int]:
         """Rank on this page from 1 → item."""
         options = context.options
+        if not options[PINS.name]:
+            return {}
         before = shown_before(context.catalogue, options)
         pins = pins_of(options, context.facts.ids, paged=bool(options[PAGE.name]))
         return {
@@ -79,6 +88,9 @@ class Arrange(Stage):
 def _groups(candidates: Candidates, context: Context) -> Groups:
     limits = read_limits(context.options[LIMITS.name])
     return groups_of(limits, candidates.index, context.facts)
+
+
+_NO_ITEMS: Final = np.zeros(0, np.int32)
 
 
 class Building:
@@ -104,6 +116,10 @@ class Building:
         self._free = np.ones(len(candidates), bool)
         self._room = groups.most.copy()
         self._need = groups.least.copy()
+        self._aside: list[int] = []
+        # What may be chosen so that what is set aside still fits, and the room that leaves.
+        self._open = self._free
+        self._left = self._room
         self.propensity: list[float] = []
         self._chosen: list[int] = []
         self._for_quota: set[int] = set()
@@ -111,31 +127,24 @@ class Building:
     def places(self, chooser: Chooser) -> NDArray[np.int64]:
         """The chosen candidates [k], in order."""
         for place in self._pins.values():
-            self._take(place)
-        aside = self._set_aside()
+            self._count(place)
+        self._set_aside()
         # Pins behind the end of a short list move up.
         pinned = dict(self._pins)
         for rank in range(self._top_k):
             if rank in pinned:
                 self._append(pinned.pop(rank), 1.0)
                 continue
-            left = self._top_k - len(self._chosen) - len(pinned)
-            if left <= 0:
+            ranks = self._top_k - len(self._chosen) - len(pinned)
+            if ranks <= 0:
                 break
-            feasible = self._feasible(aside, left)
+            feasible = self._feasible(ranks)
             if not feasible.any():
                 break
             place, probability = chooser.choose(feasible, self._candidates.score, rank)
-            if place in aside:
-                aside.remove(place)
-                if not self._feasible([], left)[:place].all():
-                    self._for_quota.add(place)
-                self._take(place)
-            else:
-                met = bool((self._groups.at_least[:, place] & (self._need > 0)).any())
-                self._take(place)
-                if met:
-                    aside = self._set_aside()
+            if feasible is not self._open:
+                self._for_quota.add(place)
+            self._take(place)
             self._append(place, probability)
         for rank in sorted(pinned):
             self._append(pinned[rank], 1.0)
@@ -145,24 +154,36 @@ class Building:
         self._chosen.append(place)
         self.propensity.append(probability)
 
+    def _feasible(self, ranks: int) -> NDArray[np.bool_]:
+        """What may be chosen where so many ranks are free."""
+        if len(self._aside) < ranks:
+            return self._open
+        alone = np.zeros(len(self._free), bool)
+        alone[self._aside] = True
+        return alone
+
     def _take(self, place: int) -> None:
+        met = bool((self._groups.at_least[:, place] & (self._need > 0)).any())
+        self._count(place)
+        if place in self._aside:
+            self._aside.remove(place)  # its room was kept
+        elif met:
+            self._set_aside()
+        else:
+            self._left = self._left - self._groups.at_most[:, place]
+            full = self._groups.at_most[:, place] & (self._left <= 0)
+            if full.any():
+                self._open &= ~self._groups.at_most[full].any(0)
+                self._open[self._aside] = True
+        self._open[place] = False
+
+    def _count(self, place: int) -> None:
         self._free[place] = False
         self._room -= self._groups.at_most[:, place]
         self._need -= self._groups.at_least[:, place]
 
-    def _feasible(self, aside: list[int], left: int) -> NDArray[np.bool_]:
-        """What may be chosen where ``left`` ranks are free, so that ``aside`` still fits."""
-        mine = np.zeros(len(self._free), bool)
-        mine[aside] = True
-        if len(aside) >= left:
-            return mine
-        room = self._room - self._groups.at_most[:, aside].sum(1)
-        full = self._groups.at_most[room <= 0].any(0)
-        feasible: NDArray[np.bool_] = (self._free & ~full) | mine
-        return feasible
-
-    def _set_aside(self) -> list[int]:
-        """The best candidates that the quotas need, within the limits."""
+    def _set_aside(self) -> None:
+        """Set the best candidates aside that the quotas need, within the limits."""
         aside: list[int] = []
         room = self._room.copy()
         free = self._free.copy()
@@ -175,7 +196,9 @@ class Building:
                 aside.append(place)
                 free[place] = False
                 room -= self._groups.at_most[:, place]
-        return aside
+        self._aside, self._left = aside, room
+        self._open = self._free & ~self._groups.at_most[room <= 0].any(0)
+        self._open[aside] = True
 
     def tell(self, context: Context) -> None:
         """Write into the trace what was moved, left out and not met."""

@@ -1,6 +1,6 @@
 """Expressions over the attributes of items, such as ``"Comedy" in genres and year >= 1990``.
 
-See docs/policy.md for what may be written.
+See docs/policy-expressions.md for what may be written.
 """
 
 from __future__ import annotations

@@ -64,6 +64,10 @@ class FactsSource(Protocol):
 
     def current(self) -> Facts: ...
 
+    def close(self) -> None:
+        """Let go of what is held; nothing is asked any more."""
+        ...
+
 
 class FixedFacts:
     """The attributes of a version, and no lists (a `FactsSource`)."""
@@ -73,3 +77,6 @@ class FixedFacts:
 
     def current(self) -> Facts:
         return self._facts
+
+    def close(self) -> None:
+        """Do nothing."""

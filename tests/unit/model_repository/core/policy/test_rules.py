@@ -65,6 +65,9 @@ class Known:
     def current(self) -> Facts:
         return self._facts
 
+    def close(self) -> None:
+        """Nothing is held."""
+
 
 def recommender(known: Catalogue = CATALOGUE) -> Recommend:
     scorer = Scorer(known, EventSums())
