@@ -44,7 +44,7 @@ class Boost(Stage):
 
     def check(self, context: Context) -> None:
         facts = context.facts
-        for boost in _read(context.options[BOOST.name]):
+        for boost in read_boosts(context.options[BOOST.name]):
             if (kind := boost.by.check(facts.attributes, facts.lists)) != "number":
                 raise InvalidRequest(_wrong(boost.text, f"{boost.by.text} is a {kind}, no number"))
             if boost.where is None:
@@ -59,7 +59,7 @@ class Boost(Stage):
 
     def rerank(self, candidates: Candidates, context: Context) -> Candidates:
         score = candidates.score.astype(np.float64)
-        for boost in _read(context.options[BOOST.name]):
+        for boost in read_boosts(context.options[BOOST.name]):
             changed = self._changed(score, boost, candidates, context)
             if context.trace is not None:
                 for place in np.flatnonzero(changed != score).tolist():
@@ -83,7 +83,7 @@ class Boost(Stage):
 
 
 @lru_cache(maxsize=256)
-def _read(option: str) -> Sequence[_Boost]:
+def read_boosts(option: str) -> Sequence[_Boost]:
     found = []
     for text in statements(BOOST, option):
         change, where = condition_of(text)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +23,15 @@ from model_repository.core.attributes import (
 )
 from model_repository.core.batch import Tensors, answer
 from model_repository.core.catalogue import Catalogue
+from model_repository.core.contract import FILTER
 from model_repository.core.errors import InvalidRequest, Unavailable
 from model_repository.core.handler import Recommend
+from model_repository.core.identifiers import Identifiers
+from model_repository.core.policy.boost import read_boosts
+from model_repository.core.policy.expressions import parse
 from model_repository.core.policy.facts import Facts, NamedList
+from model_repository.core.policy.limits import pins_of, read_limits
+from model_repository.core.policy.statements import statements
 from model_repository.core.scoring import Scorer
 from tests.unit.model_repository.catalogues import CountedTexts, EventSums, catalogue, reader
 from tests.unit.model_repository.conftest import user
@@ -396,3 +404,26 @@ class _NoStates(EventSums):
 FAILING = Recommend(
     reader(CATALOGUE, 60), Scorer(CATALOGUE, _NoStates()), CountedTexts(), facts=Known(CATALOGUE)
 )
+
+
+def test_the_rules_of_the_cookbook_can_be_read() -> None:
+    """Each ``filter=``, ``boost=``, ``limits=`` and ``pins=`` of the client's pages."""
+    pages = Path(__file__).parents[5] / "docs"
+    found = {
+        (name, text)
+        for page in ("client.md", "policy.md")
+        for name, quote, text in re.findall(
+            r"\b(filter|boost|limits|pins)=(['\"])(.+?)\2[,)\n]", (pages / page).read_text("utf-8")
+        )
+    }
+    assert {name for name, _ in found} == {"filter", "boost", "limits", "pins"}
+    for name, text in found:
+        if name == "limits":
+            assert read_limits(text)
+        elif name == "pins":
+            with pytest.raises(InvalidRequest, match=r"the catalogue has no item|contradict"):
+                pins_of({"pins": text, "top_k": 1}, Identifiers.of(["x"]), paged=False)
+        elif name == "filter":
+            assert all(parse(each) for each in statements(FILTER, text))
+        else:
+            assert read_boosts(text)
