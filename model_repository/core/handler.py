@@ -306,20 +306,20 @@ class Recommend(UserHandler):
         plans = [each.plan for each in requests]
         best = self._lists.candidates(users, plans)
         answers: list[Tensors] = []
-        for place, (plan, candidates) in enumerate(zip(plans, best, strict=True)):
+        for place, (each, candidates) in enumerate(zip(requests, best, strict=True)):
             user = users[[place]]
-            chosen = self._lists.listed(plan, candidates, user)
-            explained = self._reasons(plan.request, user, chosen, fresh)
-            answers.append({**self._listed(plan, chosen), **explained})
+            chosen = self._lists.listed(each.plan, candidates, user)
+            explained = self._reasons(each, user, chosen, fresh)
+            answers.append({**self._listed(each.plan, chosen), **explained})
         return answers
 
-    def _reasons(
-        self, request: UserRequest, user: Users, chosen: Candidates, fresh: NewItems
-    ) -> Tensors:
+    def _reasons(self, asked: _User, user: Users, chosen: Candidates, fresh: NewItems) -> Tensors:
+        request = asked.request
         if not request.options[EXPLAIN.name]:
             return {}
         try:
-            return reasons(self._scorer, user, chosen, request.places, fresh)
+            rules = asked.plan.rules(chosen)
+            return reasons(self._scorer, user, chosen, request.places, fresh, rules)
         except (UserEncoderFailed, Overloaded):
             return {}  # the list is as good without
 

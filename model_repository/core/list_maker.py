@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from .catalogue import Candidates
-from .contract import NEW_ITEMS, TOP_K
+from .contract import NEW_ITEMS, TOP_K, TRACED
 from .policy import Plan
 from .score_terms import Users
 from .scoring import Scorer
@@ -46,7 +46,7 @@ class ListMaker:
                 break
             wanted = min(wanted * _MORE, most)
             (candidates,) = self.candidates(user, [plan], [wanted])
-        if plan.context.trace is not None:
+        if plan.context.trace is not None and plan.context.options[TRACED.name]:
             top_k = plan.request.options[TOP_K.name]
             (all_items,) = self._scorer.best(user, [_NO_ITEMS], [top_k])
             plan.trace_refused(all_items)

@@ -9,7 +9,7 @@ docs/policy-reasons.md has the figures of both.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -34,12 +34,17 @@ _LEAST_MOVE: Final = 1e-3
 
 
 def reasons(
-    scorer: Scorer, user: Users, chosen: Candidates, places: Indices, fresh: NewItems
+    scorer: Scorer,
+    user: Users,
+    chosen: Candidates,
+    places: Indices,
+    fresh: NewItems,
+    rules: Sequence[Sequence[str]] = (),
 ) -> Tensors:
     """REASON [1, k] of the items that are recommended to one user.
 
     ``places`` INT32 [H] say where the events of the user's history are in HISTORY. ``fresh`` are
-    the texts among them.
+    the texts among them. ``rules`` [k] are those that moved each item; none for none of all.
 
     Raises
     ------
@@ -70,6 +75,7 @@ def reasons(
                     name: _rounded(part[column]) for name, part in terms.items() if part[column]
                 },
                 **_neighbours(catalogue, row_of_cold),
+                **({"rules": list(rules[column])} if rules and rules[column] else {}),
             }
             for column, row_of_cold in enumerate(cold.tolist())
         ]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..arrays import Indices
 from ..batch import Tensors
 from ..catalogue import Candidates, Catalogue
-from ..contract import TOP_K, TRACED
+from ..contract import EXPLAIN, TOP_K, TRACED
 from ..item_sets import ItemSet
 from ..requests import UserRequest
 from ..score_terms import Users
@@ -92,9 +92,14 @@ class Plan:
         found: dict[str, NDArray[Any]] = {}
         for stage in self.stages:
             found |= stage.outputs(chosen, self.context)
-        if self.context.trace is not None:
+        if self.context.trace is not None and self.context.options[TRACED.name]:
             found |= self.context.trace.output(self.context.catalogue, chosen.index.tolist())
         return found
+
+    def rules(self, chosen: Candidates) -> list[list[str]]:
+        """For each item of a list, the rules that moved it; none where nothing is traced."""
+        trace = self.context.trace
+        return [] if trace is None else [trace.of(item) for item in chosen.index.tolist()]
 
     def trace_refused(self, best: Candidates) -> None:
         """Write into the trace which stages refuse the best items of the whole catalogue."""
@@ -118,7 +123,8 @@ def plan(request: UserRequest, catalogue: Catalogue, facts: Facts) -> Plan:
     """
     request = as_of_first_page(request, catalogue)
     stages = [stage for stage in STAGES if stage.applies(request.options)]
-    context = Context(request, catalogue, facts, Trace() if request.options[TRACED.name] else None)
+    told = request.options[TRACED.name] or request.options[EXPLAIN.name]
+    context = Context(request, catalogue, facts, Trace() if told else None)
     for stage in stages:
         stage.check(context)
     allowed = [each for stage in stages if (each := stage.allowed(context)) is not None]

@@ -31,6 +31,10 @@ class Trace:
         """Say that the items of a catalogue do not suffice for a rule."""
         self._unmet.append(rule)
 
+    def of(self, item: int) -> list[str]:
+        """What was noted of an item."""
+        return self._items.get(int(item), [])
+
     def clear(self) -> None:
         """Forget all, of a list that is made anew."""
         self._items.clear()

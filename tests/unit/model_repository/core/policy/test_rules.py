@@ -427,3 +427,12 @@ def test_the_rules_of_the_cookbook_can_be_read() -> None:
             assert all(parse(each) for each in statements(FILTER, text))
         else:
             assert read_boosts(text)
+
+
+def test_reasons_name_the_rules_of_an_item() -> None:
+    worst = EVERYTHING[-1]
+    found = ask(explain=True, pins=f"i{worst} at 2", top_k=3)
+    told = [json.loads(each) for each in found["REASON"][0]]
+    assert told[1]["rules"] == ["pin: rank 2"]
+    assert "rules" not in told[0]
+    assert "TRACE" not in found
