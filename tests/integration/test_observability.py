@@ -72,9 +72,10 @@ class Observed:
 def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
     """It has answered, skipped what it does not know, refused and failed."""
     directory = tmp_path_factory.mktemp("observed")
-    write_tiny_repository(directory / "models", layout="fused", max_wait=500)
-    log = directory / "access.log"
-    options = (f"--access-log={log}", "--access-log-share=1")
+    write_tiny_repository(directory / "models", layout="fused", max_wait=500, trend=True)
+    log, rules = directory / "access.log", directory / "rules"
+    rules.mkdir()
+    options = (f"--access-log={log}", "--access-log-share=1", f"--rules={rules}")
     with served(directory / "models", *options) as running:
         with RecommenderClient(running.address, timeout=60, retry=Retry(attempts=1)) as client:
             client.recommend(["i1", "nobody"], top_k=3)
@@ -204,7 +205,7 @@ def test_status_as_json_has_each_model(observed: Observed) -> None:
     assert process.returncode == 0
     assert found["restarts"] == 0
     models = {each["model"]: each for each in found["models"]}
-    assert models.keys() == {"rank", "recommend", "encode"}
+    assert models.keys() == {"rank", "recommend", "encode", "observe"}
     assert all(each["ready"] for each in models.values())
     assert models["recommend"]["requests"] > 0
     assert models["recommend"]["mean_ms"] > 0
