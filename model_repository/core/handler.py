@@ -26,6 +26,8 @@ from .contract import (
     LOGIT,
     NEW_ITEMS,
     ON_UNKNOWN,
+    QUERY,
+    SIMILARITY,
     SKIPPED,
     TIME,
     TOP_K,
@@ -39,6 +41,7 @@ from .reasons import no_reasons, reasons
 from .requests import RequestReader, UserRequest
 from .score_terms import Users
 from .scoring import Scorer
+from .similarity import Held, Similarity
 from .users import NO_ITEM, History
 
 
@@ -95,12 +98,16 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class _User:
-    """A request, with slots that name rows of the texts of the whole batch."""
+    """A request, with slots that name rows of the texts of the whole batch.
+
+    ``anchor`` is the vector FP32 [h] of the text that its list is to be like; None without one.
+    """
 
     asked: _Asked
     history: History
     candidates: Indices
     truncated: int
+    anchor: Floats | None = None
 
     @property
     def request(self) -> UserRequest:
@@ -152,7 +159,8 @@ class UserHandler:
     def finish(self, waiting: Sequence[Later]) -> list[Outcome]:
         """The answers to requests that bring texts.
 
-        Where these cannot be encoded, a request that skips what is unknown goes on without them.
+        Where these cannot be encoded, a request that skips what is unknown goes on without them,
+        unless its list is to be like one of them.
         """
         requests: list[_Asked] = [each.request for each in waiting]
         found = attempt_together(self._answer, requests)
@@ -161,6 +169,7 @@ class UserHandler:
             for place, each in enumerate(found)
             if isinstance(each, Unavailable)
             and requests[place].request.options[ON_UNKNOWN.name] == "skip"
+            and not requests[place].request.anchored_to_text
         ]
         again = attempt_together(self._answer, [requests[each].without_texts() for each in spared])
         for place, outcome in zip(spared, again, strict=True):
@@ -193,7 +202,7 @@ class UserHandler:
         encoded = self._encoded(list(rows))
         catalogue = self._scorer.catalogue
         fresh = catalogue.neighbourhood.place(encoded.vectors, catalogue.vectors)
-        return self._scored([_user(each, rows, encoded.truncated) for each in asked], fresh)
+        return self._scored([_user(each, rows, encoded) for each in asked], fresh)
 
     def _encoded(self, texts: Sequence[str]) -> EncodedTexts:
         try:
@@ -259,8 +268,10 @@ class Rank(UserHandler):
 class Recommend(UserHandler):
     """ITEM, INTEREST and LOGIT [1, k] of the best items for each request, best first.
 
-    Where the user encoder fails, these are the catalogue's popular items, if it has any, with NaN
-    for INTEREST and LOGIT, and FALLBACK says so.
+    Where a request says what they are to be like, SIMILARITY [1, k] says how much they are.
+
+    Where the user encoder fails, these are the catalogue's popular items, if it has any, or what is
+    similar, with NaN for INTEREST and LOGIT, and FALLBACK says so.
 
     Parameters
     ----------
@@ -278,6 +289,7 @@ class Recommend(UserHandler):
     ) -> None:
         super().__init__(reader, scorer, encode_texts, observer)
         self._facts = facts or FixedFacts(scorer.catalogue)
+        self._similarity = Similarity(scorer.catalogue)
 
     def _read(self, request: Request) -> _Asked:
         read = self._reader.read(request)
@@ -293,9 +305,15 @@ class Recommend(UserHandler):
         fallback = {FALLBACK.name: np.ones((1, 1), np.int32)}
         answers: list[Tensors] = []
         for each in users:
-            chosen = each.plan.choose(self._popular(each.plan), None)
+            held = self._held(each)
+            if held is None:
+                candidates = self._popular(each.plan)
+            else:
+                similar = held.best(None, each.plan.wanted)
+                candidates = self._with_required(each.plan, similar, None, held)
+            chosen = each.plan.choose(candidates, None)
             explained = no_reasons(len(chosen)) if each.request.options[EXPLAIN.name] else {}
-            answers.append({**self._listed(each.plan, chosen), **fallback, **explained})
+            answers.append({**self._listed(each.plan, chosen, held), **fallback, **explained})
         return answers
 
     def _popular(self, plan: policy.Plan) -> Candidates:
@@ -315,15 +333,36 @@ class Recommend(UserHandler):
         users: Users,
         fresh: NewItems,
     ) -> list[Tensors]:
-        plans = [each.plan for each in requests]
-        best = self._best(users, plans, [plan.wanted for plan in plans])
+        helds = [self._held(each) for each in requests]
+        anywhere = [place for place, held in enumerate(helds) if held is None]
+        plans = [requests[place].plan for place in anywhere]
+        found: dict[int, Candidates] = {}
+        if anywhere:
+            best = self._best(users[anywhere], plans, [plan.wanted for plan in plans])
+            found = dict(zip(anywhere, best, strict=True))
         answers: list[Tensors] = []
-        for place, (plan, candidates) in enumerate(zip(plans, best, strict=True)):
-            user = users[[place]]
-            chosen = self._chosen(plan, candidates, user)
-            explained = self._reasons(plan.request, user, chosen, fresh)
-            answers.append({**self._listed(plan, chosen), **explained})
+        for place, (each, held) in enumerate(zip(requests, helds, strict=True)):
+            plan, user = each.plan, users[[place]]
+            candidates = found[place] if held is None else held.best(user, plan.wanted)
+            chosen = self._chosen(each, candidates, user, held)
+            explained = self._reasons(each.request, user, chosen, fresh)
+            answers.append({**self._listed(plan, chosen, held), **explained})
         return answers
+
+    def _held(self, each: _User, *, masked: bool = True) -> Held | None:
+        """What the list of a user is held to, without what is ``masked``; None for nothing."""
+        anchor, plan = each.request.anchor, each.plan
+        if anchor == NO_ITEM:
+            return None
+        if each.anchor is None:
+            similarity = self._similarity.to_item(anchor)
+        elif each.request.options[QUERY.name].strip():
+            similarity = self._similarity.to_query(each.anchor)
+        else:
+            similarity = self._similarity.to_text(each.anchor)
+        if masked:
+            return Held.to(self._scorer, similarity, plan.masked, plan.allowed)
+        return Held.to(self._scorer, similarity, _NO_ITEMS, None)
 
     def _best(
         self, users: Users, plans: Sequence[policy.Plan], wanted: Sequence[int]
@@ -336,32 +375,51 @@ class Recommend(UserHandler):
             [plan.allowed for plan in plans],
         )
 
-    def _chosen(self, plan: policy.Plan, candidates: Candidates, user: Users) -> Candidates:
+    def _chosen(
+        self, each: _User, candidates: Candidates, user: Users, held: Held | None
+    ) -> Candidates:
         """The list of one user, made of more candidates where these do not suffice."""
+        plan = each.plan
         wanted, most = plan.wanted, min(len(self._scorer.catalogue), _MOST_CANDIDATES)
         while True:
-            chosen = plan.choose(self._with_required(plan, candidates, user), user)
+            chosen = plan.choose(self._with_required(plan, candidates, user, held), user)
             if len(candidates) < wanted or wanted >= most or not plan.lacking(chosen):
                 break
             wanted = min(wanted * _MORE, most)
-            (candidates,) = self._best(user, [plan], [wanted])
+            if held is None:
+                (candidates,) = self._best(user, [plan], [wanted])
+            else:
+                candidates = held.best(user, wanted)
         if plan.context.trace is not None:
             top_k = plan.request.options[TOP_K.name]
-            (all_items,) = self._scorer.best(user, [_NO_ITEMS], [top_k])
+            anywhere = self._held(each, masked=False)
+            if anywhere is None:
+                (all_items,) = self._scorer.best(user, [_NO_ITEMS], [top_k])
+            else:
+                all_items = anywhere.best(user, top_k)
             plan.trace_refused(all_items)
         return chosen
 
-    def _with_required(self, plan: policy.Plan, candidates: Candidates, user: Users) -> Candidates:
+    def _with_required(
+        self, plan: policy.Plan, candidates: Candidates, user: Users | None, held: Held | None
+    ) -> Candidates:
         if not len(plan.required):
             return candidates
         missing = plan.required[~np.isin(plan.required, candidates.index)]
-        scores = self._scorer.rank(user, 0, missing)
+        if held is None:
+            assert user is not None
+            scores = self._scorer.rank(user, 0, missing)
+            more = Candidates(
+                candidates.catalogue, missing, scores.logit, scores.interest, scores.interest
+            )
+        else:
+            more = held.of(user, missing)
         both = Candidates(
             candidates.catalogue,
-            np.concatenate([candidates.index, missing]),
-            np.concatenate([candidates.logit, scores.logit]),
-            np.concatenate([candidates.interest, scores.interest]),
-            np.concatenate([candidates.score, scores.interest]),
+            np.concatenate([candidates.index, more.index]),
+            np.concatenate([candidates.logit, more.logit]),
+            np.concatenate([candidates.interest, more.interest]),
+            np.concatenate([candidates.score, more.score]),
         )
         return both.by_score(both.score)
 
@@ -375,16 +433,20 @@ class Recommend(UserHandler):
         except (UserEncoderFailed, Overloaded):
             return {}  # the list is as good without
 
-    def _listed(self, plan: policy.Plan, chosen: Candidates) -> dict[str, NDArray[Any]]:
+    def _listed(
+        self, plan: policy.Plan, chosen: Candidates, held: Held | None
+    ) -> dict[str, NDArray[Any]]:
+        similar = held and {SIMILARITY.name: held.similarity[chosen.index][np.newaxis]}
         return {
             ITEM.name: self._scorer.catalogue.ids.strings.take(chosen.index)[np.newaxis],
             ITEM_INTEREST.name: chosen.interest[np.newaxis],
             ITEM_LOGIT.name: chosen.logit[np.newaxis],
             **plan.outputs(chosen),
+            **(similar or {}),
         }
 
 
-def _user(asked: _Asked, rows: Mapping[str, int], truncated: Indices) -> _User:
+def _user(asked: _Asked, rows: Mapping[str, int], encoded: EncodedTexts) -> _User:
     """The user of a request; ``rows`` says where the texts of the batch are."""
     request = asked.request
     where = np.array([rows[text] for text in request.texts], np.int32)
@@ -393,7 +455,8 @@ def _user(asked: _Asked, rows: Mapping[str, int], truncated: Indices) -> _User:
         asked,
         History(_renumbered(history.slots, where), history.actions, history.ages),
         _renumbered(request.candidates, where),
-        int(truncated[where].sum()),
+        int(encoded.truncated[where].sum()),
+        encoded.vectors[where[-request.anchor - 1]] if request.anchored_to_text else None,
     )
 
 

@@ -119,6 +119,8 @@ def catalogue(*, trend: bool = False) -> Catalogue:
             np.zeros(0, np.float32),
         ),
         popular=np.array([3, 1, 4, 15, 9], np.int32),
+        # The text of an item is like any, or like none: text vectors have one number.
+        other_texts=np.where(values % 2, 1, -1).astype(np.float32)[:, np.newaxis],
         trend=TREND if trend else NO_TREND,
     )
 

@@ -34,11 +34,11 @@ from .facts import Facts
 from .filter import Filter
 from .match import Match
 from .popularity import Popularity
-from .seen import Excluded, Seen
+from .seen import Excluded, Like, Seen
 from .trace import Trace
 
 STAGES: Final[Sequence[Stage]] = (
-    Seen(), Excluded(), Pages(), Filter(), Popularity(), Boost(), Diversity(), Match(),
+    Seen(), Excluded(), Like(), Pages(), Filter(), Popularity(), Boost(), Diversity(), Match(),
     Arrange(), Exploration(),
 )  # fmt: skip
 """In the order in which they rerank."""
