@@ -21,12 +21,14 @@ from perf.explain import explain
 from perf.expressions import expressions
 from perf.faithfulness import faithfulness
 from perf.faults import faults
+from perf.first_events import first_events
 from perf.fuzz import fuzz
 from perf.observe import observe
 from perf.overload import overload
 from perf.profile import profile
 from perf.quality import quality
 from perf.reading import reading
+from perf.related import related
 from perf.run import plot, run, table
 from perf.soak import soak
 from perf.trend_age import trend_age
@@ -41,7 +43,7 @@ app = typer.Typer(
 for each in (
     run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines, reading, faults,
     overload, fuzz, quality, cancelled, trend_age, observe,
-    expressions, faithfulness, explain,
+    expressions, faithfulness, explain, related, first_events,
 ):  # fmt: skip
     app.command()(each)
 

@@ -93,15 +93,23 @@ class Held:
         FP32 [n], -inf for items that must not come.
     most
         The largest of them.
+    weight
+        What a similarity of 1 weighs beside a logit.
     """
 
     scorer: Scorer
     similarity: Floats
     most: float
+    weight: float = WEIGHT
 
     @classmethod
     def to(
-        cls, scorer: Scorer, similarity: Floats, masked: Indices, allowed: ItemSet | None
+        cls,
+        scorer: Scorer,
+        similarity: Floats,
+        masked: Indices,
+        allowed: ItemSet | None,
+        weight: float = WEIGHT,
     ) -> Held:
         """Without the items ``masked`` INT32 [E], and those that are not ``allowed``."""
         kept = similarity.copy()
@@ -109,7 +117,7 @@ class Held:
         if allowed is not None:
             kept[allowed.outside] = -np.inf
         most = float(kept.max(initial=-np.inf))
-        return cls(scorer, kept, most if np.isfinite(most) else 0.0)
+        return cls(scorer, kept, most if np.isfinite(most) else 0.0, weight)
 
     def best(self, user: Users | None, wanted: int) -> Candidates:
         """The best ``wanted`` of the most similar items, by similarity and interest together.
@@ -124,11 +132,11 @@ class Held:
     def of(self, user: Users | None, items: Indices) -> Candidates:
         """Items INT32 [m] as candidates, best first.
 
-        Their score is the interest, were the logit less by `WEIGHT` for each by which the
+        Their score is the interest, were the logit less by ``weight`` for each by which the
         similarity is less than the largest. So boosts weigh as in any list.
         """
         catalogue = self.scorer.catalogue
-        together = np.float32(WEIGHT) * (self.similarity[items] - np.float32(self.most))
+        together = np.float32(self.weight) * (self.similarity[items] - np.float32(self.most))
         if user is None:
             logit = interest = np.full(len(items), np.nan, np.float32)
         else:

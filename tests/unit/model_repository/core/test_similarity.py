@@ -137,8 +137,12 @@ class TestList:
         cosine = Similarity(CATALOGUE).to_item(5)
         cosine[5] = -np.inf
         nearest = {f"i{item}" for item in np.argsort(-cosine)[:4]}
-        monkeypatch.setattr(similarity, "WEIGHT", 0.0)  # though others are of more interest
         assert set(items(asked(like="i5", top_k=3))) < nearest
+        # Though others are of more interest.
+        scorer = Scorer(CATALOGUE, EventSums())
+        held = Held.to(scorer, cosine, np.zeros(0, np.int32), None, weight=0)
+        found = held.best(scorer.users([READER.read(user()).history]), 3)
+        assert {f"i{item}" for item in found.index} < nearest
         # A list that is longer has more.
         assert len(items(asked(like="i5", top_k=8))) == 8
 
