@@ -57,16 +57,18 @@ class AsyncRecommenderClient(Client):
 
     Belongs to the event loop of its first call; another loop is refused with
     :class:`ClientMisused`. Cancelling the task of a call, or closing the iterator of
-    ``rank_many`` or ``recommend_many``, cancels its requests on the server.
+    ``rank_many``, ``recommend_many`` or ``related_many``, cancels its requests on the server.
     """
 
     rank = _awaited(_methods.rank)
     recommend = _awaited(_methods.recommend)
+    related = _awaited(_methods.related)
     observe = _awaited(_methods.observe)
     encode = _awaited(_methods.encode)
     classify = _awaited(_methods.classify)
     rank_many = _streaming(_methods.rank_many)
     recommend_many = _streaming(_methods.recommend_many)
+    related_many = _streaming(_methods.related_many)
     ready = _awaited(_methods.ready)
     live = _awaited(_methods.live)
     metadata = _awaited(_methods.metadata)

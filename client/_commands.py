@@ -20,6 +20,7 @@ from client import (
     Event,
     Item,
     Reason,
+    Recommendations,
     RecommenderClient,
     RecommenderError,
     ScoredItem,
@@ -146,6 +147,7 @@ def _command(ask: Callable[..., _Answer]) -> Callable[..., _Answer]:
 
 
 _History = Annotated[str, _option("Item ids, oldest first; none for a new user.", "ID,ID")]
+_Exclude = Annotated[str, _option("Item ids that must not be recommended.", "ID,ID")]
 _Profile = Annotated[
     str, _option("Profile of the user, such as age=24,gender=F.", "NAME=VALUE,NAME=VALUE")
 ]
@@ -155,7 +157,7 @@ _Profile = Annotated[
 def recommend(
     client: RecommenderClient,
     history: _History = "",
-    exclude: Annotated[str, _option("Item ids that must not be recommended.", "ID,ID")] = "",
+    exclude: _Exclude = "",
     profile: _Profile = "",
     **options: Any,
 ) -> _Answer:
@@ -166,6 +168,36 @@ def recommend(
     found = client.recommend(
         _ids(history), exclude=_ids(exclude), profile=_profile(profile), **options
     )
+    return _listed(found, options)
+
+
+@_command
+def related(
+    client: RecommenderClient,
+    item: Annotated[str, typer.Argument(metavar="ID", help="What the items are to be like.")],
+    text: Annotated[
+        str, _option("Text of the item, where the catalogue does not know it.", "TEXT")
+    ] = "",
+    history: _History = "",
+    exclude: _Exclude = "",
+    profile: _Profile = "",
+    **options: Any,
+) -> _Answer:
+    """Find items that are like one.
+
+    Example: python -m client related 50 --top-k 5
+    """
+    found = client.related(
+        Item(item, text or None),
+        history=_ids(history),
+        exclude=_ids(exclude),
+        profile=_profile(profile),
+        **options,
+    )
+    return _listed(found, options)
+
+
+def _listed(found: Recommendations, options: dict[str, Any]) -> _Answer:
     content, text = _shown(list(found), found.skipped)
     if found.fallback:
         text += "\n(popular items, the same for all users: the server's network over users failed)"
@@ -184,6 +216,9 @@ def recommend(
                 *(f"\nnot met: {rule}" for rule in found.trace.unmet),
             ]
         )
+    if found.similarities is not None:
+        content["similarities"] = [_finite(each) for each in found.similarities.tolist()]
+        text += f"\nsimilarities: {' '.join(f'{each:.4f}' for each in found.similarities)}"
     if options.get("cursor"):
         content["cursor"] = found.cursor
         text += f"\nnext page: --cursor {found.cursor}" if found.cursor else "\n(the last page)"
@@ -362,11 +397,14 @@ def _shown(items: Sequence[ScoredItem], skipped: int) -> _Answer:
 
 
 def _scored(item: ScoredItem) -> dict[str, Any]:
-    # JSON knows no NaN.
     return {
-        name: None if isinstance(value, float) and math.isnan(value) else value
+        name: _finite(value) if isinstance(value, float) else value
         for name, value in dataclasses.asdict(item).items()
     }
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None  # JSON knows no other
 
 
 def _statistics(client: RecommenderClient) -> list[Any]:

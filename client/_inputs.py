@@ -21,7 +21,7 @@ from client._bytes import encode_ids, encode_strings
 from client._encoding import Parameter
 from client.errors import InvalidInput
 from client.items import Event, Item, Profile
-from model_repository.core.contract import OptionSpec
+from model_repository.core.contract import LIKE, LIKE_TEXT, OptionSpec
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SECOND: Final = timedelta(seconds=1)
@@ -88,6 +88,17 @@ def read_items(items: Iterable[str | Item], field: str) -> ItemColumns:
         pass  # some are something else, or wrong
     pairs = [_item(entry, f"{field}[{position}]") for position, entry in enumerate(entries)]
     return _item_columns(pairs, field)
+
+
+def read_anchor(item: str | Item) -> dict[str, Parameter]:
+    """Check the item that others are to be like, and say it in the options of a request."""
+    pair = _item(item, "item")
+    columns = _item_columns([pair], "item")
+    found: dict[str, Parameter] = {LIKE.name: pair[0]}
+    if columns.texts:
+        frame_strings(columns.texts, "item.text")
+        found[LIKE_TEXT.name] = pair[1]
+    return found
 
 
 def read_history(history: Iterable[str | Item | Event]) -> HistoryColumns:

@@ -23,7 +23,7 @@ OnError = Literal["raise", "return"]
 
 @dataclass(frozen=True, slots=True)
 class Many(Generic[User, Result]):
-    """The calls of ``rank_many`` and ``recommend_many``, with their checked options.
+    """The calls of ``rank_many`` and others like it, with their checked options.
 
     Attributes
     ----------

@@ -53,6 +53,7 @@ from model_repository.core.contract import (
     OptionSpec,
     RankOptions,
     RecommendOptions,
+    RelatedOptions,
     options_of,
 )
 
@@ -61,9 +62,11 @@ if TYPE_CHECKING:
 
 _OF_RANK: Final = options_of(RankOptions)
 _OF_RECOMMEND: Final = options_of(RecommendOptions)
+_OF_RELATED: Final = options_of(RelatedOptions)
 _DECLARED: Final[Mapping[str, tuple[OptionSpec, ...]]] = {
     "Unpack[RankOptions]": _OF_RANK,
     "Unpack[RecommendOptions]": _OF_RECOMMEND,
+    "Unpack[RelatedOptions]": _OF_RELATED,
 }
 _Parameters = ParamSpec("_Parameters")
 _Returned = TypeVar("_Returned")
@@ -166,6 +169,38 @@ def recommend(
         As for :meth:`rank`.
     """
     chosen = _inputs.read_options(_OF_RECOMMEND, options)
+    call = recommend_call(history, exclude, profile, chosen, service.stable)
+    return service.infer(call, service.context(timeout, request_id, metadata))
+
+
+def related(
+    service: Service,
+    item: str | Item,
+    *,
+    history: History = (),
+    exclude: Candidates = (),
+    profile: Profile | None = None,
+    timeout: Timeout = NOT_GIVEN,
+    request_id: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    **options: Unpack[RelatedOptions],
+) -> Plan[Recommendations]:
+    """Find the items of the catalogue that are like this one, those of most interest first.
+
+    This is :meth:`recommend` with the option ``like``.
+
+    Parameters
+    ----------
+    item
+        One that the catalogue does not know is read by its text; without one it is refused.
+    history
+        As for :meth:`rank`: of two items that are as much like it, the user gets the better one.
+    exclude
+        As for :meth:`recommend`.
+    profile, timeout, request_id, metadata
+        As for :meth:`rank`.
+    """
+    chosen = _inputs.read_options(_OF_RELATED, options) | _inputs.read_anchor(item)
     call = recommend_call(history, exclude, profile, chosen, service.stable)
     return service.infer(call, service.context(timeout, request_id, metadata))
 
@@ -341,6 +376,34 @@ def recommend_many(
     return read_many(
         plan, histories, profiles, concurrency, ordered, on_error, progress, timeout, metadata
     )
+
+
+def related_many(
+    service: Service,
+    items: Source[str | Item],
+    *,
+    concurrency: int = 16,
+    ordered: bool = True,
+    on_error: OnError = "raise",
+    progress: Callable[[int], object] | None = None,
+    timeout: Timeout = NOT_GIVEN,
+    metadata: Mapping[str, str] | None = None,
+    **options: Unpack[RelatedOptions],
+) -> Many[str | Item, Recommendations]:
+    """Find related items for a stream of items, for a user of whom nothing is known.
+
+    Parameters
+    ----------
+    items
+        See :meth:`related`; read as the users of :meth:`rank_many` are.
+    concurrency, ordered, on_error, progress, timeout, metadata
+        As for :meth:`rank_many`.
+    """
+
+    def plan(item: str | Item, _: Profile | None) -> Plan[Recommendations]:
+        return related(service, item, timeout=timeout, metadata=metadata, **options)
+
+    return read_many(plan, items, (), concurrency, ordered, on_error, progress, timeout, metadata)
 
 
 def ready(

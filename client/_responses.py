@@ -87,6 +87,9 @@ def parse_recommend_response(
         else None,
         propensity_kind=_propensity_kind(outputs),
         reasons=_reasons(outputs, history),
+        similarities=outputs.row(contract.SIMILARITY)
+        if contract.SIMILARITY.name in outputs
+        else None,
     )
 
 

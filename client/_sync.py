@@ -60,11 +60,13 @@ class RecommenderClient(Client):
 
     rank = _blocking(_methods.rank)
     recommend = _blocking(_methods.recommend)
+    related = _blocking(_methods.related)
     observe = _blocking(_methods.observe)
     encode = _blocking(_methods.encode)
     classify = _blocking(_methods.classify)
     rank_many = _streaming(_methods.rank_many)
     recommend_many = _streaming(_methods.recommend_many)
+    related_many = _streaming(_methods.related_many)
     ready = _blocking(_methods.ready)
     live = _blocking(_methods.live)
     metadata = _blocking(_methods.metadata)

@@ -208,6 +208,9 @@ class Recommendations(_ScoredItems):
     propensity_kind
         How the propensities are known; None where there are none. With ``deterministic`` they are 1
         and say nothing of what another list would have brought.
+    similarities
+        FP32 [n], read-only. The cosine of each item with the item, the text or the query that the
+        list is to be like, at most 1; None unless the call names one.
     reasons
         Why each item is recommended, with the option ``explain``; None without it, and where the
         server's network over users failed meanwhile.
@@ -219,6 +222,7 @@ class Recommendations(_ScoredItems):
     propensities: NDArray[np.float32] | None = None
     propensity_kind: PropensityKind | None = None
     reasons: tuple[Reason, ...] | None = None
+    similarities: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -306,14 +310,14 @@ class Observed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer(Generic[User, Result]):
-    """What came of one user of ``rank_many`` or ``recommend_many``.
+    """What came of one user of ``rank_many`` or ``recommend_many``, or item of ``related_many``.
 
     Attributes
     ----------
     position
         Of the user in what was passed, from 0.
     user
-        As passed.
+        As passed; the item of ``related_many``.
     result
         None where ``error`` is set.
     error

@@ -109,7 +109,8 @@ class FakeServer:
 
     ``classify`` has the labels "no" and "yes". With ``explain`` the latest three events are the
     reasons of each item. ``observe`` counts events of the catalogue's items, each id once; they
-    change no list. Neither does a request that explores: its propensities are 1.
+    change no list. Neither does a request that explores: its propensities are 1. With ``like`` and
+    ``query`` a list is the same too, but for the item itself, and each similarity is 0.5.
 
     Parameters
     ----------
@@ -341,6 +342,8 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
         top_k = int(_option(request, contract.TOP_K))
         if top_k < 1:
             raise ValueError(f"parameter top_k is {top_k}; it must be at least 1")
+        if like := _option(request, contract.LIKE):
+            left_out.add(like)
         scored = [
             (self._behaviour.score(history, item), item)
             for item in self._behaviour.items
@@ -355,6 +358,7 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
             **_scores([logit for logit, _ in best]),
             **_NO_COUNTS,
             **_propensities(request, len(items)),
+            **_similarities(request, len(items)),
         }
         if cursor:
             more = first + top_k < len(scored)
@@ -413,6 +417,14 @@ def _propensities(request: Request, items: int) -> dict[str, Any]:
         contract.PROPENSITY.name: np.ones((1, items), np.float32),
         contract.PROPENSITY_KIND.name: ["deterministic"],
     }
+
+
+def _similarities(request: Request, items: int) -> dict[str, Any]:
+    """All alike, where the request names something to be like."""
+    named = (contract.LIKE, contract.LIKE_TEXT, contract.QUERY)
+    if not any(_option(request, each) for each in named):
+        return {}
+    return {contract.SIMILARITY.name: np.full((1, items), 0.5, np.float32)}
 
 
 _NO_COUNTS: Final = {

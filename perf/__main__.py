@@ -22,6 +22,7 @@ from perf.expressions import expressions
 from perf.faithfulness import faithfulness
 from perf.faults import faults
 from perf.filters import filters
+from perf.first_events import first_events
 from perf.fuzz import fuzz
 from perf.observe import observe
 from perf.overload import overload
@@ -29,6 +30,7 @@ from perf.policy import policy
 from perf.profile import profile
 from perf.quality import quality
 from perf.reading import reading
+from perf.related import related
 from perf.request_options import request_options
 from perf.run import plot, run, table
 from perf.soak import soak
@@ -46,6 +48,7 @@ for each in (
     run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines, reading, faults,
     overload, fuzz, quality, cancelled, trend_age, observe,
     expressions, faithfulness, request_options, exploration, uncertainty, policy, filters,
+    related, first_events,
 ):  # fmt: skip
     app.command()(each)
 

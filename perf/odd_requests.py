@@ -100,8 +100,11 @@ _AXES: Final = (-1, 0, 2**31, 2**32, 2**62, 2**63 - 1, -(2**63))
 _MOST: Final = 4096
 """Elements of a tensor that are sent; what claims more is cut."""
 _OPTIONS: Final = (
-    "top_k", "on_unknown", "include_seen", "new_items", "background", "explain", "topk",
-    "sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "traceparent",
+    "top_k", "on_unknown", "include_seen", "new_items", "background", "explain", "like",
+    "like_text", "query",
+    "filter", "boost", "limits", "pins", "cursor", "diversity", "explore", "topk",
+    "sequence_id", "sequence_start", "sequence_end",
+    "priority", "timeout", "traceparent",
     "binary_data", "headers",
     "triton_enable_empty_final_response", "triton_final_response", "",
 )  # fmt: skip

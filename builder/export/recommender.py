@@ -38,6 +38,7 @@ from builder.export.policy_file import POLICY, check_policy
 from builder.export.popularity import with_popularity
 from builder.export.ranking_gate import check_ranking
 from builder.export.reasons import with_reasons
+from builder.export.search import with_texts
 from builder.export.sequence_packing import packed_graph
 from builder.export.serving_code import install, write_json
 from builder.export.targets import Built, Compiler, FusedOptions, Target
@@ -273,7 +274,7 @@ class RecommenderExport(Exportable):
             uncertainty=uncertainties(self._model.popularity, histories, len(catalogue)),
             attributes=self._rules.attributes,
         )
-        save_catalogue(first, with_reasons(served, self._model))
+        save_catalogue(first, with_texts(with_reasons(served, self._model), self._model))
         libraries = [*libraries, "lark"]
         if takes_index(target.index, len(self._model.catalogue)):
             libraries.append("faiss-cpu")

@@ -41,6 +41,10 @@ class Catalogue:
     text_part
         FP32 [n, d], the part of ``vectors`` that an item has of its text, and not of its events;
         empty where it is not known. No score needs it.
+    other_texts
+        FP32 [n - p, h], the centred text vectors at length 1 of the items that are not among the p
+        of the ``neighbourhood``, in the order of the catalogue; empty where they are not known. A
+        search needs them, and no score.
     ids
         Their ids.
     linear_index, linear_value, decay
@@ -87,6 +91,7 @@ class Catalogue:
     cold_neighbours: Indices = field(default_factory=_no_indices)
     text_part: Floats = field(default_factory=_no_floats)
     log_events: Floats = field(default_factory=_no_floats)
+    other_texts: Floats = field(default_factory=_no_floats)
 
     def __len__(self) -> int:
         return len(self.bias)

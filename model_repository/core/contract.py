@@ -112,6 +112,8 @@ CURSOR: Final = TensorSpec("CURSOR", "BYTES", (1, 1), optional=True)
 # that is: "exact", "estimated" or "deterministic"; of a request that explores.
 PROPENSITY: Final = TensorSpec("PROPENSITY", "FP32", (1, "k"), optional=True)
 PROPENSITY_KIND: Final = TensorSpec("PROPENSITY_KIND", "BYTES", (1, 1), optional=True)
+# Of a request with something to be like: the cosine of each item with it.
+SIMILARITY: Final = TensorSpec("SIMILARITY", "FP32", (1, "k"), optional=True)
 # Of a request that asks for reasons: for each item a JSON object, see `reasons`.
 REASON: Final = TensorSpec("REASON", "BYTES", (1, "k"), optional=True)
 # Unix seconds as of which the model knows what is popular; left out by one that does not ask.
@@ -170,6 +172,7 @@ RECOMMEND: Final = ModelSpec(
         PROPENSITY,
         PROPENSITY_KIND,
         REASON,
+        SIMILARITY,
     ),
     batched=True,
 )  # fmt: skip
@@ -411,6 +414,17 @@ POPULARITY_PENALTY: Final = OptionSpec(
     minimum=0,
     maximum=1,
 )
+LIKE: Final = OptionSpec(
+    "like", "", "the id of an item that the items of the list are like; '' for none"
+)
+LIKE_TEXT: Final = OptionSpec(
+    "like_text",
+    "",
+    "the text of the item that they are like, for where the catalogue does not know it",
+)
+QUERY: Final = OptionSpec(
+    "query", "", "words to search for: the list has items whose texts are like them; '' for none"
+)
 DiversityMethod = Literal["dpp", "msd"]
 OnUnknown = Literal["error", "skip"]
 Explore = Literal["", "greedy", "softmax", "thompson", "ucb"]
@@ -424,8 +438,8 @@ class RankOptions(TypedDict, total=False):
     background: Annotated[bool, BACKGROUND]
 
 
-class RecommendOptions(TypedDict, total=False):
-    """The options of ``recommend``, likewise."""
+class RelatedOptions(TypedDict, total=False):
+    """The options of ``related``, a call of the SDK to the model ``recommend``, likewise."""
 
     top_k: Annotated[int, TOP_K]
     include_seen: Annotated[bool, INCLUDE_SEEN]
@@ -449,8 +463,16 @@ class RecommendOptions(TypedDict, total=False):
     explain: Annotated[bool, EXPLAIN]
 
 
+class RecommendOptions(RelatedOptions, total=False):
+    """The options of ``recommend``, likewise."""
+
+    like: Annotated[str, LIKE]
+    like_text: Annotated[str, LIKE_TEXT]
+    query: Annotated[str, QUERY]
+
+
 def options_of(declared: type) -> tuple[OptionSpec, ...]:
-    """The options that `RankOptions` or `RecommendOptions` declares."""
+    """The options that `RankOptions` or another such class declares."""
     hints = get_type_hints(declared, include_extras=True)
     return tuple(get_args(hint)[1] for hint in hints.values())
 

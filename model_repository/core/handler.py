@@ -25,6 +25,8 @@ from .contract import (
     ITEM_LOGIT,
     LOGIT,
     ON_UNKNOWN,
+    QUERY,
+    SIMILARITY,
     SKIPPED,
     TIME,
     TREND_TIME,
@@ -38,6 +40,7 @@ from .reasons import no_reasons, reasons
 from .requests import RequestReader, UserRequest
 from .score_terms import Users
 from .scoring import Scorer
+from .similarity import Held, Similarity
 from .users import NO_ITEM, History
 
 
@@ -75,6 +78,7 @@ class Observer:
 
 
 UNOBSERVED: Final = Observer()
+_NO_ITEMS: Final = np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +94,16 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class _User:
-    """A request, with slots that name rows of the texts of the whole batch."""
+    """A request, with slots that name rows of the texts of the whole batch.
+
+    ``anchor`` is the vector FP32 [h] of the text that its list is to be like; None without one.
+    """
 
     asked: _Asked
     history: History
     candidates: Indices
     truncated: int
+    anchor: Floats | None = None
 
     @property
     def request(self) -> UserRequest:
@@ -147,7 +155,8 @@ class UserHandler:
     def finish(self, waiting: Sequence[Later]) -> list[Outcome]:
         """The answers to requests that bring texts.
 
-        Where these cannot be encoded, a request that skips what is unknown goes on without them.
+        Where these cannot be encoded, a request that skips what is unknown goes on without them,
+        unless its list is to be like one of them.
         """
         requests: list[_Asked] = [each.request for each in waiting]
         found = attempt_together(self._answer, requests)
@@ -156,6 +165,7 @@ class UserHandler:
             for place, each in enumerate(found)
             if isinstance(each, Unavailable)
             and requests[place].request.options[ON_UNKNOWN.name] == "skip"
+            and not requests[place].request.anchored_to_text
         ]
         again = attempt_together(self._answer, [requests[each].without_texts() for each in spared])
         for place, outcome in zip(spared, again, strict=True):
@@ -188,7 +198,7 @@ class UserHandler:
         encoded = self._encoded(list(rows))
         catalogue = self._scorer.catalogue
         fresh = catalogue.neighbourhood.place(encoded.vectors, catalogue.vectors)
-        return self._scored([_user(each, rows, encoded.truncated) for each in asked], fresh)
+        return self._scored([_user(each, rows, encoded) for each in asked], fresh)
 
     def _encoded(self, texts: Sequence[str]) -> EncodedTexts:
         try:
@@ -254,8 +264,10 @@ class Rank(UserHandler):
 class Recommend(UserHandler):
     """ITEM, INTEREST and LOGIT [1, k] of the best items for each request, best first.
 
-    Where the user encoder fails, these are the catalogue's popular items, if it has any, with NaN
-    for INTEREST and LOGIT, and FALLBACK says so.
+    Where a request says what they are to be like, SIMILARITY [1, k] says how much they are.
+
+    Where the user encoder fails, these are the catalogue's popular items, if it has any, or what is
+    similar, with NaN for INTEREST and LOGIT, and FALLBACK says so.
 
     Parameters
     ----------
@@ -274,6 +286,7 @@ class Recommend(UserHandler):
         super().__init__(reader, scorer, encode_texts, observer)
         self._lists = ListMaker(scorer)
         self._facts = facts or FixedFacts(scorer.catalogue)
+        self._similarity = Similarity(scorer.catalogue)
 
     def _read(self, request: Request) -> _Asked:
         read = self._reader.read(request)
@@ -292,9 +305,13 @@ class Recommend(UserHandler):
         fallback = {FALLBACK.name: np.ones((1, 1), np.int32)}
         answers: list[Tensors] = []
         for each in users:
-            chosen = self._lists.popular(each.plan)
+            held = self._held(each)
+            if held is None:
+                chosen = self._lists.popular(each.plan)
+            else:
+                chosen = self._lists.similar(each.plan, held)
             explained = no_reasons(len(chosen)) if each.request.options[EXPLAIN.name] else {}
-            answers.append({**self._listed(each.plan, chosen), **fallback, **explained})
+            answers.append({**self._listed(each.plan, chosen, held), **fallback, **explained})
         return answers
 
     def _answers(
@@ -303,15 +320,42 @@ class Recommend(UserHandler):
         users: Users,
         fresh: NewItems,
     ) -> list[Tensors]:
-        plans = [each.plan for each in requests]
-        best = self._lists.candidates(users, plans)
+        helds = [self._held(each) for each in requests]
+        anywhere = [place for place, held in enumerate(helds) if held is None]
+        best: dict[int, Candidates] = {}
+        if anywhere:
+            plans = [requests[place].plan for place in anywhere]
+            asking = users if len(anywhere) == len(requests) else users[anywhere]
+            found = self._lists.candidates(asking, plans)
+            best = dict(zip(anywhere, found, strict=True))
         answers: list[Tensors] = []
-        for place, (each, candidates) in enumerate(zip(requests, best, strict=True)):
-            user = users[[place]]
-            chosen = self._lists.listed(each.plan, candidates, user)
+        for place, (each, held) in enumerate(zip(requests, helds, strict=True)):
+            plan, user = each.plan, users[[place]]
+            if held is None:
+                chosen = self._lists.listed(plan, best[place], user)
+            else:
+                unmasked = self._held(each, masked=False) if plan.traced else None
+                chosen = self._lists.listed(
+                    plan, held.best(user, plan.wanted), user, held, unmasked
+                )
             explained = self._reasons(each, user, chosen, fresh)
-            answers.append({**self._listed(each.plan, chosen), **explained})
+            answers.append({**self._listed(plan, chosen, held), **explained})
         return answers
+
+    def _held(self, each: _User, *, masked: bool = True) -> Held | None:
+        """What the list of a user is held to, without what is ``masked``; None for nothing."""
+        anchor, plan = each.request.anchor, each.plan
+        if anchor == NO_ITEM:
+            return None
+        if each.anchor is None:
+            similarity = self._similarity.to_item(anchor)
+        elif each.request.options[QUERY.name].strip():
+            similarity = self._similarity.to_query(each.anchor)
+        else:
+            similarity = self._similarity.to_text(each.anchor)
+        if masked:
+            return Held.to(self._scorer, similarity, plan.masked, plan.allowed)
+        return Held.to(self._scorer, similarity, _NO_ITEMS, None)
 
     def _reasons(self, asked: _User, user: Users, chosen: Candidates, fresh: NewItems) -> Tensors:
         request = asked.request
@@ -323,16 +367,20 @@ class Recommend(UserHandler):
         except (UserEncoderFailed, Overloaded):
             return {}  # the list is as good without
 
-    def _listed(self, plan: policy.Plan, chosen: Candidates) -> dict[str, NDArray[Any]]:
+    def _listed(
+        self, plan: policy.Plan, chosen: Candidates, held: Held | None
+    ) -> dict[str, NDArray[Any]]:
+        similar = held and {SIMILARITY.name: held.similarity[chosen.index][np.newaxis]}
         return {
             ITEM.name: self._scorer.catalogue.ids.strings.take(chosen.index)[np.newaxis],
             ITEM_INTEREST.name: chosen.interest[np.newaxis],
             ITEM_LOGIT.name: chosen.logit[np.newaxis],
             **plan.outputs(chosen),
+            **(similar or {}),
         }
 
 
-def _user(asked: _Asked, rows: Mapping[str, int], truncated: Indices) -> _User:
+def _user(asked: _Asked, rows: Mapping[str, int], encoded: EncodedTexts) -> _User:
     """The user of a request; ``rows`` says where the texts of the batch are."""
     request = asked.request
     where = np.array([rows[text] for text in request.texts], np.int32)
@@ -341,7 +389,8 @@ def _user(asked: _Asked, rows: Mapping[str, int], truncated: Indices) -> _User:
         asked,
         History(_renumbered(history.slots, where), history.actions, history.ages),
         _renumbered(request.candidates, where),
-        int(truncated[where].sum()),
+        int(encoded.truncated[where].sum()),
+        encoded.vectors[where[-request.anchor - 1]] if request.anchored_to_text else None,
     )
 
 

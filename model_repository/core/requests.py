@@ -22,8 +22,13 @@ from .contract import (
     HISTORY_ROW,
     HISTORY_TEXT,
     HISTORY_TIME,
+    LIKE,
+    LIKE_TEXT,
+    LONGEST_VALUE,
     ON_UNKNOWN,
     PROFILE,
+    QUERY,
+    OptionSpec,
     TensorSpec,
 )
 from .errors import InvalidRequest
@@ -92,6 +97,8 @@ class UserRequest:
         INT32 [P], ids of the user's profile.
     id
         The id of the request; empty for none.
+    anchor
+        Slot of the item, or of the words, that what is recommended is like; `NO_ITEM` for none.
     """
 
     options: Options
@@ -105,6 +112,12 @@ class UserRequest:
     candidates: Indices
     profile: Indices
     id: str = ""
+    anchor: int = NO_ITEM
+
+    @property
+    def anchored_to_text(self) -> bool:
+        """Whether what is recommended is like a text, so that nothing can be told without it."""
+        return self.anchor < 0 and self.anchor != NO_ITEM
 
     def without_texts(self) -> UserRequest:
         """The same, as if no text had come with it."""
@@ -161,7 +174,7 @@ class RequestReader:
         ]
         kept = usable[-self._settings.max_history :]
         slots = [
-            rows.slot(texts[place], HISTORY_TEXT, place)
+            rows.slot(texts[place], HISTORY_TEXT.name, place)
             if (index := known[place]) is None
             else index
             for place in kept
@@ -181,6 +194,7 @@ class RequestReader:
             self._candidates(tensors, candidates or (), rows, options),
             self._profile.ids(_profile(tensors)),
             request.id,
+            self._anchor(options, rows),
         )
         check_texts(len(found.texts), self._settings.max_rows)
         return found
@@ -224,6 +238,27 @@ class RequestReader:
         numbered = [self._actions.get(actions[place], 0) for place in kept]
         return History(np.array(slots, np.int32), np.array(numbered, np.int32), since)
 
+    def _anchor(self, options: Options, rows: _TextRows) -> int:
+        like, text, query = (_words(options, each) for each in (LIKE, LIKE_TEXT, QUERY))
+        if query.strip():
+            if like or text.strip():
+                raise InvalidRequest(
+                    f"parameters {QUERY.name} and {(LIKE if like else LIKE_TEXT).name} are both "
+                    "given, and a list is like one of them; send one"
+                )
+            return rows.slot(query, QUERY.name, 0)
+        (known,) = self._ids.indices([like])
+        if like and known is not None:
+            return known
+        if text.strip():
+            return rows.slot(text, LIKE_TEXT.name, 0)
+        if like:
+            raise InvalidRequest(
+                f"parameter {LIKE.name} is {show(like)}, which is not in the catalogue; send its "
+                f"text as the parameter {LIKE_TEXT.name}"
+            )
+        return NO_ITEM
+
     def _candidates(
         self, tensors: Tensors, candidates: Sequence[bytes], rows: _TextRows, options: Options
     ) -> Indices:
@@ -233,7 +268,7 @@ class RequestReader:
         for place, slot in enumerate(slots):
             if slot == NO_ITEM:
                 if texts[place].strip():
-                    slots[place] = rows.slot(texts[place], CANDIDATE_TEXT, place)
+                    slots[place] = rows.slot(texts[place], CANDIDATE_TEXT.name, place)
                 else:
                     unknown.append(place)
         if unknown and options[ON_UNKNOWN.name] == "error":
@@ -254,10 +289,10 @@ class _TextRows:
         self.texts: list[str] = []
         self._slots: dict[bytes, int] = {}
 
-    def slot(self, text: bytes, spec: TensorSpec, place: int) -> int:
+    def slot(self, text: bytes, name: str, place: int) -> int:
         slot = self._slots.get(text)
         if slot is None:
-            self.texts.append(decode(text, spec.name, place))
+            self.texts.append(decode(text, name, place))
             slot = self._slots[text] = -len(self.texts)
         return slot
 
@@ -268,6 +303,17 @@ def _column(tensors: Tensors, spec: TensorSpec, beside: TensorSpec, length: int)
         return [b""] * length
     check_length(spec.name, len(values), beside.name, length)
     return values
+
+
+def _words(options: Options, option: OptionSpec) -> bytes:
+    # Half of a surrogate pair can be written in JSON; it is refused where the text is decoded.
+    found: bytes = options[option.name].encode("utf-8", "surrogatepass")
+    if len(found) > LONGEST_VALUE:
+        raise InvalidRequest(
+            f"parameter {option.name} has {len(found):,} bytes, and at most {LONGEST_VALUE:,} are "
+            "read; send fewer"
+        )
+    return found
 
 
 def _profile(tensors: Tensors) -> Mapping[str, object]:

@@ -34,6 +34,7 @@ _EVENTS: Final = "log_events"
 _LENT: Final = "neighbour_bias"
 _COLD_NEIGHBOURS: Final = "cold_neighbours"
 _TEXT_PART: Final = "text_part"
+_OTHER_TEXTS: Final = "other_texts"
 _TREND: Final = "trend_level"
 TREND_FILES: Final = (
     CATALOGUE_FILE,
@@ -65,6 +66,7 @@ def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
         _COLD_NEIGHBOURS: catalogue.cold_neighbours,
         _TEXT_PART: catalogue.text_part,
         _EVENTS: catalogue.log_events,
+        _OTHER_TEXTS: catalogue.other_texts,
         "id_table": catalogue.ids.table,
     }
     if catalogue.trend:
@@ -118,7 +120,14 @@ def load_catalogue(directory: Path) -> Catalogue:
         attributes=_attributes(directory, settings["attributes"]),
         **{
             name: mapped(name)
-            for name in (_POPULAR, _UNCERTAINTY, _EVENTS, _COLD_NEIGHBOURS, _TEXT_PART)
+            for name in (
+                _POPULAR,
+                _UNCERTAINTY,
+                _EVENTS,
+                _COLD_NEIGHBOURS,
+                _TEXT_PART,
+                _OTHER_TEXTS,
+            )
             if (directory / f"{name}.npy").exists()  # earlier exports have none
         },
     )

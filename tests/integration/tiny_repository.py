@@ -120,6 +120,8 @@ def catalogue(*, trend: bool = False) -> Catalogue:
         ),
         popular=np.array([3, 1, 4, 15, 9], np.int32),
         uncertainty=np.ones(CATALOGUE, np.float32),
+        # The text of an item is like any, or like none: text vectors have one number.
+        other_texts=np.where(values % 2, 1, -1).astype(np.float32)[:, np.newaxis],
         trend=TREND if trend else NO_TREND,
     )
 

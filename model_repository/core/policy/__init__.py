@@ -34,11 +34,11 @@ from .facts import Facts
 from .filter import Filter
 from .match import Match
 from .popularity import Popularity
-from .seen import Excluded, Seen
+from .seen import Excluded, Like, Seen
 from .trace import Trace
 
 STAGES: Final[Sequence[Stage]] = (
-    Seen(), Excluded(), Pages(), Filter(), Popularity(), Boost(), Diversity(), Match(),
+    Seen(), Excluded(), Like(), Pages(), Filter(), Popularity(), Boost(), Diversity(), Match(),
     Arrange(), Exploration(),
 )  # fmt: skip
 """In the order in which they rerank."""
@@ -71,6 +71,11 @@ class Plan:
     def request(self) -> UserRequest:
         return self.context.request
 
+    @property
+    def traced(self) -> bool:
+        """Whether the answer says which rule moved or removed an item."""
+        return bool(self.context.options[TRACED.name])
+
     def choose(self, candidates: Candidates, user: Users | None) -> Candidates:
         """The list that is recommended, of ``top_k`` items at most.
 
@@ -92,7 +97,7 @@ class Plan:
         found: dict[str, NDArray[Any]] = {}
         for stage in self.stages:
             found |= stage.outputs(chosen, self.context)
-        if self.context.trace is not None and self.context.options[TRACED.name]:
+        if self.context.trace is not None and self.traced:
             found |= self.context.trace.output(self.context.catalogue, chosen.index.tolist())
         return found
 

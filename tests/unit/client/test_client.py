@@ -291,6 +291,7 @@ def test_both_clients_have_the_same_methods() -> None:
     )
     assert {
         *("rank", "recommend", "observe", "encode", "classify", "rank_many", "recommend_many"),
+        *("related", "related_many"),
         *("ready", "live", "metadata", "statistics", "close"),
     } == set(METHODS)
 

@@ -110,7 +110,7 @@ def test_the_client_itself_needs_no_typer() -> None:
 
 
 def test_a_shell_completes_the_script_and_not_the_module() -> None:
-    words = {"COMP_WORDS": "tritonrec-client re", "COMP_CWORD": "1"}
+    words = {"COMP_WORDS": "tritonrec-client rec", "COMP_CWORD": "1"}
     done = python("-c", f"{SCRIPT} main()", _TRITONREC_CLIENT_COMPLETE="complete_bash", **words)
     assert done.stdout.split() == ["recommend"]
     assert "--install-completion" in python("-c", f"{SCRIPT} main(['--help'])").stdout

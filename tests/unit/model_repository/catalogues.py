@@ -59,6 +59,7 @@ def catalogue(
         attributes=Attributes(
             {"genre": text_column([f"genre {number % 3}" for number in range(items)])}
         ),
+        other_texts=unit(normal(len(cold), TEXT_WIDTH)),
     )
 
 

@@ -109,13 +109,16 @@ def test_the_columns_of_an_earlier_export_are_texts(tmp_path: Path) -> None:
     assert found.values("brand", np.arange(3, dtype=np.int32)) == ["b", None, "a"]
 
 
-def test_an_earlier_export_does_not_know_what_only_reasons_need(tmp_path: Path) -> None:
+def test_an_earlier_export_does_not_know_what_only_reasons_and_searches_need(
+    tmp_path: Path,
+) -> None:
     save_catalogue(tmp_path, CATALOGUES["full"])
-    for name in ("cold_neighbours", "text_part"):
+    for name in ("cold_neighbours", "text_part", "other_texts"):
         (tmp_path / f"{name}.npy").unlink()
     found = load_catalogue(tmp_path)
     assert_equal(found.cold_neighbours, np.zeros(0, np.int32))
     assert_equal(found.text_part, np.zeros(0, np.float32))
+    assert_equal(found.other_texts, np.zeros(0, np.float32))
 
 
 def test_new_items_of_an_earlier_export_have_the_mean_bias_of_their_neighbours(
