@@ -27,7 +27,7 @@ from model_repository.core.contract import HISTORY
 from model_repository.core.errors import InvalidRequest
 from model_repository.core.identifiers import Identifiers
 from model_repository.core.options import RepositoryPolicy
-from model_repository.core.policy.facts import Facts, Lists, NamedList
+from model_repository.core.policy.facts import Facts, Lists, NamedList, attributes_of
 from model_repository.core.requests import ReaderSettings, RequestReader
 
 POLICY: Final = "policy"
@@ -85,7 +85,7 @@ def check_policy(
     request = Request({HISTORY.name: np.zeros((1, 0), np.object_)})
     # Ids of their own, since filters are remembered for those of a catalogue.
     ids = Identifiers(catalogue.ids.strings, catalogue.ids.table)
-    facts = Facts(ids, catalogue.attributes, _AnyLists() if lists is None else lists)
+    facts = Facts(ids, attributes_of(catalogue), _AnyLists() if lists is None else lists)
     try:
         read = RequestReader(settings, ids, found).read(request)
         policy.plan(read, catalogue, facts)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
 from ..arrays import Indices
-from ..attributes import NO_ATTRIBUTES, Attributes, TextColumn, codes_of
+from ..attributes import NO_ATTRIBUTES, Attributes, BooleanColumn, TextColumn, codes_of
 from ..catalogue import Catalogue
 from ..identifiers import Identifiers, Strings
+
+IS_NEW: Final = "is_new"
+"""Whether an item has no training events."""
 
 
 class NamedList:
@@ -59,6 +62,13 @@ class Facts:
     generation: int = 0
 
 
+def attributes_of(catalogue: Catalogue) -> Attributes:
+    """The attributes of a version, and `IS_NEW`, unless the export has one of that name."""
+    new = np.zeros(len(catalogue), np.int8)
+    new[catalogue.cold] = 1
+    return Attributes({IS_NEW: BooleanColumn(new), **catalogue.attributes.columns})
+
+
 class FactsSource(Protocol):
     """Where facts come from; a request takes them once, so that it sees one state."""
 
@@ -73,7 +83,7 @@ class FixedFacts:
     """The attributes of a version, and no lists (a `FactsSource`)."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self._facts = Facts(catalogue.ids, catalogue.attributes)
+        self._facts = Facts(catalogue.ids, attributes_of(catalogue))
 
     def current(self) -> Facts:
         return self._facts

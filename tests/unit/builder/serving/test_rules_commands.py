@@ -43,7 +43,7 @@ def test_what_is_in_the_files_is_told(tmp_path: Path, repository: Path) -> None:
     done = check(rules, repository)
     assert done.exception is None
     assert done.output.splitlines() == [
-        "attributes  price:number, stock:number",
+        "attributes  is_new:boolean, price:number, stock:number",
         "attributes.csv  2 items, of which the catalogue lacks 1",
         "@recalled  3 values, 2 ids of items",
     ]

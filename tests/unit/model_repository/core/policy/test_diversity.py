@@ -179,7 +179,7 @@ def of_some_texts() -> Catalogue:
     [
         (without_texts(), "text", "text vectors of 0 of its 40 items; set it to 'item'"),
         (of_some_texts(), "text", "text vectors of 20 of its 40 items; set it to 'item'"),
-        (CATALOGUE, "brand", "no attribute 'brand'. It has genre"),
+        (CATALOGUE, "brand", "no attribute 'brand'. It has is_new, genre"),
     ],
 )
 def test_what_cannot_be_told_apart_is_refused(known: Catalogue, by: str, told: str) -> None:

@@ -29,7 +29,7 @@ from model_repository.core.handler import Recommend
 from model_repository.core.identifiers import Identifiers
 from model_repository.core.policy.boost import read_boosts
 from model_repository.core.policy.expressions import parse
-from model_repository.core.policy.facts import Facts, NamedList
+from model_repository.core.policy.facts import Facts, NamedList, attributes_of
 from model_repository.core.policy.limits import pins_of, read_limits
 from model_repository.core.policy.statements import statements
 from model_repository.core.scoring import Scorer
@@ -67,7 +67,7 @@ class Known:
 
     def __init__(self, known: Catalogue) -> None:
         self._facts = Facts(
-            known.ids, known.attributes, {"recalled": NamedList(["i3", "i4", "nobody's"])}
+            known.ids, attributes_of(known), {"recalled": NamedList(["i3", "i4", "nobody's"])}
         )
 
     def current(self) -> Facts:
@@ -153,6 +153,12 @@ class TestFilter:
         assert isinstance(wrong, InvalidRequest)
         assert not isinstance(right, Exception)
         assert items(right) == EVERYTHING[:5]
+
+
+def test_new_items_may_have_their_share() -> None:
+    found = items(ask(limits="at least 2 where is_new", top_k=5, new_items=50))
+    assert {11, 17} <= set(found)
+    assert set(items(ask(filter="is_new", top_k=5))) == {11, 17}
 
 
 class TestBoost:
