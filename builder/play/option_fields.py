@@ -20,6 +20,9 @@ OPTIONS: Final = options_of(RecommendOptions)
 _OF_RANK: Final = frozenset(option.name for option in options_of(RankOptions))
 
 
+_USUAL: Final = frozenset({"top_k", "include_seen", "new_items", "time", "background"})
+
+
 @dataclass(frozen=True, slots=True)
 class OptionField:
     """One field of the form; ``value`` is as it was typed, "" for the default."""
@@ -30,6 +33,11 @@ class OptionField:
     @property
     def name(self) -> str:
         return f"option-{self.option.name}"
+
+    @property
+    def usual(self) -> bool:
+        """Whether it stands in sight; the options of the policy unfold."""
+        return self.option.name in _USUAL
 
     @property
     def label(self) -> str:

@@ -107,7 +107,10 @@ class Page(HTMLParser):
         elif tag == "button" and "value" in given and "disabled" not in given:
             self.buttons.append(given["value"])
         elif tag == "option" and self._select and "selected" in given:
-            self._chosen = True  # its text is its value
+            if "value" in given:
+                self.fields[self._select] = given["value"]
+            else:
+                self._chosen = True  # its text is its value
         shown = tag in ("input", "select") and given.get("type") != "hidden"
         if shown and "aria-label" not in given:
             self._seen.append((given["name"], given.get("id", "")))
