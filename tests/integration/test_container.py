@@ -215,7 +215,7 @@ import numpy as np
 ensemble, fused = map(Path, sys.argv[1:])
 sys.path.insert(0, str(fused / "rank/1"))
 class MetricFamily:
-    COUNTER = 1
+    COUNTER, GAUGE = 1, 2
     def __init__(self, **_): pass
     def Metric(self, labels): return self
     def increment(self, by): pass

@@ -149,15 +149,15 @@ class _Parts(Transformer[Token, Part]):
         return Text(_place(token), _unescaped(token))
 
     def attribute(self, token: Token) -> Part:
-        place = _place(token)
-        match str(token):
+        place, word = _place(token), str(token)
+        match word:
             case "true" | "false":
-                return Truth(place, truth=token == "true")
+                return Truth(place, truth=word == "true")
             case "today":
                 return Today(place)
             case "id":
                 return Id(place)
-        return Attribute(place, token[1:-1] if token.type == "QUOTED" else str(token))
+        return Attribute(place, word[1:-1] if token.type == "QUOTED" else word)
 
     def call(self, name: Token, argument: Token | Part) -> Part:
         match str(name), argument:

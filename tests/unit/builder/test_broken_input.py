@@ -26,6 +26,9 @@ COMMANDS: Final = {
     "versions": "--repository BAD",
     "activate": "1 --repository BAD",
     "data": "describe BAD",
+    "policy": "check BAD --repository BAD",
+    "rules": "check BAD --repository BAD",
+    "play": "--repository BAD",
     "demo": "--cache BAD/file --run BAD --repository new",
 }
 OTHERS: Final = (

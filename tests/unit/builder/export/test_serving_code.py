@@ -96,13 +96,14 @@ def imports(source: Path) -> Iterator[tuple[int, str]]:
 
 ENGINES = {"faiss", "onnxruntime", "openvino", "tokenizers", "triton_python_backend_utils"}
 
+LIBRARIES = {"core/policy/grammar.py": {"lark"}, "core/policy/diversity.py": {"pyversity"}}
+
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_imports_what_a_server_has_and_stays_in_the_package(name: str) -> None:
     folder, depth = name.split("/")[0], name.count("/")
     allowed = {"numpy", *sys.stdlib_module_names} | (ENGINES if folder != "core" else set())
-    if name == "core/policy/grammar.py":
-        allowed.add("lark")
+    allowed |= LIBRARIES.get(name, set())
     for dots, module in imports(MODULES[name]):
         if dots:
             assert dots <= depth + 1, f"{'.' * dots}{module}"
