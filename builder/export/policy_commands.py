@@ -10,8 +10,6 @@ import typer
 from builder.errors import ConfigError
 from builder.options import command
 from builder.repository import DEFAULT_REPOSITORY
-from builder.repository.manifest import read_manifest
-from model_repository.core.contract import RECOMMEND
 
 app = typer.Typer(
     name="policy",
@@ -45,20 +43,14 @@ def check(
     Example: python -m builder policy check policy.yaml --repository repository
     """
     from builder.export.policy_file import check_policy, read_policy_file
+    from builder.repository.active_catalogue import active_catalogue
     from model_repository.core.policy.facts import FixedFacts
     from model_repository.core.requests import ReaderSettings
     from model_repository.engines.settings import read_settings
-    from model_repository.steps.catalogue_files import CATALOGUE_FILE, load_catalogue
     from model_repository.steps.rules_directory import BrokenRules, read_rules
 
     found = read_policy_file(file)
-    version = repository / RECOMMEND.name / str(read_manifest(repository).active)
-    if not (version / CATALOGUE_FILE).is_file():
-        raise ConfigError(
-            f"the active version of {repository} has no catalogue that a policy could be about; "
-            "export a recommender, or name another repository with --repository"
-        )
-    catalogue = load_catalogue(version)
+    version, catalogue = active_catalogue(repository)
     lists = None
     if rules is not None:
         try:

@@ -10,10 +10,8 @@ import typer
 from builder.errors import ConfigError
 from builder.options import command
 from builder.repository import DEFAULT_REPOSITORY
-from builder.repository.manifest import read_manifest
-from model_repository.core.contract import RECOMMEND
+from builder.repository.active_catalogue import active_catalogue
 from model_repository.core.policy.facts import FixedFacts
-from model_repository.steps.catalogue_files import CATALOGUE_FILE, load_catalogue
 from model_repository.steps.rules_directory import ATTRIBUTES_FILE, BrokenRules, read_rules
 
 app = typer.Typer(
@@ -37,13 +35,7 @@ def check(
 
     Example: python -m builder rules check rules --repository repository
     """
-    version = repository / RECOMMEND.name / str(read_manifest(repository).active)
-    if not (version / CATALOGUE_FILE).is_file():
-        raise ConfigError(
-            f"the active version of {repository} has no catalogue that rules could be about; "
-            "export a recommender, or name another repository with --repository"
-        )
-    catalogue = load_catalogue(version)
+    _, catalogue = active_catalogue(repository)
     try:
         rules = read_rules(directory, FixedFacts(catalogue).current(), 1)
     except (BrokenRules, OSError) as error:
