@@ -53,5 +53,5 @@ clean:
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[builder,evaluation,embedded,openvino,perf,tensorrt-rtx,tune,lora,play,docs,dev]'
+	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[builder,evaluation,embedded,openvino,perf,tensorrt-rtx,tune,lora,safety,play,docs,dev]'
 	touch $@

@@ -13,6 +13,7 @@ from builder.data.layouts import layout_of_items, usual_template
 from builder.data.tables import Catalogue
 from builder.data.template import Template
 from builder.errors import CheckpointError, ConfigError
+from builder.export.harmful_texts import DETAIL as HARMFUL_TEXTS
 from builder.export.layout import Limits
 from builder.export.pipeline import Exported, publish, target_named
 from builder.export.policy_file import POLICY
@@ -85,6 +86,7 @@ def add_items(
         model=with_new_items(model, new, progress=progress),
         attributes=_attributes_of(active),
         policy=RepositoryPolicy(**active.details.get(POLICY, {})),
+        harmful_texts=active.details.get(HARMFUL_TEXTS, ""),
     )
     return publish(exportable, repository, target, progress=progress)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,6 +65,14 @@ def export(
             dir_okay=False,
         ),
     ] = None,
+    harmful_texts: Annotated[
+        str,
+        typer.Option(
+            metavar="words|MODULE:FUNCTION",
+            help="What marks items with the attribute `harmful` by their texts: English swear "
+            "words, or a function of yours. The policy says what is done with them.",
+        ),
+    ] = "",
     target_options: Given[TargetOptions],
     limits: Given[Limits],
     proof: Annotated[
@@ -106,15 +115,16 @@ def export(
             "since a classifier has one engine in each target"
         )
     columns = tuple(name for name in attributes.split(",") if name)
+    rules = _Rules(columns, policy, harmful_texts)
     with console.progress_bars(shown=not as_json) as progress:
         done: Exported | Proof
         if target in CHECKS:
             check = check_named(target, options)
-            found = _exportable(checkpoint, classifier, check, limits.make(), columns, policy)
+            found = _exportable(checkpoint, classifier, check, limits.make(), rules)
             done = prove(found, proof or Path("build") / target, check, progress=progress)
         else:
             chosen = target_named(target, options)
-            found = _exportable(checkpoint, classifier, chosen, limits.make(), columns, policy)
+            found = _exportable(checkpoint, classifier, chosen, limits.make(), rules)
             done = publish(found, repository, chosen, progress=progress)
     typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else _summary(done))
 
@@ -156,26 +166,44 @@ def add_items(
     typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else _summary(done))
 
 
+@dataclass(frozen=True)
+class _Rules:
+    """What requests may name of the items, and what is done unless they say otherwise."""
+
+    attributes: tuple[str, ...]
+    policy: Path | None
+    harmful_texts: str
+
+    def refuse(self) -> None:
+        """Raise ConfigError for any."""
+        for name, value in vars(self).items():
+            if value:
+                flag = name.replace("_", "-")
+                raise ConfigError(f"--{flag}: a classifier has no items; leave it out")
+
+
 def _exportable(
     checkpoint: Path | None,
     classifier: str | None,
     compiler: Compiler,
     limits: Limits,
-    attributes: tuple[str, ...],
-    policy: Path | None,
+    rules: _Rules,
 ) -> Exportable:
     if checkpoint is not None:
         from builder.export.policy_file import read_policy_file
         from builder.export.recommender import recommender
 
-        chosen = NO_POLICY if policy is None else read_policy_file(policy)
-        return recommender(checkpoint, compiler, limits, attributes=attributes, policy=chosen)
+        return recommender(
+            checkpoint,
+            compiler,
+            limits,
+            attributes=rules.attributes,
+            policy=NO_POLICY if rules.policy is None else read_policy_file(rules.policy),
+            harmful_texts=rules.harmful_texts,
+        )
     from builder.export.classifier import classifier as classifier_of
 
-    if attributes or policy is not None:
-        raise ConfigError(
-            f"--{'attributes' if attributes else 'policy'}: a classifier has no items; leave it out"
-        )
+    rules.refuse()
     return classifier_of(str(classifier), limits)
 
 

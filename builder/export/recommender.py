@@ -29,6 +29,8 @@ from builder.export.encoder_engine import (
 )
 from builder.export.exportable import DirectoryOf, EngineOf, Exportable, Figures
 from builder.export.graphs import EncoderGraph
+from builder.export.harmful_texts import DETAIL as HARMFUL_TEXTS
+from builder.export.harmful_texts import HARMFUL, harmful_items
 from builder.export.index_gate import IndexFigure, takes_index, write_index
 from builder.export.layout import Layout, Limits
 from builder.export.onnx import export_onnx
@@ -95,10 +97,12 @@ def recommender(
     model: Recommender | None = None,
     attributes: Sequence[str] = (),
     policy: RepositoryPolicy = NO_POLICY,
+    harmful_texts: str = "",
 ) -> RecommenderExport:
     """The export of a checkpoint; of its ``model`` with new items, where that is given.
 
-    ``attributes`` are columns of the item file, see `read_attributes`.
+    ``attributes`` are columns of the item file, see `read_attributes`. ``harmful_texts`` says what
+    judges the texts, see `harmful_items`; nothing where it is empty.
 
     Raises
     ------
@@ -106,10 +110,14 @@ def recommender(
         `checkpoint` is not a finished training run.
     ConfigError
         The item file had none of the ``attributes``, or their values are of another kind; or the
-        ``policy`` asks for what the catalogue does not have.
+        ``policy`` asks for what the catalogue does not have; or nothing judges texts so.
     """
     model = model or load_checkpoint(checkpoint)
-    rules = _Rules(read_attributes(model.catalogue, attributes), policy)
+    found = read_attributes(model.catalogue, attributes)
+    if harmful_texts:
+        judged = harmful_items(model.catalogue.texts, harmful_texts)
+        found = Attributes({**found.columns, HARMFUL: judged})
+    rules = _Rules(found, policy, harmful_texts)
     layout = Layout.of_recommender(model, limits)
     validation = load_validation(checkpoint)
     if compiler.fused is None:
@@ -123,6 +131,7 @@ class _Rules:
 
     attributes: Attributes
     policy: RepositoryPolicy
+    harmful_texts: str = ""
 
 
 class RecommenderExport(Exportable):
@@ -220,12 +229,16 @@ class RecommenderExport(Exportable):
         return [golden.of_texts_alone()]
 
     def details(self) -> dict[str, Any]:
-        columns = self._rules.attributes.columns
+        columns = dict(self._rules.attributes.columns)
+        if self._rules.harmful_texts:
+            del columns[HARMFUL]
         found: dict[str, Any] = {
-            "attributes": {each: column.kind for each, column in columns.items()}
+            "attributes": {name: column.kind for name, column in columns.items()}
         }
         if self._rules.policy != NO_POLICY:
             found[POLICY] = asdict(self._rules.policy)
+        if self._rules.harmful_texts:
+            found[HARMFUL_TEXTS] = self._rules.harmful_texts
         return found
 
     def _check_policy(self) -> None:

@@ -23,7 +23,9 @@ from builder.export.add_items import (
 from builder.export.layout import Limits
 from builder.export.targets import TargetOptions
 from builder.repository import MANIFEST, VersionRecord, read_manifest
+from model_repository.core.options import RepositoryPolicy
 from model_repository.steps.catalogue_files import load_catalogue
+from model_repository.steps.user_models import read_policy
 from tests.fixtures.old_repository import unpack_old
 from tests.unit.builder.export.checkpoints import LIMITS, embedded, export, write_checkpoint
 from tests.unit.builder.export.in_process import Server
@@ -97,12 +99,15 @@ def test_the_next_version_has_the_limits_options_and_attributes_of_the_active_on
     data = {"directory": str(tmp_path), "text": "{title}"}
     run = write_checkpoint(tmp_path / "run", model, backbone, training={"data": data})
     repository = tmp_path / "models"
-    export(run, repository, embedded(layout="ensemble"), attributes=("genre",))
+    policy = RepositoryPolicy({"limits": "at most 5 per genre"})
+    export(run, repository, embedded(layout="ensemble"), attributes=("genre",), policy=policy)
     (tmp_path / "items.csv").write_text("item_id,title,genre,year\nn0,a cat film,comedy,2001\n")
     done = add_items(repository, tmp_path / "items.csv")
     first, second = (read_manifest(repository).versions[version].details for version in (1, 2))
     assert done.version == 2
-    for name in ("layout", "options", "attributes"):
+    assert first["policy"] == {"default": dict(policy.default), "always": {}}
+    assert read_policy(repository / "recommend/2") == policy
+    for name in ("layout", "options", "attributes", "policy"):
         assert first[name] == second[name]
     catalogue = load_catalogue(repository / "recommend/2")
     assert catalogue.cold.tolist() == [ITEMS]
