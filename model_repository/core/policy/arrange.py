@@ -49,12 +49,14 @@ class Arrange(Stage):
         return int(context.options[POOL.name])
 
     def rerank(self, candidates: Candidates, context: Context) -> Candidates:
-        place_of = {item: place for place, item in enumerate(candidates.index.tolist())}
-        pins = {
-            rank - 1: place_of[item]
-            for rank, item in self._pins(context).items()
-            if item in place_of  # it may be masked
-        }
+        pins = {}
+        if pinned := self._pins(context):
+            place_of = {item: place for place, item in enumerate(candidates.index.tolist())}
+            pins = {
+                rank - 1: place_of[item]
+                for rank, item in pinned.items()
+                if item in place_of  # it may be masked
+            }
         groups = _groups(candidates, context)
         building = Building(candidates, groups, pins, context.options[TOP_K.name])
         chosen = candidates[building.places(chooser(candidates, context))]
