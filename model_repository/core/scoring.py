@@ -29,6 +29,8 @@ _FEW: Final = 4
 """It is asked for at most one in so many items; beyond that, reading all is no slower."""
 _READ: Final = 2**14
 """Items of a catalogue up to which all are scored, though few are allowed: it is no slower."""
+_GATHERED: Final = 16
+"""To score one in ten of a million items, each by itself, takes as long as to read all."""
 _LOGITS: Final = 2**23
 """Logits that are held at once, 32 MB: users whose catalogues are more take turns."""
 
@@ -226,7 +228,8 @@ class Scorer:
 
     def _few(self, allowed: ItemSet) -> bool:
         """Whether scoring these alone is quicker than any search."""
-        return len(self.catalogue) > _READ and 0 < _FEW * len(allowed) <= len(self.catalogue)
+        most = len(self.catalogue) // _GATHERED if self._source is None else _READ
+        return len(self.catalogue) > _READ and 0 < len(allowed) <= most
 
     def _best_of_all(
         self,

@@ -15,6 +15,7 @@ from model_repository.core.arrays import Floats, Indices
 from model_repository.core.catalogue import Candidates, Catalogue
 from model_repository.core.cold_items import lifts
 from model_repository.core.errors import InvalidRequest
+from model_repository.core.item_sets import ItemSet
 from model_repository.core.score_terms import NetworkTerm, Users
 from model_repository.core.scoring import Scorer
 from model_repository.core.trend import Trend, levels
@@ -309,6 +310,34 @@ class TestSource:
             for each in (found.logit, logits[found.index]):
                 np.testing.assert_allclose(each, expected.logit, rtol=1e-4, atol=1e-4)
             np.testing.assert_allclose(found.interest, expected.interest, rtol=1e-4, atol=1e-4)
+
+    @given(
+        share=st.sampled_from([0.0, 0.01, 0.1, 0.5, 1.0]),
+        wanted=st.sampled_from([1, 5, 30]),
+        rank=st.sampled_from([0, 3]),
+        source=st.booleans(),
+        seed=st.integers(0, 20),
+    )
+    def test_of_allowed_items_the_best_come_as_if_all_others_were_masked(
+        self, share: float, wanted: int, rank: int, source: bool, seed: int
+    ) -> None:
+        """However many they are: few are scored alone, many are sought by the source."""
+        known = catalogue(LARGE, cold=range(0, LARGE, 9), cold_rank=rank)
+        exact = Scorer(known, EventSums())
+        scorer = Scorer(known, EventSums(), Nearest(known) if source else None)
+        asked = users(exact, [[1, 2], []])
+        allowed = ItemSet(np.random.default_rng(seed).random(LARGE) < share)
+        masked = np.array([1, 2], np.int32)
+        both = [np.concatenate([masked, allowed.outside]).astype(np.int32)] * 2
+        expected = exact.best(asked, both, [wanted] * 2)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(scoring, "_READ", 60)
+            found = scorer.best(asked, [masked] * 2, [wanted] * 2, None, [allowed, None])
+        assert len(found[0]) == len(expected[0])
+        np.testing.assert_allclose(found[0].logit, expected[0].logit, rtol=1e-4, atol=1e-4)
+        assert allowed.member[found[0].index].all()
+        assert not set(found[0].index.tolist()) & {1, 2}
+        assert len(found[1]) == wanted
 
     def test_it_is_what_answers_where_it_may(self) -> None:
         """One that misses every other item: nothing falls back in silence."""
