@@ -330,7 +330,11 @@ class Recommend(UserHandler):
             best = dict(zip(anywhere, found, strict=True))
         answers: list[Tensors] = []
         for place, (each, held) in enumerate(zip(requests, helds, strict=True)):
-            plan, user = each.plan, users[[place]]
+            plan = each.plan
+            if held is None and plan.plain:
+                answers.append(self._listed(plan, best[place], None))
+                continue
+            user = users[[place]]
             if held is None:
                 chosen = self._lists.listed(plan, best[place], user)
             else:

@@ -239,6 +239,8 @@ class RequestReader:
         return History(np.array(slots, np.int32), np.array(numbered, np.int32), since)
 
     def _anchor(self, options: Options, rows: _TextRows) -> int:
+        if not (options[LIKE.name] or options[LIKE_TEXT.name] or options[QUERY.name]):
+            return NO_ITEM
         like, text, query = (_words(options, each) for each in (LIKE, LIKE_TEXT, QUERY))
         if query.strip():
             if like or text.strip():

@@ -68,6 +68,11 @@ class Plan:
     wanted: int
 
     @property
+    def plain(self) -> bool:
+        """Whether the list is the best candidates, about which nothing else is said."""
+        return self.context.trace is None and all(stage.masks_only for stage in self.stages)
+
+    @property
     def request(self) -> UserRequest:
         return self.context.request
 
@@ -135,7 +140,10 @@ def plan(request: UserRequest, catalogue: Catalogue, facts: Facts) -> Plan:
     allowed = [each for stage in stages if (each := stage.allowed(context)) is not None]
     masked = np.concatenate([*(stage.masked(context) for stage in stages), _NO_ITEMS])
     only = reduce(and_, allowed) if allowed else None
-    required = np.concatenate([*(stage.required(context) for stage in stages), _NO_ITEMS])
+    others = [stage for stage in stages if not stage.masks_only]
+    if not others:
+        return Plan(stages, context, masked, only, _NO_ITEMS, request.options[TOP_K.name])
+    required = np.concatenate([stage.required(context) for stage in others])
     if len(required):
         required = required[~np.isin(required, masked)]
         required = required if only is None else required[only.member[required]]
@@ -145,7 +153,7 @@ def plan(request: UserRequest, catalogue: Catalogue, facts: Facts) -> Plan:
         masked,
         only,
         required,
-        max(request.options[TOP_K.name], *(stage.wanted(context) for stage in stages), 0),
+        max(request.options[TOP_K.name], *(stage.wanted(context) for stage in others)),
     )
 
 

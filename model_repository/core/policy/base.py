@@ -53,9 +53,12 @@ class Stage:
     ----------
     name
         What a user calls it.
+    masks_only
+        Whether ``masked`` and ``allowed`` are all that it does.
     """
 
     name = "policy"
+    masks_only = False
 
     def applies(self, options: Options) -> bool:  # noqa: ARG002
         """Whether a request with these options asks for it."""

@@ -16,6 +16,7 @@ class Filter(Stage):
     """Option ``filter``. It acts before the search, so that as many items are found as exist."""
 
     name = "filter"
+    masks_only = True
 
     def __init__(self) -> None:
         self._filters = WeakKeyDictionary[Identifiers, Filters]()

@@ -15,6 +15,7 @@ class Seen(Stage):
     """The whole history, also the part that the network is too short to read."""
 
     name = "seen"
+    masks_only = True
 
     def applies(self, options: Options) -> bool:
         return not options[INCLUDE_SEEN.name]
@@ -27,6 +28,7 @@ class Excluded(Stage):
     """The items of EXCLUDE."""
 
     name = "exclude"
+    masks_only = True
 
     def masked(self, context: Context) -> Indices:
         return context.request.excluded
