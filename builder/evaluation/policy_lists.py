@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from builder.evaluation.ranking import ndcg_gain, user_chunk
 from builder.model.recommender import Recommender
 from builder.model.scoring import LoggedTrend, TorchUserEncoder, catalogue_of, histories_of
 from model_repository.core import policy
+from model_repository.core.arrays import NO_ITEMS
 from model_repository.core.attributes import NO_ATTRIBUTES, Attributes
 from model_repository.core.catalogue import Candidates
 from model_repository.core.contract import OPTIONS
@@ -28,8 +29,6 @@ from model_repository.core.requests import UserRequest
 from model_repository.core.score_terms import Users
 from model_repository.core.scoring import Scorer
 from model_repository.core.users import History
-
-_NO_ITEMS: Final = np.zeros(0, np.int32)
 
 
 class PolicyLists:
@@ -82,7 +81,9 @@ class PolicyLists:
         done = 0
         for part in holdout.chunks(user_chunk(len(self.catalogue))):
             for plan, candidates, user in self.searched(part, options):
-                items = self._lists.listed(plan, candidates, user).index[:LENGTH]
+                items = self._lists.listed(
+                    plan, candidates, user, self._lists.anywhere(plan)
+                ).index[:LENGTH]
                 found[done, : len(items)] = items
                 done += 1
         return found
@@ -129,9 +130,9 @@ class PolicyLists:
             events=len(seen),
             skipped=0,
             seen=seen[seen != holdout.targets[user]],
-            excluded=_NO_ITEMS,
-            candidates=_NO_ITEMS,
-            profile=_NO_ITEMS if profiles is None else profiles[user],
+            excluded=NO_ITEMS,
+            candidates=NO_ITEMS,
+            profile=NO_ITEMS if profiles is None else profiles[user],
         )
 
 

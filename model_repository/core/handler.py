@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import policy
-from .arrays import Floats, Indices
+from .arrays import NO_ITEMS, Floats, Indices
 from .batch import Later, Outcome, Request, Tensors, attempt, attempt_together
 from .catalogue import Candidates
 from .contract import (
@@ -78,7 +78,6 @@ class Observer:
 
 
 UNOBSERVED: Final = Observer()
-_NO_ITEMS: Final = np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,13 +334,14 @@ class Recommend(UserHandler):
                 answers.append(self._listed(plan, best[place], None))
                 continue
             user = users[[place]]
-            if held is None:
-                chosen = self._lists.listed(plan, best[place], user)
-            else:
-                unmasked = self._held(each, masked=False) if plan.traced else None
-                chosen = self._lists.listed(
-                    plan, held.best(user, plan.wanted), user, held, unmasked
-                )
+            candidates = best[place] if held is None else held.best(user, plan.wanted)
+            chosen = self._lists.listed(
+                plan,
+                candidates,
+                user,
+                held or self._lists.anywhere(plan),
+                self._held(each, masked=False) if plan.traced else None,
+            )
             explained = self._reasons(each, user, chosen, fresh)
             answers.append({**self._listed(plan, chosen, held), **explained})
         return answers
@@ -359,7 +359,7 @@ class Recommend(UserHandler):
             similarity = self._similarity.to_text(each.anchor)
         if masked:
             return Held.to(self._scorer, similarity, plan.masked, plan.allowed)
-        return Held.to(self._scorer, similarity, _NO_ITEMS, None)
+        return Held.to(self._scorer, similarity, NO_ITEMS, None)
 
     def _reasons(self, asked: _User, user: Users, chosen: Candidates, fresh: NewItems) -> Tensors:
         request = asked.request

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
 
 import numpy as np
 
+from .arrays import NO_ITEMS, Indices
 from .catalogue import Candidates
 from .contract import NEW_ITEMS, TOP_K
+from .item_sets import ItemSet
 from .policy import Plan
 from .score_terms import Users
 from .scoring import Scorer
@@ -17,7 +20,41 @@ from .similarity import Held
 _MORE: Final = 8
 """Times as many candidates are read where a list lacks some."""
 _MOST_CANDIDATES: Final = 2**15
-_NO_ITEMS: Final = np.zeros(0, np.int32)
+
+
+_User = TypeVar("_User")
+
+
+class Search(Protocol):
+    """Where the items of one user's list come from; `Held` is one."""
+
+    def best(self, user: Users, wanted: int) -> Candidates:
+        """The best ``wanted`` that may be recommended."""
+        ...
+
+    def of(self, user: Users, items: Indices) -> Candidates:
+        """Items INT32 [m] as candidates."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Anywhere:
+    """The whole catalogue but what is ``masked`` INT32 [E] or not ``allowed`` (a `Search`)."""
+
+    scorer: Scorer
+    masked: Indices
+    allowed: ItemSet | None
+    cold_rank: int
+
+    def best(self, user: Users, wanted: int) -> Candidates:
+        (found,) = self.scorer.best(user, [self.masked], [wanted], [self.cold_rank], [self.allowed])
+        return found
+
+    def of(self, user: Users, items: Indices) -> Candidates:
+        scores = self.scorer.rank(user, 0, items)
+        return Candidates(
+            self.scorer.catalogue, items, scores.logit, scores.interest, scores.interest
+        )
 
 
 class ListMaker:
@@ -26,53 +63,49 @@ class ListMaker:
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
 
-    def candidates(
-        self, users: Users, plans: Sequence[Plan], wanted: Sequence[int] | None = None
-    ) -> list[Candidates]:
-        """What each user's list is made of, best first; ``wanted`` of the plans if None."""
+    def candidates(self, users: Users, plans: Sequence[Plan]) -> list[Candidates]:
+        """What each user's list is made of, best first: those of `anywhere`, sought together."""
         return self._scorer.best(
             users,
             [plan.masked for plan in plans],
-            [plan.wanted for plan in plans] if wanted is None else wanted,
+            [plan.wanted for plan in plans],
             [plan.request.options[NEW_ITEMS.name] for plan in plans],
             [plan.allowed for plan in plans],
         )
+
+    def anywhere(self, plan: Plan) -> Anywhere:
+        """Where the list of a request comes from that says nothing else."""
+        cold_rank: int = plan.request.options[NEW_ITEMS.name]
+        return Anywhere(self._scorer, plan.masked, plan.allowed, cold_rank)
 
     def listed(
         self,
         plan: Plan,
         candidates: Candidates,
         user: Users,
-        held: Held | None = None,
-        unmasked: Held | None = None,
+        search: Search,
+        unmasked: Search | None = None,
     ) -> Candidates:
         """The list of one user, made of more candidates where these do not suffice.
 
-        ``held`` is what the list is held to, None for nothing, and ``unmasked`` the same with no
-        item masked, where the request is traced.
+        ``candidates`` are the best of ``search``. ``unmasked`` is the same with no item masked,
+        None for the whole catalogue; a request that is traced needs it.
         """
         wanted, most = plan.wanted, min(len(self._scorer.catalogue), _MOST_CANDIDATES)
         while True:
-            chosen = plan.choose(self._with_required(plan, candidates, user, held), user)
+            chosen = plan.choose(_with_required(plan, candidates, user, search.of), user)
             if len(candidates) < wanted or wanted >= most or not plan.lacking(chosen):
                 break
             wanted = min(wanted * _MORE, most)
-            if held is None:
-                (candidates,) = self.candidates(user, [plan], [wanted])
-            else:
-                candidates = held.best(user, wanted)
+            candidates = search.best(user, wanted)
         if plan.traced:
-            top_k = plan.context.options[TOP_K.name]
-            if unmasked is None:
-                (all_items,) = self._scorer.best(user, [_NO_ITEMS], [top_k])
-            else:
-                all_items = unmasked.best(user, top_k)
-            plan.trace_refused(all_items)
+            everything = unmasked or Anywhere(self._scorer, NO_ITEMS, None, 0)
+            plan.trace_refused(everything.best(user, plan.context.options[TOP_K.name]))
         return chosen
 
     def similar(self, plan: Plan, held: Held) -> Candidates:
         """The list of a user of whom no state is known, held to something."""
-        candidates = self._with_required(plan, held.best(None, plan.wanted), None, held)
+        candidates = _with_required(plan, held.best(None, plan.wanted), None, held.of)
         return plan.choose(candidates, None)
 
     def popular(self, plan: Plan) -> Candidates:
@@ -86,25 +119,21 @@ class ListMaker:
         score = 1 / (1 + np.arange(len(items), dtype=np.float32))
         return plan.choose(Candidates(catalogue, items, unknown, unknown, score), None)
 
-    def _with_required(
-        self, plan: Plan, candidates: Candidates, user: Users | None, held: Held | None
-    ) -> Candidates:
-        if not len(plan.required):
-            return candidates
-        missing = plan.required[~np.isin(plan.required, candidates.index)]
-        if held is None:
-            assert user is not None
-            scores = self._scorer.rank(user, 0, missing)
-            more = Candidates(
-                candidates.catalogue, missing, scores.logit, scores.interest, scores.interest
-            )
-        else:
-            more = held.of(user, missing)
-        both = Candidates(
-            candidates.catalogue,
-            np.concatenate([candidates.index, more.index]),
-            np.concatenate([candidates.logit, more.logit]),
-            np.concatenate([candidates.interest, more.interest]),
-            np.concatenate([candidates.score, more.score]),
-        )
-        return both.by_score(both.score)
+
+def _with_required(
+    plan: Plan,
+    candidates: Candidates,
+    user: _User,
+    of: Callable[[_User, Indices], Candidates],
+) -> Candidates:
+    if not len(plan.required):
+        return candidates
+    more = of(user, plan.required[~np.isin(plan.required, candidates.index)])
+    both = Candidates(
+        candidates.catalogue,
+        np.concatenate([candidates.index, more.index]),
+        np.concatenate([candidates.logit, more.logit]),
+        np.concatenate([candidates.interest, more.interest]),
+        np.concatenate([candidates.score, more.score]),
+    )
+    return both.by_score(both.score)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..core.least_recently_used import LeastRecentlyUsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +26,13 @@ class TextCache:
     """
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._entries: OrderedDict[bytes, EncodedText] = OrderedDict()
+        self._entries = LeastRecentlyUsed[bytes, EncodedText](capacity)
 
     def get(self, text: str) -> EncodedText | None:
-        key = _key(text)
-        entry = self._entries.get(key)
-        if entry is not None:
-            self._entries.move_to_end(key)
-        return entry
+        return self._entries.get(_key(text))
 
     def put(self, text: str, entry: EncodedText) -> None:
-        if self._capacity:
-            if len(self._entries) >= self._capacity:
-                self._entries.popitem(last=False)
-            self._entries[_key(text)] = entry
+        self._entries.put(_key(text), entry, 1)
 
 
 def _key(text: str) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import Indices
+from ..arrays import NO_ITEMS, Indices
 from ..batch import Tensors
 from ..catalogue import Candidates, Catalogue
 from ..contract import EXPLAIN, TOP_K, TRACED
@@ -138,11 +138,11 @@ def plan(request: UserRequest, catalogue: Catalogue, facts: Facts) -> Plan:
     for stage in stages:
         stage.check(context)
     allowed = [each for stage in stages if (each := stage.allowed(context)) is not None]
-    masked = np.concatenate([*(stage.masked(context) for stage in stages), _NO_ITEMS])
+    masked = np.concatenate([*(stage.masked(context) for stage in stages), NO_ITEMS])
     only = reduce(and_, allowed) if allowed else None
     others = [stage for stage in stages if not stage.masks_only]
     if not others:
-        return Plan(stages, context, masked, only, _NO_ITEMS, request.options[TOP_K.name])
+        return Plan(stages, context, masked, only, NO_ITEMS, request.options[TOP_K.name])
     required = np.concatenate([stage.required(context) for stage in others])
     if len(required):
         required = required[~np.isin(required, masked)]
@@ -155,6 +155,3 @@ def plan(request: UserRequest, catalogue: Catalogue, facts: Facts) -> Plan:
         required,
         max(request.options[TOP_K.name], *(stage.wanted(context) for stage in others)),
     )
-
-
-_NO_ITEMS: Final = np.zeros(0, np.int32)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import Indices
+from ..arrays import NO_ITEMS, Indices
 from ..catalogue import Candidates
 from ..contract import EXPLORE, LIMITS, PAGE, PINS, POOL, TOP_K
 from ..options import Options
@@ -37,7 +36,7 @@ class Arrange(Stage):
     def masked(self, context: Context) -> Indices:
         """Pinned items of other pages than this one."""
         if not context.options[PAGE.name]:
-            return _NO_ITEMS
+            return NO_ITEMS
         pins = pins_of(context.options, context.facts.ids, paged=True)
         here = set(self._pins(context).values())
         return np.array([item for item in pins.values() if item not in here], np.int32)
@@ -90,9 +89,6 @@ class Arrange(Stage):
 def _groups(candidates: Candidates, context: Context) -> Groups:
     limits = read_limits(context.options[LIMITS.name])
     return groups_of(limits, candidates.index, context.facts)
-
-
-_NO_ITEMS: Final = np.zeros(0, np.int32)
 
 
 class Building:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from ..arrays import Indices
+from ..arrays import NO_ITEMS, Indices
 from ..batch import Tensors
 from ..catalogue import Candidates, Catalogue
 from ..item_sets import ItemSet
@@ -69,7 +67,7 @@ class Stage:
 
     def masked(self, context: Context) -> Indices:  # noqa: ARG002
         """The items INT32 [E] that must not be recommended."""
-        return _NO_ITEMS
+        return NO_ITEMS
 
     def allowed(self, context: Context) -> ItemSet | None:  # noqa: ARG002
         """The only items that may be recommended; None for all."""
@@ -77,7 +75,7 @@ class Stage:
 
     def required(self, context: Context) -> Indices:  # noqa: ARG002
         """Items INT32 [r] that have to be among the candidates, unless they are masked."""
-        return _NO_ITEMS
+        return NO_ITEMS
 
     def wanted(self, context: Context) -> int:  # noqa: ARG002
         """How many candidates `rerank` chooses from; 0 for ``top_k``."""
@@ -94,6 +92,3 @@ class Stage:
     def outputs(self, chosen: Candidates, context: Context) -> Tensors:  # noqa: ARG002
         """What the answer says beside the list, optional outputs of ``recommend`` by their name."""
         return {}
-
-
-_NO_ITEMS = np.zeros(0, np.int32)

@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from ..arrays import Indices
+from ..arrays import NO_ITEMS, Indices
 from ..batch import Tensors
 from ..catalogue import Candidates, Catalogue
 from ..contract import CURSOR, PAGE, TIME, TOP_K
@@ -81,7 +81,7 @@ def as_of_first_page(request: UserRequest, catalogue: Catalogue) -> UserRequest:
 def _read(catalogue: Catalogue, options: Options) -> _Shown:
     text: str = options[PAGE.name]
     if text == START:
-        return _Shown(0, np.zeros(0, np.int32))
+        return _Shown(0, NO_ITEMS)
     try:
         content = base64.b64decode(text.encode("ascii"), b"-_", validate=True)
         version, mark, time = _HEAD.unpack_from(content)

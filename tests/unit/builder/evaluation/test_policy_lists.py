@@ -78,8 +78,9 @@ def test_with_options_it_is_what_a_server_recommends(
 
 
 def test_a_policy_that_cannot_be_followed_is_a_fault_of_its_options(model: Recommender) -> None:
-    with pytest.raises(ConfigError, match=r"the policy: the model has no attribute 'brand'"):
-        PolicyLists(model, LOG).lists(HELD_OUT, {"match": "brand"})
+    maker = PolicyLists(model, LOG, all_attributes(model.catalogue))
+    with pytest.raises(ConfigError, match=r"the policy: .*'brand'\. It has .*title, genre, year"):
+        maker.lists(HELD_OUT, {"match": "brand"})
 
 
 def test_accuracy_of_lists() -> None:
