@@ -58,8 +58,17 @@ def _timed(work: Any) -> float:
 
 
 def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    flags = next((line for line in lines if line.startswith("flags")), "").split()
+    """Name, family and model, and instructions: one name stands for several generations."""
+    found: dict[str, str] = {}
+    for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+        name, _, value = line.partition(":")
+        found.setdefault(name.strip(), value.strip())
+    told = [found.get("model name", platform.machine())]
+    told += [
+        f"{words} {found[name]}"
+        for name, words in (("cpu family", "family"), ("model", "model"))
+        if name in found
+    ]
+    flags = found.get("flags", "").split()
     known = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "amx_int8") if flag in flags]
-    return f"{names[0] if names else platform.machine()} ({', '.join(known)})"
+    return f"{', '.join(told)} ({', '.join(known)})"

@@ -21,8 +21,9 @@ def summary(tested: Mapping[str, Sequence[Sequence[Row]]]) -> list[dict[str, Any
 
     A user's figure is the mean over the seeds. ``ndcg@10`` and ``hr@10`` are means over users, with
     95 % bootstrap intervals; ``seeds`` has the NDCG@10 of each seed. ``model_less_this`` is the
-    paired `Difference` of the full model's NDCG@10. Of each set's closed forms one is
-    ``best_closed_form``, by the test users themselves, so it is a stern rival.
+    paired `Difference` of the full model's NDCG@10. ``calibration_error`` is the mean over the
+    seeds, of scorers that have an interest. Of each set's closed forms one is ``best_closed_form``,
+    by the test users themselves, so it is a stern rival.
     """
     found = []
     for name, seeds in tested.items():
@@ -42,6 +43,10 @@ def summary(tested: Mapping[str, Sequence[Sequence[Row]]]) -> list[dict[str, Any
                 "hr@10": _with_interval(hit.mean(0)),
                 "best_closed_form": row["name"] == best,
             }
+            same = [each for rows in seeds for each in rows if each["name"] == row["name"]]
+            errors = [each["ece"] for each in same if each.get("ece") is not None]
+            if errors:
+                values["calibration_error"] = float(np.mean(errors))
             if row["name"] != MODEL:
                 compared = paired_difference(mean, gains[MODEL].mean(0))
                 values["model_less_this"] = compared.to_dict()
@@ -52,8 +57,11 @@ def summary(tested: Mapping[str, Sequence[Sequence[Row]]]) -> list[dict[str, Any
 def markdown(report: Mapping[str, Any]) -> str:
     """The table, what training took, and what is not in it."""
     lines = [
-        "| set | | NDCG@10 | 95 % | HR@10 | 95 % | full model better by | 95 % | p |",
-        "|---|---|---:|---|---:|---|---:|---|---:|",
+        (
+            "| set | | NDCG@10 | 95 % | HR@10 | 95 % | full model better by | 95 % | p | "
+            "calibration error |"
+        ),
+        "|---|---|---:|---|---:|---|---:|---|---:|---:|",
     ]
     previous = None
     for row in report["rows"]:
@@ -69,6 +77,8 @@ def markdown(report: Mapping[str, Any]) -> str:
         else:
             low, high = less["interval"]
             cells += [f"{less['difference']:+.4f}", f"{low:+.4f} … {high:+.4f}", f"{less['p']:.4f}"]
+        error = row.get("calibration_error")
+        cells.append("" if error is None else f"{error:.4f}")
         lines.append(f"| {' | '.join(cells)} |")
     told = (
         f"Mean of {report['seeds']} seeds; in parentheses test users, in a replay events; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -106,7 +106,8 @@ def labelled_logits(
     found = []
     done = 0
     for part in holdout.chunks(chunk):
-        found.append(draw_pairs(scorer.scores(part.histories), part, random))
+        pairs = draw_pairs(scorer.scores(part.histories), part, random)
+        found.append(replace(pairs, users=pairs.users + done))
         done += len(part)
         progress("calibrate", done, len(holdout))
     return joined(found)

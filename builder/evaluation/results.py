@@ -14,7 +14,7 @@ from builder.evaluation.ranking import CUTOFFS, Scorer, rank_holdout, user_chunk
 from builder.evaluation.report import CALIBRATION_SEED, labelled_logits
 from builder.evaluation.significance import Difference, Interval, intervals, paired_difference
 from builder.evaluation.user_groups import Groups
-from builder.model.calibration import Reliability, reliability
+from builder.model.calibration import LabelledLogits, Reliability, reliability
 from model_repository.core.calibration import Calibration
 
 COMPARED: Final = (
@@ -35,18 +35,25 @@ class Result:
         Metric → FP64 [U]; its figure is the mean over users.
     coverage
         k → share of the catalogue in at least one user's first k. No mean, so no interval.
-    reliability
-        Promised against found interest; None for a scorer that promises nothing.
+    calibration, pairs
+        What the scorer promises by its logits, and the pairs that it is held to; None where it
+        promises nothing.
     """
 
     name: str
     per_user: dict[str, NDArray[np.float64]]
     coverage: dict[int, float]
-    reliability: Reliability | None = None
+    calibration: Calibration | None = None
+    pairs: LabelledLogits | None = None
 
     @property
     def users(self) -> int:
         return len(next(iter(self.per_user.values())))
+
+    @property
+    def reliability(self) -> Reliability | None:
+        """Promised against found interest."""
+        return self._reliability(np.ones(self.users, np.bool_))
 
     def mean(self, metric: str) -> float:
         return float(self.per_user[metric].mean())
@@ -68,11 +75,19 @@ class Result:
         if users == 0:
             return {"users": 0}
         part = {name: self.per_user[name][members] for name in _IN_GROUPS}
-        return {
+        found = {
             "users": users,
             "metrics": {name: float(values.mean()) for name, values in part.items()},
             "intervals": _intervals(part),
         }
+        if (promised := self._reliability(members)) is not None:
+            found["ece"] = promised.error
+        return found
+
+    def _reliability(self, members: NDArray[np.bool_]) -> Reliability | None:
+        if self.calibration is None or self.pairs is None:
+            return None
+        return reliability(self.calibration, self.pairs.of(members))
 
     def against(self, other: Result) -> dict[str, Difference]:
         """Figures less those of `other` on the same users, for the metrics in `COMPARED`."""
@@ -99,13 +114,13 @@ def result(
     """Rank the catalogue, or the items `among` BOOL [n], for every user of `holdout`."""
     items = len(list_metrics.counts)
     ranking = rank_holdout(scorer, holdout, items, among=among)
-    promised = None
+    pairs = None
     if calibration is not None:
         pairs = labelled_logits(scorer, holdout, seed=CALIBRATION_SEED, chunk=user_chunk(items))
-        promised = reliability(calibration, pairs)
     return Result(
         name,
         ranking.per_user() | list_metrics.per_user(ranking.top),
         {k: ranking.coverage(k) for k in CUTOFFS},
-        promised,
+        calibration,
+        pairs,
     )

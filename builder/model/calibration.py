@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -28,11 +28,22 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class LabelledLogits:
-    """Logits, whether each belongs to the user's next item, and weights; each [pairs]."""
+    """Logits, whether each belongs to the user's next item, weights and users; each [pairs].
+
+    A user is a row of the holdout that the pairs were drawn for; empty where it is not known.
+    """
 
     logits: Array
     is_next: NDArray[np.bool_]
     weights: Array
+    users: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def of(self, members: NDArray[np.bool_]) -> LabelledLogits:
+        """The pairs of some users, BOOL [U]."""
+        kept = members[self.users]
+        return LabelledLogits(
+            self.logits[kept], self.is_next[kept], self.weights[kept], self.users[kept]
+        )
 
 
 def draw_pairs(
@@ -64,6 +75,7 @@ def draw_pairs(
                 np.full(len(negatives), len(positives) / max(len(negatives), 1)),
             ]
         ),
+        np.concatenate([users, rows]),
     )
 
 
@@ -72,6 +84,7 @@ def joined(parts: Sequence[LabelledLogits]) -> LabelledLogits:
         np.concatenate([part.logits for part in parts]),
         np.concatenate([part.is_next for part in parts]),
         np.concatenate([part.weights for part in parts]),
+        np.concatenate([part.users for part in parts]),
     )
 
 

@@ -129,7 +129,7 @@ def lists(rows: Sequence[Figures]) -> Table:
 
 
 def groups(rows: Sequence[Figures], kind: str) -> Table:
-    """NDCG@10 in each group of users; empty groups are left out."""
+    """NDCG@10 in each group of users, and the calibration error; empty groups are left out."""
     sizes = {name: each["users"] for name, each in rows[0][kind].items() if each["users"]}
     headings = [f"{name} ({users:,})" for name, users in sizes.items()]
     table = plain_table(f"NDCG@10 by {NAMES[kind]} (users)", ("", *headings), "")
@@ -140,6 +140,9 @@ def groups(rows: Sequence[Figures], kind: str) -> Table:
             value = row[kind][name]["metrics"]["ndcg@10"]
             cells.append(f"{value:.4f} ±{(high - low) / 2:.3f}")
         table.add_row(Text(row["name"]), *cells)
+        errors = [row[kind][name].get("ece") for name in sizes]
+        if None not in errors:
+            table.add_row(Text("  its calibration error"), *(f"{each:.4f}" for each in errors))
     return table
 
 

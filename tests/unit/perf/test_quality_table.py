@@ -9,20 +9,20 @@ import pytest
 from perf.quality_table import markdown, summary
 
 
-def row(name: str, *gains: float) -> dict[str, Any]:
+def row(name: str, *gains: float, ece: float | None = None) -> dict[str, Any]:
     hits = [float(gain > 0) for gain in gains]
     return {
         "name": name, "users": len(gains), "knew_of_others": "all",
-        "per_user": {"ndcg@10": list(gains), "hr@10": hits},
+        "per_user": {"ndcg@10": list(gains), "hr@10": hits}, "ece": ece,
     }  # fmt: skip
 
 
 TESTED = {
     "films": [
-        [row("full model", 1, 0.5, 0), row("EASE", 0, 0.5, 0), row("popularity", 0.25, 0.5, 0),
-         row("ALS", 1, 1, 1)],
-        [row("full model", 1, 0, 0.5), row("EASE", 0, 0.5, 0), row("popularity", 0.25, 0.5, 0),
-         row("ALS", 1, 1, 1)],
+        [row("full model", 1, 0.5, 0, ece=0.01), row("EASE", 0, 0.5, 0),
+         row("popularity", 0.25, 0.5, 0), row("ALS", 1, 1, 1)],
+        [row("full model", 1, 0, 0.5, ece=0.02), row("EASE", 0, 0.5, 0),
+         row("popularity", 0.25, 0.5, 0), row("ALS", 1, 1, 1)],
     ]
 }  # fmt: skip
 
@@ -35,6 +35,8 @@ def test_means_over_seeds_and_users() -> None:
     low, high = full["ndcg@10"]["interval"]
     assert 0.25 <= low < 0.5 < high <= 1
     assert "model_less_this" not in full
+    assert full["calibration_error"] == pytest.approx(0.015)
+    assert "calibration_error" not in ease
     assert ease["model_less_this"]["difference"] == pytest.approx((1 - 0.25 + 0.25) / 3)
     # ALS is better than they are, and no closed form.
     assert [each["best_closed_form"] for each in (ease, popularity, als)] == [False, True, False]
@@ -48,7 +50,10 @@ def test_as_markdown() -> None:
         "machine": {"processor": "x", "cores": 1, "memory": 2.0},
     }  # fmt: skip
     text = markdown(report)
-    assert "| films (3) | full model | 0.5000 |" in text
+    first, second = (line.split(" | ") for line in text.splitlines()[2:4])
+    assert first[:3] == ["| films (3)", "full model", "0.5000"]
+    assert first[-1] == "0.0150 |"
+    assert second[-1].strip() == "|"
     assert "|  | **popularity** | 0.2500 |" in text
     assert "| films | 1.5 | 60 | 800 |" in text
     assert "Left out, since absent: tweets." in text

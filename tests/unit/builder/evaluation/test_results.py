@@ -21,6 +21,7 @@ from torchmetrics.retrieval import (
 from builder.data import Holdout
 from builder.evaluation.beyond_accuracy import ListMetrics
 from builder.evaluation.ranking import rank_holdout
+from builder.evaluation.report import labelled_logits
 from builder.evaluation.results import COMPARED, result
 from builder.evaluation.significance import intervals, paired_difference
 from builder.evaluation.user_groups import Groups, by_history_length, by_item_popularity
@@ -195,6 +196,25 @@ def test_a_result_compares_with_itself_as_equal(
         each["users"] * each["metrics"]["ndcg@10"] for each in groups.values() if each["users"]
     )
     assert total / USERS == pytest.approx(one.mean("ndcg@10"))
+
+
+def test_each_group_has_a_calibration_error_of_its_own(
+    scores: NDArray[np.float32], held_out: Holdout, list_metrics: ListMetrics
+) -> None:
+    pairs = labelled_logits(Fixed(scores.tolist()), held_out, seed=1, chunk=3)
+    users = pairs.users[pairs.is_next]
+    expected = scores[users, held_out.targets[users]]
+    assert pairs.logits[pairs.is_next] == pytest.approx(expected)
+    calibration = Calibration(0.7, -0.3)
+    one = result("one", Fixed(scores.tolist()), held_out, list_metrics, calibration=calibration)
+    halves = {"first": np.arange(USERS) < USERS // 2, "last": np.arange(USERS) >= USERS // 2}
+    found = one.in_groups(halves)
+    assert one.pairs is not None
+    for name, members in halves.items():
+        part = one.pairs.of(members)
+        assert part.is_next.sum() == members.sum()
+        assert found[name]["ece"] == reliability(calibration, part).error
+    assert found["first"]["ece"] != found["last"]["ece"]
 
 
 def test_the_same_user_stands_in_the_same_place() -> None:
