@@ -116,6 +116,7 @@ PROPENSITY_KIND: Final = TensorSpec("PROPENSITY_KIND", "BYTES", (1, 1), optional
 SIMILARITY: Final = TensorSpec("SIMILARITY", "FP32", (1, "k"), optional=True)
 # Of a request that asks for reasons: for each item a JSON object, see `reasons`.
 REASON: Final = TensorSpec("REASON", "BYTES", (1, "k"), optional=True)
+CANDIDATE_REASON: Final = replace(REASON, dims=(1, "N"))
 # Unix seconds as of which the model knows what is popular; left out by one that does not ask.
 TREND_TIME: Final = TensorSpec("TREND_TIME", "INT64", (1, 1), optional=True)
 # Of the events of a request: how many are counted now, how many name an item that the catalogue
@@ -153,7 +154,7 @@ _CIRCUMSTANCES: Final = (HISTORY_ACTION, HISTORY_TIME, PROFILE)
 RANK: Final = ModelSpec(
     "rank",
     inputs=(*_USER, CANDIDATE, CANDIDATE_TEXT),
-    outputs=(INTEREST, LOGIT, SKIPPED, TRUNCATED, TREND_TIME),
+    outputs=(INTEREST, LOGIT, SKIPPED, TRUNCATED, TREND_TIME, CANDIDATE_REASON),
     batched=True,
 )
 RECOMMEND: Final = ModelSpec(
@@ -318,7 +319,7 @@ EXPLAIN: Final = OptionSpec(
     "explain",
     default=False,
     meaning="whether each item comes with its reasons: the events of the history that speak for "
-    "it, and the parts of its logit",
+    "it, the parts of its logit, and of texts that the catalogue lacks the words that count",
 )
 YEAR_2100: Final = 4_102_444_800  # as Unix seconds; what is later was meant in a finer unit
 TIME: Final = OptionSpec(
@@ -436,6 +437,7 @@ class RankOptions(TypedDict, total=False):
     on_unknown: Annotated[OnUnknown, ON_UNKNOWN]
     time: Annotated[int, TIME]
     background: Annotated[bool, BACKGROUND]
+    explain: Annotated[bool, EXPLAIN]
 
 
 class RelatedOptions(TypedDict, total=False):

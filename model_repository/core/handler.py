@@ -6,7 +6,7 @@ One handler for both layouts: what encodes users and texts is handed to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -26,17 +26,19 @@ from .contract import (
     LOGIT,
     ON_UNKNOWN,
     QUERY,
+    RANK,
+    RANK_TEXTS,
     SIMILARITY,
     SKIPPED,
     TIME,
     TREND_TIME,
     TRUNCATED,
 )
-from .errors import Overloaded, Unavailable, UserEncoderFailed
+from .errors import InvalidRequest, Overloaded, Unavailable, UserEncoderFailed
 from .items import NO_NEW_ITEMS, NewItems
 from .list_maker import ListMaker
 from .policy.facts import FactsSource, FixedFacts
-from .reasons import no_reasons, reasons
+from .reasons import Explained, Reason, no_reasons, reasons, written
 from .requests import RequestReader, UserRequest
 from .score_terms import Users
 from .scoring import Scorer
@@ -96,6 +98,7 @@ class _User:
     """A request, with slots that name rows of the texts of the whole batch.
 
     ``anchor`` is the vector FP32 [h] of the text that its list is to be like; None without one.
+    ``texts`` are those of the request by their slots, where they were encoded.
     """
 
     asked: _Asked
@@ -103,6 +106,7 @@ class _User:
     candidates: Indices
     truncated: int
     anchor: Floats | None = None
+    texts: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def request(self) -> UserRequest:
@@ -177,6 +181,11 @@ class UserHandler:
     def answer_rows(self, request: Request, vectors: Floats) -> Tensors:
         """The answer to a request whose texts are encoded: rows FP32 [R, h] of ``vectors``."""
         read = self._reader.read_rows(request, len(vectors))
+        if read.options[EXPLAIN.name]:
+            raise InvalidRequest(
+                f"parameter {EXPLAIN.name} is true, and {RANK_TEXTS.name} gives no reasons, since "
+                f"it has vectors of texts alone; ask the model {RANK.name}"
+            )
         fresh = self._scorer.catalogue.neighbourhood.place(vectors, self._scorer.catalogue.vectors)
         (answer,) = self._scored([_User(_Asked(read), read.history, read.candidates, 0)], fresh)
         return answer
@@ -245,19 +254,42 @@ class UserHandler:
     def _answers(self, requests: Sequence[_User], users: Users, fresh: NewItems) -> list[Tensors]:
         raise NotImplementedError
 
+    def _reasons(self, user: Users, explained: Explained) -> list[Reason] | None:
+        """The reason of each item; None where the network fails: the answer is as good without."""
+        try:
+            return reasons(
+                self._scorer, user, explained, lambda texts: self._encode_texts(texts).vectors
+            )
+        except (UserEncoderFailed, Overloaded):
+            return None
+
 
 class Rank(UserHandler):
-    """INTEREST and LOGIT [1, N] of the candidates of each request."""
+    """INTEREST and LOGIT [1, N] of the candidates of each request; REASON of one that asks."""
 
     def _answers(self, requests: Sequence[_User], users: Users, fresh: NewItems) -> list[Tensors]:
-        scored = [
-            self._scorer.rank(users, place, each.candidates, fresh)
-            for place, each in enumerate(requests)
-        ]
-        return [
-            {INTEREST.name: each.interest[np.newaxis], LOGIT.name: each.logit[np.newaxis]}
-            for each in scored
-        ]
+        answers: list[Tensors] = []
+        for place, each in enumerate(requests):
+            scores = self._scorer.rank(users, place, each.candidates, fresh)
+            answer = {
+                INTEREST.name: scores.interest[np.newaxis],
+                LOGIT.name: scores.logit[np.newaxis],
+            }
+            if each.request.options[EXPLAIN.name]:
+                answer |= self._explained(each, users[[place]], scores.logit, fresh)
+            answers.append(answer)
+        return answers
+
+    def _explained(self, each: _User, user: Users, logit: Floats, fresh: NewItems) -> Tensors:
+        """A candidate that was skipped as unknown has an empty reason."""
+        slots, first, where = np.unique(each.candidates, return_index=True, return_inverse=True)
+        known = slots != NO_ITEM
+        asked = Explained(slots[known], logit[first[known]], each.request.places, fresh, each.texts)
+        found = self._reasons(user, asked)
+        if found is None:
+            return {}
+        told = [*([{}] * int((~known).sum())), *found]  # `NO_ITEM` is the least slot
+        return written([told[place] for place in where])
 
 
 class Recommend(UserHandler):
@@ -309,8 +341,10 @@ class Recommend(UserHandler):
                 chosen = self._lists.popular(each.plan)
             else:
                 chosen = self._lists.similar(each.plan, held)
-            explained = no_reasons(len(chosen)) if each.request.options[EXPLAIN.name] else {}
-            answers.append({**self._listed(each.plan, chosen, held), **fallback, **explained})
+            answer = {**self._listed(each.plan, chosen, held), **fallback}
+            if each.request.options[EXPLAIN.name]:
+                answer |= written(no_reasons(len(chosen)))
+            answers.append(answer)
         return answers
 
     def _answers(
@@ -342,8 +376,21 @@ class Recommend(UserHandler):
                 held or self._lists.anywhere(plan),
                 self._held(each, masked=False) if plan.traced else None,
             )
-            explained = self._reasons(each, user, chosen, fresh)
-            answers.append({**self._listed(plan, chosen, held), **explained})
+            answer = self._listed(plan, chosen, held)
+            if each.request.options[EXPLAIN.name]:
+                told = self._reasons(
+                    user,
+                    Explained(
+                        chosen.index,
+                        chosen.logit,
+                        each.request.places,
+                        fresh,
+                        each.texts,
+                        plan.rules(chosen),
+                    ),
+                )
+                answer |= {} if told is None else written(told)
+            answers.append(answer)
         return answers
 
     def _held(self, each: _User, *, masked: bool = True) -> Held | None:
@@ -360,16 +407,6 @@ class Recommend(UserHandler):
         if masked:
             return Held.to(self._scorer, similarity, plan.masked, plan.allowed)
         return Held.to(self._scorer, similarity, NO_ITEMS, None)
-
-    def _reasons(self, asked: _User, user: Users, chosen: Candidates, fresh: NewItems) -> Tensors:
-        request = asked.request
-        if not request.options[EXPLAIN.name]:
-            return {}
-        try:
-            rules = asked.plan.rules(chosen)
-            return reasons(self._scorer, user, chosen, request.places, fresh, rules)
-        except (UserEncoderFailed, Overloaded):
-            return {}  # the list is as good without
 
     def _listed(
         self, plan: policy.Plan, chosen: Candidates, held: Held | None
@@ -395,6 +432,7 @@ def _user(asked: _Asked, rows: Mapping[str, int], encoded: EncodedTexts) -> _Use
         _renumbered(request.candidates, where),
         int(encoded.truncated[where].sum()),
         encoded.vectors[where[-request.anchor - 1]] if request.anchored_to_text else None,
+        {-rows[text] - 1: text for text in request.texts},
     )
 
 

@@ -50,6 +50,15 @@ class NewItems:
         """Some of them."""
         return NewItems(self.vectors[kept], self.bias[kept], self.items[kept], self.weights[kept])
 
+    def followed_by(self, more: NewItems) -> NewItems:
+        """They, and then others of the same catalogue."""
+        return NewItems(
+            np.concatenate([self.vectors, more.vectors]),
+            np.concatenate([self.bias, more.bias]),
+            np.concatenate([self.items, more.items]),
+            np.concatenate([self.weights, more.weights]),
+        )
+
 
 NO_NEW_ITEMS: Final = NewItems(
     np.zeros((0, 0), np.float32),

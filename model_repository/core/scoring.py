@@ -132,11 +132,23 @@ class Scorer:
         others = {term.name: term.of(users, user, items) for term in self._others}
         return {self._network.name: self._network.of(users, user, items), **others}
 
-    def logits_of(self, users: Users, items: Indices) -> Floats:
-        """The sum of the terms FP32 [U, m], for items INT32 [m] of the catalogue, all different."""
-        logits = self._network.of_each(users, items)
+    def terms_of_new(self, users: Users, user: int, fresh: NewItems) -> dict[str, Floats]:
+        """The same of new items, each FP32 [R]."""
+        others = {term.name: term.of_new(users, user, fresh) for term in self._others}
+        return {self._network.name: self._network.of_new(users, user, fresh), **others}
+
+    def logits_of(self, users: Users, slots: Indices, fresh: NewItems = NO_NEW_ITEMS) -> Floats:
+        """The sum of the terms FP32 [U, m], for slots INT32 [m], all different."""
+        known = slots >= 0
+        if not known.all():
+            logits = np.empty((len(users), len(slots)), np.float32)
+            logits[:, known] = self.logits_of(users, slots[known])
+            for user in range(len(users)):
+                logits[user, ~known] = self.rank(users, user, slots[~known], fresh).logit
+            return logits
+        logits = self._network.of_each(users, slots)
         for term in self._others:
-            logits += term.of_each(users, items)
+            logits += term.of_each(users, slots)
         return logits
 
     def rank(
@@ -149,11 +161,8 @@ class Scorer:
         new = ~known & (candidates != NO_ITEM)
         if new.any():
             rows, place = np.unique(-candidates[new] - 1, return_inverse=True)
-            asked = fresh.rows(rows)
-            of_new = self._network.of_new(users, user, asked)
-            for term in self._others:
-                of_new += term.of_new(users, user, asked)
-            logit[new] = of_new[place]
+            terms = self.terms_of_new(users, user, fresh.rows(rows))
+            logit[new] = sum(terms.values(), np.zeros(len(rows), np.float32))[place]
         return Scores(logit, self.catalogue.calibration.interest(logit))
 
     def best(

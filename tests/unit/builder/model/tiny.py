@@ -82,10 +82,10 @@ def split_of(train: Sequences, held_out: Holdout, refit: Sequences | None = None
     return Split(train, held_out, held_out, np.empty(0, np.int32), nobody, train, refit)
 
 
-def write_backbone(directory: Path, tokenizer_file: Path) -> Path:
+def write_backbone(directory: Path, tokenizer_file: Path, **shape: Any) -> Path:
     """A BERT of three layers with its tokenizer, as Hugging Face lays them out."""
     torch.manual_seed(0)
-    BertModel(BertConfig(**SHAPE)).save_pretrained(directory)
+    BertModel(BertConfig(**SHAPE | shape)).save_pretrained(directory)
     PreTrainedTokenizerFast(
         tokenizer_file=str(tokenizer_file),
         pad_token="[PAD]",

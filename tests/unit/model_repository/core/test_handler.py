@@ -73,10 +73,11 @@ def test_the_outputs_are_those_of_the_contract(handlers: Handlers) -> None:
         history_text=["", "toy", ""],
         candidate=["i2", "z"],
         candidate_text=["", "cut: a long text"],
+        parameters={"explain": True},
     )
     found = one(handlers.rank, request)
     assert found.keys() == {spec.name for spec in contract.RANK.outputs}
-    dtypes = {"FP32": np.float32, "INT32": np.int32, "INT64": np.int64}
+    dtypes = {"FP32": np.float32, "INT32": np.int32, "INT64": np.int64, "BYTES": np.object_}
     for spec in contract.RANK.outputs:
         assert found[spec.name].dtype == dtypes[spec.dtype]
         assert found[spec.name].shape == tuple({"N": 2}.get(str(axis), axis) for axis in spec.dims)

@@ -17,7 +17,7 @@ from model_repository.core.arrays import Floats
 from model_repository.core.batch import Tensors, answer
 from model_repository.core.catalogue import Catalogue
 from model_repository.core.errors import Overloaded, Unavailable, UserEncoderFailed
-from model_repository.core.handler import EncodedTexts, Recommend
+from model_repository.core.handler import EncodedTexts, Rank, Recommend
 from model_repository.core.items import NO_NEW_ITEMS
 from model_repository.core.reasons import (
     EVENTS,
@@ -30,6 +30,7 @@ from model_repository.core.reasons import (
 from model_repository.core.scoring import Scorer
 from model_repository.core.trend import Trend
 from model_repository.core.users import NO_AGE, EventBatch, History
+from model_repository.core.word_effects import MOST_TEXTS
 from tests.unit.model_repository.catalogues import (
     CountedTexts,
     EventSums,
@@ -284,3 +285,137 @@ def test_a_list_that_is_the_same_for_all_says_so() -> None:
     found = ask(recommend, ["i1"], parameters=EXPLAIN)
     assert reasons(found) == [{"fallback": True}] * 4
     assert contract.REASON.name not in ask(recommend, ["i1"])
+
+
+WORDS = {"history_text": ["toy story", "", "boat"], "parameters": EXPLAIN}
+
+
+def test_an_event_of_a_text_tells_the_words_that_count() -> None:
+    """Those without which the event would speak less for the item."""
+    found = ask(recommender(), ["x", "i1", "y"], **WORDS)
+    scorer, texts = Scorer(PLAIN, EventSums()), ["toy story", " story", "toy ", "boat", ""]
+    fresh = PLAIN.neighbourhood.place(CountedTexts()(texts).vectors, PLAIN.vectors)
+    alone = scorer.logits(scorer.users([history(-row - 1) for row in range(5)], fresh))
+    lost = {
+        "toy": alone[0] - alone[1],
+        "story": alone[0] - alone[2],
+        "boat": alone[3] - alone[4],
+    }
+    of_place, told = {0: ["toy", "story"], 1: [], 2: ["boat"]}, 0
+    for item, reason in zip(found["ITEM"][0], reasons(found), strict=True):
+        for event in reason["events"]:
+            effects = {word: lost[word][int(item[1:])] for word in of_place[event["place"]]}
+            due = sorted((-effect, word) for word, effect in effects.items() if effect > 1e-3)
+            words = event.get("words", [])
+            assert [each["word"] for each in words] == [word for _, word in due]
+            np.testing.assert_allclose(
+                [each["effect"] for each in words], [-each for each, _ in due], atol=1e-3
+            )
+            assert ("words" in event) == (event["place"] != 1)
+            told += len(words)
+        assert "words" not in reason
+    assert told > 3
+
+
+def test_texts_are_encoded_again_for_reasons_alone() -> None:
+    recommend = recommender()
+    ask(recommend, ["x", "i1"], history_text=["toy story", ""])
+    texts = recommend._encode_texts
+    assert isinstance(texts, CountedTexts)
+    assert texts.asked == [["toy story"]]
+    ask(recommend, ["i2", "i1"], parameters=EXPLAIN)
+    # A query is no item, and so has no words of its own.
+    ask(recommend, ["i2"], parameters={**EXPLAIN, "query": "boat"})
+    assert texts.asked == [["toy story"], ["boat"]]
+    ask(recommend, ["x", "i1"], history_text=["toy story", ""], parameters=EXPLAIN)
+    assert texts.asked[2:] == [["toy story"], [" story", "toy "]]
+
+
+def ranked(**asked: Any) -> Tensors:
+    rank = Rank(reader(PLAIN, 20, max_rows=20), Scorer(PLAIN, EventSums()), CountedTexts())
+    (found,) = answer(rank, [user(["i1", "i2", "i5"], **asked)])
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+CANDIDATES = {
+    "candidate": ["i4", "x", "gone", "i4", "y"],
+    "candidate_text": ["", "toy story", "", "", "toy story"],
+}
+
+
+def test_a_ranked_item_has_its_reason_and_a_text_its_words() -> None:
+    asked = {"on_unknown": "skip"}
+    plain = ranked(**CANDIDATES, parameters=asked)
+    assert contract.REASON.name not in plain
+    found = ranked(**CANDIDATES, parameters={**asked, **EXPLAIN})
+    np.testing.assert_array_equal(found["LOGIT"], plain["LOGIT"])
+    known, text, skipped, *again = (json.loads(each) for each in found["REASON"][0])
+    assert again == [known, text]
+    assert skipped == {}
+    assert "words" not in known
+    for reason, logit in ((known, found["LOGIT"][0, 0]), (text, found["LOGIT"][0, 1])):
+        assert sum(reason["terms"].values()) == pytest.approx(logit, abs=1e-3)
+        assert reason["events"]
+    assert set(text["terms"]) == {"text", "bias", "linear"}
+    scorer = Scorer(PLAIN, EventSums())
+    texts = ["toy story", " story", "toy "]
+    fresh = PLAIN.neighbourhood.place(CountedTexts()(texts).vectors, PLAIN.vectors)
+    slots = np.array([-1, -2, -3], np.int32)
+    logits = scorer.rank(scorer.users([history(1, 2, 5)]), 0, slots, fresh).logit
+    effects = {"toy": logits[0] - logits[1], "story": logits[0] - logits[2]}
+    assert {each["word"]: each["effect"] for each in text["words"]} == {
+        word: pytest.approx(effect, abs=1e-3) for word, effect in effects.items() if effect > 0
+    }
+    assert text["words"]
+
+
+def test_an_event_speaks_for_a_ranked_text_too() -> None:
+    found = ranked(**CANDIDATES, parameters={"on_unknown": "skip", **EXPLAIN})
+    reason = json.loads(found["REASON"][0, 1])
+    scorer = Scorer(PLAIN, EventSums())
+    fresh = PLAIN.neighbourhood.place(CountedTexts()(["toy story"]).vectors, PLAIN.vectors)
+    users = scorer.users([history(1), history(2), history(5), history()])
+    slot = np.array([-1], np.int32)
+    *alone, nobody = (scorer.rank(users, row, slot, fresh).logit[0] for row in range(4))
+    due = dict(zip(("i1", "i2", "i5"), np.array(alone) - nobody, strict=True))
+    assert {each["id"]: each["effect"] for each in reason["events"]} == {
+        name: pytest.approx(effect, abs=1e-3) for name, effect in due.items() if effect > 0
+    }
+
+
+def test_words_of_the_best_texts_are_told_and_of_no_more() -> None:
+    number = MOST_TEXTS + 3
+    texts = [f"text {place}" for place in range(number)]
+    candidates = [f"x{place}" for place in range(number)]
+    found = ranked(candidate=candidates, candidate_text=texts, parameters=EXPLAIN)
+    told = ["words" in json.loads(each) for each in found["REASON"][0]]
+    best = np.argsort(-found["LOGIT"][0])[:MOST_TEXTS]
+    assert np.flatnonzero(told).tolist() == sorted(best.tolist())
+
+
+class FailsSecond(CountedTexts):
+    """Encodes the texts of requests, and none that reasons ask for."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def __call__(self, texts: Sequence[str]) -> EncodedTexts:
+        if self.asked:
+            raise self.error
+        return super().__call__(texts)
+
+
+@pytest.mark.parametrize("error", [Overloaded("too much"), Unavailable("gone")])
+def test_reasons_come_without_words_where_texts_cannot_be_encoded_meanwhile(
+    error: Exception,
+) -> None:
+    recommend = Recommend(reader(PLAIN, 20), Scorer(PLAIN, EventSums()), FailsSecond(error))
+    found = reasons(ask(recommend, ["x", "i1", "y"], **WORDS))
+    whole = reasons(ask(recommender(), ["x", "i1", "y"], **WORDS))
+    for reason in whole:
+        for event in reason["events"]:
+            event.pop("words", None)
+    assert found == whole
