@@ -36,7 +36,7 @@ from client._responses import (
 )
 from client.errors import InvalidInput, MalformedResponse, ModelNotFound, RecommenderError
 from client.items import Event, Item, Profile
-from client.results import Encoding, Observed, Ranking, Recommendations
+from client.results import Encoding, Observed, Ranking, Reason, Recommendations
 from model_repository.core import contract
 
 _Result = TypeVar("_Result")
@@ -87,7 +87,7 @@ def rank_call(
 
     def part(start: int, columns: ItemColumns) -> Part[Ranking]:
         message = rank_message(user, columns, options, stable)
-        parse = partial(parse_rank_response, candidates=columns.ids)
+        parse = partial(parse_rank_response, candidates=columns.ids, history=past.items.ids)
         return Job(
             message, parse, partial(_locate, partial(_rank_columns, past, profile, items), start)
         )
@@ -249,7 +249,18 @@ def _join_rankings(parts: Sequence[Ranking], texts_of_user: int) -> Ranking:
         skipped=parts[0].skipped,
         truncated=of_user + sum(part.truncated - of_user for part in parts),
         trend_time=parts[0].trend_time,
+        reasons=_joined_reasons(parts),
     )
+
+
+def _joined_reasons(parts: Sequence[Ranking]) -> tuple[Reason, ...] | None:
+    """Those of all parts; None where one has none."""
+    found: list[Reason] = []
+    for part in parts:
+        if part.reasons is None:
+            return None
+        found += part.reasons
+    return tuple(found)
 
 
 def _join_encodings(results: Sequence[Encoding]) -> Encoding:

@@ -20,6 +20,7 @@ from client import (
     Event,
     Item,
     Reason,
+    ReasonWord,
     Recommendations,
     RecommenderClient,
     RecommenderError,
@@ -223,25 +224,37 @@ def _listed(found: Recommendations, options: dict[str, Any]) -> _Answer:
         content["cursor"] = found.cursor
         text += f"\nnext page: --cursor {found.cursor}" if found.cursor else "\n(the last page)"
     if found.reasons is not None:
-        content["reasons"] = [dataclasses.asdict(each) for each in found.reasons]
-        text += "\n" + "\n".join(
-            f"{item}: {_reason(reason)}"
-            for item, reason in zip(found.ids, found.reasons, strict=True)
-        )
+        text += _told(content, list(zip(found.ids, found.reasons, strict=True)))
     return content, text
 
 
+def _told(content: dict[str, Any], reasons: Sequence[tuple[str, Reason]]) -> str:
+    """Lines that say why each item is there; they are added to the ``content`` too."""
+    content["reasons"] = [dataclasses.asdict(reason) for _, reason in reasons]
+    return "".join(f"\n{item}: {_reason(reason)}" for item, reason in reasons)
+
+
 def _reason(reason: Reason) -> str:
-    """The events and the parts of the logit, both with their amounts."""
-    events = ", ".join(f"{event.id} {event.effect:+.2f}" for event in reason.events)
+    """The events, the words and the parts of the logit, each with its amount."""
+    events = ", ".join(
+        f"{event.id} {event.effect:+.2f}" + f" ({_words(event.words)})" * bool(event.words)
+        for event in reason.events
+    )
     terms = ", ".join(f"{name} {part:+.2f}" for name, part in reason.terms.items())
     told = [
         f"because of {events}" * bool(events),
+        f"words {_words(reason.words)}" * bool(reason.words),
         f"like {', '.join(reason.neighbours)}" * bool(reason.neighbours),
         f"moved by {', '.join(reason.rules)}" * bool(reason.rules),
         f"logit: {terms}" * bool(terms),
     ]
-    return "; ".join(filter(None, told)) or "popular"
+    return "; ".join(filter(None, told)) or (
+        "popular" if reason.fallback else "nothing is known of it"
+    )
+
+
+def _words(words: Sequence[ReasonWord]) -> str:
+    return ", ".join(f"{each.word!r} {each.effect:+.2f}" for each in words)
 
 
 @_command
@@ -268,7 +281,11 @@ def rank(
         options["on_unknown"] = "skip"
     items: list[str | Item] = [*_ids(candidates), *(_new(each) for each in new or ())]
     ranking = client.rank(_ids(history), items, profile=_profile(profile), **options)
-    return _shown(ranking.sorted(), ranking.skipped)
+    content, text = _shown(ranking.sorted(), ranking.skipped)
+    if ranking.reasons is not None:
+        by_id = dict(zip(ranking.ids, ranking.reasons, strict=True))
+        text += _told(content, [(item.id, by_id[item.id]) for item in ranking.sorted()])
+    return content, text
 
 
 @_command

@@ -25,11 +25,12 @@ from client.results import (
     Ranking,
     Reason,
     ReasonEvent,
+    ReasonWord,
     Recommendations,
     Trace,
 )
 from model_repository.core import contract
-from model_repository.core.contract import TensorSpec
+from model_repository.core.contract import ModelSpec, TensorSpec
 
 _KINDS: Final[tuple[PropensityKind, ...]] = get_args(PropensityKind)
 
@@ -43,8 +44,13 @@ class LabelScores:
     version: str
 
 
-def parse_rank_response(response: InferResponse, candidates: Sequence[str]) -> Ranking:
-    """Read the answer for ``candidates``, the ids in the order sent."""
+def parse_rank_response(
+    response: InferResponse, candidates: Sequence[str], history: Sequence[str] = ()
+) -> Ranking:
+    """Read the answer for ``candidates``, the ids in the order sent.
+
+    ``history`` are the ids of the request's.
+    """
     outputs = Outputs(contract.RANK, response, N=len(candidates))
     return Ranking(
         items=tuple(candidates),
@@ -53,6 +59,7 @@ def parse_rank_response(response: InferResponse, candidates: Sequence[str]) -> R
         skipped=outputs.count(contract.SKIPPED),
         truncated=outputs.count(contract.TRUNCATED),
         trend_time=_trend_time(outputs),
+        reasons=_reasons(outputs, contract.RANK, contract.CANDIDATE_REASON, history),
     )
 
 
@@ -86,7 +93,7 @@ def parse_recommend_response(
         if contract.PROPENSITY.name in outputs
         else None,
         propensity_kind=_propensity_kind(outputs),
-        reasons=_reasons(outputs, history),
+        reasons=_reasons(outputs, contract.RECOMMEND, contract.REASON, history),
         similarities=outputs.row(contract.SIMILARITY)
         if contract.SIMILARITY.name in outputs
         else None,
@@ -110,16 +117,18 @@ def _trace(outputs: Outputs) -> Trace | None:
         raise MalformedResponse(f"{contract.RECOMMEND.name}: {problem}", details=problem) from error
 
 
-def _reasons(outputs: Outputs, history: Sequence[str]) -> tuple[Reason, ...] | None:
-    if contract.REASON.name not in outputs:
+def _reasons(
+    outputs: Outputs, model: ModelSpec, spec: TensorSpec, history: Sequence[str]
+) -> tuple[Reason, ...] | None:
+    if spec.name not in outputs:
         return None
-    written = outputs.texts(contract.REASON)
+    written = outputs.texts(spec)
     try:
         return tuple(_reason(json.loads(each), history) for each in written)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        problem = f"{contract.REASON.name} cannot be read ({type(error).__name__}: {error})"
+        problem = f"{spec.name} cannot be read ({type(error).__name__}: {error})"
         raise MalformedResponse(
-            f"{contract.RECOMMEND.name}: {problem}; export the model repository and install the "
+            f"{model.name}: {problem}; export the model repository and install the "
             "client from the same version",
             details=problem,
         ) from error
@@ -128,13 +137,22 @@ def _reasons(outputs: Outputs, history: Sequence[str]) -> tuple[Reason, ...] | N
 def _reason(found: dict[str, Any], history: Sequence[str]) -> Reason:
     return Reason(
         tuple(
-            ReasonEvent(each["place"], _at(history, each["place"]), float(each["effect"]))
+            ReasonEvent(
+                each["place"], _at(history, each["place"]), float(each["effect"]), _words(each)
+            )
             for each in found.get("events", ())
         ),
         {str(name): float(part) for name, part in found.get("terms", {}).items()},
         tuple(map(str, found.get("neighbours", ()))),
         tuple(map(str, found.get("rules", ()))),
         bool(found.get("fallback", False)),
+        _words(found),
+    )
+
+
+def _words(found: dict[str, Any]) -> tuple[ReasonWord, ...]:
+    return tuple(
+        ReasonWord(str(each["word"]), float(each["effect"])) for each in found.get("words", ())
     )
 
 

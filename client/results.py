@@ -98,8 +98,16 @@ class Ranking(_ScoredItems):
     """The candidates of a ``rank`` call, in the order asked; see :meth:`sorted`.
 
     A candidate that was skipped as unknown (``on_unknown="skip"``) has NaN as its interest and
-    its logit.
+    its logit, and an empty reason.
+
+    Attributes
+    ----------
+    reasons
+        Why each candidate is ranked so, with the option ``explain``, in the order asked; None
+        without it, and where the server's network over users failed meanwhile.
     """
+
+    reasons: tuple[Reason, ...] | None = None
 
     def sorted(self) -> list[ScoredItem]:
         """Return the candidates best first: ties in the order asked, skipped ones last."""
@@ -128,6 +136,22 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasonWord:
+    """A word of a text that speaks for an item.
+
+    Attributes
+    ----------
+    word
+        As it is first written in the text.
+    effect
+        How much smaller the logit, or the effect of the event, is without the word; above 0.
+    """
+
+    word: str
+    effect: float
+
+
+@dataclass(frozen=True, slots=True)
 class ReasonEvent:
     """An event of the history that speaks for an item.
 
@@ -138,18 +162,22 @@ class ReasonEvent:
     id
         Of its item, as passed.
     effect
-        How much larger the recommended item's logit is for a user who did this alone, than for a
-        new user; above 0.
+        How much larger the item's logit is for a user who did this alone, than for a new user;
+        above 0.
+    words
+        Of an event that the catalogue knows by its text alone, the words that count most,
+        strongest first; three at most.
     """
 
     place: int
     id: str
     effect: float
+    words: tuple[ReasonWord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why an item is recommended.
+    """Why an item is recommended, or ranked so.
 
     Attributes
     ----------
@@ -164,6 +192,9 @@ class Reason:
         The rules of the request that moved it.
     fallback
         Whether it is only popular, since the server's network over users failed.
+    words
+        Of a ranked item that the catalogue lacks, the words of its text that count most, strongest
+        first; three at most.
     """
 
     events: tuple[ReasonEvent, ...] = ()
@@ -171,9 +202,13 @@ class Reason:
     neighbours: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     fallback: bool = False
+    words: tuple[ReasonWord, ...] = ()
 
     def sentence(self, titles: Mapping[str, str], sentences: Sentences = ENGLISH) -> str:
         """Say it to the user, such as "because you liked Alien and Aliens".
+
+        The words are said that count for the item: of its own text, or else of the first event that
+        is named and has some.
 
         Parameters
         ----------
@@ -181,8 +216,15 @@ class Reason:
             Of items, by their ids. Items without one are not named: leave out what the user did
             not like.
         """
-        if named := titles_of([event.id for event in self.events], titles):
-            return sentences.naming_events(named)
+        liked = [event for event in self.events if event.id in titles]
+        words = [self.words, *(event.words for event in liked[: len(sentences.events)])]
+        counted = [each.word for each in next(filter(None, words), ())]
+        said = [
+            sentences.naming_events(titles_of([event.id for event in liked], titles)),
+            sentences.naming_words(counted),
+        ]
+        if any(said):
+            return ", ".join(filter(None, said))
         if named := titles_of(self.neighbours, titles):
             return sentences.naming_neighbours(named)
         return sentences.popular

@@ -12,14 +12,15 @@ from typing import Any, Final
 from client.errors import InvalidInput
 
 _KEYS: Final = ("events", "neighbours", "popular")
+_NAMING: Final = ("events", "neighbours", "words")
 
 
 @dataclass(frozen=True, slots=True)
 class Sentences:
     """The sentences of one language.
 
-    The first of ``events`` and ``neighbours`` names one item as ``{0}``, the second two, ``{0}``
-    and ``{1}``, and so on. Where more items could be named than the last one has room for, the
+    The first of ``events``, ``neighbours`` and ``words`` names one as ``{0}``, the second two,
+    ``{0}`` and ``{1}``, and so on. Where more could be named than the last one has room for, the
     first ones are.
 
     Attributes
@@ -30,6 +31,9 @@ class Sentences:
         What names the items that a new one is like.
     popular
         What is said where no item can be named.
+    words
+        What names words of a text, after a comma where an event is named too; none: they are not
+        said.
     """
 
     events: Sequence[str] = (
@@ -39,16 +43,23 @@ class Sentences:
     )
     neighbours: Sequence[str] = ("new, and like {0}", "new, and like {0} and {1}")
     popular: str = "popular with other users"
+    words: Sequence[str] = (
+        'because of "{0}"',
+        'because of "{0}" and "{1}"',
+        'because of "{0}", "{1}" and "{2}"',
+    )
 
     def __post_init__(self) -> None:
-        for name in ("events", "neighbours"):
+        for name in _NAMING:
             for number, template in enumerate(getattr(self, name), 1):
                 _check(template, number, f"{name}[{number - 1}]")
         _check(self.popular, 0, "popular")
 
     @classmethod
     def load(cls, file: str | Path) -> Sentences:
-        """Read a JSON object with the keys ``events``, ``neighbours`` and ``popular``.
+        """Read a JSON object with the keys ``events``, ``neighbours``, ``popular`` and ``words``.
+
+        Without ``words``, sentences name none.
 
         Raises
         ------
@@ -64,13 +75,17 @@ class Sentences:
             raise InvalidInput(
                 f"{where} is no JSON ({error}); see docs/policy-reasons.md"
             ) from error
-        if not isinstance(found, dict) or sorted(found) != sorted(_KEYS):
-            raise InvalidInput(f"{where} must be a JSON object of the keys {', '.join(_KEYS)}")
-        for name in ("events", "neighbours"):
+        if not isinstance(found, dict) or found.keys() - {"words"} != set(_KEYS):
+            raise InvalidInput(
+                f"{where} must be a JSON object of the keys {', '.join(_KEYS)}, and words if they "
+                "are to be said"
+            )
+        for name in [each for each in _NAMING if each in found]:
             if not isinstance(found[name], list) or not found[name]:
                 raise InvalidInput(f"{where}: {name} must be a list of one sentence or more")
         try:
-            return cls(tuple(found["events"]), tuple(found["neighbours"]), found["popular"])
+            naming = {name: tuple(found.get(name, ())) for name in _NAMING}
+            return cls(**naming, popular=found["popular"])
         except InvalidInput as error:
             raise InvalidInput(f"{where}: {error}") from None
 
@@ -82,6 +97,10 @@ class Sentences:
         """The sentence that names the items that a new one is like, nearest first."""
         return _filled(self.neighbours, titles)
 
+    def naming_words(self, words: Sequence[str]) -> str:
+        """The sentence that names words of a text, strongest first."""
+        return _filled(self.words, words)
+
 
 def titles_of(ids: Sequence[str], titles: Mapping[str, str]) -> list[str]:
     """The titles of those items that have one."""
@@ -90,7 +109,7 @@ def titles_of(ids: Sequence[str], titles: Mapping[str, str]) -> list[str]:
 
 def _filled(templates: Sequence[str], titles: Sequence[str]) -> str:
     number = min(len(templates), len(titles))
-    return templates[number - 1].format(*titles[:number])
+    return templates[number - 1].format(*titles[:number]) if number else ""
 
 
 def _check(template: Any, number: int, where: str) -> None:

@@ -331,7 +331,10 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
             request.inputs[contract.CANDIDATE.name],
         )
         logits = [self._behaviour.score(history, item) for item in candidates]
-        return {**_scores(logits), **_NO_COUNTS}
+        found = {**_scores(logits), **_NO_COUNTS}
+        if _option(request, contract.EXPLAIN):
+            found[contract.REASON.name] = [_reason(history, logit) for logit in logits]
+        return found
 
     def _recommend(self, request: Request) -> dict[str, Any]:
         self._check_profile(request)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from client import InvalidInput, Reason, ReasonEvent, Sentences
+from client import InvalidInput, Reason, ReasonEvent, ReasonWord, Sentences
 
 TITLES = {"1": "Alien", "2": "Aliens", "3": "Blade Runner", "4": "Brazil"}
 DOCS = Path(__file__).parents[3] / "docs" / "policy-reasons.md"
@@ -19,9 +20,20 @@ GERMAN = {
 }
 
 
-def because_of(*ids: str, neighbours: tuple[str, ...] = ()) -> Reason:
-    events = tuple(ReasonEvent(place, each, 1.0) for place, each in enumerate(ids))
-    return Reason(events, neighbours=neighbours)
+def because_of(
+    *ids: str,
+    neighbours: tuple[str, ...] = (),
+    words: tuple[str, ...] = (),
+    words_of_last: tuple[str, ...] = (),
+) -> Reason:
+    events = [ReasonEvent(place, each, 1.0) for place, each in enumerate(ids)]
+    if words_of_last:
+        events[-1] = replace(events[-1], words=counting(*words_of_last))
+    return Reason(tuple(events), neighbours=neighbours, words=counting(*words))
+
+
+def counting(*words: str) -> tuple[ReasonWord, ...]:
+    return tuple(ReasonWord(each, 1.0) for each in words)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +48,17 @@ def because_of(*ids: str, neighbours: tuple[str, ...] = ()) -> Reason:
         (because_of(neighbours=("3", "4", "1")), "new, and like Blade Runner and Brazil"),
         (because_of("unknown"), "popular with other users"),
         (Reason(fallback=True), "popular with other users"),
+        (because_of(words=("robots",)), 'because of "robots"'),
+        (because_of(words=("robots", "space")), 'because of "robots" and "space"'),
+        (
+            because_of("1", words=("robots", "space", "war"), words_of_last=("alien",)),
+            'because you liked Alien, because of "robots", "space" and "war"',
+        ),
+        (
+            because_of("1", "2", words_of_last=("queen",)),
+            'because you liked Alien and Aliens, because of "queen"',
+        ),
+        (because_of("unknown", words_of_last=("queen",)), "popular with other users"),
     ],
 )
 def test_a_reason_is_a_sentence(reason: Reason, said: str) -> None:
@@ -59,6 +82,23 @@ def test_another_language_is_a_file(tmp_path: Path) -> None:
     assert Reason().sentence(TITLES, german) == "bei anderen beliebt"
 
 
+def test_a_language_says_words_where_its_file_does(tmp_path: Path) -> None:
+    file = tmp_path / "de.json"
+    reason = because_of("1", words=("Roboter", "Weltraum"))
+    for words, said in (
+        ({}, "weil dir Alien gefiel"),
+        ({"words": ["wegen „{0}“"]}, "weil dir Alien gefiel, wegen „Roboter“"),
+    ):
+        file.write_text(json.dumps({**GERMAN, **words}), "utf-8")
+        assert reason.sentence(TITLES, Sentences.load(file)) == said
+
+
+def test_words_of_an_event_that_is_not_named_are_not_said() -> None:
+    one_alone = Sentences(events=["because you liked {0}"])
+    reason = because_of("1", "2", words_of_last=("queen",))
+    assert reason.sentence(TITLES, one_alone) == "because you liked Alien"
+
+
 def test_the_file_of_the_documentation_is_one(tmp_path: Path) -> None:
     _, block = DOCS.read_text("utf-8").split('```json\n{\n  "events"')
     file = tmp_path / "de.json"
@@ -78,6 +118,8 @@ def test_the_file_of_the_documentation_is_one(tmp_path: Path) -> None:
         ({"neighbours": [7]}, "neighbours[0] is 7, no sentence"),
         ({"popular": "like {0}"}, "popular is 'like {0}'; it must name nothing"),
         ({"more": ""}, "must be a JSON object of the keys events, neighbours, popular"),
+        ({"words": []}, "words must be a list of one sentence or more"),
+        ({"words": ["{0}", "x"]}, "words[1] is 'x'; it must name {0} and {1}"),
     ],
 )
 def test_a_file_that_is_wrong_says_where(
