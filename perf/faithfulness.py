@@ -1,7 +1,8 @@
-"""``python -m perf faithfulness``: whether the events that reasons name are the ones that count.
+"""``python -m perf faithfulness``: whether what reasons name is what counts, events and words.
 
 After the sufficiency and comprehensiveness of DeYoung et al. (2020): an item that is recommended
-should stay in the list with the named events alone, and go without them.
+should stay in the list with the named events alone, and go without them. So it is with the words
+of a text.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import typer
 from numpy.typing import NDArray
 
 from builder.data import Holdout
-from builder.evaluation.significance import intervals
 from builder.model.scoring import LoggedTrend, TorchUserEncoder, catalogue_of, histories_of
 from builder.options import command
 from builder.reports.trained_run import TrainedRun, load_run
@@ -26,6 +26,8 @@ from model_repository.core.reasons import event_effects, latest_of_each, only, s
 from model_repository.core.scoring import Scorer
 from model_repository.core.users import History
 from perf.errors import PerfError
+from perf.faithful_words import word_figures
+from perf.kept_shares import kept_shares, table
 from perf.options import Json, note
 
 K: Final = 10
@@ -54,14 +56,20 @@ def faithfulness(
 ) -> None:
     """Keep only the named events of each recommended item, or all others, and recommend again.
 
+    Then keep only the named words of texts that the catalogue lacks, or all others, likewise.
+
     Example: python -m perf faithfulness runs/demo --output perf/results/faithfulness.json
     """
     loaded = load_run(run, data)
     asked = (loaded.split.test if on == "test" else loaded.split.validation).spread(users)
-    figures = {"on": on, **faithfulness_figures(loaded, asked)}
+    figures = {
+        "on": on,
+        **faithfulness_figures(loaded, asked),
+        "words": word_figures(loaded, asked),
+    }
     if output is not None:
         output.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
-    typer.echo(json.dumps(figures, indent=1) if as_json else table(figures))
+    typer.echo(json.dumps(figures, indent=1) if as_json else tables(figures))
 
 
 def faithfulness_figures(loaded: TrainedRun, asked: Holdout) -> dict[str, Any]:
@@ -86,16 +94,10 @@ def faithfulness_figures(loaded: TrainedRun, asked: Holdout) -> dict[str, Any]:
             shares.append(stays.mean(axis=-1).ravel())
     if not shares:
         raise PerfError("no item has a reason, so nothing can be told of them; train for longer")
-    together = np.array(shares)
-    found = zip(together.mean(axis=0).tolist(), intervals(together), strict=True)
-    rows = [{"share": share, "interval": list(interval)} for share, interval in found]
     return {
         "users": len(shares),
         "items": items,
-        "faithfulness": {
-            way: {"alone": rows[place], "without": rows[len(WAYS) + place]}
-            for place, way in enumerate(WAYS)
-        },
+        "faithfulness": kept_shares(shares, WAYS),
     }
 
 
@@ -171,20 +173,9 @@ class _Lists:
         return [each.index for each in self._scorer.best(users, [seen] * number, [K] * number)]
 
 
-def table(figures: dict[str, Any]) -> str:
-    """A table in Markdown."""
-
-    def share(found: dict[str, Any]) -> str:
-        low, high = found["interval"]
-        return f"{found['share']:.3f} ({low:.3f}–{high:.3f})"
-
-    return "\n".join(
-        [
-            "| events | stays with them alone | stays without them |",
-            "|---|---|---|",
-            *(
-                f"| {way} | {share(row['alone'])} | {share(row['without'])} |"
-                for way, row in figures["faithfulness"].items()
-            ),
-        ]
-    )
+def tables(figures: dict[str, Any]) -> str:
+    """Tables in Markdown: of events, and of words where there are figures."""
+    found = [table("events", figures["faithfulness"])]
+    if figures["words"]:
+        found.append(table("words", figures["words"]["faithfulness"]))
+    return "\n\n".join(found)

@@ -17,7 +17,7 @@ from model_repository.core.users import History
 from perf import __main__ as command_line
 from perf import faithfulness
 from perf.errors import PerfError
-from perf.faithfulness import WAYS, faithfulness_figures, table
+from perf.faithfulness import WAYS, faithfulness_figures, tables
 from tests.unit.builder.model.tiny import ITEMS, recommender, sequences, split_of
 
 
@@ -108,5 +108,5 @@ def test_the_command_writes_what_it_shows(
     assert shown.exit_code == 0
     figures = json.loads(file.read_text())
     assert (figures["users"], figures["on"]) == (3, "test")
-    assert table(figures) in shown.stdout
+    assert tables(figures) in shown.stdout
     assert "| named |" in shown.stdout
