@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich import box
@@ -12,15 +13,9 @@ from rich.table import Table
 
 from builder import console
 from builder.classifier.config import ClassifierConfig
+from builder.classifier.report import HEADINGS, PROTOCOL, Row
 from builder.options import Given, command
 from builder.unfinished_run import is_interrupted
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from builder.classifier.training import Row
-
-_HEADINGS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "roc_auc": "ROC-AUC"}
 
 
 @command
@@ -60,7 +55,6 @@ def train_classifier(
     """
     config = options.make(data=data, backbone=backbone)
     # Imported here: it takes seconds, and --help needs none of it.
-    from builder.classifier.training import PROTOCOL
     from builder.classifier.training import train_classifier as run
 
     try:
@@ -86,8 +80,8 @@ def _table(rows: Sequence[Row], caption: str) -> Table:
         pad_edge=False,
     )
     table.add_column("", no_wrap=True)
-    for heading in _HEADINGS.values():
+    for heading in HEADINGS.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(row.name, *(f"{row.metrics[name]:.4f}" for name in _HEADINGS))
+        table.add_row(row.name, *(f"{row.metrics[name]:.4f}" for name in HEADINGS))
     return table

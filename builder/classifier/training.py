@@ -1,7 +1,7 @@
 """Fine-tunes a pretrained encoder into a classifier; the result is a plain Hugging Face checkpoint.
 
-Beside it lie ``metrics.json`` and ``examples.jsonl``, validation texts that an export is held
-against.
+Beside it lie ``README.md``, the model card, ``metrics.json``, and ``examples.jsonl``, validation
+texts that an export is held against.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +37,8 @@ from builder.classifier.checkpoint import (
 from builder.classifier.config import ClassifierConfig
 from builder.classifier.data import Examples, LabelledTexts, read_labelled_texts
 from builder.classifier.metrics import classification_metrics
+from builder.classifier.model_card import classifier_card
+from builder.classifier.report import PROTOCOL, Row
 from builder.errors import CheckpointError, ConfigError
 from builder.model.backbone import (
     FILES,
@@ -58,26 +59,10 @@ from model_repository.engines.tokenizer import TextTokenizer, TokenRow
 
 log = logging.getLogger(__name__)
 
-PROTOCOL: Final = (
-    "figures on the test split, which nothing was chosen on; the epoch is the one with the best "
-    "validation ROC-AUC; before: the pretrained encoder under a random head"
-)
 _TRAINER: Final = "trainer"
 _EVALUATION_BATCH: Final = 128
 _WARMUP: Final = 0.1
 _SAVED_EXAMPLES: Final = 200
-
-
-@dataclass(frozen=True)
-class Row:
-    """Figures of one classifier on `examples` test examples, see `classification_metrics`."""
-
-    name: str
-    examples: int
-    metrics: dict[str, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def train_classifier(
@@ -132,6 +117,7 @@ def train_classifier(
     model.save_pretrained(partial)  # type: ignore[operator]
     save_examples(partial, list(data.validation.pairs[:_SAVED_EXAMPLES]))
     _write_metrics(config, data, rows, partial)
+    (partial / "README.md").write_text(classifier_card(config, data, rows), "utf-8")
     shutil.rmtree(partial / _TRAINER, ignore_errors=True)
     unfinished_run.finish(partial, output)
     return rows

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,25 +19,77 @@ _INTERVAL: Final = 1.96
 _METRICS: Final = ("ndcg@10", "hr@10", "mrr")
 
 
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """What a model was fine-tuned from, by directory or hub name."""
+
+    source: str
+
+    @property
+    def on_hub(self) -> bool:
+        return not Path(self.source).exists()
+
+    @property
+    def name(self) -> str:
+        """For readers elsewhere: the path of a directory says something of this machine alone."""
+        return self.source if self.on_hub else Path(self.source).name
+
+
+def card_head(
+    title: str,
+    *,
+    backbone: Backbone,
+    library: str,
+    pipeline: str,
+    tags: Sequence[str],
+    task: Mapping[str, str],
+    data: str,
+    metrics: Sequence[Mapping[str, Any]],
+) -> str:
+    """The head that the hub reads, as YAML: what the model is, and its ``metrics`` on ``data``.
+
+    It names no license, since nobody said one.
+    """
+    result = {
+        "task": dict(task),
+        "dataset": {"type": data, "name": data, "split": "test"},
+        "metrics": [dict(each) for each in metrics],
+    }
+    head: dict[str, Any] = {
+        "library_name": library,
+        "pipeline_tag": pipeline,
+        "tags": list(tags),
+        **({"base_model": backbone.source} if backbone.on_hub else {}),
+        "model-index": [{"name": title, "results": [result]}],
+    }
+    text: str = yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
+    return text
+
+
 def model_card(
     config: TrainingConfig, model: Recommender, split: Split, rows: Sequence[Row], name: str
 ) -> str:
     """The card of `model`. ``name`` is that of its rows, such as "fine-tuned: "."""
     data = config.data.directory.name
-    backbone = Path(config.backbone)
-    # The path of a directory says something of this machine alone.
-    base = backbone.name if backbone.exists() else config.backbone
+    backbone = Backbone(config.backbone)
     tested = [row for row in rows if row.name.startswith(name)]
-    head: dict[str, Any] = {
-        "library_name": "tritonrec",
-        "pipeline_tag": "feature-extraction",
-        "tags": ["recommendation", "sequential-recommendation", "triton"],
-        **({} if backbone.exists() else {"base_model": config.backbone}),
-        "model-index": [{"name": f"{base} on {data}", "results": [_result(data, tested[0])]}],
-    }
+    figures = tested[0].metrics
+    head = card_head(
+        f"{backbone.name} on {data}",
+        backbone=backbone,
+        library="tritonrec",
+        pipeline="feature-extraction",
+        tags=["recommendation", "sequential-recommendation", "triton"],
+        task={"type": "recommendation", "name": "next item"},
+        data=data,
+        metrics=[
+            {"type": each.replace("@", "_at_"), "name": each, "value": round(figures[each], 4)}
+            for each in _METRICS
+        ],
+    )
     return _TEXT.format(
-        head=yaml.safe_dump(head, sort_keys=False, allow_unicode=True),
-        base=base,
+        head=head,
+        base=backbone.name,
         data=data,
         items=len(model.catalogue),
         users=len(split.train),
@@ -48,17 +101,6 @@ def model_card(
         refitted=_REFITTED if config.refit == "all" else "",
         sentences=_NO_SENTENCES if model.encoder.pooling == "attention" else _SENTENCES,
     )
-
-
-def _result(data: str, row: Row) -> dict[str, Any]:
-    return {
-        "task": {"type": "recommendation", "name": "next item"},
-        "dataset": {"type": data, "name": data, "split": "test"},
-        "metrics": [
-            {"type": each.replace("@", "_at_"), "name": each, "value": round(row.metrics[each], 4)}
-            for each in _METRICS
-        ],
-    }
 
 
 def _line(row: Row) -> str:

@@ -30,6 +30,7 @@ import builder.classifier.training as training
 from builder.classifier.checkpoint import load_classifier, load_examples
 from builder.classifier.commands import train_classifier as command
 from builder.classifier.config import ClassifierConfig
+from builder.classifier.report import Row
 from builder.classifier.training import train_classifier
 from builder.errors import BuilderError, CheckpointError, ConfigError
 from tests.unit.builder.classifier.tiny import write_classifier
@@ -61,7 +62,7 @@ def config(behaviour: Path, tiny: Callable[[str], Path]) -> ClassifierConfig:
 @pytest.fixture(scope="module")
 def trained(
     config: ClassifierConfig, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, list[training.Row]]:
+) -> tuple[Path, list[Row]]:
     output = tmp_path_factory.mktemp("trained") / "run"
     return output, train_classifier(config, output)
 
@@ -72,7 +73,7 @@ def test_the_documents_table(behaviour: Path) -> None:
     assert set(table["label"]) == {"yes", "no"}
 
 
-def test_the_checkpoint_is_a_plain_one(trained: tuple[Path, list[training.Row]]) -> None:
+def test_the_checkpoint_is_a_plain_one(trained: tuple[Path, list[Row]]) -> None:
     run, rows = trained
     model, loading = AutoModelForSequenceClassification.from_pretrained(
         run, output_loading_info=True
@@ -93,7 +94,7 @@ def test_the_checkpoint_is_a_plain_one(trained: tuple[Path, list[training.Row]])
 
 
 def test_the_same_seed_gives_the_same_figures(
-    config: ClassifierConfig, trained: tuple[Path, list[training.Row]], tmp_path: Path
+    config: ClassifierConfig, trained: tuple[Path, list[Row]], tmp_path: Path
 ) -> None:
     assert train_classifier(config, tmp_path / "run") == trained[1]
 
@@ -150,7 +151,7 @@ class Epochs(TrainerCallback):
 
 def test_an_interrupted_run_is_resumed_to_the_same_figures(
     config: ClassifierConfig,
-    trained: tuple[Path, list[training.Row]],
+    trained: tuple[Path, list[Row]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -228,7 +229,7 @@ def test_options_are_checked_together(behaviour: Path) -> None:
 
 
 def test_the_command(
-    config: ClassifierConfig, trained: tuple[Path, list[training.Row]], tmp_path: Path
+    config: ClassifierConfig, trained: tuple[Path, list[Row]], tmp_path: Path
 ) -> None:
     import typer
 
