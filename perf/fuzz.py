@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Final
 
 import grpc
@@ -23,7 +24,16 @@ from builder.repository import DEFAULT_REPOSITORY, read_manifest
 from builder.repository.golden import GoldenRequest, golden_of
 from builder.serving import TritonServer
 from perf.errors import PerfError
-from perf.good_requests import Answer, Key, answer_of, difference, good_requests, key_of, names_of
+from perf.good_requests import (
+    Answer,
+    Key,
+    answer_of,
+    difference,
+    good_requests,
+    key_of,
+    names_of,
+    of_events,
+)
 from perf.odd_requests import STREAM, Call, calls, read_line
 from perf.options import note
 from perf.processes import model_processes, server_processes
@@ -90,10 +100,11 @@ def fuzz(
 ) -> None:
     """Send a server odd requests, and hold every answer to what was promised.
 
-    Serves the repository. The requests are drawn by Hypothesis: wrong types, shapes, parameters and
-    bytes, to each model. Beside each goes a golden request of the export, in the same batch where
-    that can be. Exit code 1 with the requests that led to it when one of them is not answered by a
-    result or a clear error, when the answer to a golden request changes, or a process ends.
+    Serves the repository, and keeps what `observe` is told until the end. The requests are drawn by
+    Hypothesis: wrong types, shapes, parameters and bytes, to each model. Beside each goes a golden
+    request of the export, in the same batch where that can be. Exit code 1 with the requests that
+    led to it when one of them is not answered by a result or a clear error, when the answer to a
+    golden request changes, or a process ends.
 
     Example: python -m perf fuzz --requests 100000
     """
@@ -101,7 +112,7 @@ def fuzz(
     golden = golden_of(manifest.versions[manifest.active])
     if not golden:
         raise PerfError(f"{repository} has no golden requests; export it again")
-    with TritonServer(repository) as server:
+    with TemporaryDirectory() as events, TritonServer(repository, events=Path(events)) as server:
         if again is not None:
             tally = send_again(server, golden, again.read_text("utf-8").splitlines())
         else:
@@ -153,7 +164,7 @@ class _Wire:
         self._odd = [grpc.insecure_channel(server.grpc_address, own) for _ in range(_ROUND)]
         models = list(models_of(server, service_pb2_grpc.GRPCInferenceServiceStub(self._good)))
         self._expected: dict[Key, tuple[bytes, Answer]] = {}
-        for each in golden:
+        for each in [*golden, *of_events(golden)]:
             self._learn(each)
         self._next = itertools.cycle(self._expected)
         self._calls = calls(models, names_of(golden))

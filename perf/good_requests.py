@@ -11,15 +11,30 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
-from builder.repository.golden import GoldenRequest
+from builder.repository.golden import GoldenOutput, GoldenRequest
 from builder.serving.probes import arrays_of, message_of
-from model_repository.core.contract import CLASSIFY, ENCODE, RANK, RANK_TEXTS, RECOMMEND
+from model_repository.core.contract import (
+    ACCEPTED,
+    CLASSIFY,
+    ENCODE,
+    HISTORY,
+    OBSERVE,
+    OBSERVED_ITEM,
+    RANK,
+    RANK_TEXTS,
+    RECOMMEND,
+    REPEATED,
+    UNKNOWN,
+)
 from perf.wire_requests import ELEMENT, Tensor, message
 
 Key = tuple[str, frozenset[str]]
 """A model and the inputs of a request to it. Triton merges only requests with the same inputs."""
 
-_MODELS: Final = {model.name: model for model in (RANK, RECOMMEND, ENCODE, RANK_TEXTS, CLASSIFY)}
+_MODELS: Final = {
+    model.name: model for model in (RANK, RECOMMEND, ENCODE, RANK_TEXTS, CLASSIFY, OBSERVE)
+}
+_NOBODY: Final = "an item that no catalogue has"
 _TOLERANCE: Final = 1e-3
 """Of a number: batches of other sizes round otherwise."""
 
@@ -35,6 +50,25 @@ def names_of(golden: Sequence[GoldenRequest]) -> list[bytes]:
         value for each in golden for rows in each.inputs.values() for row in rows for value in row
     }
     return [value.encode() for value in sorted(values)]
+
+
+def of_events(golden: Sequence[GoldenRequest]) -> Iterator[GoldenRequest]:
+    """A request to ``observe`` with events, where there is that model: its golden one has none.
+
+    The events are of the items that the golden requests have for known, and of one that is unknown.
+    They have no ids, so each time they count as new.
+    """
+    if all(each.model != OBSERVE.name for each in golden):
+        return
+    known = sorted(
+        {item for each in golden for row in each.inputs.get(HISTORY.name, ()) for item in row}
+    )
+    answer = {ACCEPTED: len(known), UNKNOWN: 1, REPEATED: 0}
+    yield GoldenRequest(
+        OBSERVE.name,
+        {OBSERVED_ITEM.name: [[*known, _NOBODY]]},
+        {spec.name: GoldenOutput((1, 1), (float(number),)) for spec, number in answer.items()},
+    )
 
 
 def good_requests(golden: GoldenRequest) -> Iterator[Any]:

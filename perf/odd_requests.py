@@ -245,7 +245,10 @@ def _id(draw: DrawFn, request: Any) -> None:
 
 
 def _outputs(draw: DrawFn, request: Any) -> None:
-    names = ("LOGIT", "INTEREST", "ITEM", "SKIPPED", "TRUNCATED", "VECTOR", "PROBABILITY", "")
+    names = (
+        "LOGIT", "INTEREST", "ITEM", "SKIPPED", "TRUNCATED", "VECTOR", "PROBABILITY", "ACCEPTED",
+        "",
+    )  # fmt: skip
     for name in draw(st.lists(st.sampled_from(names), min_size=1, max_size=3)):
         output = request.outputs.add(name=name)
         if draw(st.booleans()):

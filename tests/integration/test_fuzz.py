@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import pytest
 
@@ -16,6 +19,7 @@ from builder.repository import read_manifest
 from builder.repository.golden import GoldenOutput, GoldenRequest, golden_of
 from builder.serving import TritonServer
 from client import RecommenderClient
+from model_repository.steps.event_journal import EventJournal
 from perf.__main__ import main
 from perf.fuzz import Fault, Tally, send_again, send_odd
 from perf.odd_requests import Call
@@ -28,6 +32,10 @@ TO_STOP: Final = 5.0
 """Seconds. A request that is never released would keep a server for longer."""
 LEVEL: Final = 200.0
 """MiB that a process may grow by: what it keeps of the memory that large requests took."""
+
+LIFT: Final = 100 * math.log(2)
+"""Of the logit of the item that the log has an event of."""
+LAYOUTS: Final[tuple[Layout, ...]] = get_args(Layout)
 
 RANK = GoldenRequest(
     "rank",
@@ -51,9 +59,30 @@ OF_TEXTS = GoldenRequest(
 )
 
 
-def fuzzed(repository: Path, golden: Sequence[GoldenRequest], requests: int, merging: str) -> Tally:
+OF_EVENTS = GoldenRequest("observe", {"ITEM": [[]]}, {"ACCEPTED": GoldenOutput((1, 1), (0.0,))})
+
+
+def as_of_log(golden: GoldenRequest) -> GoldenRequest:
+    """The same, whatever was observed: as exports ask."""
+    return replace(golden, parameters={**golden.parameters, "time": 1})
+
+
+OF_USERS_WITH_TREND = (
+    as_of_log(RANK),
+    as_of_log(replace(OF_USERS[1], outputs={"LOGIT": GoldenOutput((1, 2), (5 + LIFT, 28.0))})),
+    OF_USERS[2],
+)
+
+
+def fuzzed(
+    repository: Path,
+    golden: Sequence[GoldenRequest],
+    requests: int,
+    merging: str,
+    events: Path | None = None,
+) -> Tally:
     """What came of odd requests, where the server then stops as it should."""
-    with TritonServer(repository) as server:
+    with TritonServer(repository, events=events) as server:
         tally = send_odd(server, golden, requests, seed=0)
         with RecommenderClient(server.grpc_address) as client:
             (merged,) = client.statistics(model=merging)
@@ -81,6 +110,29 @@ def test_odd_requests_are_answered_and_harm_no_good_ones(
     golden = OF_USERS if layout == "fused" else (*OF_USERS, OF_TEXTS)
     ends = fuzzed(tmp_path, golden, requests, "recommend").ends
     assert min(ends["OK"], ends["INVALID_ARGUMENT"], ends["INTERNAL"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("layout", "requests"),
+    [("fused", 200), *(pytest.param(each, 800, marks=pytest.mark.sweep) for each in LAYOUTS)],
+)
+def test_nor_do_odd_events_and_those_that_are_counted_are_kept(
+    layout: Layout, requests: int, tmp_path: Path
+) -> None:
+    write_tiny_repository(tmp_path / "models", layout=layout, batch=8, trend=True)
+    golden = (*OF_USERS_WITH_TREND, OF_EVENTS, *([OF_TEXTS] if layout == "ensemble" else []))
+    events = tmp_path / "events"
+    fuzzed(tmp_path / "models", golden, requests, "observe", events)
+    complaints: list[str] = []
+    journal = EventJournal(events, complaints.append)
+    kept = Counter(event.item for event, _ in journal.read())
+    journal.close()
+    assert complaints == []
+    # Those of good requests, and of odd ones.
+    assert kept[b"i1"] > requests / 10
+    assert len(kept) > 5
+    with TritonServer(tmp_path / "models", events=events) as server:
+        assert send_again(server, golden, [asking(b"i2")]).requests == 1
 
 
 @pytest.mark.sweep

@@ -5,7 +5,14 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from builder.repository.golden import GoldenRequest
-from perf.good_requests import answer_of, difference, good_requests, key_of, names_of
+from perf.good_requests import (
+    answer_of,
+    difference,
+    good_requests,
+    key_of,
+    names_of,
+    of_events,
+)
 from perf.wire_requests import framed
 
 RECOMMEND = GoldenRequest("recommend", {"HISTORY": [["a", "b"]]}, {}, {"top_k": 2})
@@ -36,6 +43,21 @@ def test_a_golden_request_is_sent_with_each_set_of_optional_inputs() -> None:
 def test_a_golden_request_without_values_has_the_shape_of_none() -> None:
     (request, *_) = good_requests(GoldenRequest("recommend", {"HISTORY": [[]]}, {}))
     assert list(request.inputs[0].shape) == [1, 0]
+
+
+def test_events_are_of_known_items_and_of_one_that_is_not() -> None:
+    nothing = GoldenRequest("observe", {"ITEM": [[]]}, {})
+    (found,) = of_events([RECOMMEND, nothing])
+    assert found.inputs["ITEM"][0][:2] == ["a", "b"]
+    numbers = {name: output.values for name, output in found.outputs.items()}
+    assert numbers == {"ACCEPTED": (2,), "UNKNOWN": (1,), "REPEATED": (0,)}
+    requests = list(good_requests(found))
+    assert len({key_of(request) for request in requests}) == len(requests) == 2**3
+    assert {tuple(each.shape) for request in requests for each in request.inputs} == {(1, 3)}
+
+
+def test_there_are_no_events_without_a_model_that_takes_them() -> None:
+    assert list(of_events([RECOMMEND])) == []
 
 
 def test_names_are_what_golden_requests_call_items() -> None:
