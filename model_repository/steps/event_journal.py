@@ -83,15 +83,17 @@ class EventJournal:
             if path.exists():
                 yield from _records(path.read_bytes())
 
-    def append(self, events: Sequence[Event], until: int) -> None:
+    def append(self, events: Sequence[Event], until: int) -> int:
         """Keep events; ``until`` is the end of the log of the serving model, in Unix seconds.
 
-        What cannot be written is lost, and complained of.
+        What cannot be written is lost, and complained of. Returns how many events are kept.
         """
+        kept = 0
         try:
             for start in range(0, len(events), MOST_VALUES):
                 part = events[start : start + MOST_VALUES]
                 self._write(b"".join(_record(event, until) for event in part))
+                kept += len(part)
         except OSError as error:
             if not self._failing:
                 self._complain(
@@ -101,6 +103,7 @@ class EventJournal:
             self._failing = True
         else:
             self._failing = False
+        return kept
 
     def close(self) -> None:
         """Write no more; what was appended is on the disk then."""

@@ -39,6 +39,11 @@ def load(directory: Path, model: str) -> ObservedEvents:
             "tritonrec_events_repeated": "Number of events that were sent before",
         },
     )
+    not_kept = Counters(
+        model,
+        directory.name,
+        {"tritonrec_events_not_kept": "Number of events that a restart will not know"},
+    )
     last = Counters(
         model,
         directory.name,
@@ -50,6 +55,7 @@ def load(directory: Path, model: str) -> ObservedEvents:
         live_counts_path(int(directory.name)),
         lambda tally: counters.increment(tally.accepted, tally.unknown, tally.repeated),
         last.increment,
+        not_kept.increment,
         lambda said: pb_utils.Logger.log_warn(f"{model}: {said}"),
     )
 
@@ -67,6 +73,8 @@ class ObservedEvents(Observe):
         Is told of each batch.
     advance
         Is told by how many seconds the last event is later than the last one before.
+    lose
+        Is told how many events of a batch are not kept.
     complain
         Is told, in words, what is not kept.
     """
@@ -77,6 +85,7 @@ class ObservedEvents(Observe):
         path: Path,
         note: Callable[[Tally], None],
         advance: Callable[[int], None],
+        lose: Callable[[int], None],
         complain: Callable[[str], None],
         environment: Mapping[str, str] = os.environ,
     ) -> None:
@@ -85,6 +94,7 @@ class ObservedEvents(Observe):
         self._path = path
         self._counts = create_live_counts(path, trend)
         self._advance = advance
+        self._lose = lose
         self._note_batch = note
         self._told = 0
         self._journal = _journal(environment.get(EVENTS), complain)
@@ -102,8 +112,8 @@ class ObservedEvents(Observe):
             self._path.unlink()
 
     def _keep_events(self, events: Sequence[Event]) -> None:
-        if self._journal is not None:
-            self._journal.append(events, self._until)
+        kept = 0 if self._journal is None else self._journal.append(events, self._until)
+        self._lose(len(events) - kept)
 
     def _note_events(self, tally: Tally) -> None:
         self._note_batch(tally)

@@ -107,6 +107,13 @@ def test_what_is_asked_for_is_exported(observed: Observed, queries: list[str]) -
         assert f'reason="{reason}"' in pages
 
 
+def test_what_became_of_events_is_on_the_dashboard(observed: Observed) -> None:
+    counted = set(re.findall(r"^# TYPE (tritonrec_events_\w+)", observed.metrics(), re.MULTILINE))
+    assert len(counted) == 4
+    shown = {name for query in SHOWN for name in METRIC.findall(query)}
+    assert counted | {"tritonrec_trend_time"} <= shown
+
+
 def test_figures_that_are_not_exported_here_are_those_of_tritons_manual() -> None:
     asked = {name for query in SHOWN + ALERTED for name in METRIC.findall(query)}
     assert set(filter(ELSEWHERE.match, asked)) == {

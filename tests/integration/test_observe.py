@@ -104,7 +104,7 @@ def test_what_is_popular_changes_at_once_in_every_process(tmp_path: Path, layout
 
 
 def test_events_are_told_once_by_id_and_refused_by_name(repository: Path) -> None:
-    with running(repository) as (server, client):
+    with running(repository) as (server, client):  # which keeps no events
         now = int(clock())
         events = [Event("i3", time=now, id="1", action="buy"), Event("i4", time=now, id="2")]
         assert client.observe(events) == Observed(2, 0, 0)
@@ -124,7 +124,9 @@ def test_events_are_told_once_by_id_and_refused_by_name(repository: Path) -> Non
         many = [Event("i1", id=str(each)) for each in range(100, 12_100)]
         assert client.observe(many) == Observed(12_000, 0, 0)
         assert client.observe(many) == Observed(0, 0, 12_000)
-        expected = {"accepted": 12_003, "repeated": 12_003, "unknown": 0}
+        expected = {
+            "accepted": 12_003, "repeated": 12_003, "unknown": 0, "not_kept": 12_003
+        }  # fmt: skip
         assert reached(lambda: events_counted(server), expected) == expected
         assert metric(server, "tritonrec_trend_time") >= now
 
@@ -132,7 +134,7 @@ def test_events_are_told_once_by_id_and_refused_by_name(repository: Path) -> Non
 def events_counted(server: TritonServer) -> dict[str, int]:
     return {
         each: int(metric(server, f"tritonrec_events_{each}"))
-        for each in ("accepted", "repeated", "unknown")
+        for each in ("accepted", "repeated", "unknown", "not_kept")
     }
 
 

@@ -66,6 +66,7 @@ def test_events_reach_the_models_that_are_exported_beside_it(
         lambda _: None,
         lambda _: None,
         lambda _: None,
+        lambda _: None,
         {},
     )
     request = user(parameters={"top_k": 1})

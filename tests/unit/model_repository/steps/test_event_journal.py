@@ -134,11 +134,11 @@ def test_a_full_disk_is_complained_of_once(
     journals: Journals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = journals.open()
-    journal.append(EVENTS[:1], UNTIL)
+    assert journal.append(EVENTS[:1], UNTIL) == 1
     write = os.write
     monkeypatch.setattr(os, "write", lambda file, content: write(file, content[:20]))
-    journal.append(EVENTS, UNTIL)
-    journal.append(EVENTS, UNTIL)
+    assert journal.append(EVENTS, UNTIL) == 0
+    assert journal.append(EVENTS, UNTIL) == 0
     (said,) = journals.complaints
     assert "No space left" in said
     assert "free some space" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class Server:
         self.complaints: list[str] = []
         self.tallies: list[Tally] = []
         self.last = 0
+        self.lost = 0
         self.model: ObservedEvents | None = None
 
     def start(self, ids: Sequence[str] = "abc", until: int = UNTIL) -> None:
@@ -51,6 +53,7 @@ class Server:
             self.path,
             self.tallies.append,
             self._advance,
+            self._lose,
             self.complaints.append,
             {} if self.kept is None else {EVENTS: str(self.kept)},
         )
@@ -73,6 +76,9 @@ class Server:
 
     def _advance(self, by: int) -> None:
         self.last += by
+
+    def _lose(self, events: int) -> None:
+        self.lost += events
 
 
 @pytest.fixture
@@ -107,6 +113,7 @@ def test_a_restart_keeps_the_events_and_their_ids(server: Server) -> None:
     assert server.last == UNTIL + 6
     server.send(["a", "b"], [UNTIL + 7] * 2, event_id=["1", "4"])
     assert server.tallies[-1] == Tally(1, 0, 1)
+    assert server.lost == 0
 
 
 def test_a_new_version_counts_what_its_log_cannot_hold(server: Server) -> None:
@@ -128,8 +135,10 @@ def test_without_a_directory_events_end_with_the_server(server: Server) -> None:
     server.start()
     (said,) = server.complaints
     assert "not kept; set TRITONREC_EVENTS" in said
-    server.send(["b"], [UNTIL + 5])
+    server.send(["b"], [UNTIL + 5], event_id=["1"])
     assert server.counts().level[1] == level(UNTIL + 5)
+    server.send(["b", "x"], [UNTIL + 5] * 2, event_id=["1", "2"])
+    assert server.lost == 2  # what was sent before is not lost again
     server.start()
     assert server.counts().level[1] == -np.inf
 
@@ -142,6 +151,18 @@ def test_a_directory_that_cannot_be_used_is_complained_of(server: Server) -> Non
     assert "serve --events" in said
     server.send(["b"], [UNTIL + 5])
     assert server.counts().level[1] == level(UNTIL + 5)
+
+
+def test_events_for_which_the_disk_has_no_room_are_counted_as_lost(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.start()
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, content: write(file, content[:20]))
+    server.send(["a", "b"], [UNTIL + 5] * 2)
+    monkeypatch.undo()
+    assert server.lost == 2
+    assert server.tallies == [Tally(2, 0, 0)]
 
 
 def test_the_counts_end_with_the_model(server: Server) -> None:
