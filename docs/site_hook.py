@@ -1,20 +1,22 @@
-"""What the site has beside its pages: results of `perf`, and references made of declarations."""
+"""What the site has beside its pages: results of `perf`, notebooks, and made references."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.files import File, Files, InclusionLevel
 
 import client
 from model_repository.core import contract
 from model_repository.core.contract import ModelSpec, OptionSpec
 
 ROOT: Final = Path(__file__).parents[1]
+NOTEBOOKS: Final = ROOT / "docs" / "notebooks"
 RESULTS: Final = ROOT / "perf" / "results"
 MODELS: Final = {
     contract.RECOMMEND: contract.options_of(contract.RecommendOptions),
@@ -27,9 +29,17 @@ MODELS: Final = {
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add what lies in `perf/results`, where pages link to it."""
+    """Add what lies in `perf/results`, where pages link to it, and the notebooks as pages."""
     for path in (*RESULTS.glob("*.svg"), *RESULTS.glob("20*.md")):
         files.append(File.generated(config, f"results/{path.name}", abs_src_path=str(path)))
+    for path in NOTEBOOKS.glob("*.py"):
+        page = File.generated(
+            config,
+            f"notebooks/{path.stem}.md",
+            content=notebook(path.read_text("utf-8")),
+            inclusion=InclusionLevel.INCLUDED,
+        )
+        files.append(page)
     return files
 
 
@@ -38,7 +48,19 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     reference = REFERENCES.get(page.file.src_uri)
     if reference is not None:
         return f"{markdown}\n{reference()}"
+    markdown = re.sub(r"\]\(((?:notebooks/)?\w+)\.py\)", r"](\1.md)", markdown)
     return markdown.replace("](../perf/results/", "](results/").replace("](../../docs/", "](../")
+
+
+def notebook(text: str) -> str:
+    """A notebook of the format py:percent as Markdown; what its cells print is not in it."""
+    _, *cells = re.split(r"^# %%(.*)\n", text, flags=re.MULTILINE)
+    return "\n\n".join(
+        re.sub(r"^# ?", "", cell, flags=re.MULTILINE).strip()
+        if "[markdown]" in kind
+        else f"```python\n{cell.strip()}\n```"
+        for kind, cell in zip(cells[::2], cells[1::2], strict=True)
+    )
 
 
 def sdk() -> str:

@@ -61,3 +61,14 @@ def test_the_references_are_whole(site: Path) -> None:
     commands = text_of(site / "reference" / "command-line.html")
     for command in ("python -m builder train", "--target-actions", "python -m client recommend"):
         assert command in commands
+
+
+@pytest.mark.sweep
+def test_a_notebook_is_a_page_of_prose_and_code(site: Path) -> None:
+    page = site / "notebooks" / "policy.html"
+    text = text_of(page)
+    assert "diversity needs nobody" in text
+    assert "# %%" not in text
+    assert 'href="train_and_serve.html"' in page.read_text("utf-8")
+    assert 'class="highlight"' in page.read_text("utf-8")
+    assert not list(site.rglob("*.py"))
