@@ -18,7 +18,8 @@ from scipy import sparse
 from builder.data.sequences import Sequences
 from builder.data.splits import Split
 from builder.evaluation.ranking import Scorer, rank_holdout
-from builder.model.linear import EASE_LIMIT, ease, item_neighbours, recency_weights
+from builder.model.ease import ease
+from builder.model.linear import item_neighbours, recency_weights
 from builder.progress import Progress, silent
 
 EASE_REGULARISATION: Final = (30.0, 100.0, 300.0, 1000.0)
@@ -97,7 +98,7 @@ def baselines(
 ) -> dict[str, Scorer]:
     """Popularity, ItemKNN and EASE, their one parameter each chosen on validation.
 
-    They learn from what the model learns from. EASE is left out above `EASE_LIMIT` items.
+    They learn from what the model learns from.
     """
     train = view(split.train)
 
@@ -107,7 +108,7 @@ def baselines(
         )
 
     def weights(ridge: float, train: Sequences) -> Scorer:
-        return ItemWeights(ease(train, items, regularisation=ridge))
+        return ItemWeights(ease(train, items, regularisation=ridge, progress=progress))
 
     # Of the large matrices only the best so far and the one being tried exist.
     shrunk = ((fit(train), fit) for fit in _each(neighbours, NEIGHBOUR_SHRINKAGE))
@@ -117,11 +118,10 @@ def baselines(
             told(shrunk, "tune ItemKNN", len(NEIGHBOUR_SHRINKAGE), progress), split, items, view
         ).final,
     }
-    if items <= EASE_LIMIT:
-        ridges = ((fit(train), fit) for fit in _each(weights, EASE_REGULARISATION))
-        found["EASE"] = best_on(
-            told(ridges, "tune EASE", len(EASE_REGULARISATION), progress), split, items, view
-        ).final
+    ridges = ((fit(train), fit) for fit in _each(weights, EASE_REGULARISATION))
+    found["EASE"] = best_on(
+        told(ridges, "tune EASE", len(EASE_REGULARISATION), progress), split, items, view
+    ).final
     return found
 
 
@@ -136,12 +136,13 @@ def recency_ease(
 
     def tried() -> Iterator[tuple[Scorer, Fit]]:
         for ridge in EASE_REGULARISATION:
-            matrix = ease(view(split.train), items, regularisation=ridge)
+            matrix = ease(view(split.train), items, regularisation=ridge, progress=progress)
             for decay in RECENCY_DECAY:
                 yield ItemWeights(matrix, decay), partial(fit, ridge, decay)
 
     def fit(ridge: float, decay: float, train: Sequences) -> Scorer:
-        return ItemWeights(ease(train, items, regularisation=ridge), decay)
+        matrix = ease(train, items, regularisation=ridge, progress=progress)
+        return ItemWeights(matrix, decay)
 
     total = len(EASE_REGULARISATION) * len(RECENCY_DECAY)
     return best_on(told(tried(), "tune EASE with recency", total, progress), split, items, view)

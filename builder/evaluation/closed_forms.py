@@ -10,7 +10,6 @@ from builder.data.splits import Split
 from builder.evaluation.baselines import View, baselines, recency_ease
 from builder.evaluation.decayed_popularity import DECAYED, JOINED, decayed_popularity
 from builder.evaluation.ranking import Scorer
-from builder.model.linear import EASE_LIMIT
 from builder.progress import Progress, silent
 
 RECENCY_EASE: Final = "EASE with recency"
@@ -28,14 +27,11 @@ def closed_forms(
 ) -> dict[str, Scorer]:
     """`baselines`, EASE with recency, and decayed popularity alone and beside it.
 
-    What needs times is left out where the log has none, and the log says so; what needs EASE is
-    left out above `EASE_LIMIT` items.
+    What needs times is left out where the log has none, and the log says so.
     """
     found = baselines(split, items, view, progress=progress)
-    recency = None
-    if items <= EASE_LIMIT:
-        recency = recency_ease(split, items, view, progress=progress)
-        found[RECENCY_EASE] = recency.final
+    recency = recency_ease(split, items, view, progress=progress)
+    found[RECENCY_EASE] = recency.final
     if split.train.times is None:
         log.warning(
             "decayed popularity is left out: the log has no times; name their column with "

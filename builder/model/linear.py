@@ -6,22 +6,18 @@ back from the latest (0).
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, sparse
+from scipy import sparse
 
 from builder.data.sequences import Sequences
 
-log = logging.getLogger(__name__)
-
-EASE_LIMIT: Final = 20_000
-"""EASE inverts an items × items matrix; above this many items neighbours take its place."""
-_BLOCK: Final = 1_000
-"""Rows of an items × items matrix that are worked on at once."""
+_MOST_PAIRS: Final = 2**24
+"""Pairs of items that are counted at once: 128 MiB, and some copies of it."""
 
 
 @dataclass(frozen=True)
@@ -100,53 +96,41 @@ def _ages(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     return last - np.arange(total)
 
 
-def ease(train: Sequences, items: int, *, regularisation: float) -> NDArray[np.float32]:
-    """B of EASE (Steck 2019, eq. 8), FP32 [n, n], with a zero diagonal.
-
-    ``regularisation`` is λ, added to the diagonal of the co-occurrence matrix. Cholesky in single
-    precision: 4 times as fast as a general inverse in double, and λ bounds the condition number.
-    Only items with events are inverted.
-    """
-    seen = _binary(train, items)
-    warm = np.flatnonzero(np.asarray(seen.sum(axis=0)).ravel())
-    gram = (seen.T @ seen).tocsr()[warm][:, warm].toarray(order="F")
-    gram[np.diag_indices(len(warm))] += np.float32(regularisation)
-    factor = linalg.cholesky(gram, overwrite_a=True, check_finite=False)
-    precision: NDArray[np.float32] = linalg.lapack.spotri(factor, overwrite_c=True)[0]
-    # LAPACK fills the upper triangle only. A block at a time, for each copy has 1.6 GB at 20,000
-    # items.
-    for start in range(0, len(warm), _BLOCK):
-        stop = start + _BLOCK
-        own = precision[start:stop, start:stop]
-        own += np.triu(own, 1).T
-        precision[stop:, start:stop] = precision[start:stop, stop:].T
-    precision /= -np.diag(precision).copy()
-    np.fill_diagonal(precision, 0.0)
-    if len(warm) == items:
-        return precision
-    weights = np.zeros((items, items), np.float32)
-    weights[np.ix_(warm, warm)] = precision
-    return weights
-
-
 def item_neighbours(train: Sequences, items: int, *, shrinkage: float, keep: int) -> LinearTerm:
-    """Cosine neighbours of each item, shrunk (Sarwar et al. 2001; Bell & Koren 2007).
-
-    Never holds more than a block of rows of the items × items matrix.
-    """
-    seen = _binary(train, items)
+    """Cosine neighbours of each item, shrunk (Sarwar et al. 2001; Bell & Koren 2007)."""
+    seen = sparse.csc_array(seen_by_users(train, items))
     norm = np.sqrt(np.asarray(seen.sum(axis=0)).ravel())
-    columns = seen.tocsc()
-    blocks: list[sparse.csr_array] = []
-    step = 2_000
+    return strongest_together(
+        seen, keep, lambda item, other: norm[item] * norm[other] + np.float32(shrinkage)
+    )
+
+
+def strongest_together(
+    seen: sparse.csc_array,
+    keep: int,
+    scale: Callable[[NDArray[np.int64], NDArray[np.int32]], NDArray[np.float32]],
+) -> LinearTerm:
+    """The `keep` strongest of the items that users have seen beside each item.
+
+    ``seen`` FP32 [U, n] is 1 where a user has seen an item. How many users have seen both items of
+    a pair is divided by the ``scale`` FP32 [P] of the pairs' items [P]. Never holds more than a
+    block of rows of the items × items matrix.
+    """
+    items = seen.shape[1]
+    step = max(1, _MOST_PAIRS // items)
+    by_user = seen.tocsr()
+    parts = []
     for start in range(0, items, step):
-        block = sparse.csr_array(columns[:, start : start + step].T @ seen).astype(np.float32)
-        rows = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr)) + start
-        block.data /= norm[rows] * norm[block.indices] + shrinkage
-        block.data[rows == block.indices] = 0.0  # an item does not speak for itself
+        block = sparse.csr_array(seen[:, start : start + step].T @ by_user)
+        item = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr)) + start
+        block.data /= scale(item, block.indices)
+        block.data[item == block.indices] = 0.0  # an item does not speak for itself
         block.eliminate_zeros()
-        blocks.append(block)
-    return LinearTerm.pruned(sparse.csr_array(sparse.vstack(blocks)), keep)
+        parts.append(LinearTerm.pruned(block, keep))
+    return LinearTerm(
+        np.concatenate([each.index for each in parts]),
+        np.concatenate([each.value for each in parts]),
+    )
 
 
 def text_neighbours(
@@ -175,7 +159,8 @@ def text_neighbours(
     return LinearTerm(index, value)
 
 
-def _binary(train: Sequences, items: int) -> sparse.csr_array:
+def seen_by_users(train: Sequences, items: int) -> sparse.csr_array:
+    """FP32 [U, n], 1 where a user has seen an item."""
     rows = np.repeat(np.arange(len(train)), train.lengths)
     ones = np.ones(len(train.items), np.float32)
     seen = sparse.csr_array((ones, (rows, train.items)), shape=(len(train), items))

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
 from builder.evaluation.ranking import ndcg, ndcg_gain, rank_scores
-from builder.model.linear import EASE_LIMIT, LinearTerm, ease, item_neighbours, text_neighbours
+from builder.model.ease import ease
+from builder.model.linear import LinearTerm, item_neighbours, text_neighbours
 from builder.model.scoring import linear_scores
 from builder.progress import Progress, silent
 from builder.training.improvement import is_better
@@ -123,7 +124,7 @@ def linear_terms(
     only: str | None = None,
     progress: Progress = silent,
 ) -> Terms:
-    """EASE, up to `EASE_LIMIT` items, cosine neighbours, and neighbours by text.
+    """EASE, cosine neighbours, and neighbours by text.
 
     Where `only` the term of one name is needed, no other is worked out, but those by text.
     """
@@ -131,14 +132,15 @@ def linear_terms(
     ridges = REGULARISATION if items <= LARGE_CATALOGUE else REGULARISATION_LARGE
 
     def by_ease(ridge: float) -> LinearTerm:
-        return LinearTerm.pruned(ease(train, items, regularisation=ridge), keep)
+        matrix = ease(train, items, regularisation=ridge, progress=progress)
+        return LinearTerm.pruned(matrix, keep)
 
     def neighbours(shrinkage: float) -> LinearTerm:
         return item_neighbours(train, items, shrinkage=shrinkage, keep=keep)
 
-    ways: dict[str, Callable[[], LinearTerm]] = {}
-    if items <= EASE_LIMIT:
-        ways |= {f"EASE, λ {ridge:g}": partial(by_ease, ridge) for ridge in ridges}
+    ways: dict[str, Callable[[], LinearTerm]] = {
+        f"EASE, λ {ridge:g}": partial(by_ease, ridge) for ridge in ridges
+    }
     ways |= {f"neighbours, shrinkage {each:g}": partial(neighbours, each) for each in SHRINKAGE}
     if only is not None:
         ways = {name: way for name, way in ways.items() if name == only}

@@ -8,12 +8,10 @@ from dataclasses import replace
 import pytest
 
 from builder.data import leave_one_out
-from builder.evaluation import closed_forms as module
 from builder.evaluation.closed_forms import CLOSED_FORMS, closed_forms
 from tests.unit.builder.model.tiny import sequences
 
 LOG = sequences([0, 1, 2, 3], [1, 2, 3, 0], times=[[1, 2, 3, 4], [5, 6, 7, 8]])
-WITHOUT_EASE = ["popularity", "ItemKNN", "decayed popularity"]
 
 
 def test_all_of_them() -> None:
@@ -27,7 +25,6 @@ def test_without_times_nothing_decays(caplog: pytest.LogCaptureFixture) -> None:
     assert "--column time=NAME" in caplog.text
 
 
-def test_a_catalogue_too_large_for_ease(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("builder.evaluation.baselines.EASE_LIMIT", f"{module.__name__}.EASE_LIMIT"):
-        monkeypatch.setattr(name, 3)
-    assert list(closed_forms(leave_one_out(LOG), 4)) == WITHOUT_EASE
+def test_a_large_catalogue_has_them_all_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.model.ease.DENSE_LIMIT", 3)
+    assert tuple(closed_forms(leave_one_out(LOG), 4)) == CLOSED_FORMS

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from builder.data import Sequences
-from builder.model.linear import LinearTerm, ease, item_neighbours, recency_weights
+from builder.model.linear import LinearTerm, item_neighbours, recency_weights
 from builder.model.scoring import linear_scores
 from tests.unit.builder.model.tiny import sequences
 
@@ -22,39 +22,12 @@ def binary(train: Sequences) -> NDArray[np.float64]:
     return seen
 
 
-@given(histories, st.sampled_from([0.5, 3.0, 100.0]))
-def test_ease_solves_the_ridge_problem_of_each_item(users: list[list[int]], ridge: float) -> None:
-    """Column i: least squares of what was seen of i on all others, i itself forced to 0."""
-    train = sequences(*users)
-    seen = binary(train)
-    found = ease(train, ITEMS, regularisation=ridge)
-    for item in range(ITEMS):
-        others = np.delete(np.arange(ITEMS), item)
-        x, y = seen[:, others], seen[:, item]
-        solution = np.linalg.solve(x.T @ x + ridge * np.eye(len(others)), x.T @ y)
-        np.testing.assert_allclose(found[others, item], solution, atol=1e-5)
-        assert found[item, item] == 0
-
-
-@pytest.mark.parametrize("users", [[[0, 1, 2], [2, 3], [4, 5, 6, 0]], [[*range(ITEMS)], [1, 4]]])
-def test_ease_is_the_same_in_blocks(
-    users: list[list[int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    train = sequences(*users)
-    whole = ease(train, ITEMS, regularisation=1.0)
-    monkeypatch.setattr("builder.model.linear._BLOCK", 3)
-    np.testing.assert_array_equal(ease(train, ITEMS, regularisation=1.0), whole)
-
-
-def test_items_without_events_have_no_entries() -> None:
-    train = sequences([0, 1], [1, 2])
-    for matrix in (
-        ease(train, ITEMS, regularisation=1.0),
-        item_neighbours(train, ITEMS, shrinkage=1.0, keep=4).matrix.toarray(),
-    ):
-        assert not matrix[3:].any()
-        assert not matrix[:, 3:].any()
-        assert matrix[0, 1] > 0
+def test_items_without_events_have_no_neighbours() -> None:
+    term = item_neighbours(sequences([0, 1], [1, 2]), ITEMS, shrinkage=1.0, keep=4)
+    matrix = term.matrix.toarray()
+    assert not matrix[3:].any()
+    assert not matrix[:, 3:].any()
+    assert matrix[0, 1] > 0
 
 
 @given(histories, st.sampled_from([0.0, 2.5]))

@@ -15,8 +15,9 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from builder.data import Catalogue, Holdout, Sequences, Split
 from builder.data.profiles import item_ids
 from builder.data.vectors import side_by_side
+from builder.model.ease import dense_ease
 from builder.model.interest import AdapterConfig, InterestAdapter
-from builder.model.linear import LinearTerm, ease
+from builder.model.linear import LinearTerm
 from builder.model.pooling import Pooling
 from builder.model.recommender import Recommender, encode_texts
 from builder.model.text_encoder import TextEncoder
@@ -152,7 +153,7 @@ def recommender(
         network.item_ids.copy_(torch.from_numpy(item_ids(item_profile, columns)))
     network.fit_whitening(text_vectors)
     train = sequences([0, 1, 2], [1, 2, 3], [2, 3, 4, 5], [6, 0, 1])
-    linear = LinearTerm.pruned(ease(train, ITEMS, regularisation=1.0), 4)
+    linear = LinearTerm.pruned(dense_ease(train, ITEMS, regularisation=1.0), 4)
     return Recommender(
         encoder=encoder,
         tokenizer=tokenizer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from builder.data import Sequences, Split, leave_one_out
@@ -91,3 +92,11 @@ def test_the_terms_say_how_far_they_are() -> None:
     linear_terms(sequences([0, 1, 2], [1, 2]), vectors, 2, progress=lambda *each: told.append(each))
     assert [done for _, done, _ in told] == list(range(10))  # six EASE, two of neighbours, by text
     assert {(task, total) for task, _, total in told} == {("linear terms", 9)}
+
+
+def test_a_large_catalogue_has_a_linear_term_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.model.ease.DENSE_LIMIT", ITEMS - 1)
+    told: list[tuple[str, int, int]] = []
+    terms = linear_terms(pairs(events=8), TEXT, 8, progress=lambda *each: told.append(each))
+    assert terms.together["EASE, λ 100"].value.any()
+    assert ("EASE", ITEMS, ITEMS) in told
