@@ -15,6 +15,7 @@ from perf.analyze import analyze
 from perf.cancelled import cancelled
 from perf.catalogue import catalogue
 from perf.client_overhead import client_overhead
+from perf.closed_form import closed_form
 from perf.engines import engines
 from perf.errors import PerfError
 from perf.exploration import exploration
@@ -48,7 +49,7 @@ for each in (
     run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines, reading, faults,
     overload, fuzz, quality, cancelled, trend_age, observe,
     expressions, faithfulness, request_options, exploration, uncertainty, policy, filters,
-    related, first_events,
+    related, first_events, closed_form,
 ):  # fmt: skip
     app.command()(each)
 

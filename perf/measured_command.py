@@ -72,14 +72,14 @@ def _watched(process: subprocess.Popen[bytes]) -> tuple[float, int, float]:
     """Its most memory in MiB, its exit code and its seconds of CPU, once it has ended."""
     memory = 0
     while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
-        memory = max(memory, _peak(process.pid))
+        memory = max(memory, peak_memory(process.pid))
         time.sleep(_EVERY)
     _, status, used = ended
     process.returncode = os.waitstatus_to_exitcode(status)
     return memory / 1024, process.returncode, used.ru_utime + used.ru_stime
 
 
-def _peak(process: int) -> int:
+def peak_memory(process: int) -> int:
     """The most memory of a process so far, in KiB; what `wait4` tells is also of this process."""
     try:
         status = Path(f"/proc/{process}/status").read_text()

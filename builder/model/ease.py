@@ -113,7 +113,7 @@ def _groups(near: NDArray[np.int32], used: NDArray[np.bool_]) -> Iterator[NDArra
     for item in range(len(near)):
         own = np.append(near[item, used[item]], item)
         new = np.count_nonzero(~member[own])
-        if size + new > _GROUP and item > start:
+        if size + new > _GROUP:
             yield np.arange(start, item)
             member[:] = False
             start, size, new = item, 0, len(own)
