@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, Final
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from builder.errors import RepositoryError
 from builder.options import command
 from builder.repository import DEFAULT_REPOSITORY, read_manifest
+from builder.serving import TritonServer
+from client import RecommenderClient
 from model_repository.core.attributes import Attributes
 from model_repository.core.batch import Request, answer
+from model_repository.core.catalogue import Catalogue
 from model_repository.core.contract import HISTORY, RECOMMEND
 from model_repository.core.errors import Unavailable
 from model_repository.core.handler import EncodedTexts, UserHandler
@@ -40,17 +44,20 @@ def request_options(
         Path, typer.Option(help="Repository of a recommender, in the fused layout.")
     ] = DEFAULT_REPOSITORY,
     *,
+    through_triton: Annotated[
+        bool, typer.Option(help="Start the server, and measure the latency (p50) of one client.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure the processor time of `recommend` for ten items, with options and without.
+    """Measure what `recommend` takes for ten items, with options and without.
 
-    In this process, without Triton, one user at a time. Histories are random. All take turns, and
-    the median of the rounds counts. Rules are measured where the export has attributes of the kinds
-    number and list. Set OMP_NUM_THREADS=1 where other work runs beside.
+    By default the processor time in this process, without Triton, one user at a time. Histories are
+    random. All take turns, and the median of the rounds counts. Rules are measured where the export
+    has attributes of the kinds number and list. Set OMP_NUM_THREADS=1 where other work runs beside.
 
-    Example: python -m perf request-options --repository repository
+    Example: python -m perf request-options --repository repository --through-triton
     """
-    found = option_costs(repository)
+    found = (latencies if through_triton else option_costs)(repository)
     typer.echo(json.dumps(found, indent=1) if as_json else table(found))
 
 
@@ -69,10 +76,45 @@ def option_costs(repository: Path) -> dict[str, dict[str, float]]:
             "with `python -m builder export --layout fused`"
         )
     handler = load_handler(RECOMMEND.name, directory, load_user_encoder(directory), _no_texts)
-    catalogue = load_catalogue(directory)
+
+    def times_of(
+        histories: Sequence[NDArray[np.object_]], options: Mapping[str, Any]
+    ) -> list[float]:
+        parameters = json.dumps(options)
+        requests = [Request({HISTORY.name: each[None]}, parameters) for each in histories]
+        return [_time(handler, requests) / len(requests)]
+
+    return _in_turns(load_catalogue(directory), times_of)
+
+
+def latencies(repository: Path) -> dict[str, dict[str, float]]:
+    """The same: the median latency of a client that asks a server of the repository."""
+    manifest = read_manifest(repository)
+    catalogue = load_catalogue(repository / RECOMMEND.name / str(manifest.active))
+    with TritonServer(repository) as server, RecommenderClient(server.grpc_address) as client:
+
+        def times_of(
+            histories: Sequence[NDArray[np.object_]], options: Mapping[str, Any]
+        ) -> list[float]:
+            taken = []
+            for history in histories:
+                events = [item.decode() for item in history.tolist()]
+                started = time.perf_counter()
+                client.recommend(events, **options)
+                taken.append(time.perf_counter() - started)
+            return taken
+
+        return _in_turns(catalogue, times_of)
+
+
+def _in_turns(
+    catalogue: Catalogue,
+    times_of: Callable[[Sequence[NDArray[np.object_]], Mapping[str, Any]], list[float]],
+) -> dict[str, dict[str, float]]:
+    """The median of what is measured for histories with each set of options, in µs."""
     ids = catalogue.ids.strings
     random = np.random.default_rng(0)
-    asked = {name: json.dumps(each) for name, each in _asked(catalogue.attributes).items()}
+    asked = _asked(catalogue.attributes)
     found: dict[str, dict[str, float]] = {name: {} for name in asked}
     for events in EVENTS:
         number = min(events, len(ids) // 2)
@@ -82,11 +124,10 @@ def option_costs(repository: Path) -> dict[str, dict[str, float]]:
         ]
         times: dict[str, list[float]] = {name: [] for name in asked}
         for _ in range(_ROUNDS):
-            for name, parameters in asked.items():
-                requests = [Request({HISTORY.name: each[None]}, parameters) for each in histories]
-                times[name].append(_time(handler, requests) * 1e6 / _USERS)
+            for name, options in asked.items():
+                times[name] += times_of(histories, options)
         for name, each in times.items():
-            found[name][str(events)] = median(each)
+            found[name][str(events)] = median(each) * 1e6
     return found
 
 

@@ -17,6 +17,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from builder.model.checkpoint import FORMATS
 from builder.serving import TritonServer
 from model_repository.core.identifiers import Identifiers
+from perf import request_options
 from perf.__main__ import main
 from perf.analyzer import Analyzer, Load, find_analyzer, is_batched, write_data
 from perf.benchmark import Run, Systems, recommend_16_clients
@@ -291,3 +292,14 @@ def test_bad_options_are_refused_in_words(
     for nameless in ("x", "=x", "x="):
         assert main(["run", *served, "--other", nameless]) == 2
         assert f"{nameless!r} is not of the form NAME=PATH" in capsys.readouterr().err
+
+
+def test_what_options_take_through_triton(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_options, "EVENTS", (2,))
+    monkeypatch.setattr(request_options, "_USERS", 2)
+    monkeypatch.setattr(request_options, "_ROUNDS", 1)
+    found = request_options.latencies(repository)
+    assert found.keys() == request_options.option_costs(repository).keys()
+    assert all(each["2"] > 0 for each in found.values())
