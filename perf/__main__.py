@@ -11,6 +11,7 @@ import typer
 from builder import console, unexpected_errors
 from builder.errors import BuilderError
 from client import RecommenderError
+from perf.alike import alike
 from perf.analyze import analyze
 from perf.cancelled import cancelled
 from perf.catalogue import catalogue
@@ -49,7 +50,7 @@ for each in (
     run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines, reading, faults,
     overload, fuzz, quality, cancelled, trend_age, observe,
     expressions, faithfulness, request_options, exploration, uncertainty, policy, filters,
-    related, first_events, closed_form,
+    related, alike, first_events, closed_form,
 ):  # fmt: skip
     app.command()(each)
 

@@ -7,15 +7,16 @@ is to be among the first ten. A search is made of words of that item's own text.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
-from builder.export.search import with_texts
-from builder.model.recommender import Recommender, encode_texts
+from builder.export.search import WORDS, queries, with_texts
 from builder.model.scoring import TorchUserEncoder, catalogue_of, histories_of
 from builder.options import command
 from builder.reports.trained_run import TrainedRun, load_run
@@ -23,18 +24,13 @@ from model_repository.core.arrays import Floats, Indices
 from model_repository.core.reasons import only
 from model_repository.core.score_terms import Users
 from model_repository.core.scoring import Scorer
-from model_repository.core.similarity import MOST_SIMILAR, Held, Similarity
+from model_repository.core.similarity import MOST_SIMILAR, Held, Likeness, Similarity
 from perf.errors import PerfError
 from perf.options import Json, note
 
 WEIGHTS: Final = (0.0, 8.0, 16.0, 24.0, 32.0, 64.0)
 ALONE: Final = "alone"
 K: Final = 10
-WORDS: Final[Mapping[str, Callable[[Sequence[str]], Sequence[str]]]] = {
-    "first two words": lambda words: words[:2],
-    "last two words": lambda words: words[-2:],
-}
-"""Of an item's text; it begins with a title as a rule, and ends with what many items share."""
 
 
 @command
@@ -87,12 +83,12 @@ def related_figures(loaded: TrainedRun, users: int) -> dict[str, Any]:
     known, nobody = scorer.users(before), scorer.users([only(before[0], [])])
     alike, texts = Similarity(catalogue), model.text_vectors.numpy()
 
-    def of_rows(item: int) -> Floats:
+    def of_rows(item: int) -> _Given:
         row = np.zeros(len(catalogue), np.float32)
         np.add.at(row, catalogue.linear_index[item], catalogue.linear_value[item])
-        return row
+        return _Given(row)
 
-    def of_items(to: Callable[[int], Floats], history: Callable[[int], Users]) -> _Asked:
+    def of_items(to: Callable[[int], Likeness], history: Callable[[int], Users]) -> _Asked:
         return [
             (to(item), history(place), int(target), np.array([item], np.int32))
             for place, (item, target) in enumerate(zip(shown.tolist(), targets, strict=True))
@@ -116,37 +112,45 @@ def related_figures(loaded: TrainedRun, users: int) -> dict[str, Any]:
     searches: dict[str, Any] = {}
     for name, words in WORDS.items():
         note(f"search: {name}")
-        queries = _queries(model, targets.tolist(), words)
+        asked_for = queries(model, targets.tolist(), words)
         of_users = [
             (alike.to_query(query), known[[place]], int(target), _NO_ITEMS)
-            for place, (query, target) in enumerate(zip(queries, targets, strict=True))
+            for place, (query, target) in enumerate(zip(asked_for, targets, strict=True))
         ]
         searches[name] = _figures(scorer, of_users)
     return {"users": len(asked), "related": found, "search": searches}
 
 
 _NO_ITEMS: Final = np.zeros(0, np.int32)
-_Asked = Sequence[tuple[Floats, Users, int, Indices]]
-"""Of each user the similarity FP32 [n], the user, the item that is due, and those that are not."""
+_Asked = Sequence[tuple[Likeness, Users, int, Indices]]
+"""Of each user what is alike, the user, the item that is due, and those that are not."""
 
 
-def _queries(
-    model: Recommender, items: Iterable[int], words: Callable[[Sequence[str]], Sequence[str]]
-) -> Floats:
-    texts = [" ".join(words(model.catalogue.texts[item].lower().split())) for item in items]
-    found: Floats = encode_texts(model.encoder, model.tokenizer, texts).numpy()
-    return found
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Similarities FP32 [n] (a `Likeness`)."""
+
+    similarity: Floats
+
+    def all(self) -> Floats:
+        return self.similarity.copy()
+
+    def of(self, items: Indices) -> Floats:
+        return self.similarity[items]
+
+    def nearest(self, number: int, member: NDArray[np.bool_] | None) -> None:
+        """None: all are read."""
 
 
 def _figures(scorer: Scorer, of_users: _Asked) -> dict[str, dict[str, float]]:
     """By `ALONE` and weight, the share that is among the first ten and the mean reciprocal rank."""
     alone = [
-        _rank(Held.to(scorer, alike, masked, None), None, due) for alike, _, due, masked in of_users
+        _rank(Held(scorer, alike, masked, None), None, due) for alike, _, due, masked in of_users
     ]
     rows = {ALONE: np.array(alone)}
     for weight in WEIGHTS:
         ranks = [
-            _rank(Held.to(scorer, alike, masked, None, weight), user, due)
+            _rank(Held(scorer, alike, masked, None, weight), user, due)
             for alike, user, due, masked in of_users
         ]
         rows[f"{weight:g}"] = np.array(ranks)

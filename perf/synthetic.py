@@ -24,6 +24,8 @@ from model_repository.core.attributes import NO_ATTRIBUTES
 from model_repository.core.catalogue import Catalogue
 from model_repository.core.contract import OBSERVE, RANK, RECOMMEND
 from model_repository.core.identifiers import Identifiers
+from model_repository.core.items import unit
+from model_repository.core.similarity import TextDirections
 from model_repository.core.trend import NO_TREND, Trend
 from model_repository.steps.catalogue_files import (
     CATALOGUE_FILE,
@@ -39,6 +41,8 @@ _NOISE: Final = 0.5
 
 _LINEAR_ENTRIES: Final = 64
 """Strongest entries of a row of the linear term that are kept: 512 bytes an item."""
+
+_BLOCK: Final = 2**16
 
 _MODELS: Final = (RECOMMEND.name, RANK.name)
 
@@ -114,7 +118,7 @@ def write_repository(
     directory = destination / _MODELS[0] / version
     for file in [*directory.glob("*.npy"), directory / CATALOGUE_FILE]:
         file.unlink()
-    save_catalogue(directory, replace(_descended(catalogue, descent, random), trend=trend))
+    save_catalogue(directory, replace(descended(catalogue, descent, random), trend=trend))
     for model in _MODELS[1:]:
         for file in directory.iterdir():
             if file.is_file() and not file.is_symlink():
@@ -144,14 +148,19 @@ def _add_observe(destination: Path, like: Path) -> None:
     (model / "config.pbtxt").write_text(to_text(config), "utf-8")
 
 
-def _descended(catalogue: Catalogue, descent: Descent, random: np.random.Generator) -> Catalogue:
+def descended(catalogue: Catalogue, descent: Descent, random: np.random.Generator) -> Catalogue:
+    """The catalogue of the descendants; without texts but those of its neighbourhood."""
     parents = descent.parent
     linear = catalogue.linear_index[:, :_LINEAR_ENTRIES]
     there = descent.has_children(linear)
     linear = np.where(there, linear, parents[0])
     value = catalogue.linear_value[:, :_LINEAR_ENTRIES] * there
     nearby = catalogue.neighbourhood
-    kept = descent.has_children(nearby.items)
+    # A descendant of each item that may be a neighbour, where there is one.
+    kept = np.flatnonzero(descent.has_children(nearby.items))
+    items = descent.child(nearby.items[kept], random)
+    order = np.argsort(items)
+    kept, items = kept[order], items[order]
     return replace(
         catalogue,
         ids=Identifiers.of([str(item) for item in range(len(parents))]),
@@ -161,16 +170,39 @@ def _descended(catalogue: Catalogue, descent: Descent, random: np.random.Generat
         linear_value=value[parents].astype(np.float32),
         # All descendants of what had no events, so their share is that of the real catalogue.
         cold=np.flatnonzero(np.isin(parents, catalogue.cold)).astype(np.int32),
-        # A descendant of each item that may be a neighbour, where there is one.
         neighbourhood=replace(
             nearby,
-            items=descent.child(nearby.items[kept], random),
+            items=items,
             directions=nearby.directions[kept],
             bias=nearby.bias[kept],
             rate=nearby.rate[kept],
         ),
         attributes=NO_ATTRIBUTES,
+        other_texts=np.zeros((0, 0), np.float32),
     )
+
+
+def with_descended_texts(
+    made: Catalogue, real: Catalogue, descent: Descent, random: np.random.Generator
+) -> Catalogue:
+    """The catalogue ``made`` of the descendants of ``real``, with texts.
+
+    They differ from those of their parents as texts of ``real`` differ from each other: noise of
+    another kind would have as many dimensions as a vector has numbers, and texts do not.
+    """
+    texts = TextDirections(real).of(np.arange(len(real), dtype=np.int32))
+    away = texts - texts.mean(axis=0)
+    variance, axes = np.linalg.eigh(away.T @ away / len(texts))
+    noise = _NOISE * np.sqrt(np.maximum(variance, 0))[:, np.newaxis] * axes.T
+    outside = np.ones(len(made), np.bool_)
+    outside[made.neighbourhood.items] = False
+    parents = descent.parent[outside]
+    found = np.empty((len(parents), texts.shape[1]), np.float32)
+    for start in range(0, len(parents), _BLOCK):
+        part = texts[parents[start : start + _BLOCK]]
+        moved = random.standard_normal(part.shape, np.float32) @ noise
+        found[start : start + _BLOCK] = unit(part + moved)
+    return replace(made, other_texts=found)
 
 
 def _near(

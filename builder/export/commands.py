@@ -262,6 +262,11 @@ def _figures_text(figures: Figures) -> str:
             f"index    finds {index.recall:.4f} of the best 100 items, {index.bound} required, on "
             f"{index.users} validation users; {index.probes} of {index.lists} lists are read"
         )
+    lines += [
+        f"alike    finds {each.recall:.4f} of the most similar {each.of}; {each.probes} of "
+        f"{each.lists} lists are read"
+        for each in figures.alike
+    ]
     return "\n".join(f"  {line}" for line in lines)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from torch import nn
 
+from builder.export.alike_indexes import AlikeFigure
 from builder.export.index_gate import IndexFigure
 from builder.export.layout import Layout
 from builder.export.onnx import export_onnx
@@ -61,12 +62,15 @@ class Figures:
         What users get of new texts, where BERT is of reduced precision.
     index
         What an index finds, where there is one.
+    alike
+        What the indexes over items that are alike find; empty without any.
     """
 
     parity: list[ParityFigure]
     ranking: RankingFigure | None = None
     texts: RankingFigure | None = None
     index: IndexFigure | None = None
+    alike: Sequence[AlikeFigure] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

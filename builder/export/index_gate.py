@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,7 @@ AUTO_FROM: Final = 50_000
 
 RECALL_AT: Final = 100
 RECALL: Final = 0.99
-_AIM: Final = 0.992
+AIM: Final = 0.992
 """What the number of lists that are read is chosen for: one user at a time, FAISS rounds otherwise
 than for a batch."""
 _USERS: Final = 1_000
@@ -35,7 +35,7 @@ in 0.5 ms and 1,024 in 0.8, and took seven times as long to make (19 s on one co
 _LARGEST_SHARE: Final = 4
 """At most one list in so many is read: beyond that, an index is not worth its memory."""
 _ROUNDS: Final = 10
-_SAMPLE: Final = 64
+SAMPLE: Final = 64
 """Rounds of k-means, and vectors that it sees for each list."""
 
 
@@ -98,11 +98,9 @@ def write_index(
         [np.load(directory / f"{name}.npy") for name in ("item_vectors", "item_bias")]
     )
     items, width = vectors.shape
-    lists = min(items, round(_LISTS * np.sqrt(items)))
+    lists = number_of_lists(items)
     index: Any = faiss.IndexIVFFlat(faiss.IndexFlatL2(width + 1), width + 1, lists)
-    index.cp.niter = _ROUNDS
-    index.cp.min_points_per_centroid = 1  # else it warns of small catalogues
-    index.cp.max_points_per_centroid = _SAMPLE
+    set_clustering(index)
     progress("build index", 0, 3)
     points = on_sphere(vectors)
     index.train(points)
@@ -116,17 +114,14 @@ def write_index(
 
     def finds_enough(probes: int) -> bool:
         index.nprobe = probes
-        return _recall(index.search(queries(states), wanted)[1], expected) >= _AIM
+        return recall_of(index.search(queries(states), wanted)[1], expected) >= AIM
 
-    # The fewest lists that find enough; the more are read, the more is found.
-    most = max(1, lists // _LARGEST_SHARE)
-    probes = 1 + bisect.bisect_left(range(1, most), True, key=finds_enough)  # noqa: FBT003
-    index.nprobe = probes
+    index.nprobe = probes = fewest_lists(lists, finds_enough)
     faiss.write_index(index, str(directory / INDEX_FILE))
     # What is served, as it is served.
     served = ItemIndex(directory / INDEX_FILE)
     found = [served.nearest(state, wanted) for state in states]
-    recall = _recall([[] if few is None else few for few in found], expected)
+    recall = recall_of([[] if few is None else few for few in found], expected)
     progress("build index", 3, 3)
     seconds = round(time.perf_counter() - began, 2)
     figure = IndexFigure(lists, probes, len(states), recall, RECALL, seconds)
@@ -140,7 +135,28 @@ def write_index(
     return figure
 
 
-def _recall(found: Iterable[ArrayLike], expected: Iterable[NDArray[Any]]) -> float:
+def number_of_lists(items: int) -> int:
+    """Into how many lists the vectors of so many items are divided."""
+    return min(items, round(_LISTS * float(np.sqrt(items))))
+
+
+def set_clustering(index: Any) -> None:
+    """Say how an index of FAISS finds the centres of its lists."""
+    index.cp.niter = _ROUNDS
+    index.cp.min_points_per_centroid = 1  # else it warns of small catalogues
+    index.cp.max_points_per_centroid = SAMPLE
+
+
+def fewest_lists(lists: int, finds_enough: Callable[[int], bool]) -> int:
+    """How few of the lists a search may read; the most that are worth it where none find enough.
+
+    The more are read, the more is found.
+    """
+    most = max(1, lists // _LARGEST_SHARE)
+    return 1 + bisect.bisect_left(range(1, most), True, key=finds_enough)  # noqa: FBT003
+
+
+def recall_of(found: Iterable[ArrayLike], expected: Iterable[NDArray[Any]]) -> float:
     """Part of the expected indices [k] of each user that was found, the mean over users."""
     return float(
         np.mean([np.isin(best, some).mean() for some, best in zip(found, expected, strict=True)])

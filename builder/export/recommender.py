@@ -19,6 +19,7 @@ import torch
 
 from builder.data.splits import Holdout
 from builder.export import golden
+from builder.export.alike_indexes import AlikeFigure, write_alike_indexes
 from builder.export.attributes import read_attributes
 from builder.export.encoder_engine import (
     GRAPH,
@@ -40,7 +41,7 @@ from builder.export.policy_file import POLICY, check_policy
 from builder.export.popularity import with_popularity
 from builder.export.ranking_gate import check_ranking
 from builder.export.reasons import with_reasons
-from builder.export.search import with_texts
+from builder.export.search import with_texts, words_of_texts
 from builder.export.sequence_packing import packed_graph
 from builder.export.serving_code import install, write_json
 from builder.export.targets import Built, Compiler, FusedOptions, Target
@@ -158,6 +159,7 @@ class RecommenderExport(Exportable):
         self._rules = rules
         self._check_policy()
         self._index: IndexFigure | None = None
+        self._alike: Sequence[AlikeFigure] = ()
 
     def write(self, target: Target, staging: Staging, *, progress: Progress = silent) -> None:
         settings = {
@@ -214,7 +216,7 @@ class RecommenderExport(Exportable):
             max_users=self.layout.limits.max_users,
             progress=progress,
         )
-        return Figures(parity, ranking, index=self._index)
+        return Figures(parity, ranking, index=self._index, alike=self._alike)
 
     def golden(self, engine_of: EngineOf, directory_of: DirectoryOf) -> list[GoldenRequest]:
         scorer = self._scorer(engine_of(USER_ENCODER), directory_of)
@@ -287,7 +289,8 @@ class RecommenderExport(Exportable):
             uncertainty=uncertainties(self._model.popularity, histories, len(catalogue)),
             attributes=self._rules.attributes,
         )
-        save_catalogue(first, with_texts(with_reasons(served, self._model), self._model))
+        served = with_texts(with_reasons(served, self._model), self._model)
+        save_catalogue(first, served)
         libraries = [*libraries, "lark"]
         if takes_index(target.index, len(self._model.catalogue)):
             libraries.append("faiss-cpu")
@@ -301,6 +304,8 @@ class RecommenderExport(Exportable):
                 for part in self._validation.chunks(self.layout.limits.max_users)
             ]
             self._index = write_index(first, np.concatenate(states), progress=progress)
+            words = words_of_texts(self._model)
+            self._alike = write_alike_indexes(first, served, words, progress=progress)
         for directory in others:
             for file in first.iterdir():
                 link_file(file, directory / file.name)

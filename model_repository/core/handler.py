@@ -304,6 +304,8 @@ class Recommend(UserHandler):
     ----------
     facts
         What rules are about; None for the attributes of the catalogue alone.
+    similarity
+        Says what is alike; None to read the whole catalogue for it.
     """
 
     def __init__(
@@ -313,11 +315,12 @@ class Recommend(UserHandler):
         encode_texts: EncodeTexts,
         observer: Observer = UNOBSERVED,
         facts: FactsSource | None = None,
+        similarity: Similarity | None = None,
     ) -> None:
         super().__init__(reader, scorer, encode_texts, observer)
         self._lists = ListMaker(scorer)
         self._facts = facts or FixedFacts(scorer.catalogue)
-        self._similarity = Similarity(scorer.catalogue)
+        self._similarity = similarity or Similarity(scorer.catalogue)
 
     def _read(self, request: Request) -> _Asked:
         read = self._reader.read(request)
@@ -399,19 +402,19 @@ class Recommend(UserHandler):
         if anchor == NO_ITEM:
             return None
         if each.anchor is None:
-            similarity = self._similarity.to_item(anchor)
+            likeness = self._similarity.to_item(anchor)
         elif each.request.options[QUERY.name].strip():
-            similarity = self._similarity.to_query(each.anchor)
+            likeness = self._similarity.to_query(each.anchor)
         else:
-            similarity = self._similarity.to_text(each.anchor)
+            likeness = self._similarity.to_text(each.anchor)
         if masked:
-            return Held.to(self._scorer, similarity, plan.masked, plan.allowed)
-        return Held.to(self._scorer, similarity, NO_ITEMS, None)
+            return Held(self._scorer, likeness, plan.masked, plan.allowed)
+        return Held(self._scorer, likeness, NO_ITEMS, None)
 
     def _listed(
         self, plan: policy.Plan, chosen: Candidates, held: Held | None
     ) -> dict[str, NDArray[Any]]:
-        similar = held and {SIMILARITY.name: held.similarity[chosen.index][np.newaxis]}
+        similar = held and {SIMILARITY.name: held.similarity(chosen.index)[np.newaxis]}
         return {
             ITEM.name: self._scorer.catalogue.ids.strings.take(chosen.index)[np.newaxis],
             ITEM_INTEREST.name: chosen.interest[np.newaxis],

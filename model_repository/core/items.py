@@ -79,7 +79,7 @@ class Neighbourhood:
     text_weight, text_bias
         FP32 [h, d] and [d], from a centred text vector to what the network makes of it, centred.
     items
-        INT32 [p], catalogue indices.
+        INT32 [p], catalogue indices, ascending.
     directions
         FP32 [p, h + d], their vectors in both spaces, each centred and of length 1.
     bias, rate

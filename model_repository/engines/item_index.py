@@ -32,6 +32,23 @@ def queries(states: Floats) -> Floats:
     return unit(padded)
 
 
+def mapped_index(file: Path) -> Any:
+    """An index of FAISS whose lists stay in the file, which the processes that map it share.
+
+    Raises
+    ------
+    RuntimeError
+        FAISS is not installed.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        raise RuntimeError(
+            f"{file} is an index of FAISS, which is missing: pip install 'tritonrec[index]'"
+        ) from error
+    return faiss.read_index(str(file), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+
+
 class ItemIndex:
     """An index of FAISS over the vectors of the catalogue.
 
@@ -48,14 +65,7 @@ class ItemIndex:
     """
 
     def __init__(self, file: Path) -> None:
-        try:
-            import faiss
-        except ImportError as error:
-            raise RuntimeError(
-                f"{file} is an index of FAISS, which is missing: pip install 'tritonrec[index]'"
-            ) from error
-        # The lists stay in the file, which the processes that map it share.
-        self._index: Any = faiss.read_index(str(file), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+        self._index = mapped_index(file)
 
     def nearest(self, state: Floats, number: int) -> Indices | None:
         """The items with the largest ``state · v + b`` for a user state FP32 [d], INT32 [number].

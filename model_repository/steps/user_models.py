@@ -11,8 +11,8 @@ Settings of a version, ``settings.json``:
     Where the model ``encoder`` is asked, what is needed to tokenize: ``lengths`` in tokens and
     ``pad_id``; ``tokenizer.json`` lies beside it. Left out: the model ``encode`` is asked.
 
-Beside it lie the files of the catalogue, ``index.faiss`` if it is searched with an index, and
-`POLICY_FILE` if the repository has a policy.
+Beside it lie the files of the catalogue and, where they are, `INDEX_FILE` for the items of most
+interest, `ALIKE_FILES` for those that are alike, and `POLICY_FILE`, the policy of the repository.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from ..core.options import NO_POLICY, RepositoryPolicy
 from ..core.policy.facts import FactsSource, FixedFacts
 from ..core.requests import ReaderSettings, RequestReader
 from ..core.scoring import CandidateSource, Scorer
+from ..core.similarity import DirectionIndex, Similarity
 from ..core.trend import Trend
 from ..core.users import UserEncoder
 from ..engines.settings import read_settings
@@ -41,6 +42,8 @@ from .rules_directory import load_facts
 POLICY_FILE: Final = "policy.json"
 USER_ENCODER_FILE: Final = "user_encoder.onnx"
 INDEX_FILE: Final = "index.faiss"
+ALIKE_FILES: Final = {"items": "alike_items.faiss", "texts": "alike_texts.faiss"}
+"""Indexes over `ItemDirections` and `TextDirections`."""
 
 FactsOf = Callable[[Catalogue], FactsSource]
 """What rules are about, given the catalogue."""
@@ -88,7 +91,8 @@ def load_handler(
     if model == RANK.name:
         return Rank(RequestReader(settings, ids), scorer, encode_texts, observer)
     reader = RequestReader(settings, ids, read_policy(directory))
-    return Recommend(reader, scorer, encode_texts, observer, facts_of(scorer.catalogue))
+    facts, similarity = facts_of(scorer.catalogue), load_similarity(directory, scorer.catalogue)
+    return Recommend(reader, scorer, encode_texts, observer, facts, similarity)
 
 
 def read_policy(directory: Path) -> RepositoryPolicy:
@@ -120,6 +124,20 @@ def load_scorer(
     catalogue = load_catalogue(directory)
     trend = _live_trend(directory, catalogue.trend) if live and catalogue.trend else None
     return Scorer(catalogue, encode_users, source, count_full_searches, trend)
+
+
+def load_similarity(directory: Path, catalogue: Catalogue, *, exact: bool = False) -> Similarity:
+    """Make what says what is alike; ``exact`` leaves indexes alone."""
+
+    def index(of: str) -> DirectionIndex | None:
+        file = directory / ALIKE_FILES[of]
+        if exact or not file.exists():
+            return None
+        from ..engines.direction_index import DirectionIndex
+
+        return DirectionIndex(file)
+
+    return Similarity(catalogue, index("items"), index("texts"))
 
 
 def _live_trend(directory: Path, trend: Trend) -> LiveTrend:

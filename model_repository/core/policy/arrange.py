@@ -13,7 +13,7 @@ from ..catalogue import Candidates
 from ..contract import EXPLORE, LIMITS, PAGE, PINS, POOL, TOP_K
 from ..options import Options
 from .base import Context, Stage
-from .chooser import Chooser
+from .chooser import Best, Chooser
 from .cursor import shown_before
 from .exploration import chooser
 from .limits import Groups, check_limits, check_pins, groups_of, pins_of, read_limits
@@ -57,11 +57,15 @@ class Arrange(Stage):
                 if item in place_of  # it may be masked
             }
         groups = _groups(candidates, context)
-        building = Building(candidates, groups, pins, context.options[TOP_K.name])
-        chosen = candidates[building.places(chooser(candidates, context))]
+        top_k = context.options[TOP_K.name]
+        building = Building(candidates, groups, pins, top_k)
+        places = building.places(chooser(candidates, context))
         if context.trace is not None:
+            if context.options[EXPLORE.name]:
+                plain = Building(candidates, groups, pins, top_k).places(Best())
+                _tell_explored(candidates.index[plain], candidates.index[places], context)
             building.tell(context)
-        return replace(chosen, propensity=np.array(building.propensity, np.float32))
+        return replace(candidates[places], propensity=np.array(building.propensity, np.float32))
 
     def lacking(self, chosen: Candidates, context: Context) -> bool:
         if len(chosen) < context.options[TOP_K.name]:
@@ -84,6 +88,21 @@ class Arrange(Stage):
             for rank, item in pins.items()
             if 0 < rank - before <= options[TOP_K.name]
         }
+
+
+def _tell_explored(plain: Indices, chosen: Indices, context: Context) -> None:
+    """Write into the trace how the items ``chosen`` INT32 [k] differ from those without chance."""
+    trace, method = context.trace, context.options[EXPLORE.name]
+    assert trace is not None
+    before = {item: rank for rank, item in enumerate(plain.tolist(), 1)}
+    for rank, item in enumerate(chosen.tolist(), 1):
+        was = before.pop(item, None)
+        if was is None:
+            trace.note(item, f"explore {method}: to rank {rank}")
+        elif was != rank:
+            trace.note(item, f"explore {method}: rank {was} to {rank}")
+    for item in before:
+        trace.remove(item, "explore")
 
 
 def _groups(candidates: Candidates, context: Context) -> Groups:

@@ -14,12 +14,12 @@ from builder.repository.manifest import Manifest, VersionRecord, manifest_text
 from model_repository.core.attributes import Attributes, text_column
 from model_repository.core.catalogue import Catalogue
 from model_repository.core.identifiers import Identifiers
-from model_repository.core.items import NO_NEIGHBOURHOOD
+from model_repository.core.items import NO_NEIGHBOURHOOD, unit
 from model_repository.core.trend import Trend
 from model_repository.steps.catalogue_files import load_catalogue, load_trend, save_catalogue
 from model_repository.steps.user_models import USER_ENCODER_FILE
 from perf.errors import PerfError
-from perf.synthetic import Descent, write_repository
+from perf.synthetic import Descent, with_descended_texts, write_repository
 
 PARENTS, WIDTH, ENTRIES = 40, 6, 5
 MODELS = ("encode", "rank", "recommend")
@@ -41,7 +41,7 @@ def source(tmp_path: Path) -> Path:
         linear_value=random.random((PARENTS, ENTRIES), np.float32) + 1,
         neighbourhood=replace(
             NO_NEIGHBOURHOOD,
-            items=random.permutation(PARENTS)[:30].astype(np.int32),
+            items=np.sort(random.permutation(PARENTS)[:30]).astype(np.int32),
             directions=random.normal(size=(30, 2 * WIDTH)).astype(np.float32),
             bias=np.arange(30, dtype=np.float32),
             rate=np.arange(30, dtype=np.float32),
@@ -128,13 +128,44 @@ def test_where_an_item_has_no_descendant_nothing_speaks_for_it(
     neighbour = array(source, "recommend", "neighbour")
     kept = np.isin(neighbour, descent.parent)
     assert 0 < kept.sum() < len(neighbour)
-    np.testing.assert_array_equal(
-        descent.parent[array(made, "recommend", "neighbour")], neighbour[kept]
-    )
+    children = array(made, "recommend", "neighbour")
+    assert (np.diff(children) > 0).all()
+    place = neighbour.searchsorted(descent.parent[children])
+    assert np.sort(place).tolist() == np.flatnonzero(kept).tolist()
     np.testing.assert_array_equal(
         array(made, "recommend", "neighbour_direction"),
-        array(source, "recommend", "neighbour_direction")[kept],
+        array(source, "recommend", "neighbour_direction")[place],
     )
+
+
+def test_texts_differ_as_real_ones_do() -> None:
+    """Each has a direction of its own near that of its parent, and along the same axes."""
+    random = np.random.default_rng(0)
+    texts = unit(random.normal(size=(PARENTS, WIDTH)).astype(np.float32) * [3, 1, 1, 1, 1, 0])
+    nearby = replace(
+        NO_NEIGHBOURHOOD,
+        text_mean=np.zeros(WIDTH, np.float32),
+        items=np.arange(0, PARENTS, 2, dtype=np.int32),
+        directions=texts[::2],
+    )
+    real = Catalogue(
+        texts, np.zeros(PARENTS, np.float32), neighbourhood=nearby, other_texts=texts[1::2]
+    )
+    descent = Descent(PARENTS, 5_000, random)
+    made = replace(
+        real,
+        vectors=np.zeros((5_000, WIDTH), np.float32),
+        bias=np.zeros(5_000, np.float32),
+        neighbourhood=replace(nearby, items=np.arange(20, dtype=np.int32)),
+    )
+    found = with_descended_texts(made, real, descent, random).other_texts
+    assert found.shape == (4_980, WIDTH)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+    products = found @ texts.T
+    own = products[np.arange(4_980), descent.parent[20:]]
+    assert own.mean() > products.mean() + 0.5
+    assert (np.abs(own) < 0.999).any()
+    np.testing.assert_allclose(found[:, -1], 0, atol=1e-6)
 
 
 def test_the_same_seed_makes_the_same_catalogue(source: Path, tmp_path: Path) -> None:

@@ -27,9 +27,15 @@ from model_repository.core.catalogue import Candidates
 from model_repository.core.score_terms import Users
 from model_repository.core.scoring import Scorer
 from model_repository.core.users import NO_AGE, History
+from model_repository.engines import direction_index
 from model_repository.engines.item_index import on_sphere, queries
 from model_repository.steps.catalogue_files import CATALOGUE_FILE
-from model_repository.steps.user_models import INDEX_FILE, load_scorer, load_user_encoder
+from model_repository.steps.user_models import (
+    ALIKE_FILES,
+    INDEX_FILE,
+    load_scorer,
+    load_user_encoder,
+)
 from perf.synthetic import write_repository
 from tests.shared import first_of
 from tests.unit.builder.export.checkpoints import embedded, export
@@ -281,6 +287,7 @@ def test_either_layout_has_an_index_and_the_manifest_its_figures(
     checkpoint: Path, tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index_gate, "_LARGEST_SHARE", 1)  # so few items: all lists
+    monkeypatch.setattr(direction_index, "_FEW", 0)
     repository = tmp_path / "models"
     done = export(checkpoint, repository, embedded(index="approximate", layout=layout))
     details = read_manifest(repository).versions[1].details
@@ -288,7 +295,10 @@ def test_either_layout_has_an_index_and_the_manifest_its_figures(
     assert details["index"] == done.figures.index.to_dict()
     assert details["index"]["recall"] >= details["index"]["bound"] == 0.99
     assert details["options"]["index"] == "approximate"
-    assert f"recommend/{INDEX_FILE}" in details["sha256"]
+    assert [each["of"] for each in details["alike"]] == ["items", "texts"]
+    for file in (INDEX_FILE, *ALIKE_FILES.values()):
+        assert f"recommend/{file}" in details["sha256"]
+    assert "of the most similar texts" in _summary(done)
     assert "faiss-cpu" in details["libraries"]
     assert "of the best 100 items" in _summary(done)
     # One file, which all models of users map.
@@ -296,6 +306,8 @@ def test_either_layout_has_an_index_and_the_manifest_its_figures(
     assert one.samefile(repository / "rank/1" / INDEX_FILE)
     answer = Server(repository).tensors("recommend", user(["i1"], parameters={"top_k": 3}))
     assert answer["ITEM"].shape == (1, 3)
+    alike = Server(repository).tensors("recommend", user(parameters={"like": "i1", "top_k": 3}))
+    assert alike["SIMILARITY"].shape == (1, 3)
 
 
 def test_small_catalogues_have_none_unless_it_is_asked_for(
@@ -305,6 +317,7 @@ def test_small_catalogues_have_none_unless_it_is_asked_for(
         assert not list(repository.rglob(INDEX_FILE))
         details = read_manifest(repository).versions[1].details
         assert details["index"] is None
+        assert details["alike"] == []
         assert "faiss-cpu" not in details["libraries"]
     assert not takes_index("auto", AUTO_FROM - 1)
     assert takes_index("auto", AUTO_FROM)

@@ -29,7 +29,7 @@ def test_each_item_is_found_by_its_own_text(
     assert len(catalogue.other_texts) == ITEMS - len(catalogue.neighbourhood.items)
     similarity = Similarity(catalogue)
     for item, text in enumerate(known.text_vectors.numpy()):
-        found = similarity.to_query(text)
+        found = similarity.to_query(text).all()
         assert found.argmax() == item
         np.testing.assert_allclose(found[item], 1, rtol=1e-3)
     assert catalogue.other_texts.flags.c_contiguous

@@ -70,7 +70,7 @@ def text_vector(text: str) -> Floats:
 class TestSimilarity:
     def test_an_item_is_like_others_by_the_cosine_of_centred_vectors(self) -> None:
         centred = CATALOGUE.vectors - CATALOGUE.vectors.mean(axis=0)
-        found = Similarity(CATALOGUE).to_item(5)
+        found = Similarity(CATALOGUE).to_item(5).all()
         np.testing.assert_allclose(found, cosines(centred, centred[5]), rtol=1e-4, atol=1e-6)
         assert found.dtype == np.float32
 
@@ -79,13 +79,13 @@ class TestSimilarity:
         vector = text_vector("toy")
         made = (vector - nearby.text_mean) @ nearby.text_weight + nearby.text_bias
         centred = CATALOGUE.vectors - CATALOGUE.vectors.mean(axis=0)
-        found = Similarity(CATALOGUE).to_text(vector)
+        found = Similarity(CATALOGUE).to_text(vector).all()
         np.testing.assert_allclose(found, cosines(centred, made), rtol=1e-4, atol=1e-6)
 
     def test_a_query_is_compared_with_the_texts_of_all_items(self) -> None:
         nearby = CATALOGUE.neighbourhood
         vector = text_vector("toy")
-        found = Similarity(CATALOGUE).to_query(vector)
+        found = Similarity(CATALOGUE).to_query(vector).all()
         texts = np.empty((ITEMS, TEXT_WIDTH), np.float32)
         texts[nearby.items] = nearby.directions[:, :TEXT_WIDTH]
         texts[list(COLD)] = CATALOGUE.other_texts
@@ -98,19 +98,19 @@ class TestSimilarity:
 
     def test_items_whose_texts_are_not_held_are_not_found(self) -> None:
         without = replace(CATALOGUE, other_texts=np.zeros((0, 0), np.float32))
-        found = Similarity(without).to_query(text_vector("toy"))
+        found = Similarity(without).to_query(text_vector("toy")).all()
         assert np.flatnonzero(np.isneginf(found)).tolist() == list(COLD)
 
     def test_the_lengths_of_a_large_catalogue_are_read_in_blocks(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        whole = Similarity(CATALOGUE).to_item(2)
+        whole = Similarity(CATALOGUE).to_item(2).all()
         monkeypatch.setattr(similarity, "_BLOCK", 7)
-        np.testing.assert_array_equal(Similarity(CATALOGUE).to_item(2), whole)
+        np.testing.assert_array_equal(Similarity(CATALOGUE).to_item(2).all(), whole)
 
     def test_an_item_in_the_middle_of_all_is_like_none(self) -> None:
         alike = replace(CATALOGUE, vectors=np.ones_like(CATALOGUE.vectors))
-        assert Similarity(alike).to_item(0).tolist() == [0.0] * ITEMS
+        assert Similarity(alike).to_item(0).all().tolist() == [0.0] * ITEMS
 
 
 class TestList:
@@ -118,7 +118,7 @@ class TestList:
         found = asked(["i1", "i2"], like="i5", top_k=ITEMS)
         with_all = one(user(["i1", "i2"], parameters={"top_k": ITEMS, "new_items": 500}))
         logit = dict(zip(items(with_all), with_all["LOGIT"][0], strict=True))
-        cosine = Similarity(CATALOGUE).to_item(5)
+        cosine = Similarity(CATALOGUE).to_item(5).all()
         expected = sorted(
             (name for name in logit if name != "i5"),
             key=lambda name: -(logit[name] + WEIGHT * cosine[int(name[1:])]),
@@ -134,13 +134,14 @@ class TestList:
 
     def test_what_is_not_alike_does_not_come(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(similarity, "MOST_SIMILAR", 4)
-        cosine = Similarity(CATALOGUE).to_item(5)
+        likeness = Similarity(CATALOGUE).to_item(5)
+        cosine = likeness.all()
         cosine[5] = -np.inf
         nearest = {f"i{item}" for item in np.argsort(-cosine)[:4]}
         assert set(items(asked(like="i5", top_k=3))) < nearest
         # Though others are of more interest.
         scorer = Scorer(CATALOGUE, EventSums())
-        held = Held.to(scorer, cosine, np.zeros(0, np.int32), None, weight=0)
+        held = Held(scorer, likeness, np.array([5], np.int32), None, weight=0)
         found = held.best(scorer.users([READER.read(user()).history]), 3)
         assert {f"i{item}" for item in found.index} < nearest
         # A list that is longer has more.
@@ -187,9 +188,9 @@ class TestList:
         """So a boost weighs as in any list, however little the items are like a query."""
         scorer = Scorer(CATALOGUE, EventSums())
         user_of = scorer.users([READER.read(user(["i1"])).history])
-        cosine = Similarity(CATALOGUE).to_item(5)
-        masked = np.array([5, 20], np.int32)
-        found = Held.to(scorer, cosine, masked, None).best(user_of, ITEMS)
+        likeness = Similarity(CATALOGUE).to_item(5)
+        cosine, masked = likeness.all(), np.array([5, 20], np.int32)
+        found = Held(scorer, likeness, masked, None).best(user_of, ITEMS)
         cosine[masked] = -np.inf
         less = WEIGHT * (cosine[found.index] - cosine.max())
         expected = CATALOGUE.calibration.interest(found.logit + less)
@@ -242,7 +243,7 @@ class TestTexts:
     def test_an_item_that_the_catalogue_lacks_is_read_by_its_text(self) -> None:
         found = asked(like="new", like_text="toy", top_k=5)
         assert items(found) == items(asked(like_text="toy", top_k=5))
-        alike = Similarity(CATALOGUE).to_text(text_vector("toy"))
+        alike = Similarity(CATALOGUE).to_text(text_vector("toy")).all()
         places = [int(name[1:]) for name in items(found)]
         np.testing.assert_allclose(found["SIMILARITY"][0], alike[places], 1e-5)
 
@@ -253,7 +254,7 @@ class TestTexts:
         assert texts.asked == []
 
     def test_a_query_finds_what_is_most_alike(self) -> None:
-        alike = Similarity(CATALOGUE).to_query(text_vector("toy"))
+        alike = Similarity(CATALOGUE).to_query(text_vector("toy")).all()
         found = asked(["i1"], query="toy", top_k=5)
         places = [int(name[1:]) for name in items(found)]
         np.testing.assert_allclose(found["SIMILARITY"][0], alike[places], 1e-5)
@@ -299,7 +300,7 @@ class TestWithoutTheNetwork:
         far = items(asked(like="i5", top_k=ITEMS))[-1]
         parameters = {"like": "i5", "top_k": 4, "pool": 4, "pins": f'"{far}" at 1'}
         found = one(user(["i1"], parameters=parameters), handler)
-        cosine = Similarity(CATALOGUE).to_item(5)
+        cosine = Similarity(CATALOGUE).to_item(5).all()
         cosine[[1, 5, int(far[1:])]] = -np.inf
         assert items(found) == [far, *(f"i{item}" for item in np.argsort(-cosine)[:3])]
         assert found["FALLBACK"].tolist() == [[1]]
@@ -333,7 +334,7 @@ class TestRefusals:
         bias = CATALOGUE.bias.copy()
         bias[4] = np.nan
         scorer = Scorer(replace(CATALOGUE, bias=bias), EventSums())
-        held = Held.to(scorer, Similarity(CATALOGUE).to_item(5), np.zeros(0, np.int32), None)
+        held = Held(scorer, Similarity(CATALOGUE).to_item(5), np.zeros(0, np.int32), None)
         history = READER.read(user(["i1"])).history
         with pytest.raises(FloatingPointError, match="NaN"):
             held.best(scorer.users([history]), 5)

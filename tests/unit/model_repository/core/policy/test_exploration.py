@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -345,6 +346,27 @@ def test_a_request_of_the_same_id_gets_the_same_list(method: str) -> None:
 
     assert different([f"r{number}" for number in range(10)]) > 1
     assert different([""] * 10) > 1  # no id
+
+
+@pytest.mark.parametrize("rules", [{}, {"limits": "at most 2 per genre", "pins": '"i7" at 2'}])
+@pytest.mark.parametrize("method", ["softmax", "ucb"])
+def test_the_trace_says_what_chance_moved(method: str, rules: dict[str, str]) -> None:
+    given: dict[str, Any] = {"top_k": 6, "trace": True, **rules}
+    plain, found = asked("", **given), asked(method, "r", explore_rate=3.0, **given)
+    before, after = ([each.decode() for each in some["ITEM"][0]] for some in (plain, found))
+    told = json.loads(found["TRACE"][0, 0])
+    assert before != after
+    for rank, item in enumerate(after, 1):
+        notes = [each for each in told["items"].get(item, []) if each.startswith("explore")]
+        if item not in before:
+            assert notes == [f"explore {method}: to rank {rank}"]
+        elif before[rank - 1] != item:
+            assert notes == [f"explore {method}: rank {before.index(item) + 1} to {rank}"]
+        else:
+            assert notes == []
+    out = {item for item, rule in told["removed"].items() if rule == "explore"}
+    assert out == set(before) - set(after)
+    assert b"explore" not in plain["TRACE"][0, 0]
 
 
 def test_items_beyond_the_list_get_a_chance() -> None:
