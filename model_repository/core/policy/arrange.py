@@ -56,7 +56,8 @@ class Arrange(Stage):
                 for rank, item in pinned.items()
                 if item in place_of  # it may be masked
             }
-        groups = _groups(candidates, context)
+        limits = read_limits(context.options[LIMITS.name])
+        groups = groups_of(limits, candidates.index, context.facts)
         top_k = context.options[TOP_K.name]
         building = Building(candidates, groups, pins, top_k)
         places = building.places(chooser(candidates, context))
@@ -71,9 +72,10 @@ class Arrange(Stage):
         if len(chosen) < context.options[TOP_K.name]:
             return True
         limits = read_limits(context.options[LIMITS.name])
-        if not any(limit.at_least for limit in limits):
+        quotas = [limit for limit in limits if limit.at_least]
+        if not quotas:
             return False
-        groups = _groups(chosen, context)
+        groups = groups_of(quotas, chosen.index, context.facts)
         return bool((groups.at_least.sum(1) < groups.least).any())
 
     def _pins(self, context: Context) -> dict[int, int]:
@@ -105,11 +107,6 @@ def _tell_explored(plain: Indices, chosen: Indices, context: Context) -> None:
         trace.remove(item, "explore")
 
 
-def _groups(candidates: Candidates, context: Context) -> Groups:
-    limits = read_limits(context.options[LIMITS.name])
-    return groups_of(limits, candidates.index, context.facts)
-
-
 class Building:
     """A list that is being built.
 
@@ -131,12 +128,13 @@ class Building:
         self._pins = pins
         self._top_k = min(top_k, len(candidates))
         self._free = np.ones(len(candidates), bool)
-        self._room = groups.most.copy()
-        self._need = groups.least.copy()
+        # Lists: an item is in few groups, and to count these is quicker than in arrays of all.
+        self._room: list[int] = groups.most.tolist()
+        self._need: list[int] = groups.least.tolist()
         self._aside: list[int] = []
         # What may be chosen so that what is set aside still fits, and the room that leaves.
         self._open = self._free
-        self._left = self._room
+        self._left = self._room.copy()
         self.propensity: list[float] = []
         self._chosen: list[int] = []
         self._for_quota: set[int] = set()
@@ -180,29 +178,31 @@ class Building:
         return alone
 
     def _take(self, place: int) -> None:
-        met = bool((self._groups.at_least[:, place] & (self._need > 0)).any())
+        met = any(self._need[group] > 0 for group in _places(self._groups.at_least[:, place]))
         self._count(place)
         if place in self._aside:
             self._aside.remove(place)  # its room was kept
         elif met:
             self._set_aside()
         else:
-            self._left = self._left - self._groups.at_most[:, place]
-            full = self._groups.at_most[:, place] & (self._left <= 0)
-            if full.any():
-                self._open &= ~self._groups.at_most[full].any(0)
-                self._open[self._aside] = True
+            for group in _places(self._groups.at_most[:, place]):
+                self._left[group] -= 1
+                if self._left[group] <= 0:
+                    self._open &= ~self._groups.at_most[group]
+                    self._open[self._aside] = True
         self._open[place] = False
 
     def _count(self, place: int) -> None:
         self._free[place] = False
-        self._room -= self._groups.at_most[:, place]
-        self._need -= self._groups.at_least[:, place]
+        for group in _places(self._groups.at_most[:, place]):
+            self._room[group] -= 1
+        for group in _places(self._groups.at_least[:, place]):
+            self._need[group] -= 1
 
     def _set_aside(self) -> None:
         """Set the best candidates aside that the quotas need, within the limits."""
         aside: list[int] = []
-        room = self._room.copy()
+        room = np.array(self._room, np.int64)
         free = self._free.copy()
         for group, need in zip(self._groups.at_least, self._need, strict=True):
             for _ in range(int(need) - int(group[aside].sum())):
@@ -213,7 +213,7 @@ class Building:
                 aside.append(place)
                 free[place] = False
                 room -= self._groups.at_most[:, place]
-        self._aside, self._left = aside, room
+        self._aside, self._left = aside, room.tolist()
         self._open = self._free & ~self._groups.at_most[room <= 0].any(0)
         self._open[aside] = True
 
@@ -236,3 +236,9 @@ class Building:
                     trace.note(index[place], rule)
             if met[group] < self._groups.least[group]:
                 trace.unmet(f"{rule}: {met[group]} found")
+
+
+def _places(truths: NDArray[np.bool_]) -> list[int]:
+    """Where BOOL [g] is true."""
+    found: list[int] = truths.nonzero()[0].tolist()
+    return found

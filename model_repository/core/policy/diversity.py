@@ -77,8 +77,11 @@ def _of_kernel(diversity: float, relevance: Floats) -> float:
     The exponent is (1 - diversity) / (2 diversity), as in Chen et al. 2018: the less diversity, the
     nearer to the plain list. pyversity's own goes to 1, at which a list still differs much.
     """
-    most = (relevance[0] - relevance.mean()) / (relevance.std() + _TINY)
-    exponent = min((1 - diversity) / (2 * diversity), _LARGEST_EXPONENT / max(float(most), 1.0))
+    exponent = (1 - diversity) / (2 * diversity)
+    # None of m numbers is more than the root of m deviations above their mean.
+    if exponent * len(relevance) ** 0.5 > _LARGEST_EXPONENT:
+        most = (relevance[0] - relevance.mean()) / (relevance.std() + _TINY)
+        exponent = min(exponent, _LARGEST_EXPONENT / max(float(most), 1.0))
     return exponent / max(1 - diversity, _TINY)
 
 

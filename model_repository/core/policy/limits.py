@@ -156,23 +156,28 @@ def check_pins(pins: Mapping[int, int], limits: Sequence[Limit], facts: Facts) -
 
 def groups_of(limits: Sequence[Limit], items: Indices, facts: Facts) -> Groups:
     """The groups that limits make of candidates INT32 [m]."""
-    most: list[tuple[NDArray[np.bool_], int, str]] = []
-    least: list[tuple[NDArray[np.bool_], int, str]] = []
-    for limit in limits:
-        if not limit.per_value:
-            holds = values_at(limit.condition, facts, items)[np.newaxis]
-        else:
-            holds = members(facts.attributes.column(limit.about), items)
-        into = least if limit.at_least else most
-        into += [(group, limit.number, limit.text) for group in holds]
-    none = np.zeros((0, len(items)), bool)
-    return Groups(
-        np.stack([group for group, _, _ in most]) if most else none,
-        np.array([number for _, number, _ in most], np.int64),
-        [rule for *_, rule in most],
-        np.stack([group for group, _, _ in least]) if least else none,
-        np.array([number for _, number, _ in least], np.int64),
-        [rule for *_, rule in least],
+    most, least = (
+        _groups([limit for limit in limits if limit.at_least is at_least], items, facts)
+        for at_least in (False, True)
+    )
+    return Groups(*most, *least)
+
+
+def _groups(
+    limits: Sequence[Limit], items: Indices, facts: Facts
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], list[str]]:
+    """Which items are in a group BOOL [g, m], how many of each INT64 [g], and the rules."""
+    held = [
+        members(facts.attributes.column(limit.about), items)
+        if limit.per_value
+        else values_at(limit.condition, facts, items)[np.newaxis]
+        for limit in limits
+    ]
+    of_limit = list(zip(limits, map(len, held), strict=True))
+    return (
+        np.concatenate(held) if held else np.zeros((0, len(items)), np.bool_),
+        np.array([limit.number for limit, groups in of_limit for _ in range(groups)], np.int64),
+        [limit.text for limit, groups in of_limit for _ in range(groups)],
     )
 
 
