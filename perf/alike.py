@@ -117,7 +117,8 @@ def search_for_what_is_alike(
             allowed = ItemSet(random.random(items) < share) if share < 1 else None
             lists, spent = _search(scorer, histories, [way[name] for way in ways], allowed)
             hits = [np.isin(best, other).mean() for best, other in zip(*lists, strict=True)]
-            found.append(Searched(name, share, *map(median, spent), float(np.mean(hits))))
+            without, with_index = (median(each) for each in spent)
+            found.append(Searched(name, share, without, with_index, float(np.mean(hits))))
     return {
         "items": items,
         "indexes": [each.to_dict() for each in indexes],
