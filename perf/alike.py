@@ -101,7 +101,8 @@ def search_for_what_is_alike(
     queries = words[1::2]
     queries = queries[np.linspace(0, len(queries) - 1, users).astype(np.int64)]
     shown = random.integers(0, items, users).tolist()
-    histories = [_history(random.integers(0, items, _EVENTS)) for _ in range(users)]
+    events = min(_EVENTS, model.adapter.config.max_history)
+    histories = [_history(random.integers(0, items, events)) for _ in range(users)]
 
     def likenesses(similarity: Similarity) -> dict[str, Sequence[Cosine]]:
         return {
