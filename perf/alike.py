@@ -93,9 +93,9 @@ def search_for_what_is_alike(
     save_catalogue(directory, with_descended_texts(made, real, descent, random))
     catalogue = load_catalogue(directory)
     note("building the indexes")
-    # Other words than those that are searched for below.
-    words = words_of_texts(model, 2 * (250 + users))
-    indexes = write_alike_indexes(directory, catalogue, words[::2][:250])
+    # The texts of other items than those whose words are searched for below.
+    words = words_of_texts(model, 2 * max(250, users))
+    indexes = write_alike_indexes(directory, catalogue, words[::2])
     scorer = Scorer(catalogue, TorchUserEncoder(model.adapter))
     exact, indexed = (load_similarity(directory, catalogue, exact=way) for way in (True, False))
     queries = words[1::2]

@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from builder.export.index_gate import (
-    AIM,
     RECALL,
-    RECALL_AT,
     SAMPLE,
     fewest_lists,
     number_of_lists,
@@ -32,6 +30,9 @@ from model_repository.steps.user_models import ALIKE_FILES
 _WIDTH: Final = 128
 """Numbers of a byte each that an index holds of a direction: those along the axes on which
 directions differ most. With 64 an index missed too many of the texts of MiniLM."""
+_AIM: Final = 0.995
+"""What the number of lists that are read is chosen for. The interest of a user brings any of the
+`MOST_SIMILAR` items to the front, and what a query misses it misses by lists."""
 _QUERIES: Final = 250
 _BLOCK: Final = 2**16
 
@@ -50,7 +51,7 @@ class AlikeFigure:
         Lists that the directions are divided into, and how many of them a search reads.
     recall
         Part of the items most like a query that the index finds, the mean over ``queries``; of the
-        first 10 or `RECALL_AT`, whichever is less.
+        first 10 or `MOST_SIMILAR`, whichever is less.
     seconds
         Of processor time, to build and to set.
     """
@@ -109,18 +110,18 @@ def _write(
     for block in _blocks(items):
         part = directions.of(block)
         index.add(part)
-        wanted = min(RECALL_AT, len(part))
+        wanted = min(MOST_SIMILAR, len(part))
         products, places = faiss.knn(queries, part, wanted, faiss.METRIC_INNER_PRODUCT)
         largest = np.concatenate([largest, products], axis=1)
         expected = np.concatenate([expected, block[places]], axis=1)
-        kept = np.argsort(-largest, axis=1)[:, :RECALL_AT]
+        kept = np.argsort(-largest, axis=1)[:, :MOST_SIMILAR]
         largest, expected = take(largest, kept), take(expected, kept)
     of_lists = faiss.extract_index_ivf(index)
 
     def finds_enough(probes: int) -> bool:
         of_lists.nprobe = probes
         _, found = index.search(queries, min(SPARE * MOST_SIMILAR, items))
-        return _recall(found, expected) >= AIM
+        return _recall(found, expected) >= _AIM
 
     of_lists.nprobe = probes = fewest_lists(lists, finds_enough)
     faiss.write_index(index, str(file))

@@ -23,7 +23,7 @@ AUTO_FROM: Final = 50_000
 
 RECALL_AT: Final = 100
 RECALL: Final = 0.99
-AIM: Final = 0.992
+_AIM: Final = 0.992
 """What the number of lists that are read is chosen for: one user at a time, FAISS rounds otherwise
 than for a batch."""
 _USERS: Final = 1_000
@@ -114,7 +114,7 @@ def write_index(
 
     def finds_enough(probes: int) -> bool:
         index.nprobe = probes
-        return recall_of(index.search(queries(states), wanted)[1], expected) >= AIM
+        return recall_of(index.search(queries(states), wanted)[1], expected) >= _AIM
 
     index.nprobe = probes = fewest_lists(lists, finds_enough)
     faiss.write_index(index, str(directory / INDEX_FILE))

@@ -30,7 +30,7 @@ WEIGHT: Final = 24.0
 MOST_SIMILAR: Final = 200
 """Items that a list is made of; more where it needs more. What is less alike does not come."""
 _BLOCK: Final = 2**16
-_READ: Final = 2**13
+_READ: Final = 2**14
 """Where a request allows so few items, each is compared by itself, and no index is asked."""
 _GATHERED: Final = 8
 """To compare one in so many items, each by itself, takes as long as to compare all."""
