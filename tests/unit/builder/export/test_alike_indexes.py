@@ -115,7 +115,9 @@ def test_all_come_that_may_where_more_are_wanted(
         allowed[np.argsort(exact.all())[:left]] = True
         masked = np.flatnonzero(allowed)[:2].astype(np.int32)
         found = best(known, likeness, masked, ItemSet(allowed), ITEMS)
+        first = best(known, likeness, masked, ItemSet(allowed), 100)
         allowed[masked] = False
+        assert first.tolist() == found[:100].tolist()
         assert np.sort(found).tolist() == np.flatnonzero(allowed).tolist()
         assert best(known, likeness, np.flatnonzero(allowed), ItemSet(allowed)).tolist() == []
 
