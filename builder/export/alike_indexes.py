@@ -27,10 +27,10 @@ from model_repository.core.top_k import take
 from model_repository.engines.direction_index import SPARE, DirectionIndex
 from model_repository.steps.user_models import ALIKE_FILES
 
-_WIDTH: Final = 128
+_WIDTH: Final = 192
 """Numbers of a byte each that an index holds of a direction: those along the axes on which
-directions differ most. With 64 an index missed too many of the texts of MiniLM."""
-_AIM: Final = 0.995
+directions differ most. With 128 an index missed up to a third of what some names are like."""
+_AIM: Final = 0.997
 """What the number of lists that are read is chosen for. The interest of a user brings any of the
 `MOST_SIMILAR` items to the front, and what a query misses it misses by lists."""
 _QUERIES: Final = 250

@@ -46,22 +46,25 @@ class DirectionIndex:
     ) -> Indices | None:
         """See `model_repository.core.similarity.DirectionIndex`; at most ten times ``number``.
 
-        The fewer items may be found, and the more are wanted, the more lists are read.
+        The fewer items may be found, and the more are wanted, the more lists are read; all where
+        these hold too few.
         """
         items, faiss = self._index.ntotal, self._faiss
         left = items if member is None else int(np.count_nonzero(member))
         if left < number or _FEW * SPARE * number > items:
             return None
-        more = items / left * max(1.0, number / MOST_SIMILAR)
+        # The lists that hold ten times as many nearest ones are fewer than ten times as many.
+        more = np.sqrt(items / left * max(1.0, number / MOST_SIMILAR))
+        probes = min(self._lists.nlist, int(np.ceil(self._lists.nprobe * more)))
         # A name keeps the bits as long as FAISS reads them.
         bits = None if member is None else np.packbits(member, bitorder="little")
-        of_lists = faiss.SearchParametersIVF(
-            nprobe=min(self._lists.nlist, int(np.ceil(self._lists.nprobe * more))),
-            sel=None if bits is None else faiss.IDSelectorBitmap(bits),
-        )
-        asked = faiss.SearchParametersPreTransform(index_params=of_lists)
-        _, found = self._index.search(
-            direction[np.newaxis], min(SPARE * number, left), params=asked
-        )
+        selector = None if bits is None else faiss.IDSelectorBitmap(bits)
+        wanted = min(SPARE * number, left)
+        for read in (probes, self._lists.nlist):
+            of_lists = faiss.SearchParametersIVF(nprobe=read, sel=selector)
+            asked = faiss.SearchParametersPreTransform(index_params=of_lists)
+            _, found = self._index.search(direction[np.newaxis], wanted, params=asked)
+            if found[0, -1] >= 0:
+                break
         nearest: Indices = found[0][found[0] >= 0].astype(np.int32)
-        return nearest if len(nearest) >= number else None
+        return nearest

@@ -147,7 +147,7 @@ def test_indexes_are_left_alone_where_an_exact_search_is_asked_for(
 def test_an_index_that_finds_too_little_is_left_out(
     known: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alike_indexes, "fewest_lists", lambda _lists, _enough: 1)
+    monkeypatch.setattr(alike_indexes, "_WIDTH", 1)
     assert write_alike_indexes(tmp_path, known, WORDS) == []
     assert list(tmp_path.iterdir()) == []
     assert load_similarity(tmp_path, known).to_item(1).nearest(1, None) is None
