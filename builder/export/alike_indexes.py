@@ -30,7 +30,7 @@ from model_repository.steps.user_models import ALIKE_FILES
 _WIDTH: Final = 192
 """Numbers of a byte each that an index holds of a direction: those along the axes on which
 directions differ most. With 128 an index missed up to a third of what some names are like."""
-_AIM: Final = 0.997
+_AIM: Final = 0.999
 """What the number of lists that are read is chosen for. The interest of a user brings any of the
 `MOST_SIMILAR` items to the front, and what a query misses it misses by lists."""
 _QUERIES: Final = 250

@@ -17,6 +17,8 @@ SPARE: Final = 10
 exact comparison of these says which are nearest."""
 _FEW: Final = 8
 """It finds at most one in so many items; beyond that, reading all is no slower."""
+_MORE: Final = 4
+"""Times as many lists are read where these hold too few items."""
 
 
 class DirectionIndex:
@@ -46,7 +48,7 @@ class DirectionIndex:
     ) -> Indices | None:
         """See `model_repository.core.similarity.DirectionIndex`; at most ten times ``number``.
 
-        The fewer items may be found, and the more are wanted, the more lists are read; all where
+        The fewer items may be found, and the more are wanted, the more lists are read; more, where
         these hold too few.
         """
         items, faiss = self._index.ntotal, self._faiss
@@ -60,11 +62,12 @@ class DirectionIndex:
         bits = None if member is None else np.packbits(member, bitorder="little")
         selector = None if bits is None else faiss.IDSelectorBitmap(bits)
         wanted = min(SPARE * number, left)
-        for read in (probes, self._lists.nlist):
-            of_lists = faiss.SearchParametersIVF(nprobe=read, sel=selector)
+        while True:
+            of_lists = faiss.SearchParametersIVF(nprobe=probes, sel=selector)
             asked = faiss.SearchParametersPreTransform(index_params=of_lists)
             _, found = self._index.search(direction[np.newaxis], wanted, params=asked)
-            if found[0, -1] >= 0:
+            if found[0, -1] >= 0 or probes == self._lists.nlist:
                 break
+            probes = min(self._lists.nlist, _MORE * probes)
         nearest: Indices = found[0][found[0] >= 0].astype(np.int32)
         return nearest
