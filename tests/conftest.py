@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,11 @@ from hypothesis import settings
 # The models here are tiny: a second thread waits for the first one and keeps a core from another
 # test. Set before torch is imported, and inherited by every process that a test starts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell that runs the tests in the background lets them ignore Ctrl-C, and every process that they
+# start would ignore it too; some tests end one by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Nothing here is on Hugging Face's hub: a wrong path must not be looked for there.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,7 +70,7 @@ class Figures:
     ranking: RankingFigure | None = None
     texts: RankingFigure | None = None
     index: IndexFigure | None = None
-    alike: Sequence[AlikeFigure] = ()
+    alike: list[AlikeFigure] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -159,7 +159,7 @@ class RecommenderExport(Exportable):
         self._rules = rules
         self._check_policy()
         self._index: IndexFigure | None = None
-        self._alike: Sequence[AlikeFigure] = ()
+        self._alike: list[AlikeFigure] = []
 
     def write(self, target: Target, staging: Staging, *, progress: Progress = silent) -> None:
         settings = {

@@ -69,6 +69,7 @@ def test_clients_that_leave_at_every_stage(
     bad_clients.leave(running.address, sent, way, TIMES)
 
 
+@pytest.mark.sweep
 def test_clients_that_read_no_answer(running: Served) -> None:
     with bad_clients.deaf(running.address, TIMES) as connections:
         assert_right(running)

@@ -39,6 +39,7 @@ def test_a_fault_shows_what_clients_saw(repository: Path) -> None:
     assert f"of {found.clients['without'].requests} (" in line
 
 
+@pytest.mark.sweep
 def test_the_command_writes_json(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

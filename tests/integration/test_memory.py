@@ -127,6 +127,7 @@ def asked(directory: Path, ids: list[str]) -> Iterator[list[int]]:
         yield processes
 
 
+@pytest.mark.sweep
 def test_a_second_instance_shares_the_catalogue(
     repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -136,6 +136,7 @@ def test_other_repositories_take_part_under_their_names(served: list[str], tmp_p
     assert "requests/s with texts beside" in (tmp_path / "smoke.md").read_text()
 
 
+@pytest.mark.sweep
 @pytest.mark.usefixtures("analyzer")
 def test_repositories_of_another_checkpoint_are_refused(
     served: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -367,6 +367,7 @@ def test_an_interrupted_export_publishes_nothing(
     assert filecmp.cmp(served / "manifest.json", repository / "manifest.json", shallow=False)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("layout", first_of(get_args(ModelLayout)))
 def test_files_that_rank_worse_are_not_published(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: ModelLayout

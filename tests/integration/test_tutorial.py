@@ -30,6 +30,7 @@ def python(code: str, *, here: Path) -> str:
     ).stdout
 
 
+@pytest.mark.sweep
 def test_the_tutorial(minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_log, ask = PROGRAMS
     python(make_log, here=tmp_path)

@@ -168,6 +168,7 @@ def served(environment: Path, run: Path, tmp_path: Path) -> Iterator[tuple[str, 
         server.communicate(timeout=60)
 
 
+@pytest.mark.sweep
 def test_a_run_is_exported_and_served(served: tuple[str, str]) -> None:
     exported, heard = served
     assert "Serve it: tritonrec serve --repository" in exported

@@ -36,6 +36,7 @@ def bench(tmp_path: Path, backbone: Path) -> Bench:
     return Bench(tmp_path, backbone, 1, tmp_path / "bench", peers, FEW)
 
 
+@pytest.mark.sweep
 def test_a_bench_from_sets_to_table(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     report = run_bench(bench, [TINY, GONE])
     assert report["absent"] == ["gone"]

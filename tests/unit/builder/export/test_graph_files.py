@@ -94,6 +94,7 @@ def test_every_target_publishes_them(
     assert details["engine"]["graphs"][directory]["bytes"] > beside.stat().st_size
 
 
+@pytest.mark.sweep
 def test_a_check_compiles_them(checkpoint: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
     check = check_named("tensorrt-rtx")

@@ -273,6 +273,7 @@ def test_an_index_that_finds_too_little_is_not_published(
         write_index(tmp_path / "large", states)
 
 
+@pytest.mark.sweep
 def test_a_catalogue_too_small_for_an_index_is_not_published_with_one(
     checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -130,7 +130,7 @@ def test_the_manifest_tells_what_was_published(
 def test_what_is_told_of_an_export_is_json(repositories: dict[str, Path], layout: str) -> None:
     repository = repositories[layout]
     details = read_manifest(repository).versions[1].details
-    figures = {name: details[name] for name in ("parity", "ranking", "texts", "index")}
+    figures = {name: details[name] for name in ("parity", "ranking", "texts", "index", "alike")}
     assert json.loads(repository.with_suffix(".json").read_text()) == {
         "repository": str(repository),
         "version": 1,

@@ -208,6 +208,7 @@ def test_a_study_of_something_else(tmp_path: Path, made_up: Any) -> None:
 SMALL = ["--width", "8", "--max-history", "4", "--epochs", "2", "--tune-epochs", "1"]
 
 
+@pytest.mark.sweep
 def test_the_best_options_train_to_the_figure_of_their_trial(
     log: Path, backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

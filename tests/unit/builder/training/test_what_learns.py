@@ -29,6 +29,7 @@ from builder.training.run import train
 from builder.training.text_vectors import TunedTextVectors
 from builder.training.trainer import NextItemTrainer
 from builder.training.windows import Windows
+from tests.shared import first_of
 from tests.unit.builder.model.tiny import ITEMS, TEXTS, adapter, recommender, sequences
 from tests.unit.builder.training.test_run import config, figures, keep_tuned
 
@@ -65,12 +66,14 @@ def learnt(weights: Weights) -> set[str]:
 
 @pytest.mark.parametrize(
     ("freeze", "expected"),
-    [
-        ("none", {"embeddings", "0", "1", "2"}),
-        ("embeddings", {"0", "1", "2"}),
-        ("1", {"1", "2"}),
-        ("-1", {"2"}),
-    ],
+    first_of(
+        [
+            ("1", {"1", "2"}),
+            ("none", {"embeddings", "0", "1", "2"}),
+            ("embeddings", {"0", "1", "2"}),
+            ("-1", {"2"}),
+        ]
+    ),
 )
 def test_what_is_not_frozen_learns(
     changed: Callable[..., Weights], freeze: str, expected: set[str], tmp_path: Path
@@ -120,6 +123,7 @@ def test_updates_of_a_low_rank_end_as_a_plain_bert(
     torch.testing.assert_close(vectors, model.text_vectors, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.sweep
 def test_low_rank_updates_go_on_where_they_were_interrupted(
     config: TrainingConfig, tmp_path: Path
 ) -> None:
@@ -242,6 +246,7 @@ def test_what_masked_words_taught_is_what_the_run_has(
     assert not list((tmp_path / "run/encoder").glob("mlm*"))
 
 
+@pytest.mark.sweep
 def test_masked_words_are_not_guessed_twice_when_a_run_goes_on(
     config: TrainingConfig, masking: Path, tmp_path: Path
 ) -> None:

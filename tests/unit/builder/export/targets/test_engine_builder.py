@@ -61,6 +61,7 @@ def product(tmp_path: Path) -> Path:
     )
 
 
+@pytest.mark.sweep
 def test_the_graphs_of_a_recommender_compile(
     onnx_files: dict[ModelSpec, Path], layout: Layout, tmp_path: Path
 ) -> None:
