@@ -93,13 +93,15 @@ def play(
             run,
             Looks(metrics),
         )
-        typer.echo(f"Open http://{_HOST}:{port}\nPress Ctrl-C to stop.")
-        # It raises the signal again that it was stopped with.
+        config = uvicorn.Config(
+            make_app(contents), host=_HOST, port=port, log_level="warning", lifespan="off"
+        )
+        # It raises the signal again that it was stopped with. Stopped before it listens, the
+        # function `uvicorn.run` would end the process; its server does not.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.run(
-                make_app(contents), host=_HOST, port=port, log_level="warning", lifespan="off"
-            )
+            typer.echo(f"Open http://{_HOST}:{port}\nPress Ctrl-C to stop.")
+            uvicorn.Server(config).run()
     typer.echo("Stopped.")
 
 
