@@ -27,15 +27,16 @@ from model_repository.core.top_k import take
 from model_repository.engines.direction_index import SPARE, DirectionIndex
 from model_repository.steps.user_models import ALIKE_FILES
 
-_WIDTH: Final = 192
+_WIDTH: Final = 256
 """Numbers of a byte each that an index holds of a direction: those along the axes on which
-directions differ most. With 128 an index missed up to a third of what some names are like."""
+directions differ most. With 192 an index missed up to a third of what some names are like, however
+many lists it read: their own directions lie on other axes."""
 _AIM: Final = 0.999
 """What the number of lists is chosen for. The interest of a user brings any of the `MOST_SIMILAR`
 items to the front."""
-_SURE: Final = 4
-"""Times as many are read. Few queries miss anything, and these miss much, so a sample says little:
-of a million items it had a recall of .999, and the lists for other words one of .986."""
+_SURE: Final = 2
+"""Times as many are read. Few queries miss anything, and these miss much, so a sample says little.
+"""
 _QUERIES: Final = 250
 _BLOCK: Final = 2**16
 
