@@ -42,12 +42,19 @@ def words_of(text: str) -> list[Word]:
 
 
 def without(text: str, words: Iterable[Word]) -> str:
-    """The text without these words of it, wherever they stand."""
-    kept, start = [], 0
+    """The text without these words of it, wherever they stand.
+
+    A space parts what they parted: "0人0" is two words without the second, and not "00".
+    """
+    left, start = "", 0
     for begin, end in sorted(place for word in words for place in word.places):
-        kept.append(text[start:begin])
-        start = end
-    return "".join([*kept, text[start:]])
+        left, start = _apart(left, text[start:begin]), end
+    return _apart(left, text[start:])
+
+
+def _apart(left: str, right: str) -> str:
+    parted = not left or not right or left[-1].isspace() or right[0].isspace()
+    return left + right if parted else f"{left} {right}"
 
 
 def _unpunctuated(piece: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from model_repository.core.words import MOST_WORDS, without, words_of
@@ -45,6 +45,7 @@ def test_a_word_is_left_out_wherever_it_stands() -> None:
     assert without(text, []) == text
 
 
+@example("0㐀0")
 @given(st.text(max_size=60))
 def test_without_a_word_the_others_are_left(text: str) -> None:
     found = words_of(text)
