@@ -22,7 +22,7 @@ from client import DeadlineExceeded, Event, Item, RecommenderClient, Retry, Unav
 from perf.processes import model_processes
 from tests.integration.test_steps import TIMEOUT, send, strings
 from tests.integration.tiny_repository import Layout, write_tiny_repository
-from tests.shared import reached
+from tests.shared import first_of, reached
 
 ONCE: Final = Retry(attempts=1)
 ENCODERS: Final[dict[Layout, str]] = {"fused": "encode", "ensemble": "encoder"}
@@ -62,7 +62,7 @@ def fallbacks(server: TritonServer) -> int:
     return int(count)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", first_of(LAYOUTS))
 def test_known_items_go_on_without_a_model_for_texts(layout: Layout, tmp_path: Path) -> None:
     write_tiny_repository(tmp_path, layout=layout, delay_microseconds=200_000)
     with served(tmp_path) as (server, client), ThreadPoolExecutor(2) as together:
@@ -80,7 +80,7 @@ def test_known_items_go_on_without_a_model_for_texts(layout: Layout, tmp_path: P
         assert (skipped.logits[1], skipped.skipped) == (2, 1)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", first_of(LAYOUTS))
 def test_and_beside_one_that_does_not_answer(layout: Layout, tmp_path: Path) -> None:
     write_tiny_repository(tmp_path, layout=layout)
     with served(tmp_path) as (server, client), ThreadPoolExecutor() as together:

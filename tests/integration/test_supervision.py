@@ -214,11 +214,17 @@ def publish_ensembles(root: Path, flag: Path, meanwhile: str) -> Path:
 @pytest.mark.parametrize(
     ("meanwhile", "told"),
     [
-        ("", "the process of user_encoder .* is stopped"),
-        ("time.sleep(0.01)", "lacks another model: .*user_encoder is not available"),
-        ("pass", "lacks another model: .*user_encoder is not available"),
+        pytest.param("", "the process of user_encoder .* is stopped", id="stopped"),
+        pytest.param(
+            "time.sleep(0.01)",
+            "lacks another model: .*user_encoder is not available",
+            id="sleeps",
+            marks=pytest.mark.sweep,
+        ),
+        pytest.param(
+            "pass", "lacks another model: .*user_encoder is not available", id="works for ever"
+        ),
     ],
-    ids=["stopped", "sleeps", "works for ever"],
 )
 def test_a_model_that_others_ask_and_that_hangs_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: str, told: str,

@@ -80,6 +80,7 @@ def cosines(left: Array, right: Array) -> NDArray[np.float64]:
     return product
 
 
+@pytest.mark.sweep
 def test_every_movielens_text_keeps_its_direction_in_fp16(
     real: tuple[Path, Path], movielens: Path, minilm: Path
 ) -> None:
