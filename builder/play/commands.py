@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -96,12 +97,18 @@ def play(
         config = uvicorn.Config(
             make_app(contents), host=_HOST, port=port, log_level="warning", lifespan="off"
         )
-        # It raises the signal again that it was stopped with. Stopped before it listens, the
-        # function `uvicorn.run` would end the process; its server does not.
+
+        class Server(uvicorn.Server):
+            """Says where it is once it listens, and so can be stopped."""
+
+            async def startup(self, sockets: list[socket] | None = None) -> None:
+                await super().startup(sockets)
+                typer.echo(f"Open http://{_HOST}:{port}\nPress Ctrl-C to stop.")
+
+        # It raises the signal again that it was stopped with.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
-            typer.echo(f"Open http://{_HOST}:{port}\nPress Ctrl-C to stop.")
-            uvicorn.Server(config).run()
+            Server(config).run()
     typer.echo("Stopped.")
 
 
