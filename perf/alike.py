@@ -12,7 +12,6 @@ from typing import Annotated, Any, Final
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from builder.export.alike_indexes import write_alike_indexes
 from builder.export.search import with_texts, words_of_texts
@@ -24,14 +23,13 @@ from model_repository.core.arrays import NO_ITEMS, Indices
 from model_repository.core.item_sets import ItemSet
 from model_repository.core.scoring import Scorer
 from model_repository.core.similarity import Cosine, Held, Similarity
-from model_repository.core.users import NO_AGE, History
+from model_repository.core.users import History
 from model_repository.steps.catalogue_files import load_catalogue, save_catalogue
 from model_repository.steps.user_models import load_similarity
 from perf.options import Json, note, scratch_directory
-from perf.synthetic import Descent, descended, with_descended_texts
+from perf.synthetic import Descent, descended, random_histories, with_descended_texts
 
 SHARES: Final = (1.0, 0.1, 0.01)
-_EVENTS: Final = 10
 _TOP: Final = 10
 
 
@@ -101,8 +99,7 @@ def search_for_what_is_alike(
     queries = words[1::2]
     queries = queries[np.linspace(0, len(queries) - 1, users).astype(np.int64)]
     shown = random.integers(0, items, users).tolist()
-    events = min(_EVENTS, model.adapter.config.max_history)
-    histories = [_history(random.integers(0, items, events)) for _ in range(users)]
+    histories = random_histories(random, items, users, model.adapter.config.max_history)
 
     def likenesses(similarity: Similarity) -> dict[str, Sequence[Cosine]]:
         return {
@@ -125,12 +122,6 @@ def search_for_what_is_alike(
         "indexes": [each.to_dict() for each in indexes],
         "searches": [asdict(each) for each in found],
     }
-
-
-def _history(slots: NDArray[np.int64]) -> History:
-    events = len(slots)
-    ages = np.full(events, NO_AGE, np.int64)
-    return History(slots.astype(np.int32), np.zeros(events, np.int32), ages)
 
 
 def _search(

@@ -20,7 +20,7 @@ from builder.export.index_gate import IndexFigure, write_index
 from builder.options import Given, check, command, option
 from builder.repository import DEFAULT_REPOSITORY, read_manifest
 from builder.serving import TritonServer
-from model_repository.core.users import NO_AGE, History
+from model_repository.core.users import History
 from model_repository.steps.catalogue_files import load_catalogue
 from model_repository.steps.user_models import INDEX_FILE, load_scorer, load_user_encoder
 from perf.errors import PerfError
@@ -39,7 +39,7 @@ from perf.options import Json, note, numbers, scratch_directory
 from perf.plots import draw
 from perf.processes import model_processes
 from perf.report import Report, markdown, write_json
-from perf.synthetic import Descent, write_repository
+from perf.synthetic import Descent, history_of, write_repository
 from perf.workload import Workload, read_workload
 
 _RESULTS: Final = Path(__file__).with_name("results")
@@ -183,9 +183,7 @@ def _histories(real: Path, workload: Workload, descent: Descent) -> list[History
             )
         parents = np.array(places, np.int64)
         events = descent.child(parents[descent.has_children(parents)], random)
-        histories.append(
-            History(events, np.zeros_like(events), np.full(len(events), NO_AGE, np.int64))
-        )
+        histories.append(history_of(events))
     return histories
 
 

@@ -20,14 +20,13 @@ from builder.repository import DEFAULT_REPOSITORY, read_manifest
 from model_repository.core.contract import RECOMMEND
 from model_repository.core.item_sets import ItemSet
 from model_repository.core.scoring import Scorer
-from model_repository.core.users import NO_AGE, History
+from model_repository.core.users import History
 from model_repository.engines.settings import read_settings
 from model_repository.steps.user_models import INDEX_FILE, load_scorer, load_user_encoder
 from perf.options import Json, note, scratch_directory
-from perf.synthetic import write_repository
+from perf.synthetic import random_histories, write_repository
 
 SHARES: Final = (1.0, 0.5, 0.1, 0.01, 0.0001)
-_EVENTS: Final = 10
 _TOP: Final = 10
 
 
@@ -80,15 +79,8 @@ def search_with_filters(source: Path, destination: Path, items: int, users: int)
     write_repository(source, destination, items, seed=0)
     directory = destination / RECOMMEND.name / str(read_manifest(source).active)
     random = np.random.default_rng(0)
-    events = min(_EVENTS, read_settings(directory)["reader"]["max_history"])
-    histories = [
-        History(
-            random.integers(0, items, events).astype(np.int32),
-            np.zeros(events, np.int32),
-            np.full(events, NO_AGE, np.int64),
-        )
-        for _ in range(users)
-    ]
+    longest = read_settings(directory)["reader"]["max_history"]
+    histories = random_histories(random, items, users, longest)
     exact = load_scorer(directory, load_user_encoder(directory), exact=True)
     note("building an index")
     try:

@@ -27,6 +27,7 @@ from model_repository.core.identifiers import Identifiers
 from model_repository.core.items import unit
 from model_repository.core.similarity import TextDirections
 from model_repository.core.trend import NO_TREND, Trend
+from model_repository.core.users import NO_AGE, History
 from model_repository.steps.catalogue_files import (
     CATALOGUE_FILE,
     TREND_FILES,
@@ -36,6 +37,8 @@ from model_repository.steps.catalogue_files import (
 from model_repository.steps.user_models import USER_ENCODER_FILE
 from perf.errors import PerfError
 
+EVENTS: Final = 10
+"""Of a random history."""
 _NOISE: Final = 0.5
 """Deviation of a descendant from its parent, in standard deviations of the real catalogue."""
 
@@ -203,6 +206,20 @@ def with_descended_texts(
         moved = random.standard_normal(part.shape, np.float32) @ noise
         found[start : start + _BLOCK] = unit(part + moved)
     return replace(made, other_texts=found)
+
+
+def history_of(items: NDArray[np.integer[Any]]) -> History:
+    """The history of a user who met catalogue indices INT [E], of which no more is known."""
+    events = items.astype(np.int32)
+    return History(events, np.zeros_like(events), np.full(len(events), NO_AGE, np.int64))
+
+
+def random_histories(
+    random: np.random.Generator, items: int, users: int, max_history: int
+) -> list[History]:
+    """Histories of `EVENTS` random items, or of ``max_history`` where that is less."""
+    events = min(EVENTS, max_history)
+    return [history_of(random.integers(0, items, events)) for _ in range(users)]
 
 
 def _near(
