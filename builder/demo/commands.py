@@ -108,7 +108,7 @@ def what_next(run: Path, repository: Path, cache: Path, rows: Sequence[Row]) -> 
     if reached is not None and read_config(run)["training"]["tune_epochs"] == 0:
         typer.echo(
             f"\nThis short training reaches NDCG@10 {reached:.3f}. A full one takes about 15 "
-            f"minutes on two cores,\ntunes BERT too, and reaches {_FULL} (seed 0)."
+            f"minutes on one core,\ntunes BERT too, and reaches {_FULL} (seed 0)."
         )
         lines["Train in full"] = f"{full} --min-rating 4 --min-events 8 --output {run}-full"
     lines["Train on your own log"] = "train --data DIRECTORY --backbone " + str(cache / "minilm")
