@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import grpc
 import numpy as np
 import typer
 
@@ -20,11 +19,11 @@ from builder.options import Given, command, option
 from builder.repository import DEFAULT_REPOSITORY, from_text, to_text
 from builder.serving import TritonServer
 from model_repository.core.contract import MAX_WAIT, RECOMMEND
-from perf.load import INFER, infer_request
+from perf.load import infer_request
 from perf.machine import describe_machine
 from perf.options import Json, note, scratch_directory
 from perf.processes import server_processes
-from perf.storm import Arrivals, Outcome, storm, with_parameters
+from perf.storm import Arrivals, Outcome, answers, storm, with_parameters
 from perf.synthetic import write_repository
 
 WITHOUT: Final = "without a limit"
@@ -132,7 +131,7 @@ def _measure(
                 storm, server.grpc_address, list(kinds.values()), options.seconds
             ).result()
             used = {key: now - cores.get(key, 0.0) for key, now in _cores(server).items()}
-            after = _answers(server, requests[0])
+            after = answers(server.grpc_address, requests[0])
             for kind, outcome in zip(kinds, found, strict=True):
                 yield Row(
                     f"{name}{kind}", which, outcome,
@@ -207,14 +206,3 @@ def _cores(server: TritonServer) -> dict[str, float]:
         times = process.info["cpu_times"]
         spent["model" if stub else "triton"] += times.user + times.system
     return spent
-
-
-def _answers(server: TritonServer, request: bytes) -> bool:
-    """Whether a request that comes after the load is answered."""
-    channel: Any = grpc.insecure_channel(server.grpc_address)
-    with channel:
-        try:
-            channel.unary_unary(INFER)(request, timeout=_DEADLINE)
-        except grpc.RpcError:
-            return False
-    return True

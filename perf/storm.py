@@ -20,7 +20,7 @@ from tritonclient.grpc import service_pb2
 from perf.load import INFER
 
 _CHANNELS: Final = 4
-_WARM_UP: Final = 0.2
+WARM_UP: Final = 0.2
 """Of the time of a block: what is sent in it is not counted."""
 
 
@@ -80,6 +80,17 @@ def with_parameters(request: bytes, deadline: float, *, background: bool = False
     return bytes(message.SerializeToString())
 
 
+def answers(address: str, request: bytes, seconds: float = 1.0) -> bool:
+    """Whether a server answers a request in time."""
+    channel: Any = grpc.insecure_channel(address)
+    with channel:
+        try:
+            channel.unary_unary(INFER)(request, timeout=seconds)
+        except grpc.RpcError:
+            return False
+    return True
+
+
 def storm(address: str, kinds: Sequence[Arrivals], seconds: float) -> list[Outcome]:
     """Send all kinds of requests at once; the outcomes of each."""
     return asyncio.run(_storm(address, kinds, seconds))
@@ -94,7 +105,7 @@ async def _storm(address: str, kinds: Sequence[Arrivals], seconds: float) -> lis
     for call in calls:
         await call(kinds[0].requests[0], timeout=60)
     began, cpu = time.perf_counter(), time.process_time()
-    counted = began + _WARM_UP * seconds, began + seconds
+    counted = began + WARM_UP * seconds, began + seconds
     found = await asyncio.gather(*(_send(calls, kind, began, counted) for kind in kinds))
     share = (time.process_time() - cpu) / (time.perf_counter() - began)
     for channel in channels:

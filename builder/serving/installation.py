@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from builder.errors import ServingError
+from builder.serving.cancellation_fix import mended
 
 _STUB: Final = "triton_python_backend_stub"
 _INSTALL: Final = "install one with `pip install tritonrec[embedded]` (Linux), or run this inside "
@@ -44,7 +45,8 @@ class Installation:
     """A tritonserver that can be started.
 
     ``backend_files`` are to lie together in a directory ``python`` of the backend directory; when
-    there are none, ``backends`` is complete as it is (None: Triton's default).
+    there are none, ``backends`` is complete as it is (None: Triton's default). ``mends`` is whether
+    to start it without its crash when callers leave, where it is known to have that.
     """
 
     binary: Path
@@ -52,6 +54,11 @@ class Installation:
     backend_files: tuple[Path, ...] = ()
     library_path: tuple[Path, ...] = ()
     python_path: Path | None = None
+    mends: bool = True
+
+    def program(self, scratch: Path) -> Path:
+        """Return what to start; made under ``scratch`` where it has to be made."""
+        return mended(self.binary, scratch) if self.mends else self.binary
 
     def backend_directory(self, scratch: Path) -> Path | None:
         """Return the backend directory, made under ``scratch`` where one has to be made."""

@@ -355,7 +355,7 @@ class TritonServer:
                 "--trace-config=rate=1",
             ]
         arguments.append("--disable-auto-complete-config")
-        return [*guard, str(installation.binary), *arguments]
+        return [*guard, str(installation.program(scratch)), *arguments]
 
     def _wait_until_ready(self) -> None:
         assert self._process is not None

@@ -19,12 +19,15 @@ from client import RecommenderClient, RecommenderError
 from perf import bad_clients, scarcity
 from perf.load import INFER, infer_request
 from perf.serve import Served, served
+from perf.storm import Arrivals, storm
 from tests.integration.test_serving import until
 from tests.integration.tiny_repository import write_tiny_repository
 
 TIMES = 50
 SLACK = 50
 """Files that a server may have open more than before."""
+TO_STOP = 10.0
+"""Seconds. A call that is never released keeps a server for the 30 of its exit timeout."""
 STAGES = bad_clients.stages()
 
 
@@ -88,15 +91,38 @@ def received(connection: socket.socket) -> bytes:
     return got
 
 
-@pytest.mark.parametrize("wait", [0.0, 0.001, 0.005])
-def test_clients_that_leave_before_the_answer(running: Served, wait: float) -> None:
+@pytest.mark.parametrize(
+    ("wait", "times"),
+    [
+        (0.0, TIMES),
+        (0.001, TIMES),
+        (0.005, TIMES),
+        pytest.param(0.0, 3_000, marks=pytest.mark.sweep),
+    ],
+)
+def test_clients_that_leave_before_the_answer(running: Served, wait: float, times: int) -> None:
     request = infer_request("recommend", {"HISTORY": ["i1"]})
-    for _ in range(TIMES):
+    for _ in range(times):
         with grpc.insecure_channel(running.address) as channel:
             method = channel.unary_unary(INFER, None, None)
             calls = [method.future(request, timeout=10) for _ in range(4)]
             time.sleep(wait)
         assert calls
+
+
+@pytest.mark.parametrize("seconds", [3, pytest.param(20, marks=pytest.mark.sweep)])
+def test_callers_whose_deadlines_pass(repository: Path, seconds: float) -> None:
+    request = infer_request("recommend", {"HISTORY": ["i1"]})
+    with served(repository) as running:
+        before = dict(running.processes())
+        (found,) = storm(running.address, [Arrivals([request], 0.003, callers=8)], seconds)
+        assert found.ends["DEADLINE_EXCEEDED"] > 10
+        assert_right(running)
+        assert dict(running.processes()) == before, running.printed
+        began = time.monotonic()
+        running.end()
+        assert time.monotonic() - began < TO_STOP
+    assert "Exit timeout expired" not in running.printed
 
 
 ASK_FOR_EVER = """
