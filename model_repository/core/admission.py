@@ -22,7 +22,13 @@ _MARKS: Final = 4
 """Marks within the longest wait, while requests do wait."""
 
 _SPARED: Final = 8
-"""Of a batch whose requests have all waited for too long, one in so many is answered."""
+"""Of batches whose requests are all to be refused, one in so many is answered."""
+
+_IN_TIME: Final = 0.9
+"""Share of its caller's time within which a request can still be answered."""
+
+_SHORTEST: Final = 0.025
+"""Seconds that any request may wait: what is shorter is a pause of the machine."""
 
 
 class Admission:
@@ -32,15 +38,18 @@ class Admission:
     ----------
     longest
         Seconds that a request may wait while the model is overloaded; one whose caller waits for
-        an answer for less than twice as long may wait for half of its time. The model is
-        overloaded once requests have waited longer than ``longest`` for twice as long, so that
-        neither a burst nor a pause of the machine has a request refused. It is no more when they
-        wait for less than half of it. Background work is refused from half of it on, at any time.
-        Of each batch some requests are answered, the youngest ones.
+        an answer for less than twice as long may wait for half of its time. That is the limit of a
+        request. The model is overloaded once requests have waited for longer than their limit for
+        twice as long, so that neither a burst nor a pause of the machine has a request refused.
+        Then it refuses what has waited for half of its limit, so whole batches, until requests
+        wait for less. That makes room for whole batches to be answered: a batch takes less time
+        than its requests one by one. Background work is refused from half of ``longest`` on, at any
+        time.
     """
 
     def __init__(self, longest: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._longest = longest
+        self._limit = longest  # of the oldest request of the latest batch
         self._clock = clock
         # Nobody else can guess the id of a mark.
         self._names = (f"{secrets.token_hex(8)}-{number}" for number in itertools.count())
@@ -48,6 +57,7 @@ class Admission:
         self._lock = threading.Lock()
         self._next_mark = 0.0
         self._too_long_since: float | None = None
+        self._refused = 0  # batches, one after the other
 
     @property
     def marked(self) -> bool:
@@ -98,22 +108,27 @@ class Admission:
             entered = sent.get(name, entered)
             waits.append(None if name in sent else now - entered)
         waits.reverse()
+        oldest = next((place for place, wait in enumerate(waits) if wait), None)
+        if oldest is not None:
+            self._limit = self._limit_of(time_of(oldest))
         self._learn(now, now - entered, exactly=not sent.keys().isdisjoint(ids))
         since = self._too_long_since
-        overloaded = since is not None and now - since > 2 * self._longest
-
-        def verdict(place: int, wait: float) -> bool:
-            if overloaded and (wait > self._longest or wait > (time_of(place) or math.inf) / 2):
-                return True
-            return wait > self._longest / 2 and background(place)
-
+        overloaded = since is not None and now - since > 2 * self._limit
         verdicts = [
-            None if wait is None else wait > 0 and verdict(place, wait)
+            None
+            if wait is None
+            else (overloaded and wait > 0 and wait > self._limit_of(time_of(place)) / 2)
+            or (wait > self._longest / 2 and background(place))
             for place, wait in enumerate(waits)
         ]
-        if True in verdicts and False not in verdicts:
-            for place in self._spared(waits, time_of, background):
-                verdicts[place] = False
+        self._refused = self._refused + 1 if True in verdicts and False not in verdicts else 0
+        if self._refused == _SPARED:
+            # To refuse takes time too. Where many callers ask again at once, a queue of nothing
+            # but refusals can last longer than a request may wait, and nobody would be answered.
+            self._refused = 0
+            for place, wait in enumerate(waits):
+                if wait is not None and not background(place):
+                    verdicts[place] = wait > _IN_TIME * (time_of(place) or math.inf)
         for place, wait in enumerate(waits):
             if wait is None or verdicts[place]:
                 continue
@@ -122,32 +137,17 @@ class Admission:
             verdicts[place] = True
         return verdicts
 
-    def _spared(
-        self,
-        waits: Sequence[float | None],
-        time_of: Callable[[int], float | None],
-        background: Callable[[int], bool],
-    ) -> list[int]:
-        """The youngest requests of a batch of which all would be refused.
-
-        To refuse takes time too. Where many callers ask again at once, a queue of nothing but
-        refusals can last longer than a request may wait, and nobody would ever be answered.
-        """
-        waiting = [
-            place
-            for place in reversed(range(len(waits)))
-            if (wait := waits[place]) is not None
-            and wait < (time_of(place) or math.inf)
-            and not background(place)
-        ]
-        return waiting[: len(waits) // _SPARED + 1]
+    def _limit_of(self, seconds: float | None) -> float:
+        """Of a request whose caller waits for so long, None where that is not known."""
+        if seconds is None:
+            return self._longest
+        return min(self._longest, max(_SHORTEST, seconds / 2))
 
     def _learn(self, now: float, wait: float, *, exactly: bool) -> None:
         """Note how long a mark has waited, or at the least the requests before it."""
-        if wait > self._longest / _MARKS:
-            self._next_mark = min(self._next_mark, now + self._longest / _MARKS)
-        if wait > self._longest:
-            if self._too_long_since is None:
-                self._too_long_since = now
-        elif exactly and wait < self._longest / 2:
+        if wait > self._limit / _MARKS:
+            self._next_mark = min(self._next_mark, now + self._limit / _MARKS)
+        if wait > self._limit:
+            self._too_long_since = self._too_long_since or now
+        elif exactly and wait < self._limit / 2:
             self._too_long_since = None

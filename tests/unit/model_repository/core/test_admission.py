@@ -97,22 +97,31 @@ def test_while_overloaded_what_has_waited_too_long_is_refused(
     admission: Admission, clock: Clock
 ) -> None:
     overload(admission, clock)
-    old, young = sent(admission, clock, 1.1 * LONGEST), sent(admission, clock, 0.9 * LONGEST)
+    marks = [sent(admission, clock, share * LONGEST) for share in (1.1, 0.6, 0.4)]
     # What stands before a mark is older than the mark; nothing is known of what stands behind all.
-    assert admission.refused(["", old, "", young, ""], no_time, none) == [
-        True,
-        None,
-        False,
-        None,
+    assert admission.refused(["", marks[0], "", marks[1], "", marks[2], ""], no_time, none) == [
+        *(True, None),
+        *(True, None),
+        *(False, None),
         False,
     ]
 
 
-@pytest.mark.parametrize(("time", "refused"), [(1.3, True), (1.5, False), (None, False)])
-def test_who_waits_for_a_short_time_is_refused_when_half_of_it_is_over(
+def test_whole_batches_are_refused_and_then_whole_batches_answered(
+    admission: Admission, clock: Clock
+) -> None:
+    overload(admission, clock)
+    for share, refused in ((0.9, True), (0.6, True), (0.4, False), (0.9, False), (1.1, False)):
+        mark = sent(admission, clock, share * LONGEST)
+        assert admission.refused(["", "", mark], no_time, none) == [refused, refused, None]
+        admission.back(mark)
+
+
+@pytest.mark.parametrize(("time", "refused"), [(0.7, True), (1.7, False), (None, False)])
+def test_who_waits_for_a_short_time_is_refused_earlier(
     admission: Admission, clock: Clock, time: float | None, *, refused: bool
 ) -> None:
-    mark = sent(admission, clock, 0.7 * LONGEST)
+    mark = sent(admission, clock, 0.4 * LONGEST)
 
     def time_of(_place: int) -> float | None:
         return None if time is None else time * LONGEST
@@ -120,7 +129,7 @@ def test_who_waits_for_a_short_time_is_refused_when_half_of_it_is_over(
     assert admission.refused(["", mark], time_of, none) == [False, None]
     overload(admission, clock)
     admission.back(mark)
-    mark = sent(admission, clock, 0.7 * LONGEST)
+    mark = sent(admission, clock, 0.4 * LONGEST)
     assert admission.refused(["", mark, ""], time_of, none) == [refused, None, False]
 
 
@@ -128,37 +137,38 @@ def test_what_stands_before_a_mark_of_a_later_batch_is_older_too(
     admission: Admission, clock: Clock
 ) -> None:
     overload(admission, clock)
-    sent(admission, clock, 0.5 * LONGEST)
+    sent(admission, clock, 0.4 * LONGEST)
     assert admission.refused(["", ""], no_time, none) == [False, False]
     sent(admission, clock, 1.1 * LONGEST)
-    assert admission.refused(["", ""], no_time, none) == [True, False]
+    assert admission.refused(["", ""], no_time, none) == [True, True]
 
 
 @pytest.mark.parametrize(
-    ("batch", "times", "background", "refused"),
+    ("seconds", "background", "answered"),
     [
-        (3, None, none, [True, True, False]),
-        (9, None, none, [True] * 7 + [False] * 2),
-        # Their callers are gone, or wait for nothing.
-        (3, 1.0, none, [True, True, True]),
-        (3, None, every, [True, True, True]),
+        (None, none, True),
+        (1.3, none, True),
+        # Their callers are gone before they have an answer, or wait for nothing.
+        (1.2, none, False),
+        (None, every, False),
     ],
 )
-def test_the_youngest_of_a_batch_are_answered(
+def test_one_of_many_refused_batches_is_answered(
     admission: Admission,
     clock: Clock,
-    batch: int,
-    times: float | None,
+    seconds: float | None,
     background: Callable[[int], bool],
-    refused: list[bool],
+    *,
+    answered: bool,
 ) -> None:
     overload(admission, clock)
     sent(admission, clock, 1.1 * LONGEST)
 
     def time_of(_place: int) -> float | None:
-        return None if times is None else times * LONGEST
+        return None if seconds is None else seconds * LONGEST
 
-    assert admission.refused([""] * batch, time_of, background) == refused
+    found = [admission.refused(["", ""], time_of, background) for _ in range(16)]
+    assert found == [[not (answered and number % 8 == 7)] * 2 for number in range(16)]
 
 
 def test_the_ids_of_callers_are_not_taken_for_marks(admission: Admission) -> None:
@@ -175,7 +185,7 @@ def test_it_is_over_when_requests_wait_for_less_than_half(
     assert admission.refused([mark], no_time, none) == [None]
     admission.back(mark)
     sent(admission, clock, 1.1 * LONGEST)
-    assert admission.refused(["", ""], no_time, none) == [not over, False]
+    assert admission.refused(["", ""], no_time, none) == [not over] * 2
 
 
 @pytest.mark.parametrize(
@@ -224,13 +234,36 @@ def test_who_has_left_is_asked_from_the_oldest_on(
 
 def test_who_is_refused_is_not_asked(admission: Admission, clock: Clock) -> None:
     overload(admission, clock)
-    sent(admission, clock, 1.5 * LONGEST)
+    marks = [sent(admission, clock, share * LONGEST) for share in (1.5, 0.51, 0.4)]
     found: list[int] = []
 
     def left(place: int) -> bool:
         found.append(place)
         return False
 
-    verdicts = admission.refused([""] * 9, no_time, none, left)
-    assert verdicts == [True] * 7 + [False] * 2
-    assert found == [7]
+    ids = ["", marks[0], "", marks[1], "", marks[2]]
+    longer = [None, None, None, None, 5 * LONGEST, None]
+    verdicts = admission.refused(ids, lambda place: longer[place], none, left)
+    assert verdicts == [True, None, True, None, False, None]
+    assert found == []
+
+
+def test_who_is_told_to_wait_is_asked(admission: Admission, clock: Clock) -> None:
+    mark = sent(admission, clock, 0.6 * LONGEST)
+    found: list[int] = []
+
+    def left(place: int) -> bool:
+        found.append(place)
+        return False
+
+    assert admission.refused(["", mark], no_time, none, left) == [False, None]
+    assert found == [0]
+
+
+def test_callers_of_short_times_are_protected_too(admission: Admission, clock: Clock) -> None:
+    """Though requests never wait for the longest time."""
+    for _ in range(4):
+        sent(admission, clock, 0.4 * LONGEST)
+        found = admission.refused([""], lambda _: 0.6 * LONGEST, none)
+        clock.now += 0.3 * LONGEST
+    assert found == [True]
