@@ -20,7 +20,7 @@ from builder.serving import TritonServer, find_tritonserver
 from model_repository.core.contract import RECOMMEND
 from perf.load import infer_request
 from perf.machine import describe_machine
-from perf.options import Json, note
+from perf.options import Json, note, numbers
 from perf.storm import WARM_UP, Arrivals, answers, storm
 
 _SLICE: Final = 3.0  # seconds
@@ -57,7 +57,7 @@ def late(
 
     Example: python -m perf late --repository repository
     """
-    waits = [float(each) / 1e3 for each in deadlines.split(",")]
+    waits = [each / 1e3 for each in numbers("--deadlines", deadlines)]
     rows = list(_measure(repository, callers, waits, seconds))
     content = {"machine": describe_machine(), "rows": [asdict(row) for row in rows]}
     typer.echo(json.dumps(content, indent=1) if as_json else table(rows))

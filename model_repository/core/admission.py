@@ -43,8 +43,8 @@ class Admission:
         twice as long, so that neither a burst nor a pause of the machine has a request refused.
         Then it refuses what has waited for half of its limit, so whole batches, until requests
         wait for less. That makes room for whole batches to be answered: a batch takes less time
-        than its requests one by one. Background work is refused from half of ``longest`` on, at any
-        time.
+        than its requests one by one. Background work is refused from a quarter of ``longest`` on,
+        at any time.
     """
 
     def __init__(self, longest: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -118,7 +118,7 @@ class Admission:
             None
             if wait is None
             else (overloaded and wait > 0 and wait > self._limit_of(time_of(place)) / 2)
-            or (wait > self._longest / 2 and background(place))
+            or (wait > self._longest / 4 and background(place))
             for place, wait in enumerate(waits)
         ]
         self._refused = self._refused + 1 if True in verdicts and False not in verdicts else 0

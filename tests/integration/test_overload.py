@@ -92,11 +92,11 @@ class TritonPythonModel(Model):
 
 
 def test_what_nobody_waits_for_is_not_worked_on(tmp_path: Path) -> None:
-    write_tiny_repository(tmp_path, layout="fused", max_wait=LONG)
+    write_tiny_repository(tmp_path, layout="fused", max_wait=200)
     (tmp_path / "recommend/1/model.py").write_text(SLOW)
     request = infer_request("recommend", {"HISTORY": ["i1"]})
-    # They wait for six batches of four, and would have to for eight.
-    hasty = Arrivals([with_parameters(request, 0.12)], 0.12, callers=32)
+    # They wait for six batches of four, and would have to for eight. The model is not told.
+    hasty = Arrivals([request], 0.12, callers=32)
     with TritonServer(tmp_path, metrics_port=0) as server:
         (found,) = load(server, hasty)
         assert found.ends.keys() <= {"OK", "DEADLINE_EXCEEDED", "CANCELLED"}
@@ -104,6 +104,24 @@ def test_what_nobody_waits_for_is_not_worked_on(tmp_path: Path) -> None:
         assert counted(server, "recommend", "refused") == 0
         with RecommenderClient(server.grpc_address, timeout=PATIENT) as client:
             assert client.recommend(["i29"], top_k=2).items == ("i28", "i27")
+
+
+@pytest.mark.parametrize("server", [LONG], indirect=True)
+def test_callers_of_short_times_are_answered_while_there_are_too_many(
+    server: TritonServer,
+) -> None:
+    """Of whom the model is told, and whom nobody would answer in time."""
+    slow_answers = SLOW.replace("execute", "_answers")
+    (server.repository / "recommend/1/model.py").write_text(slow_answers)
+    server.stop()
+    server.start()
+    request = with_parameters(infer_request("recommend", {"HISTORY": ["i1"]}), 0.2)
+    # Half of what the model can do, and five times as much.
+    (few,), (many,) = (
+        load(server, Arrivals([request], 0.2, rate=share * 4 / 0.02)) for share in (0.5, 5)
+    )
+    assert many.ends["ALREADY_EXISTS"] > 0
+    assert many.good > few.good / 10  # it takes a second until the model has learnt
 
 
 def test_the_client_says_that_the_server_is_overloaded(server: TritonServer) -> None:

@@ -190,7 +190,7 @@ def test_it_is_over_when_requests_wait_for_less_than_half(
 
 @pytest.mark.parametrize(
     ("background", "waits", "refused"),
-    [(every, 0.4, False), (every, 0.6, True), (none, 0.6, False), (none, 5, False)],
+    [(every, 0.2, False), (every, 0.3, True), (none, 0.3, False), (none, 5, False)],
 )
 def test_background_work_makes_room_first(
     admission: Admission,
