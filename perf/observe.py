@@ -6,9 +6,9 @@ import json
 import multiprocessing
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
@@ -71,12 +71,14 @@ class Seen:
 
 @dataclass(frozen=True)
 class Beside:
-    """What 32 callers of ``recommend`` got beside events, as medians of the rounds.
+    """What callers of ``recommend`` got beside events, as medians of the rounds.
 
     Attributes
     ----------
     rate
         Lists a second.
+    p50
+        Milliseconds that half of the lists took at the most.
     events
         Events a second that were accepted.
     cpu
@@ -87,6 +89,7 @@ class Beside:
 
     load: str
     rate: float
+    p50: float
     events: float
     cpu: float
     observe: float
@@ -96,8 +99,8 @@ class Beside:
 def observe(*, given: Given[ObserveOptions], as_json: Json = False) -> None:
     """Tell a server of events, and see when lists change and what that takes from other requests.
 
-    The catalogue is made of that of the repository, with a trend. The load generator has a process
-    of its own and shares the machine.
+    The catalogue is made of that of the repository, with a trend, and once more without one. The
+    load generator has a process of its own and shares the machine.
 
     Example: python -m perf observe --repository repository
     """
@@ -106,14 +109,27 @@ def observe(*, given: Given[ObserveOptions], as_json: Json = False) -> None:
     trend = Trend(3_600.0, 1_000.0, np.full(options.items, -np.inf), now - 60)
     with scratch_directory() as scratch:
         note(f"making {options.items:,} items")
-        made = scratch / "repository"
+        made, plain = scratch / "repository", scratch / "without"
         write_repository(options.repository, made, options.items, options.seed, trend=trend)
+        write_repository(options.repository, plain, options.items, options.seed)
         with (
             TritonServer(made, events=scratch / "events", start_timeout=_START) as server,
+            TritonServer(plain, start_timeout=_START) as without,
             ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
         ):
-            loads = _loads(options)
-            beside = list(_beside(server, pool, loads, options))
+            lists, events = _loads(options)
+            alone = replace(lists, callers=1)
+            loads = {
+                f"{_CALLERS} callers, no events": [lists],
+                **{f"{_CALLERS} callers, {name}": [lists, each] for name, each in events.items()},
+            }
+            turns = {
+                "one caller, no trend": (without, [alone]),
+                "one caller, no events": (server, [alone]),
+                f"{_CALLERS} callers, no trend": (without, [lists]),
+                **{name: (server, kinds) for name, kinds in loads.items()},
+            }
+            beside = list(_beside(turns, pool, options))
             seen = list(_seen(server, pool, loads, options))
     if as_json:
         rows = [*map(asdict, seen), *map(asdict, beside)]
@@ -122,7 +138,8 @@ def observe(*, given: Given[ObserveOptions], as_json: Json = False) -> None:
         typer.echo(table(seen, beside))
 
 
-def _loads(options: ObserveOptions) -> dict[str, list[Arrivals]]:
+def _loads(options: ObserveOptions) -> tuple[Arrivals, dict[str, Arrivals]]:
+    """Requests for lists, and events in two ways."""
     draw = np.random.default_rng(options.seed)
     histories = draw.integers(0, options.items, (_REQUESTS, _EVENTS)).astype(str).tolist()
     lists = Arrivals(
@@ -136,22 +153,20 @@ def _loads(options: ObserveOptions) -> dict[str, list[Arrivals]]:
         sent = [infer_request(OBSERVE.name, {"ITEM": each}) for each in items]
         return Arrivals(sent, _PATIENT, rate=options.rate / together)
 
-    return {
-        "no events": [lists],
-        f"{options.rate:,} events/s, one a request": [lists, events(1)],
-        f"{options.rate:,} events/s, {_BATCH} a request": [lists, events(_BATCH)],
+    return lists, {
+        f"{options.rate:,} events/s, one a request": events(1),
+        f"{options.rate:,} events/s, {_BATCH} a request": events(_BATCH),
     }
 
 
 def _beside(
-    server: TritonServer,
+    turns: Mapping[str, tuple[TritonServer, list[Arrivals]]],
     pool: ProcessPoolExecutor,
-    loads: dict[str, list[Arrivals]],
     options: ObserveOptions,
 ) -> Iterator[Beside]:
-    found: dict[str, list[Beside]] = {name: [] for name in loads}
+    found: dict[str, list[Beside]] = {name: [] for name in turns}
     for number in range(options.rounds):
-        for name, kinds in loads.items():
+        for name, (server, kinds) in turns.items():
             note(f"round {number + 1}, {name}")
             before = _cpu(server)
             outcomes = pool.submit(storm, server.grpc_address, kinds, options.seconds).result()
@@ -163,6 +178,7 @@ def _beside(
                 Beside(
                     name,
                     rate,
+                    outcomes[0].percentile(50) or 0.0,
                     events,
                     spent[RECOMMEND.name] / (rate * options.seconds) * 1e6,
                     spent[OBSERVE.name] / (events * options.seconds) * 1e6 if events else 0.0,
@@ -172,7 +188,7 @@ def _beside(
         figures = [asdict(each) for each in rounds]
         medians = {
             each: statistics.median(row[each] for row in figures)
-            for each in ("rate", "events", "cpu", "observe")
+            for each in ("rate", "p50", "events", "cpu", "observe")
         }
         yield Beside(name, **medians)
 
@@ -198,7 +214,7 @@ def _seen(
             length = options.trials * _TRIAL + 1
             running = pool.submit(storm, server.grpc_address, kinds, length)
             time.sleep(1)
-            yield wait(client, f"{_CALLERS} callers, {name}")
+            yield wait(client, name)
             running.result()
 
 
@@ -239,11 +255,11 @@ def table(seen: Sequence[Seen], beside: Sequence[Beside]) -> str:
         "|---|---:|---:|---:|",
         *(f"| {row.load} | {row.p50:.1f} | {row.p99:.1f} | {row.next:.0%} |" for row in seen),
         "",
-        "| beside `recommend` | lists/s | events/s | µs of CPU a list | µs of CPU an event |",
-        "|---|---:|---:|---:|---:|",
+        "| load | lists/s | p50 ms | events/s | µs of CPU a list | µs of CPU an event |",
+        "|---|---:|---:|---:|---:|---:|",
         *(
-            f"| {row.load} | {row.rate:,.0f} | {row.events:,.0f} | {row.cpu:,.0f} "
-            f"| {row.observe:.0f} |"
+            f"| {row.load} | {row.rate:,.0f} | {row.p50:.2f} | {row.events:,.0f} "
+            f"| {row.cpu:,.0f} | {row.observe:.0f} |"
             for row in beside
         ),
     ]

@@ -10,9 +10,10 @@ import pytest
 from builder.serving import TritonServer
 from client import InvalidInput, RecommenderClient
 from tests.integration.tiny_repository import Layout, write_tiny_repository
+from tests.shared import first_of
 
 
-@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+@pytest.mark.parametrize("layout", first_of(["fused", "ensemble"]))
 def test_forwarded_headers_are_no_options(
     layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

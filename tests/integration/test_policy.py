@@ -17,6 +17,7 @@ from model_repository.steps.catalogue_files import save_catalogue
 from perf.serve import Served, served
 from tests.integration.test_serving import until
 from tests.integration.tiny_repository import CATALOGUE, Layout, catalogue, write_tiny_repository
+from tests.shared import first_of
 
 LAYOUTS: tuple[Layout, ...] = ("fused", "ensemble")
 POLICY = {"default": {"top_k": 4}, "always": {"filter": "not id in @recalled"}}
@@ -32,7 +33,7 @@ KNOWN = replace(
 )
 
 
-@pytest.fixture(scope="module", params=LAYOUTS)
+@pytest.fixture(scope="module", params=first_of(LAYOUTS))
 def rules(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp(request.param)
     write_tiny_repository(root / "models", layout=request.param)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -24,6 +25,7 @@ from builder.model.recommender import Recommender
 from builder.serving import TritonServer
 from client import InvalidInput, Profile, RecommenderClient
 from tests.integration.small_run import export_run
+from tests.shared import first_of
 from tests.unit.builder.model.conftest import backbone
 from tests.unit.builder.model.tiny import ITEMS, PROFILE, recommender, sequences
 from tests.unit.model_repository.conftest import parts
@@ -54,18 +56,25 @@ def checkpoint(
 
 
 @pytest.fixture(scope="module")
-def repositories(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Not to be changed."""
-    paths = {}
-    for layout in get_args(ModelLayout):
-        paths[layout] = tmp_path_factory.mktemp(layout) / "models"
-        export_run(checkpoint, paths[layout], LIMITS, options=TargetOptions(layout=layout))
-    return paths
+def exported(
+    checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[ModelLayout], Path]:
+    """Gives the repository of a layout, not to be changed."""
+
+    @cache
+    def export(layout: ModelLayout) -> Path:
+        path = tmp_path_factory.mktemp(layout) / "models"
+        export_run(checkpoint, path, LIMITS, options=TargetOptions(layout=layout))
+        return path
+
+    return export
 
 
-@pytest.fixture(scope="module", params=get_args(ModelLayout))
-def server(request: pytest.FixtureRequest, repositories: dict[str, Path]) -> Iterator[TritonServer]:
-    with TritonServer(repositories[request.param], grpc_port=0) as running:
+@pytest.fixture(scope="module", params=first_of(get_args(ModelLayout)))
+def server(
+    request: pytest.FixtureRequest, exported: Callable[[ModelLayout], Path]
+) -> Iterator[TritonServer]:
+    with TritonServer(exported(request.param), grpc_port=0) as running:
         yield running
 
 
@@ -119,9 +128,9 @@ def test_what_the_model_does_not_know_is_refused_by_name(client: RecommenderClie
 
 
 def test_a_bad_profile_harms_no_other_request_of_its_batch(
-    repositories: dict[str, Path], model: Recommender, tmp_path: Path
+    exported: Callable[[ModelLayout], Path], model: Recommender, tmp_path: Path
 ) -> None:
-    shutil.copytree(repositories["fused"], tmp_path / "models")
+    shutil.copytree(exported("fused"), tmp_path / "models")
     config = tmp_path / "models/recommend/config.pbtxt"
     text = config.read_text()
     assert "dynamic_batching {" in text

@@ -19,6 +19,7 @@ from builder.serving import TritonServer
 from client import Item, RecommenderClient
 from perf.wire_requests import ELEMENT, Model, Tensor, Tensors, framed, message, models_of
 from tests.integration.tiny_repository import Layout, write_tiny_repository
+from tests.shared import first_of
 from tests.unit.builder.classifier.tiny import write_classifier
 
 AT_MOST: Final = 5.0
@@ -114,7 +115,7 @@ def fault_of(stub: Any, request: Any) -> str:
     return ""
 
 
-@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+@pytest.mark.parametrize("layout", first_of(["fused", "ensemble"]))
 def test_whatever_is_sent_is_answered_and_so_is_the_next_request(
     layout: Layout, tmp_path: Path
 ) -> None:

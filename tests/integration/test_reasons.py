@@ -14,11 +14,12 @@ from tritonclient.utils import InferenceServerException
 from builder.serving import TritonServer
 from client import Event, Item, Reason, Recommendations, RecommenderClient
 from tests.integration.tiny_repository import Layout, write_tiny_repository
+from tests.shared import first_of
 
 HISTORY = [Event("i3", action="view"), Event(Item("new", "a b")), Event("i5"), Event("gone")]
 
 
-@pytest.fixture(scope="module", params=["fused", "ensemble"])
+@pytest.fixture(scope="module", params=first_of(["fused", "ensemble"]))
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TritonServer]:

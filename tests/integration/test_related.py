@@ -10,9 +10,10 @@ import pytest
 from builder.serving import TritonServer
 from client import InvalidInput, Item, RecommenderClient
 from tests.integration.tiny_repository import Layout, write_tiny_repository
+from tests.shared import first_of
 
 
-@pytest.fixture(params=["fused", "ensemble"])
+@pytest.fixture(params=first_of(["fused", "ensemble"]))
 def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RecommenderClient]:
     layout: Layout = request.param
     write_tiny_repository(tmp_path / "repository", layout=layout)

@@ -42,6 +42,7 @@ from tests.integration.breakable import publish_breakable
 from tests.integration.test_degraded import let_user_encoder_hang
 from tests.integration.test_serving import traces, until
 from tests.integration.tiny_repository import write_tiny_repository
+from tests.shared import first_of
 
 PROMISED = 5.0
 """Seconds until a server answers again."""
@@ -359,7 +360,7 @@ def test_a_corrupt_manifest_is_named(
 # Real exports
 
 
-@pytest.mark.parametrize("layout", ["fused", "ensemble"])
+@pytest.mark.parametrize("layout", first_of(["fused", "ensemble"]))
 def test_an_export_answers_its_golden_requests(
     exported: Callable[[ModelLayout], Path], layout: ModelLayout, caplog: pytest.LogCaptureFixture
 ) -> None:
