@@ -18,9 +18,12 @@ them. `python -m perf late` shows both faults, and that the copy has neither.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from pathlib import Path
 from typing import Final
+
+_logger = logging.getLogger(__name__)
 
 _SHA256: Final = "01f1d4a777fea48f8e62a3df0403bcbd858c7a0be203e032a795032555f3e3f4"
 """Of the tritonserver in ``nvidia-pytriton`` 0.7.0 for x86-64."""
@@ -37,7 +40,8 @@ _CHANGES: Final = (
 def mended(binary: Path, scratch: Path) -> Path:
     """Return what to start: a mended copy of the flawed tritonserver, any other as it is.
 
-    The copy lies under the directory ``scratch``, unless programs may not be started there.
+    The copy lies under the directory ``scratch``, unless programs may not be started there, or it
+    cannot be written.
     """
     content = bytearray(binary.read_bytes())
     no_programs = os.statvfs(scratch).f_flag & os.ST_NOEXEC
@@ -49,7 +53,11 @@ def mended(binary: Path, scratch: Path) -> Path:
         content[place:after] = bytes.fromhex(new)
     # It looks for libraries three directories up, which must not lie outside of scratch.
     copy = scratch / "program" / "tritonserver" / "bin" / binary.name
-    copy.parent.mkdir(parents=True)
-    copy.write_bytes(content)
-    copy.chmod(0o755)
+    try:
+        copy.parent.mkdir(parents=True)
+        copy.write_bytes(content)
+        copy.chmod(0o755)
+    except OSError as error:  # a full disk: better served with the faults than not at all
+        _logger.warning("tritonserver is started as it is, callers who leave may end it: %s", error)
+        return binary
     return copy

@@ -54,3 +54,11 @@ def test_nothing_is_copied_to_where_no_program_may_run(
     flags = os.statvfs_result((*tuple(here)[:8], here.f_flag | os.ST_NOEXEC, here.f_namemax))
     monkeypatch.setattr(os, "statvfs", lambda _: flags)
     assert mended(binary, tmp_path) == binary
+
+
+def test_where_there_is_no_room_for_a_copy_the_server_starts_all_the_same(
+    binary: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "program").write_text("in the way")
+    assert mended(binary, tmp_path) == binary
+    assert "callers who leave may end it: [Errno 20]" in caplog.text
