@@ -121,6 +121,7 @@ LIVE: Final[Mapping[str, Fault]] = {
     ),
     "clients leave at every stage": _clients(bad_clients.leave_at_every_stage),
     "clients read no answers": _clients(bad_clients.read_nothing),
+    "deadlines pass": _clients(bad_clients.wait_too_short),
     "idle connections": _clients(bad_clients.stay_idle),
 }
 

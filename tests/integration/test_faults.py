@@ -79,6 +79,7 @@ def test_a_server_that_is_started_anew_without_need_is_an_error(repository: Path
             for name, told in (
                 ("clients leave at every stage", "800 clients left"),
                 ("clients read no answers", "100 clients read nothing"),
+                ("deadlines pass", r"the deadlines of [1-9]\d* calls passed"),
                 ("idle connections", "^10,000 connections$"),
             )
         ),
