@@ -56,7 +56,7 @@ def mended(binary: Path, scratch: Path) -> Path:
     try:
         copy.parent.mkdir(parents=True)
         copy.write_bytes(content)
-        copy.chmod(0o755)
+        copy.chmod(0o700)
     except OSError as error:  # a full disk: better served with the faults than not at all
         _logger.warning("tritonserver is started as it is, callers who leave may end it: %s", error)
         return binary
