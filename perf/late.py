@@ -21,7 +21,7 @@ from model_repository.core.contract import RECOMMEND
 from perf.load import infer_request
 from perf.machine import describe_machine
 from perf.options import Json, note, numbers
-from perf.storm import WARM_UP, Arrivals, answers, storm
+from perf.storm import Arrivals, answers, storm
 
 _SLICE: Final = 3.0  # seconds
 _LATE: Final = "DEADLINE_EXCEEDED"
@@ -67,32 +67,36 @@ def _measure(
     repository: Path, callers: int, waits: Sequence[float], seconds: float
 ) -> Iterator[Row]:
     installation = find_tritonserver()
-    counted = (1 - WARM_UP) * _SLICE
     request = infer_request(RECOMMEND.name, {"HISTORY": []})
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         for wait in waits:
             for name, mends in (("of the wheel", False), ("of serve", True)):
                 note(f"{wait * 1e3:g} ms, tritonserver {name}")
                 arrivals = Arrivals([request], wait, callers=callers)
-                server = TritonServer(repository, installation=replace(installation, mends=mends))
-                found: Counter[str] = Counter()
-                ends = 0
-                with server:
-                    for _ in range(round(seconds / _SLICE)):
-                        (came,) = pool.submit(
-                            storm, server.grpc_address, [arrivals], _SLICE
-                        ).result()
-                        found.update(
-                            {code: round(rate * counted) for code, rate in came.ends.items()}
-                        )
-                        if not answers(server.grpc_address, request):
-                            ends += 1
-                            server.kill()
-                            server.start()
+                with TritonServer(
+                    repository, installation=replace(installation, mends=mends)
+                ) as server:
+                    found, ends = _loaded(server, pool, arrivals, seconds)
                     began = time.perf_counter()
                     server.stop()
                     took = time.perf_counter() - began
                 yield Row(name, wait, found.total(), found[_LATE], ends, took)
+
+
+def _loaded(
+    server: TritonServer, pool: ProcessPoolExecutor, arrivals: Arrivals, seconds: float
+) -> tuple[Counter[str], int]:
+    """How many calls ended with each status, and how often the server ended."""
+    found: Counter[str] = Counter()
+    ends = 0
+    for _ in range(round(seconds / _SLICE)):
+        (came,) = pool.submit(storm, server.grpc_address, [arrivals], _SLICE).result()
+        found.update(came.numbers)
+        if not answers(server.grpc_address, arrivals.requests[0]):
+            ends += 1
+            server.kill()
+            server.start()
+    return found, ends
 
 
 def table(rows: Sequence[Row]) -> str:

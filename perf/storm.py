@@ -20,7 +20,7 @@ from tritonclient.grpc import service_pb2
 from perf.load import INFER
 
 _CHANNELS: Final = 4
-WARM_UP: Final = 0.2
+_WARM_UP: Final = 0.2
 """Of the time of a block: what is sent in it is not counted."""
 
 
@@ -56,11 +56,19 @@ class Outcome:
         Seconds that good answers took, from when their requests were due.
     cpu
         Processor time of the generator, as a share of one core.
+    seconds
+        How long requests were counted.
     """
 
     ends: dict[str, float] = field(default_factory=dict)
     latencies: Sequence[float] = ()
     cpu: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Requests that ended with each gRPC status."""
+        return {code: round(rate * self.seconds) for code, rate in self.ends.items()}
 
     @property
     def good(self) -> float:
@@ -80,12 +88,12 @@ def with_parameters(request: bytes, deadline: float, *, background: bool = False
     return bytes(message.SerializeToString())
 
 
-def answers(address: str, request: bytes, seconds: float = 1.0) -> bool:
-    """Whether a server answers a request in time."""
+def answers(address: str, request: bytes) -> bool:
+    """Whether a server answers a request within a second."""
     channel: Any = grpc.insecure_channel(address)
     with channel:
         try:
-            channel.unary_unary(INFER)(request, timeout=seconds)
+            channel.unary_unary(INFER)(request, timeout=1)
         except grpc.RpcError:
             return False
     return True
@@ -105,14 +113,14 @@ async def _storm(address: str, kinds: Sequence[Arrivals], seconds: float) -> lis
     for call in calls:
         await call(kinds[0].requests[0], timeout=60)
     began, cpu = time.perf_counter(), time.process_time()
-    counted = began + WARM_UP * seconds, began + seconds
+    counted = began + _WARM_UP * seconds, began + seconds
     found = await asyncio.gather(*(_send(calls, kind, began, counted) for kind in kinds))
     share = (time.process_time() - cpu) / (time.perf_counter() - began)
     for channel in channels:
         await channel.close()
     length = counted[1] - counted[0]
     return [
-        Outcome({code: number / length for code, number in ends.items()}, latencies, share)
+        Outcome({code: number / length for code, number in ends.items()}, latencies, share, length)
         for ends, latencies in found
     ]
 

@@ -46,7 +46,7 @@ class Installation:
 
     ``backend_files`` are to lie together in a directory ``python`` of the backend directory; when
     there are none, ``backends`` is complete as it is (None: Triton's default). ``mends`` is whether
-    to start it without its crash when callers leave, where it is known to have that.
+    to start it without what `cancellation_fix` mends, where it is known to have that.
     """
 
     binary: Path
