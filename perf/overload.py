@@ -53,7 +53,6 @@ class OverloadOptions:
         "request than the load generator.",
         at_least=1,
     )
-    batch: int = option(16, "Most requests that are worked on together.", at_least=1)
     seconds: float = option(5.0, "Length of each load.", above=0)
     seed: int = option(0, "Seed of the catalogue and of the histories.")
 
@@ -96,7 +95,6 @@ def overload(*, given: Given[OverloadOptions], as_json: Json = False) -> None:
     with scratch_directory() as scratch, ExitStack() as stack:
         note(f"making {options.items:,} items")
         write_repository(options.repository, scratch / WITH, options.items, options.seed)
-        _limit_batches(scratch / WITH, options.batch)
         shutil.copytree(scratch / WITH, scratch / WITHOUT, symlinks=True)
         _take_limit_off(scratch / WITHOUT)
         pool = stack.enter_context(
@@ -182,13 +180,6 @@ def _requests(options: OverloadOptions) -> list[bytes]:
     draw = np.random.default_rng(options.seed)
     histories = draw.integers(0, options.items, (_REQUESTS, _EVENTS)).astype(str).tolist()
     return [infer_request(RECOMMEND.name, {"HISTORY": history}) for history in histories]
-
-
-def _limit_batches(repository: Path, most: int) -> None:
-    for file in repository.glob("*/config.pbtxt"):
-        config = from_text(file.read_text("utf-8"), str(file))
-        config.max_batch_size = min(most, config.max_batch_size)
-        file.write_text(to_text(config), "utf-8")
 
 
 def _take_limit_off(repository: Path) -> None:

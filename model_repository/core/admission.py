@@ -12,7 +12,7 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 AT_ONCE: Final = 8
@@ -21,8 +21,17 @@ AT_ONCE: Final = 8
 _MARKS: Final = 4
 """Marks within the longest wait, while requests do wait."""
 
-_SPARED: Final = 8
+_KEPT: Final = 0.1
+"""Share of its limit that a request may wait while the model is overloaded."""
+
+_SPARED: Final = 32
 """Of batches whose requests are all to be refused, one in so many is answered."""
+
+_RECOVERY: Final = 10
+"""Limits within which background work that was refused is let in again in full."""
+
+_GROWTH: Final = 1.25
+"""Of the batches that are answered, after one that took no longer than requests may wait."""
 
 _IN_TIME: Final = 0.9
 """Share of its caller's time within which a request can still be answered."""
@@ -41,15 +50,22 @@ class Admission:
         an answer for less than twice as long may wait for half of its time. That is the limit of a
         request. The model is overloaded once requests have waited for longer than their limit for
         twice as long, so that neither a burst nor a pause of the machine has a request refused.
-        Then it refuses what has waited for half of its limit, so whole batches, until requests
-        wait for less. That makes room for whole batches to be answered: a batch takes less time
-        than its requests one by one. Background work is refused from a quarter of ``longest`` on,
-        at any time.
+        Then it refuses what has waited for a tenth of its limit, so that the queue gets short and
+        answers come soon (Nichols & Jacobson 2012, "Controlling queue delay", tell a burst from a
+        standing queue in the same way), and answers no more of a batch than it can in a limit. That
+        is over once nothing had to be refused for as long as
+        the limit. Background work is refused from a quarter of ``longest`` on at any time. While
+        overloaded it is refused from half of what others may wait, and only as much of it is let in
+        as leaves room for the others.
     """
 
-    def __init__(self, longest: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, longest: float, largest: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._longest = longest
+        self._largest = largest
         self._limit = longest  # of the oldest request of the latest batch
+        self._overloaded = False
         self._clock = clock
         # Nobody else can guess the id of a mark.
         self._names = (f"{secrets.token_hex(8)}-{number}" for number in itertools.count())
@@ -57,6 +73,9 @@ class Admission:
         self._lock = threading.Lock()
         self._next_mark = 0.0
         self._too_long_since: float | None = None
+        self._refused_at = 0.0
+        self._background = _Share()
+        self._most = largest  # requests of a batch that are answered while overloaded
         self._refused = 0  # batches, one after the other
 
     @property
@@ -69,7 +88,7 @@ class Admission:
         now = self._clock()
         if now < self._next_mark or len(self._sent) >= AT_ONCE:
             return False
-        self._next_mark = now + self._longest
+        self._next_mark = now + (self._spacing if self._overloaded else self._longest)
         return True
 
     def mark(self) -> str:
@@ -94,41 +113,35 @@ class Admission:
         """Whether each request of a batch is to be refused, in its order; None for a mark.
 
         Of the request at a place, ``time_of`` tells for how many seconds its caller waits (None:
-        not known), and ``background`` whether it is background work. Both are asked only of
-        requests that have waited. ``left`` tells whether the caller has left, which is dear to
-        learn: it is asked of the oldest request, and of the next one if it has.
+        not known), and ``background`` whether it is background work. ``left`` tells whether the
+        caller has left, which is dear to learn: it is asked of the oldest request, and of the next
+        one if it has.
         """
         now = self._clock()
         with self._lock:
             sent = dict(self._sent)
-        # A mark of another batch entered the queue behind this one.
-        entered = min((sent[name] for name in sent.keys() - set(ids)), default=now)
-        waits: list[float | None] = []
-        for name in reversed(ids):
-            entered = sent.get(name, entered)
-            waits.append(None if name in sent else now - entered)
-        waits.reverse()
+        waits, longest = _waits(ids, sent, now)
         oldest = next((place for place, wait in enumerate(waits) if wait), None)
         if oldest is not None:
             self._limit = self._limit_of(time_of(oldest))
-        self._learn(now, now - entered, exactly=not sent.keys().isdisjoint(ids))
-        since = self._too_long_since
-        overloaded = since is not None and now - since > 2 * self._limit
+        self._learn(now, longest, exactly=not sent.keys().isdisjoint(ids))
         verdicts = [
-            None
-            if wait is None
-            else (overloaded and wait > 0 and wait > self._limit_of(time_of(place)) / 2)
-            or (wait > self._longest / 4 and background(place))
+            None if wait is None else self._is_refused(wait, place, time_of, background)
             for place, wait in enumerate(waits)
         ]
-        self._refused = self._refused + 1 if True in verdicts and False not in verdicts else 0
-        if self._refused == _SPARED:
-            # To refuse takes time too. Where many callers ask again at once, a queue of nothing
-            # but refusals can last longer than a request may wait, and nobody would be answered.
+        if True in verdicts:
+            self._refused_at = now
+        if self._overloaded:
+            users = any(each and not background(place) for place, each in enumerate(verdicts))
+            self._background.learn(now, self._limit, too_much=users)
+        if True in verdicts and False not in verdicts:
+            self._spare(verdicts, waits, time_of, background)
+        else:
             self._refused = 0
-            for place, wait in enumerate(waits):
-                if wait is not None and not background(place):
-                    verdicts[place] = wait > _IN_TIME * (time_of(place) or math.inf)
+        if self._overloaded:
+            kept = [place for place, each in enumerate(verdicts) if each is False]
+            for place in kept[: max(0, len(kept) - self._most)]:
+                verdicts[place] = True
         for place, wait in enumerate(waits):
             if wait is None or verdicts[place]:
                 continue
@@ -137,17 +150,125 @@ class Admission:
             verdicts[place] = True
         return verdicts
 
+    def _spare(
+        self,
+        verdicts: list[bool | None],
+        waits: Sequence[float | None],
+        time_of: Callable[[int], float | None],
+        background: Callable[[int], bool],
+    ) -> None:
+        """Answer some of a batch of which all would be refused, if their callers wait so long."""
+        in_time = [
+            place
+            for place, wait in enumerate(waits)
+            if wait is not None
+            and not background(place)
+            and wait <= _IN_TIME * (time_of(place) or math.inf)
+        ]
+        self._refused += 1
+        if self._refused == _SPARED:
+            # To refuse takes time too. Where many callers ask again at once, a queue of nothing
+            # but refusals can last longer than a request may wait, and nobody would be answered.
+            self._refused = 0
+        elif len(verdicts) < self._largest:
+            # Nobody waits behind a batch that is not full.
+            in_time = in_time[-1:]
+        else:
+            return
+        for place in in_time:
+            verdicts[place] = False
+
+    def took(self, answered: int, seconds: float) -> None:
+        """Note how long so many requests of a batch took to answer."""
+        if seconds > self._limit:
+            self._most = max(1, int(answered * self._limit / seconds))
+        elif answered >= self._most:
+            self._most = min(self._largest, math.ceil(_GROWTH * self._most))
+
+    def _is_refused(
+        self,
+        wait: float,
+        place: int,
+        time_of: Callable[[int], float | None],
+        background: Callable[[int], bool],
+    ) -> bool:
+        if not self._overloaded:
+            return wait > self._longest / 4 and background(place)
+        kept = _kept(self._limit_of(time_of(place)))
+        if background(place):
+            return wait > kept / 2 or not self._background.lets_in()
+        return wait > kept
+
     def _limit_of(self, seconds: float | None) -> float:
         """Of a request whose caller waits for so long, None where that is not known."""
         if seconds is None:
             return self._longest
         return min(self._longest, max(_SHORTEST, seconds / 2))
 
+    @property
+    def _spacing(self) -> float:
+        """Seconds between marks, while requests wait."""
+        return _kept(self._limit) / 2 if self._overloaded else self._limit / _MARKS
+
     def _learn(self, now: float, wait: float, *, exactly: bool) -> None:
         """Note how long a mark has waited, or at the least the requests before it."""
-        if wait > self._limit / _MARKS:
-            self._next_mark = min(self._next_mark, now + self._limit / _MARKS)
-        if wait > self._limit:
-            self._too_long_since = self._too_long_since or now
+        if self._overloaded:
+            self._overloaded = now - self._refused_at <= self._longest
+        elif wait > self._limit:
+            since = self._too_long_since = self._too_long_since or now
+            if now - since > 2 * self._limit:
+                self._overloaded, self._too_long_since, self._refused_at = True, None, now
         elif exactly and wait < self._limit / 2:
             self._too_long_since = None
+        if wait > self._spacing:
+            self._next_mark = min(self._next_mark, now + self._spacing)
+
+
+def _waits(
+    ids: Sequence[str], sent: Mapping[str, float], now: float
+) -> tuple[list[float | None], float]:
+    """How long each request of a batch has waited at the least, None for a mark; and the first."""
+    # A mark of another batch entered the queue behind this one.
+    entered = min((sent[name] for name in sent.keys() - set(ids)), default=now)
+    waits: list[float | None] = []
+    for name in reversed(ids):
+        entered = sent.get(name, entered)
+        waits.append(None if name in sent else now - entered)
+    waits.reverse()
+    return waits, now - entered
+
+
+def _kept(limit: float) -> float:
+    """Seconds that a request with such a limit may wait while the model is overloaded."""
+    return max(_SHORTEST, _KEPT * limit)
+
+
+class _Share:
+    """The share of background work that is let in: halved where it is too much, then growing again.
+
+    Additive increase, multiplicative decrease (Chiu & Jain 1989).
+    """
+
+    def __init__(self) -> None:
+        self._share = 1.0
+        self._due = 0.0
+        self._learned_at = -math.inf
+        self._halved_at = -math.inf
+
+    def lets_in(self) -> bool:
+        """Whether the next request is let in."""
+        self._due += self._share
+        if self._due < 1:
+            return False
+        self._due -= 1
+        return True
+
+    def learn(self, now: float, limit: float, *, too_much: bool) -> None:
+        """Halve the share, if it was not halved just now, or let it grow with the time."""
+        if too_much:
+            if now - self._halved_at > _kept(limit):
+                self._share, self._halved_at = self._share / 2, now
+        else:
+            grown = (now - self._learned_at) / (_RECOVERY * limit)
+            self._share = min(1.0, self._share + grown)
+        self._learned_at = now

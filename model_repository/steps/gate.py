@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
@@ -31,6 +32,8 @@ class Gate:
         An output of the model; marks ask for it, and never get it.
     longest
         Milliseconds that a request may wait.
+    largest
+        Requests of a full batch.
     note
         Is given the requests of a batch that are refused, and those whose callers have left.
     """
@@ -41,6 +44,7 @@ class Gate:
         version: int,
         output: str,
         longest: int,
+        largest: int,
         note: Callable[[Sequence[Any], Sequence[Any]], None],
     ) -> None:
         self._model = model
@@ -48,7 +52,7 @@ class Gate:
         self._output = output
         self._longest = longest
         self._note = note
-        self._admission = Admission(longest / 1000)
+        self._admission = Admission(longest / 1000, largest)
         self._pool = ThreadPoolExecutor(AT_ONCE)
 
     def refusals(self, requests: Sequence[Any]) -> dict[int, Any]:
@@ -69,7 +73,7 @@ class Gate:
         verdicts = self._admission.refused(
             [each.request_id() for each in requests],
             lambda place: requests[place].timeout() / 1e6 or None,
-            lambda place: _is_background(requests[place].parameters()),
+            cache(lambda place: _is_background(requests[place].parameters())),
             has_left,
         )
         refused = [place for place, each in enumerate(verdicts) if each and place not in left]
@@ -80,6 +84,10 @@ class Gate:
             for place, verdict in enumerate(verdicts)
             if verdict is not False
         }
+
+    def took(self, answered: int, seconds: float) -> None:
+        """Note how long so many requests of a batch took to answer."""
+        self._admission.took(answered, seconds)
 
     def mark(self, tensors: Callable[[], Tensors]) -> None:
         """Send a mark if one is due, with the tensors of a request, whose batch it may share."""

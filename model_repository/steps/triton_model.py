@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -117,12 +118,14 @@ class TritonPythonModel:
         kept = [each for place, each in enumerate(requests) if place not in refusals]
         if len(requests) > 1 and kept:  # what comes alone has not waited
             self._gate.mark(lambda: self._read(kept[0]).tensors)
+        began = time.monotonic()
+        answers = self._answers(kept) if kept else []
+        self._gate.took(len(kept), time.monotonic() - began)
         if not refusals:
-            return self._answers(requests)
-        answers = iter(self._answers(kept) if kept else ())
+            return answers
+        rest = iter(answers)
         return [
-            refusals[place] if place in refusals else next(answers)
-            for place in range(len(requests))
+            refusals[place] if place in refusals else next(rest) for place in range(len(requests))
         ]
 
     def _note_refused(self, refused: Sequence[Any], left: Sequence[Any]) -> None:
@@ -269,4 +272,5 @@ def _gate(
     if longest_wait < 2 * delay:
         return None
     output: str = config["output"][0]["name"]
-    return Gate(config["name"], version, output, longest_wait, note)
+    largest = int(config.get("max_batch_size", 0)) or 1
+    return Gate(config["name"], version, output, longest_wait, largest, note)

@@ -92,11 +92,11 @@ class TritonPythonModel(Model):
 
 
 def test_what_nobody_waits_for_is_not_worked_on(tmp_path: Path) -> None:
-    write_tiny_repository(tmp_path, layout="fused", max_wait=200)
+    write_tiny_repository(tmp_path, layout="fused", max_wait=400)
     (tmp_path / "recommend/1/model.py").write_text(SLOW)
     request = infer_request("recommend", {"HISTORY": ["i1"]})
-    # They wait for six batches of four, and would have to for eight. The model is not told.
-    hasty = Arrivals([request], 0.12, callers=32)
+    # They wait for twelve batches of four, and would have to for sixteen. The model is not told.
+    hasty = Arrivals([request], 0.25, callers=64)
     with TritonServer(tmp_path, metrics_port=0) as server:
         (found,) = load(server, hasty)
         assert found.ends.keys() <= {"OK", "DEADLINE_EXCEEDED", "CANCELLED"}

@@ -8,7 +8,8 @@ import pytest
 
 from model_repository.core.admission import AT_ONCE, Admission
 
-LONGEST = 0.1
+LONGEST = 1.0
+LARGEST = 2
 
 
 class Clock:
@@ -26,7 +27,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def admission(clock: Clock) -> Admission:
-    return Admission(LONGEST, clock)
+    return Admission(LONGEST, LARGEST, clock)
 
 
 def none(_place: int) -> bool:
@@ -50,11 +51,11 @@ def sent(admission: Admission, clock: Clock, ago: float) -> str:
 
 def overload(admission: Admission, clock: Clock) -> None:
     """Requests wait for too long, and have for some time."""
-    for _ in range(3):
+    for pause in (0, 1.1, 1.1):
+        clock.now += pause * LONGEST
         mark = sent(admission, clock, 2 * LONGEST)
         assert admission.refused([mark], no_time, none) == [None]
         admission.back(mark)
-        clock.now += 1.1 * LONGEST
 
 
 def test_a_mark_is_due_once_in_a_while(admission: Admission, clock: Clock) -> None:
@@ -97,7 +98,7 @@ def test_while_overloaded_what_has_waited_too_long_is_refused(
     admission: Admission, clock: Clock
 ) -> None:
     overload(admission, clock)
-    marks = [sent(admission, clock, share * LONGEST) for share in (1.1, 0.6, 0.4)]
+    marks = [sent(admission, clock, share * LONGEST) for share in (1.1, 0.11, 0.09)]
     # What stands before a mark is older than the mark; nothing is known of what stands behind all.
     assert admission.refused(["", marks[0], "", marks[1], "", marks[2], ""], no_time, none) == [
         *(True, None),
@@ -107,13 +108,27 @@ def test_while_overloaded_what_has_waited_too_long_is_refused(
     ]
 
 
-def test_whole_batches_are_refused_and_then_whole_batches_answered(
-    admission: Admission, clock: Clock
+@pytest.mark.parametrize(("pause", "over"), [(0.9, False), (1.1, True)])
+def test_it_is_over_once_nothing_was_refused_for_as_long_as_the_limit(
+    admission: Admission, clock: Clock, pause: float, *, over: bool
 ) -> None:
     overload(admission, clock)
-    for share, refused in ((0.9, True), (0.6, True), (0.4, False), (0.9, False), (1.1, False)):
+    for share, refused in ((0.2, True), (0.09, False)):
         mark = sent(admission, clock, share * LONGEST)
-        assert admission.refused(["", "", mark], no_time, none) == [refused, refused, None]
+        assert admission.refused(["", mark], no_time, none) == [refused, None]
+        admission.back(mark)
+    clock.now += pause * LONGEST
+    sent(admission, clock, 0.2 * LONGEST)
+    assert admission.refused(["", ""], no_time, none) == [not over] * 2
+
+
+def test_a_burst_after_it_is_a_burst(admission: Admission, clock: Clock) -> None:
+    overload(admission, clock)
+    clock.now += 1.1 * LONGEST
+    for pause in (0, 1.9):
+        clock.now += pause * LONGEST
+        mark = sent(admission, clock, 2 * LONGEST)
+        assert admission.refused(["", mark], no_time, none) == [False, None]
         admission.back(mark)
 
 
@@ -121,15 +136,15 @@ def test_whole_batches_are_refused_and_then_whole_batches_answered(
 def test_who_waits_for_a_short_time_is_refused_earlier(
     admission: Admission, clock: Clock, time: float | None, *, refused: bool
 ) -> None:
-    mark = sent(admission, clock, 0.4 * LONGEST)
+    mark = sent(admission, clock, 0.05 * LONGEST)
 
     def time_of(_place: int) -> float | None:
         return None if time is None else time * LONGEST
 
     assert admission.refused(["", mark], time_of, none) == [False, None]
+    admission = Admission(LONGEST, LARGEST, clock)
     overload(admission, clock)
-    admission.back(mark)
-    mark = sent(admission, clock, 0.4 * LONGEST)
+    mark = sent(admission, clock, 0.05 * LONGEST)
     assert admission.refused(["", mark, ""], time_of, none) == [refused, None, False]
 
 
@@ -137,7 +152,7 @@ def test_what_stands_before_a_mark_of_a_later_batch_is_older_too(
     admission: Admission, clock: Clock
 ) -> None:
     overload(admission, clock)
-    sent(admission, clock, 0.4 * LONGEST)
+    sent(admission, clock, 0.09 * LONGEST)
     assert admission.refused(["", ""], no_time, none) == [False, False]
     sent(admission, clock, 1.1 * LONGEST)
     assert admission.refused(["", ""], no_time, none) == [True, True]
@@ -167,8 +182,8 @@ def test_one_of_many_refused_batches_is_answered(
     def time_of(_place: int) -> float | None:
         return None if seconds is None else seconds * LONGEST
 
-    found = [admission.refused(["", ""], time_of, background) for _ in range(16)]
-    assert found == [[not (answered and number % 8 == 7)] * 2 for number in range(16)]
+    found = [admission.refused(["", ""], time_of, background) for _ in range(64)]
+    assert found == [[not (answered and number % 32 == 31)] * 2 for number in range(64)]
 
 
 def test_the_ids_of_callers_are_not_taken_for_marks(admission: Admission) -> None:
@@ -176,21 +191,17 @@ def test_the_ids_of_callers_are_not_taken_for_marks(admission: Admission) -> Non
     assert admission.refused(["0", "7b-0", ""], no_time, none) == [False] * 3
 
 
-@pytest.mark.parametrize(("waits", "over"), [(0.4, True), (0.6, False)])
-def test_it_is_over_when_requests_wait_for_less_than_half(
-    admission: Admission, clock: Clock, waits: float, *, over: bool
-) -> None:
-    overload(admission, clock)
-    mark = sent(admission, clock, waits * LONGEST)
-    assert admission.refused([mark], no_time, none) == [None]
-    admission.back(mark)
-    sent(admission, clock, 1.1 * LONGEST)
-    assert admission.refused(["", ""], no_time, none) == [not over] * 2
-
-
 @pytest.mark.parametrize(
-    ("background", "waits", "refused"),
-    [(every, 0.2, False), (every, 0.3, True), (none, 0.3, False), (none, 5, False)],
+    ("overloaded", "background", "waits", "refused"),
+    [
+        (False, every, 0.2, False),
+        (False, every, 0.3, True),
+        (False, none, 0.3, False),
+        (False, none, 5, False),
+        (True, every, 0.04, False),
+        (True, every, 0.06, True),
+        (True, none, 0.06, False),
+    ],
 )
 def test_background_work_makes_room_first(
     admission: Admission,
@@ -198,8 +209,11 @@ def test_background_work_makes_room_first(
     background: Callable[[int], bool],
     waits: float,
     *,
+    overloaded: bool,
     refused: bool,
 ) -> None:
+    if overloaded:
+        overload(admission, clock)
     mark = sent(admission, clock, waits * LONGEST)
     assert admission.refused(["", mark], no_time, background) == [refused, None]
 
@@ -234,7 +248,7 @@ def test_who_has_left_is_asked_from_the_oldest_on(
 
 def test_who_is_refused_is_not_asked(admission: Admission, clock: Clock) -> None:
     overload(admission, clock)
-    marks = [sent(admission, clock, share * LONGEST) for share in (1.5, 0.51, 0.4)]
+    marks = [sent(admission, clock, share * LONGEST) for share in (1.5, 0.11, 0.09)]
     found: list[int] = []
 
     def left(place: int) -> bool:
@@ -267,3 +281,69 @@ def test_callers_of_short_times_are_protected_too(admission: Admission, clock: C
         found = admission.refused([""], lambda _: 0.6 * LONGEST, none)
         clock.now += 0.3 * LONGEST
     assert found == [True]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "background", "expected"),
+    [
+        (None, none, [True, False]),
+        (1.3, none, [True, False]),
+        (1.2, none, [True, True]),
+        (None, lambda place: place == 1, [False, True]),
+        (None, every, [True, True]),
+    ],
+)
+def test_of_a_batch_that_is_not_full_the_youngest_is_answered(
+    clock: Clock,
+    seconds: float | None,
+    background: Callable[[int], bool],
+    expected: list[bool],
+) -> None:
+    """Nobody waits behind it: who comes after a storm is let in."""
+    admission = Admission(LONGEST, 3, clock)
+    overload(admission, clock)
+    sent(admission, clock, 1.1 * LONGEST)
+    assert admission.refused(["", ""], lambda _: seconds, background) == expected
+
+
+def test_no_more_of_a_batch_is_answered_than_its_callers_can_wait_for(clock: Clock) -> None:
+    admission = Admission(LONGEST, 100, clock)
+    waiting = [""] * 100
+
+    def refused() -> int:
+        verdicts = admission.refused(waiting, no_time, none)
+        count = verdicts.count(True)
+        # Who has waited longest is refused.
+        assert verdicts == [place < count for place in range(100)]
+        return count
+
+    admission.took(100, 4 * LONGEST)
+    mark = admission.mark()
+    assert refused() == 0  # it is not overloaded
+    admission.back(mark)
+    overload(admission, clock)
+    admission.mark()
+    assert refused() == 75
+    admission.took(25, LONGEST)
+    assert refused() == 68
+    admission.took(10, LONGEST)  # says nothing of more
+    assert refused() == 68
+    for _ in range(9):
+        admission.took(100, 0.9 * LONGEST)
+    assert refused() == 0
+
+
+def test_background_work_gets_what_others_leave(clock: Clock) -> None:
+    """Its share is halved when others had to be refused, and grows again with the time."""
+    admission = Admission(LONGEST, 100, clock)
+    overload(admission, clock)
+    shares = []
+    for wait, pause in ((0.0, 0.0), (0.2, 0.0), (0.2, 0.2), (0.0, 0.0), (0.0, 1.0), (0.0, 0.0)):
+        clock.now += pause * LONGEST
+        admission.back(mark := sent(admission, clock, wait * LONGEST))
+        mark = sent(admission, clock, wait * LONGEST)
+        ids = ["", mark, *[""] * 96]
+        found = admission.refused(ids, no_time, lambda place: place > 1)
+        admission.back(mark)
+        shares.append(found[2:].count(False))
+    assert shares == [96, 96, 48, 24, 24, 33]
