@@ -13,8 +13,11 @@ from builder.export.targets import TargetOptions
 from builder.model.checkpoint import load_checkpoint
 from builder.model.recommender import Recommender
 from builder.training.run import train
+from tests.graph_cache import graphs_exported_once
 from tests.integration.small_run import export_run, reduce_movielens, small_config
 from tests.shared import made_once
+
+__all__ = ["graphs_exported_once"]
 
 
 @pytest.fixture(scope="session")

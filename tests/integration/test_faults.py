@@ -113,6 +113,7 @@ def test_without_shared_memory_the_batch_of_a_large_request_fails(
         assert seen.requests > 1
 
 
+@pytest.mark.sweep  # test_supervision does so under `serve`
 def test_a_process_that_gets_no_memory_is_replaced(repository: Path) -> None:
     name = "the process of recommend gets no memory"
     found = meet(repository, name, LIVE[name], 20)

@@ -146,6 +146,7 @@ def metric(server: TritonServer, name: str) -> float:
     return float(found)
 
 
+@pytest.mark.sweep  # below, one under `serve` does
 def test_a_restart_keeps_events(repository: Path, tmp_path: Path) -> None:
     kept = tmp_path / "somewhere" / "events"
     with running(repository, kept) as (_, client):

@@ -117,6 +117,7 @@ def test_a_new_version_replaces_it_and_it_comes_back(
         assert_answers(client, layout, SAME_CODE)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("layout", first_of(LAYOUTS), indirect=True)
 def test_new_items_join_it(old: Path, repository: Path, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text(RECORDED["new_items"])

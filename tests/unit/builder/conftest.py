@@ -5,6 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.graph_cache import graphs_exported_once
+
+__all__ = ["graphs_exported_once"]
+
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:

@@ -145,7 +145,7 @@ def test_temporal_split_leaks_nothing(log: list[Event], start: int, length: int)
     ]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 @given(events, st.randoms(use_true_random=False), st.sampled_from([1, 125]))
 def test_the_order_of_rows_at_different_times_does_not_matter(
     log: list[Event], random: Random, scale: int
@@ -287,7 +287,7 @@ def test_the_seed_decides_which_items_are_cold() -> None:
     assert len({tuple(cold(seed)) for seed in range(5)}) > 1
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 @given(many_events, st.sampled_from([0.2, 0.5]))
 def test_late_items_are_all_that_come_first_in_the_last_part(
     log: list[Event], share: float

@@ -47,7 +47,7 @@ def queue(backend: Backend) -> Queue:
 @pytest.fixture
 def gate(queue: Queue) -> Iterator[Any]:
     module = import_module("model_repository.steps.gate")
-    made = module.Gate("recommend", 7, "ITEM", 20, queue.note)
+    made = module.Gate("recommend", 7, "ITEM", 20, 1, queue.note)
     yield made
     queue.may_return.set()
     made.close()
