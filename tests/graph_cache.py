@@ -20,7 +20,10 @@ from tests.shared import made_once
 
 @pytest.fixture(scope="session", autouse=True)
 def graphs_exported_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Copies a graph that any test of this run has exported from an equal module."""
+    """Copies a graph that any test of this run has exported from an equal module.
+
+    A test that changes what a graph computes makes a class of its own, which is not remembered.
+    """
 
     def export_onnx(
         module: nn.Module, spec: ModelSpec, sizes: Mapping[str, int], destination: Path
