@@ -12,10 +12,10 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
-# Two workers more than there are cores: tests that start a server wait for it. A test file stays with
+# One worker more than there are cores: tests that start a server wait for it. A test file stays with
 # one worker, so that what its tests share is made once; the long ones, of tests/integration, come
 # first, so that no worker ends with them alone.
-WORKERS := $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 2)")
+WORKERS := $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 # Bytecode is kept even where the shell forbids it: hundreds of processes read the same modules.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(RUN) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 15
 SLOW := classifier export reports training # these train and compile
