@@ -16,7 +16,7 @@ RUN := $(VENV)/bin/python -m
 # one worker, so that what its tests share is made once; the long ones, of tests/integration, come
 # first, so that no worker ends with them alone.
 WORKERS := $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
-# Bytecode is kept even where the shell forbids it: hundreds of processes read the same modules.
+# Bytecode is kept even where the shell forbids it: each worker imports every test file.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(RUN) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 15
 SLOW := classifier export reports training # these train and compile
 

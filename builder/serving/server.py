@@ -43,7 +43,7 @@ _RACE: Final = "boost::interprocess::lock_exception"
 """In the output of a tritonserver whose Python backend ended it, while models loaded."""
 
 _STARTS: Final = 3
-"""Where they end by it: seen three times in some 150 starts, on a machine with too much to do."""
+"""At most, where they end by it: seen on a machine with too much to do."""
 
 # What clients have no business with: they read and write memory by name, show the files of the
 # repository, and change what is traced and logged. Loading models is off altogether, as Triton's

@@ -53,10 +53,11 @@ class Admission:
         Then it refuses what has waited for a tenth of its limit, so that the queue gets short and
         answers come soon (Nichols & Jacobson 2012, "Controlling queue delay", tell a burst from a
         standing queue in the same way), and answers no more of a batch than it can in a limit. That
-        is over once nothing had to be refused for as long as
-        the limit. Background work is refused from a quarter of ``longest`` on at any time. While
-        overloaded it is refused from half of what others may wait, and only as much of it is let in
-        as leaves room for the others.
+        is over once nothing had to be refused for ``longest``. Background work is refused from a
+        quarter of ``longest`` on at any time. While overloaded it is refused from half of what
+        others may wait, and only as much of it is let in as leaves room for the others.
+    largest
+        Requests of a full batch.
     """
 
     def __init__(

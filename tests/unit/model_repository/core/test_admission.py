@@ -340,7 +340,6 @@ def test_background_work_gets_what_others_leave(clock: Clock) -> None:
     shares = []
     for wait, pause in ((0.0, 0.0), (0.2, 0.0), (0.2, 0.2), (0.0, 0.0), (0.0, 1.0), (0.0, 0.0)):
         clock.now += pause * LONGEST
-        admission.back(mark := sent(admission, clock, wait * LONGEST))
         mark = sent(admission, clock, wait * LONGEST)
         ids = ["", mark, *[""] * 96]
         found = admission.refused(ids, no_time, lambda place: place > 1)
