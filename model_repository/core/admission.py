@@ -22,7 +22,7 @@ _MARKS: Final = 4
 """Marks within the longest wait, while requests do wait."""
 
 _KEPT: Final = 0.1
-"""Share of its limit that a request may wait while the model is overloaded."""
+"""Share of its limit that a request may wait, and its batch take, while the model is overloaded."""
 
 _SPARED: Final = 32
 """Of batches whose requests are all to be refused, one in so many is answered."""
@@ -31,7 +31,7 @@ _RECOVERY: Final = 10
 """Limits within which background work that was refused is let in again in full."""
 
 _GROWTH: Final = 1.25
-"""Of the batches that are answered, after one that took no longer than requests may wait."""
+"""Of what is answered of a batch, after one that took no longer than it may."""
 
 _IN_TIME: Final = 0.9
 """Share of its caller's time within which a request can still be answered."""
@@ -46,16 +46,19 @@ class Admission:
     Parameters
     ----------
     longest
-        Seconds that a request may wait while the model is overloaded; one whose caller waits for
-        an answer for less than twice as long may wait for half of its time. That is the limit of a
-        request. The model is overloaded once requests have waited for longer than their limit for
-        twice as long, so that neither a burst nor a pause of the machine has a request refused.
-        Then it refuses what has waited for a tenth of its limit, so that the queue gets short and
-        answers come soon (Nichols & Jacobson 2012, "Controlling queue delay", tell a burst from a
-        standing queue in the same way), and answers no more of a batch than it can in a limit. That
-        is over once nothing had to be refused for ``longest``. Background work is refused from a
-        quarter of ``longest`` on at any time. While overloaded it is refused from half of what
-        others may wait, and only as much of it is let in as leaves room for the others.
+        Seconds that a request may wait; one whose caller waits for an answer for less than twice as
+        long may wait for half of its time. That is the limit of a request. The model is overloaded
+        once a request has waited for longer than its limit, and others for more than half of it
+        for as long before, so that neither a short burst nor a pause of the machine has a request
+        refused. Then it refuses what has waited for a tenth of its limit, so that the queue gets
+        short and answers come soon (Nichols & Jacobson 2012, "Controlling queue delay", tell a
+        burst from a standing queue in the same way), and answers no more of a batch than it can in
+        a tenth of a limit.
+        Background work is refused from a quarter of ``longest`` on at any time. Once that happens
+        beside the requests of users, or the model is overloaded, background work gives way: it may
+        wait for half a tenth of the limit, is what is refused first of too large a batch, and only
+        as much of it is let in as leaves users' requests to wait for no more than a tenth.
+        Both are over once nothing had to be refused for ``longest``.
     largest
         Requests of a full batch.
     """
@@ -67,6 +70,7 @@ class Admission:
         self._largest = largest
         self._limit = longest  # of the oldest request of the latest batch
         self._overloaded = False
+        self._gives_way = False  # background work to users
         self._clock = clock
         # Nobody else can guess the id of a mark.
         self._names = (f"{secrets.token_hex(8)}-{number}" for number in itertools.count())
@@ -74,7 +78,7 @@ class Admission:
         self._lock = threading.Lock()
         self._next_mark = 0.0
         self._too_long_since: float | None = None
-        self._refused_at = 0.0
+        self._refused_at = -math.inf
         self._background = _Share()
         self._most = largest  # requests of a batch that are answered while overloaded
         self._refused = 0  # batches, one after the other
@@ -89,7 +93,7 @@ class Admission:
         now = self._clock()
         if now < self._next_mark or len(self._sent) >= AT_ONCE:
             return False
-        self._next_mark = now + (self._spacing if self._overloaded else self._longest)
+        self._next_mark = now + (self._spacing if self._gives_way else self._longest)
         return True
 
     def mark(self) -> str:
@@ -130,19 +134,20 @@ class Admission:
             None if wait is None else self._is_refused(wait, place, time_of, background)
             for place, wait in enumerate(waits)
         ]
-        if True in verdicts:
+        if True in verdicts and (self._overloaded or self._has_users(waits, background)):
             self._refused_at = now
-        if self._overloaded:
-            users = any(each and not background(place) for place, each in enumerate(verdicts))
-            self._background.learn(now, self._limit, too_much=users)
+        if self._gives_way:
+            too_much = any(
+                wait and wait > _kept(self._limit_of(time_of(place))) and not background(place)
+                for place, wait in enumerate(waits)
+            )
+            self._background.learn(now, self._limit, too_much=too_much)
         if True in verdicts and False not in verdicts:
             self._spare(verdicts, waits, time_of, background)
         else:
             self._refused = 0
-        if self._overloaded:
-            kept = [place for place, each in enumerate(verdicts) if each is False]
-            for place in kept[: max(0, len(kept) - self._most)]:
-                verdicts[place] = True
+        if self._gives_way:
+            self._cut(verdicts, background)
         for place, wait in enumerate(waits):
             if wait is None or verdicts[place]:
                 continue
@@ -179,10 +184,26 @@ class Admission:
         for place in in_time:
             verdicts[place] = False
 
+    @staticmethod
+    def _has_users(waits: Sequence[float | None], background: Callable[[int], bool]) -> bool:
+        return any(wait is not None and not background(place) for place, wait in enumerate(waits))
+
+    def _cut(self, verdicts: list[bool | None], background: Callable[[int], bool]) -> None:
+        """Refuse what is too much for a batch: background work, then the oldest if overloaded."""
+        kept = [place for place, each in enumerate(verdicts) if each is False]
+        too_many = len(kept) - self._most
+        if too_many > 0:
+            order = [place for place in kept if background(place)]
+            if self._overloaded:
+                order += [place for place in kept if not background(place)]
+            for place in order[:too_many]:
+                verdicts[place] = True
+
     def took(self, answered: int, seconds: float) -> None:
         """Note how long so many requests of a batch took to answer."""
-        if seconds > self._limit:
-            self._most = max(1, int(answered * self._limit / seconds))
+        allowed = _kept(self._limit)
+        if seconds > allowed:
+            self._most = max(1, int(answered * allowed / seconds))
         elif answered >= self._most:
             self._most = min(self._largest, math.ceil(_GROWTH * self._most))
 
@@ -193,12 +214,12 @@ class Admission:
         time_of: Callable[[int], float | None],
         background: Callable[[int], bool],
     ) -> bool:
-        if not self._overloaded:
+        if not self._gives_way:
             return wait > self._longest / 4 and background(place)
         kept = _kept(self._limit_of(time_of(place)))
         if background(place):
             return wait > kept / 2 or not self._background.lets_in()
-        return wait > kept
+        return self._overloaded and wait > kept
 
     def _limit_of(self, seconds: float | None) -> float:
         """Of a request whose caller waits for so long, None where that is not known."""
@@ -209,16 +230,18 @@ class Admission:
     @property
     def _spacing(self) -> float:
         """Seconds between marks, while requests wait."""
-        return _kept(self._limit) / 2 if self._overloaded else self._limit / _MARKS
+        return _kept(self._limit) / 2 if self._gives_way else self._limit / _MARKS
 
     def _learn(self, now: float, wait: float, *, exactly: bool) -> None:
         """Note how long a mark has waited, or at the least the requests before it."""
+        self._gives_way = now - self._refused_at <= self._longest
         if self._overloaded:
-            self._overloaded = now - self._refused_at <= self._longest
-        elif wait > self._limit:
+            self._overloaded = self._gives_way
+        elif wait > self._limit / 2:
             since = self._too_long_since = self._too_long_since or now
-            if now - since > 2 * self._limit:
-                self._overloaded, self._too_long_since, self._refused_at = True, None, now
+            if wait > self._limit and now - since > self._limit:
+                self._overloaded = self._gives_way = True
+                self._too_long_since, self._refused_at = None, now
         elif exactly and wait < self._limit / 2:
             self._too_long_since = None
         if wait > self._spacing:
@@ -240,7 +263,7 @@ def _waits(
 
 
 def _kept(limit: float) -> float:
-    """Seconds that a request with such a limit may wait while the model is overloaded."""
+    """Seconds that a request with such a limit may wait, and its batch take, while overloaded."""
     return max(_SHORTEST, _KEPT * limit)
 
 

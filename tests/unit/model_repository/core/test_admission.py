@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -51,7 +51,7 @@ def sent(admission: Admission, clock: Clock, ago: float) -> str:
 
 def overload(admission: Admission, clock: Clock) -> None:
     """Requests wait for too long, and have for some time."""
-    for pause in (0, 1.1, 1.1):
+    for pause in (0, 1.1):
         clock.now += pause * LONGEST
         mark = sent(admission, clock, 2 * LONGEST)
         assert admission.refused([mark], no_time, none) == [None]
@@ -94,6 +94,28 @@ def test_a_pause_of_the_machine_has_nothing_refused(admission: Admission, clock:
     assert admission.refused(["", mark, ""], no_time, none) == [False, None, False]
 
 
+@pytest.mark.parametrize(
+    ("waits", "overloaded"),
+    [
+        ((0.6, 1.1), True),
+        ((0.4, 1.1), False),  # others have waited for half of the limit for too short a time
+        ((0.6, 0.9), False),  # nobody has waited for longer than the limit
+        ((0.6, 0.4, 1.1), False),
+    ],
+)
+def test_when_a_model_is_overloaded(
+    admission: Admission, clock: Clock, waits: Sequence[float], *, overloaded: bool
+) -> None:
+    for wait in waits:
+        mark = sent(admission, clock, wait * LONGEST)
+        assert admission.refused([mark], no_time, none) == [None]
+        admission.back(mark)
+        clock.now += 1.1 * LONGEST / (len(waits) - 1)
+    clock.now -= 0.5 * LONGEST
+    sent(admission, clock, 0.2 * LONGEST)
+    assert admission.refused([""] * LARGEST, no_time, none) == [overloaded] * LARGEST
+
+
 def test_while_overloaded_what_has_waited_too_long_is_refused(
     admission: Admission, clock: Clock
 ) -> None:
@@ -125,7 +147,7 @@ def test_it_is_over_once_nothing_was_refused_for_as_long_as_the_limit(
 def test_a_burst_after_it_is_a_burst(admission: Admission, clock: Clock) -> None:
     overload(admission, clock)
     clock.now += 1.1 * LONGEST
-    for pause in (0, 1.9):
+    for pause in (0, 0.9):
         clock.now += pause * LONGEST
         mark = sent(admission, clock, 2 * LONGEST)
         assert admission.refused(["", mark], no_time, none) == [False, None]
@@ -317,19 +339,19 @@ def test_no_more_of_a_batch_is_answered_than_its_callers_can_wait_for(clock: Clo
         assert verdicts == [place < count for place in range(100)]
         return count
 
-    admission.took(100, 4 * LONGEST)
+    admission.took(100, 0.4 * LONGEST)
     mark = admission.mark()
     assert refused() == 0  # it is not overloaded
     admission.back(mark)
     overload(admission, clock)
     admission.mark()
     assert refused() == 75
-    admission.took(25, LONGEST)
+    admission.took(25, 0.1 * LONGEST)
     assert refused() == 68
-    admission.took(10, LONGEST)  # says nothing of more
+    admission.took(10, 0.1 * LONGEST)  # says nothing of more
     assert refused() == 68
     for _ in range(9):
-        admission.took(100, 0.9 * LONGEST)
+        admission.took(100, 0.09 * LONGEST)
     assert refused() == 0
 
 
@@ -346,3 +368,44 @@ def test_background_work_gets_what_others_leave(clock: Clock) -> None:
         admission.back(mark)
         shares.append(found[2:].count(False))
     assert shares == [96, 96, 48, 24, 24, 33]
+
+
+@pytest.mark.parametrize(
+    ("users", "pause", "expected"),
+    [
+        (True, 0.9, [False, True, True]),
+        (True, 1.1, [False, False, False]),  # nothing was refused for as long as the limit
+        (False, 0.9, [False, False, False]),  # it was in nobody's way
+    ],
+)
+def test_background_work_gives_way_once_it_was_refused_beside_users(
+    clock: Clock, pause: float, expected: list[bool], *, users: bool
+) -> None:
+    admission = Admission(LONGEST, 100, clock)
+    mark = sent(admission, clock, 0.3 * LONGEST)
+    assert admission.refused(["", "", mark], no_time, lambda place: not users or place > 0) == [
+        not users,
+        *(True, None),
+    ]
+    admission.back(mark)
+    clock.now += pause * LONGEST
+    sent(admission, clock, 0.06 * LONGEST)
+    assert admission.refused([""] * 3, no_time, lambda place: place > 0) == expected
+
+
+def test_of_too_large_a_batch_background_work_is_refused_first(clock: Clock) -> None:
+    admission = Admission(LONGEST, 4, clock)
+    mark = sent(admission, clock, 0.3 * LONGEST)
+    admission.refused(["", "", mark], no_time, lambda place: place == 1)
+    admission.back(mark)
+    admission.took(4, 0.2 * LONGEST)
+    mark = admission.mark()
+    batch = [""] * 4
+    # Users are refused only while the model is overloaded.
+    assert admission.refused(batch, no_time, none) == [False] * 4
+    assert admission.refused(batch, no_time, lambda place: place > 0) == [False, True, True, False]
+    admission.back(mark)
+    overload(admission, clock)
+    admission.mark()
+    assert admission.refused(batch, no_time, none) == [True, True, False, False]
+    assert admission.refused(batch, no_time, lambda place: place == 3) == [True, False, False, True]
