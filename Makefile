@@ -18,7 +18,7 @@ RUN := $(VENV)/bin/python -m
 WORKERS := $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 # Bytecode is kept even where the shell forbids it: each worker imports every test file.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(RUN) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 15
-SLOW := classifier export reports training # these train and compile
+SLOW := builder/classifier builder/export builder/reports builder/training perf # these train and compile
 
 .PHONY: demo test test-fast test-all test-gpu perf lint docs clean
 
@@ -29,7 +29,7 @@ test: lint
 	$(PYTEST) -m "not gpu and not sweep"
 
 test-fast: lint
-	$(PYTEST) -m "not gpu and not sweep" tests/unit $(SLOW:%=--ignore tests/unit/builder/%)
+	$(PYTEST) -m "not gpu and not sweep" tests/unit $(SLOW:%=--ignore tests/unit/%)
 
 test-all: test
 	$(PYTEST) -m sweep

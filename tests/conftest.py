@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import logging
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,19 @@ os.environ["TRITONREC_CACHE"] = ""
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+# A command of the builder that a test runs in its own process sets these.
+_LOGGERS = logging.getLogger(), logging.getLogger("builder")
+
 CACHE = Path(__file__).parents[1] / ".data"
+
+
+@pytest.fixture(autouse=True)
+def levels_of_logs() -> Iterator[None]:
+    """What one test has logged must not decide what another sees."""
+    levels = [logger.level for logger in _LOGGERS]
+    yield
+    for logger, level in zip(_LOGGERS, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
