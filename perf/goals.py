@@ -144,7 +144,7 @@ GOALS = (
         Side("rank-100-unseen", CROSS_ENCODER, "p50"), Side("rank-100-unseen", OURS, "p50"), 15,
     ),
     Goal(
-        "server start to ready: s more than an empty model",
+        "server start to ready: ms more than an empty model",
         Side("start", OURS, "p50"), Side("start", FLOOR, "p50"), 3000,
         at_least=False, difference=True,
     ),

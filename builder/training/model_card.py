@@ -147,8 +147,8 @@ Held-out events ({split}): {protocol}. This model is *{own}*.
 
 ```console
 $ pip install 'tritonrec[builder,embedded]'
-$ python -m builder export --checkpoint .
-$ python -m builder serve
+$ tritonrec export --checkpoint .
+$ tritonrec serve
 ```
 
 {sentences}

@@ -17,7 +17,7 @@ from builder.serving import TritonServer
 
 TEXT = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text("utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-COMMANDS = re.findall(r"^\$ python -m builder (.*)", TEXT, re.MULTILINE)
+COMMANDS = re.findall(r"^\$ tritonrec (.*)", TEXT, re.MULTILINE)
 SHORTER = {
     "train": ["--epochs", "3", "--tune-epochs", "0", "--width", "32"],
     "baselines": ["--no-sasrec"],
@@ -47,7 +47,9 @@ def test_the_tutorial(minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert done.exit_code == 0, f"{step}: {done.output} {done.exception!r}"
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     with TritonServer(tmp_path / "repository") as server:
-        here = ask.replace("localhost:8001", server.grpc_address)
+        # The names of an installation; this is a checkout.
+        here = ask.replace("from tritonrec import", "from client import")
+        here = here.replace("localhost:8001", server.grpc_address)
         answer = python(here.replace("timeout=1.0", "timeout=60"), here=tmp_path)
     *best, ranking = answer.splitlines()
     assert len(best) == 5
