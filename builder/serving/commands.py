@@ -86,6 +86,8 @@ def serve(
     logging.basicConfig(level=logging.INFO, format="%(levelname)-7s %(message)s")
     models_in(repository)  # before any port is asked for
     tls = _tls(tls_certificate, tls_key, tls_authority, mutual=tls_mutual)
+    if health_port in {grpc_port, http_port, metrics_port} - {0}:
+        raise ConfigError(f"--health-port {health_port} is another port's too; name another, or 0")
     health_port = claim_ports(host, {"health": health_port})["health"]
     server = TritonServer(
         repository,

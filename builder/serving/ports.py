@@ -33,6 +33,7 @@ def claim_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
         Every port that is taken, wanted twice, not permitted or not a port; or an unknown host.
     """
     family, address = resolve(host)
+    _check_address(family, address, host)
     ports: dict[str, int] = {}
     problems: list[str] = []
     with contextlib.ExitStack() as held:
@@ -41,12 +42,22 @@ def claim_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
             try:
                 probe = held.enter_context(_listening(family, address, port))
             except (OSError, OverflowError) as error:  # noqa: PERF203  (each is told)
-                problems.append(_problem(purpose, host, port, error))
+                twice = next((name for name, other in ports.items() if other == port), None)
+                problems.append(_problem(purpose, host, port, error, twice))
             else:
                 ports[purpose] = probe.getsockname()[1]
     if problems:
-        raise ServingError("; ".join(problems) + "; name other ports, or 0 for any that is free")
+        remedy = "name other ports, or 0 for any that is free"
+        raise ServingError("; ".join([*dict.fromkeys(problems), remedy]))
     return ports
+
+
+def _check_address(family: socket.AddressFamily, address: str, host: str) -> None:
+    try:
+        _listening(family, address, 0).close()
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise _not_here(host, str(error.strerror)) from error
 
 
 def _listening(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
@@ -86,11 +97,15 @@ def resolve(host: str) -> tuple[socket.AddressFamily, str]:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
     except OSError as error:
-        raise ServingError(
-            f"host {host!r} is not an address of this machine: {error}; use 127.0.0.1 for this "
-            "machine alone or 0.0.0.0 for every network"
-        ) from error
+        raise _not_here(host, str(error)) from error
     return family, str(address[0])
+
+
+def _not_here(host: str, reason: str) -> ServingError:
+    return ServingError(
+        f"host {host!r} is not an address of this machine: {reason}; use 127.0.0.1 for this "
+        "machine alone or 0.0.0.0 for every network"
+    )
 
 
 def address_of(host: str, port: int) -> str:
@@ -108,8 +123,12 @@ def listens(host: str, port: int, timeout: float) -> bool:
     return True
 
 
-def _problem(purpose: str, host: str, port: int, error: OSError | OverflowError) -> str:
+def _problem(
+    purpose: str, host: str, port: int, error: OSError | OverflowError, twice: str | None
+) -> str:
     where = f"the {purpose} port {port} on {host}"
+    if twice is not None:
+        return f"{where} is the {twice} port too"
     if isinstance(error, OverflowError):
         return f"{where} is not a port (0 to 65535)"
     if error.errno == errno.EADDRINUSE:

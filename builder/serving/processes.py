@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,11 @@ from typing import Final
 
 _STUB: Final = b"triton_python_backend_stub"
 _SERVER: Final = "tritonserver"
-# Of a task, in /proc/PID/stat: it runs or could, it waits for the disk, it was stopped.
-_RUNNING, _DISK, _STOPPED = "R", "D", "T"
+# Of a task, in /proc/PID/stat: it runs or could, it waits for the disk, it was stopped, it ended.
+_RUNNING, _DISK, _STOPPED, _ENDED = "R", "D", "T", "Z"
+_PATIENCE: Final = {_STOPPED: 0.5, _ENDED: 1.0}
+"""Seconds until a process of a server that starts counts as broken. Triton reports by itself that a
+model failed, soon after its process ended, and knows the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +96,41 @@ class ServerProcesses:
         self._poll.register(descriptor, select.POLLIN)
 
 
+class StartingProcesses:
+    """Tritonserver and its stubs while it starts, when there are more of them every moment.
+
+    Triton waits for a stub that ended before it said a word, and for one that is stopped.
+    """
+
+    def __init__(self, guard: int) -> None:
+        self._guard = guard
+        self._models: dict[int, str] = {}
+        self._since: dict[tuple[int, str], float] = {}
+
+    def broken(self) -> str:
+        """Which process has ended or been stopped for some time, as a sentence; "" for none."""
+        since = {}
+        for server in children(self._guard):
+            self._models |= {stub: model for model, stub in stubs(server)}
+            for pid in (server, *children(server)):
+                state = next(iter(_stat(Path(f"/proc/{pid}"))), "")
+                if state in _PATIENCE:
+                    since[pid, state] = self._since.get((pid, state), time.monotonic())
+        self._since = since
+        for (pid, state), first in since.items():
+            if time.monotonic() - first > _PATIENCE[state]:
+                return f"{self._name(pid)} {'ended' if state == _ENDED else 'is stopped'}"
+        return ""
+
+    def _name(self, pid: int) -> str:
+        if pid in children(self._guard):
+            return _SERVER
+        # One that ended has no command line any more.
+        return f"the process of {self._models.get(pid, 'a model')} ({pid})"
+
+
 def children(pid: int) -> Iterator[int]:
-    """The processes that ``pid`` has started, as far as they run."""
+    """The processes that ``pid`` has started, and those that ended and were not waited for."""
     for task in Path(f"/proc/{pid}/task").glob("*"):
         with contextlib.suppress(OSError):
             yield from map(int, (task / "children").read_text().split())
@@ -107,6 +144,23 @@ def stubs(server: int) -> Iterator[tuple[str, int]]:
             if words[0].endswith(_STUB):
                 # .../MODEL/VERSION/model.py
                 yield Path(os.fsdecode(words[1])).parent.parent.name, child
+
+
+def orphans(guard: Path) -> Iterator[int]:
+    """The processes that run the program ``guard`` and whose starter, their argument, was killed.
+
+    They end their tritonserver, which takes seconds.
+    """
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            places = [
+                place
+                for place, word in enumerate(words)
+                if word.endswith(b"/" + guard.name.encode())
+            ]
+            if places and _stat(process)[1] != words[places[0] + 1].decode():
+                yield int(process.name)
 
 
 def _states(pid: int) -> set[str]:

@@ -27,7 +27,7 @@ from builder.serving.access import ServerTls, open_channel
 from builder.serving.installation import Installation, find_tritonserver
 from builder.serving.output import OutputReader
 from builder.serving.ports import address_of, claim_ports, listens, resolve
-from builder.serving.processes import children
+from builder.serving.processes import StartingProcesses, children, orphans
 from model_repository.steps.access_log import FILE, SHARE
 from model_repository.steps.observe import EVENTS
 from model_repository.steps.rules_directory import RULES
@@ -36,9 +36,14 @@ _logger = logging.getLogger(__name__)
 
 _GUARD: Final = Path(__file__).with_name("_guard.py")
 _CALL_TIMEOUT: Final = 5.0
+_READY_TIMEOUT: Final = 2.0
 _WAIT_SLICE: Final = 0.5
 # Triton looks once a second whether its models are unloaded.
 _UNLOAD_MARGIN: Final = 2.0
+_ORPHAN_TIMEOUT: Final = 15.0
+"""Seconds for the ports of an earlier server whose `serve` was killed."""
+_KILL_TIMEOUT: Final = 5.0
+"""Seconds for the guard to end a server that is killed. A guard that is stopped never does."""
 _RACE: Final = "boost::interprocess::lock_exception"
 """In the output of a tritonserver whose Python backend ended it, while models loaded."""
 
@@ -132,6 +137,7 @@ class TritonServer:
         self._ports: dict[str, int] = {}
         self._scratch = Path()
         self._group: int | None = None
+        self._asked = False  # to stop
         self._secret = secrets.token_urlsafe(24)
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
@@ -206,9 +212,9 @@ class TritonServer:
         models = models_in(self.repository)
         installation = self._installation or find_tritonserver()
         # Started again, it is to be found where it was.
-        self._ports = self._wanted = claim_ports(self.host, self._wanted)
+        self._ports = self._wanted = self._claimed_ports()
         # Marks everything that belongs to this server: processes, shared memory, files.
-        self._group = None
+        self._group, self._asked = None, False
         self.identity = f"tritonrec-{secrets.token_hex(6)}"
         scratch = self._scratch = Path(tempfile.mkdtemp(prefix=f"{self.identity}-"))
         try:
@@ -240,21 +246,41 @@ class TritonServer:
             raise
         _logger.info("serving %d models from %s", len(models), self.repository)
 
+    def _claimed_ports(self) -> dict[str, int]:
+        """The ports, once a server that was orphaned just now has given them back."""
+        deadline = time.monotonic() + _ORPHAN_TIMEOUT
+        told = False
+        while True:
+            try:
+                return claim_ports(self.host, self._wanted)
+            except ServingError as error:
+                if time.monotonic() > deadline or not any(orphans(_GUARD)):
+                    raise
+                if not told:
+                    _logger.warning("%s: waiting for an earlier server that is ending", error)
+                    told = True
+            time.sleep(0.2)
+
     def stop(self) -> None:
-        """Let running requests finish, then end the server with everything it started."""
-        self.request_stop()
-        self._reap()
+        """Let running requests finish, then end the server with everything it started.
+
+        It waits for one that was asked to stop already.
+        """
+        if not self._asked:
+            self.request_stop()
+        self._reap(self._stop_timeout + _UNLOAD_MARGIN + _KILL_TIMEOUT)
 
     def kill(self) -> None:
         """End the server at once."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)
-        self._reap()
+        self._reap(_KILL_TIMEOUT)
 
     def request_stop(self) -> None:
         """Ask for ``stop`` without waiting, as a signal handler may; twice asks for ``kill``."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
+            self._asked = True
 
     def wait(self) -> int:
         """Wait until the server ends, whoever ends it; return its exit code."""
@@ -382,6 +408,7 @@ class TritonServer:
     def _wait_until_ready(self) -> None:
         assert self._process is not None
         deadline = time.monotonic() + self._start_timeout
+        processes = StartingProcesses(self._process.pid)
         with open_channel(self.grpc_address, self.tls) as channel:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             while not (_is_ready(stub, self.identity) and self._listens()):
@@ -389,6 +416,8 @@ class TritonServer:
                     assert self._output is not None
                     self._output.join(_CALL_TIMEOUT)
                     raise ServingError(f"tritonserver did not start:\n  {self.reason()}")
+                if broken := processes.broken():
+                    raise ServingError(f"tritonserver did not start: {broken}\n  {self.reason()}")
                 if time.monotonic() > deadline:
                     raise ServingError(
                         f"tritonserver was not ready after {self._start_timeout:g} s; give it "
@@ -400,13 +429,19 @@ class TritonServer:
         """Whether the ports for HTTP and metrics are open, which come after the one for gRPC."""
         return all(listens(self.host, port, _CALL_TIMEOUT) for port in self._ports.values())
 
-    def _reap(self) -> None:
+    def _reap(self, seconds: float) -> None:
         if self._process is None:
             return
-        if self._process.wait() < 0:  # the guard itself was killed, and tritonserver with it
-            if self._group is not None:
+        group = self._group or next(children(self._process.pid), None)
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        if code < 0:  # the guard itself was killed, and tritonserver with it
+            if group is not None:
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._group, signal.SIGKILL)  # stubs live on for seconds
+                    os.killpg(group, signal.SIGKILL)  # stubs live on for seconds
             clean(self._scratch, self.identity)
         if self._output is not None:
             self._output.join(_CALL_TIMEOUT)
@@ -416,8 +451,10 @@ class TritonServer:
 def _is_ready(stub: Any, identity: str) -> bool:
     """Whether the server that answers is ours, and ready."""
     with contextlib.suppress(grpc.RpcError):
-        if stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=_CALL_TIMEOUT).ready:
-            answer = stub.ServerMetadata(service_pb2.ServerMetadataRequest(), timeout=_CALL_TIMEOUT)
+        if stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=_READY_TIMEOUT).ready:
+            answer = stub.ServerMetadata(
+                service_pb2.ServerMetadataRequest(), timeout=_READY_TIMEOUT
+            )
             return bool(answer.name == identity)
     return False
 

@@ -143,8 +143,6 @@ class Supervisor:
     def stop(self) -> None:
         """Let running requests finish, then end the server with everything it started."""
         self._forget()
-        if self._stopping.is_set() and self._server.running:
-            self._server.wait()  # it was asked already, and takes a second time for "at once"
         self._server.stop()
 
     def _watched(self) -> str:

@@ -33,6 +33,8 @@ from builder.serving import installation as installing
 from builder.serving import server as serving
 from builder.serving.output import parse_line
 from builder.serving.ports import claim_ports
+from builder.serving.processes import children
+from perf.serve import Served, served, start_serve
 from tests.integration.serving_models import (
     MAX_ROWS,
     RECOMMENDED,
@@ -405,21 +407,68 @@ def test_a_model_that_never_finishes_loading_meets_the_limit(tmp_path: Path) -> 
     assert traces(server.identity) == []
 
 
-def test_a_stub_that_cannot_start_meets_the_limit_and_says_why(tmp_path: Path) -> None:
+def test_a_stub_that_ends_before_it_says_a_word_is_noticed(tmp_path: Path) -> None:
     found = find_tritonserver()
     stub = tmp_path / "triton_python_backend_stub"
-    shutil.copy(found.backend_files[0], stub)  # away from the libraries that lie relative to it
+    stub.write_text("#!/bin/sh\necho this is no stub >&2\nexit 3\n")
+    stub.chmod(0o755)
     publish_one_model(tmp_path / "models", LOAD)
     server = TritonServer(
         tmp_path / "models",
-        start_timeout=3,
-        installation=dataclasses.replace(
-            found, backend_files=(stub, *found.backend_files[1:]), library_path=()
-        ),
+        installation=dataclasses.replace(found, backend_files=(stub, *found.backend_files[1:])),
     )
-    with pytest.raises(ServingError, match="error while loading shared libraries: libcudart"):
+    with pytest.raises(
+        ServingError, match=r"did not start: the process of .* ended\n[^$]*this is no stub"
+    ):
         server.start()
     assert traces(server.identity) == []
+
+
+def test_a_process_that_is_stopped_while_models_load_is_noticed(tmp_path: Path) -> None:
+    publish_one_model(tmp_path / "models", "import signal\nos.kill(os.getpid(), signal.SIGSTOP)")
+    server = TritonServer(tmp_path / "models")
+    with pytest.raises(ServingError, match=r"did not start: the process of solo .* is stopped"):
+        server.start()
+    assert traces(server.identity) == []
+
+
+def test_a_tritonserver_that_is_stopped_while_it_starts_is_noticed(tmp_path: Path) -> None:
+    stop = "import signal\nos.kill(os.getppid(), signal.SIGSTOP)\ntime.sleep(60)"
+    publish_one_model(tmp_path / "models", stop)
+    server = TritonServer(tmp_path / "models")
+    with pytest.raises(ServingError, match=r"did not start: tritonserver is stopped"):
+        server.start()
+    assert traces(server.identity) == []
+
+
+@pytest.mark.parametrize("end", [TritonServer.kill, TritonServer.stop])
+def test_a_guard_that_is_stopped_holds_nobody(
+    tmp_path: Path, end: Callable[[TritonServer], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "_KILL_TIMEOUT", 1.0)
+    publish_one_model(tmp_path / "models", LOAD)
+    server = TritonServer(tmp_path / "models", stop_timeout=1)
+    server.start()
+    (triton_pid,) = children(server.pid)
+    os.kill(server.pid, signal.SIGSTOP)
+    os.kill(triton_pid, signal.SIGKILL)
+    end(server)
+    assert not server.running
+    assert traces(server.identity) == []
+
+
+def test_the_ports_of_a_server_whose_starter_was_killed_are_waited_for(tmp_path: Path) -> None:
+    publish_one_model(tmp_path / "models", LOAD)
+    with start_serve(tmp_path / "models") as process:
+        first = Served(process)
+        identity, ports = first.identity(), [f"--grpc-port={first.address.rpartition(':')[2]}"]
+        process.kill()
+        first.end()
+    assert traces(identity)
+    with served(tmp_path / "models", *ports) as running:
+        assert "waiting for an earlier server that is ending" in running.printed
+        assert running.address == first.address
+    assert traces(identity) == []
 
 
 def test_a_long_call_survives_the_keepalive_of_its_client(
@@ -617,10 +666,12 @@ def test_every_port_problem_is_reported_at_once() -> None:
     assert f"the gRPC port {taken} on 127.0.0.1 is taken" in str(caught.value)
     assert "the HTTP port 70000 on 127.0.0.1 is not a port" in str(caught.value)
     free = claim_ports("127.0.0.1", {"gRPC": 0})["gRPC"]
-    with pytest.raises(ServingError, match=f"metrics port {free} .* taken"):
+    with pytest.raises(ServingError, match=f"metrics port {free} .* is the gRPC port too"):
         claim_ports("127.0.0.1", {"gRPC": free, "metrics": free})
     with pytest.raises(ServingError, match=r"'nowhere\.invalid' is not an address"):
         claim_ports("nowhere.invalid", {"gRPC": 0})
+    with pytest.raises(ServingError, match=r"'192\.0\.2\.1' is not an address of this machine"):
+        claim_ports("192.0.2.1", {"gRPC": free})
 
 
 @pytest.mark.parametrize(
