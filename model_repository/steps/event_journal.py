@@ -30,6 +30,8 @@ SEGMENT: Final = 32 * 2**20
 _HEAD: Final = b"tritonrec-events-1\n"
 _RECORD: Final = struct.Struct("<II")
 _FIELDS: Final = struct.Struct("<qqHHH")
+_DAMAGE: Final = 2**20
+"""Bytes behind a damaged place within which the next whole record is looked for."""
 _SYNC_EVERY: Final = 1.0
 """Seconds: what a machine loses that loses its power. A process that dies loses nothing."""
 
@@ -124,7 +126,12 @@ class EventJournal:
     def _opened(self) -> tuple[int, int]:
         """Open the current segment and cut off a record that was not written to its end."""
         found = self._current.read_bytes() if self._current.exists() else b""
-        sound = _sound(found)
+        sound, damaged = _sound(found)
+        if damaged:
+            self._complain(
+                f"{damaged} bytes within {self._current} are damaged and left out; the events "
+                "before and behind them are kept"
+            )
         if sound < len(found):
             self._complain(
                 f"the last {len(found) - sound} bytes of {self._current} are no whole events and "
@@ -184,17 +191,13 @@ def _record(event: Event, until: int) -> bytes:
 
 
 def _records(content: bytes) -> Iterator[tuple[Event, int]]:
-    place = len(_HEAD)
-    if content[:place] != _HEAD:
-        return
-    while (record := _next(content, place)) is not None:
-        start, place = record
+    for start, _ in _whole(content):
         time, until, item, action, name = _FIELDS.unpack_from(content, start)
-        start += _FIELDS.size
-        ends = start + item, start + item + action, start + item + action + name
+        place = start + _FIELDS.size
+        ends = place + item, place + item + action, place + item + action + name
         yield (
             Event(
-                content[start : ends[0]],
+                content[place : ends[0]],
                 time,
                 content[ends[0] : ends[1]],
                 content[ends[1] : ends[2]],
@@ -203,14 +206,29 @@ def _records(content: bytes) -> Iterator[tuple[Event, int]]:
         )
 
 
-def _sound(content: bytes) -> int:
-    """How many bytes of a segment are whole records."""
-    place = len(_HEAD)
-    if content[:place] != _HEAD:
-        return 0
-    while (record := _next(content, place)) is not None:
-        place = record[1]
-    return place
+def _sound(content: bytes) -> tuple[int, int]:
+    """Up to which byte of a segment there are whole records, and the damaged bytes before it."""
+    start = sound = len(_HEAD) if content.startswith(_HEAD) else 0
+    whole = 0
+    for record in _whole(content):
+        sound = record[1]
+        whole += _RECORD.size + record[1] - record[0]
+    return sound, sound - start - whole
+
+
+def _whole(content: bytes) -> Iterator[tuple[int, int]]:
+    """Where the contents of whole records begin and end, those behind damaged bytes too."""
+    place = len(_HEAD) if content.startswith(_HEAD) else 0
+    while True:
+        found = _next(content, place)
+        if found is None:
+            # A record has no mark, but its length and checksum fit nowhere else.
+            places = range(place + 1, min(len(content), place + _DAMAGE))
+            found = next(filter(None, (_next(content, each) for each in places)), None)
+        if found is None:
+            return
+        yield found
+        place = found[1]
 
 
 def _next(content: bytes, place: int) -> tuple[int, int] | None:
@@ -220,6 +238,10 @@ def _next(content: bytes, place: int) -> tuple[int, int] | None:
         return None
     length, checked = _RECORD.unpack_from(content, place)
     end = start + length
-    if end > len(content) or length < _FIELDS.size or crc32(content[start:end]) != checked:
+    if end > len(content) or length < _FIELDS.size:
+        return None
+    if length != _FIELDS.size + sum(_FIELDS.unpack_from(content, start)[2:]):
+        return None
+    if crc32(content[start:end]) != checked:
         return None
     return start, end

@@ -79,14 +79,27 @@ def test_a_torn_last_record_is_cut_off(journals: Journals, lost: int) -> None:
     assert len(journals.complaints) == 1
 
 
-def test_a_damaged_record_ends_the_journal(journals: Journals) -> None:
+@pytest.mark.parametrize(
+    ("damaged", "lost"),
+    [(b"tritonrec", None), (b"\xff\x00", 1), (b"x" * 1024, 2)],
+    ids=["the-head", "the-middle", "the-end"],
+)
+def test_events_behind_a_damaged_one_are_kept(
+    journals: Journals, damaged: bytes, lost: int | None
+) -> None:
     journals.open().append(EVENTS, UNTIL)
     journals.close()
     path = journals.directory / "journal"
     content = bytearray(path.read_bytes())
-    content[content.index(b"\xff\x00")] ^= 1
+    content[content.index(damaged)] ^= 1
     path.write_bytes(content)
-    assert [event for event, _ in journals.open().read()] == EVENTS[:1]
+    sound = [event for place, event in enumerate(EVENTS) if place != lost]
+    journal = journals.open()
+    assert [event for event, _ in journal.read()] == sound
+    (said,) = journals.complaints
+    assert ("no whole events" if lost == 2 else "damaged and left out") in said
+    journal.append(EVENTS[:1], UNTIL)
+    assert [event for event, _ in journals.open().read()] == [*sound, EVENTS[0]]
 
 
 def test_another_file_is_no_journal(journals: Journals) -> None:
