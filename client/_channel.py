@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +40,7 @@ class ChannelFactory:
     tls: Tls | None
 
     def open(self, address: str, authority: str | None) -> Any:
-        """Open a channel; InvalidInput names a TLS file that is unreadable."""
+        """Open a channel; InvalidInput names a TLS file that is unreadable or does not fit."""
         options = self._options(authority)
         if proxy_between(address, authority) is None:
             options.append(("grpc.enable_http_proxy", 0))
@@ -76,6 +77,7 @@ class ChannelFactory:
 
 def _credentials(tls: Tls) -> grpc.ChannelCredentials:
     content = {name: _read(f"tls.{name}", path) for name, path in tls.files.items()}
+    _check(tls)
     return grpc.ssl_channel_credentials(
         content.get("ca"), content.get("key"), content.get("certificate")
     )
@@ -86,3 +88,32 @@ def _read(field: str, path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InvalidInput.at(field, str(path), f"cannot be read: {error.strerror}") from error
+
+
+def _check(tls: Tls) -> None:
+    """Refuse files that gRPC would take for a server that cannot be reached."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_ciphers("ALL:@SECLEVEL=0")  # how strong keys must be is the server's to say
+    files = tls.files
+    if "ca" in files:
+        try:
+            context.load_verify_locations(files["ca"])
+        except ssl.SSLError as error:
+            raise InvalidInput.at(
+                "tls.ca", str(files["ca"]), f"has no certificates in PEM form: {_reason(error)}"
+            ) from error
+    if "key" in files:
+        try:
+            # Without a word for the password OpenSSL asks at the terminal; gRPC takes none at all.
+            context.load_cert_chain(files["certificate"], files["key"], password="")
+        except ssl.SSLError as error:
+            raise InvalidInput.at(
+                "tls.key",
+                str(files["key"]),
+                f"is not the key, in PEM form and without a password, of tls.certificate "
+                f"{files['certificate']}: {_reason(error)}",
+            ) from error
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return error.reason or str(error)

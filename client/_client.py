@@ -92,6 +92,15 @@ class Client:
         self._targets = tuple(map(str, read))
         self._timeout = _inputs.read_timeout(timeout)
         self._max_parallel = _inputs.read_count(max_parallel, "max_parallel")
+        observers = tuple(observers)
+        _inputs.check_kinds(
+            retry=(retry, (Retry,)),
+            hedge=(hedge, (Hedge, type(None))),
+            balancing=(balancing, (Balancing,)),
+            connection=(connection, (Connection,)),
+            tls=(tls, (Tls, type(None))),
+        )
+        _inputs.check_hooks(on_response, observers)
         self._factory = ChannelFactory(self._library, connection, tls)
         hooks = [] if on_response is None else [Hook(on_response)]
         core = Core(retry, hedge, balancing, [*hooks, *observers])

@@ -11,6 +11,7 @@ from typing import Any, Final
 from client._balancing import Balancer, Endpoint
 from client._channel import ChannelFactory
 from client._protocol import Procedure
+from client.errors import InvalidInput
 
 _CHECK_FILES_EVERY: Final = 1.0  # seconds
 
@@ -72,7 +73,7 @@ class Connections:
         return bool(self._held or self._retired)
 
     def lease(self, endpoint: Endpoint) -> Connection:
-        """Return a connection to use; InvalidInput where its TLS files cannot be read."""
+        """Return a connection to use; InvalidInput where its TLS files are no such files."""
         with self._lock:
             now = self._clock()
             if self._servers is not self._balancer.endpoints:
@@ -90,10 +91,7 @@ class Connections:
                 or held.version != self._version
                 or now >= held.expires
             ):
-                fresh = self._connect(endpoint, now)
-                if held is not None:
-                    self._retire(held)
-                held = self._held[endpoint] = fresh
+                held = self._replaced(held, endpoint, now)
             held.leases += 1
             return held
 
@@ -111,6 +109,18 @@ class Connections:
             self._held.clear()
             self._retired.clear()
             return channels
+
+    def _replaced(self, held: Connection | None, endpoint: Endpoint, now: float) -> Connection:
+        try:
+            fresh = self._connect(endpoint, now)
+        except InvalidInput:
+            if held is None or held.generation != endpoint.generation:
+                raise
+            return held  # half-way through a rotation; the connection that is there still works
+        if held is not None:
+            self._retire(held)
+        self._held[endpoint] = fresh
+        return fresh
 
     def _connect(self, endpoint: Endpoint, now: float) -> Connection:
         age = self._factory.connection.max_age

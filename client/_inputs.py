@@ -295,6 +295,21 @@ def frame_strings(values: Sequence[str], field: str) -> bytes:
         ) from error
 
 
+def check_kinds(**policies: tuple[object, tuple[type, ...]]) -> None:
+    """Refuse a policy that is none of its classes."""
+    for field, (value, kinds) in policies.items():
+        if not isinstance(value, kinds):
+            raise InvalidInput.at(field, value, f"pass a client.{kinds[0].__name__}")
+
+
+def check_hooks(on_response: object, observers: Iterable[object]) -> None:
+    if on_response is not None and not callable(on_response):
+        raise InvalidInput.at("on_response", on_response, "pass a function of a ResponseInfo")
+    for observer in observers:
+        if not callable(getattr(observer, "start", None)):
+            raise InvalidInput.at("observers", observer, "pass objects with a method start")
+
+
 def read_count(count: int, field: str) -> int:
     number = _integer(count)
     if number is None or number < 1:

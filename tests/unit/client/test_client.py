@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -25,6 +26,7 @@ from client import (
     AsyncRecommenderClient,
     ClientClosed,
     DeadlineExceeded,
+    InvalidInput,
     PermissionDenied,
     RecommenderClient,
 )
@@ -332,3 +334,22 @@ def test_a_method_is_documented_and_returns_what_its_signature_says(method: str)
 
 def test_it_is_typed() -> None:
     assert (Path(package.__file__).parent / "py.typed").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"retry": None}, "retry"),
+        ({"retry": 3}, "retry"),
+        ({"hedge": 0.1}, "hedge"),
+        ({"balancing": None}, "balancing"),
+        ({"connection": None}, "connection"),
+        ({"tls": "ca.pem"}, "tls"),
+        ({"on_response": 5}, "on_response"),
+        ({"observers": [5]}, "observers"),
+    ],
+)
+def test_what_is_no_policy_is_refused(arguments: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput, match=f"{field} is .*: pass ") as caught:
+        RecommenderClient("localhost:1", **arguments)
+    assert caught.value.field == field

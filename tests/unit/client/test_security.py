@@ -144,6 +144,48 @@ def test_files_that_vanish_leave_the_connection_there_is(
         assert client.live()
 
 
+def test_files_that_do_not_fit_are_named(
+    authority: trustme.CA, tmp_path: Path, connect: type[RecommenderClient]
+) -> None:
+    ca = write(tmp_path / "ca.pem", authority.cert_pem)
+    (tmp_path / "rubbish.pem").write_text("rubbish")
+    certificate, key = identity(tmp_path, authority, "friend")
+    (tmp_path / "other").mkdir()
+    _, other = identity(tmp_path / "other", authority, "stranger")
+    for tls, field in (
+        (Tls(tmp_path / "rubbish.pem"), "tls.ca"),
+        (Tls(ca, certificate, other), "tls.key"),
+        (Tls(ca, certificate, tmp_path / "rubbish.pem"), "tls.key"),
+        (Tls(ca, tmp_path / "rubbish.pem", key), "tls.key"),
+    ):
+        with (
+            connect("localhost:1", tls=tls, timeout=PATIENT) as client,
+            pytest.raises(InvalidInput, match=r"PEM form") as caught,
+        ):
+            client.recommend([])
+        assert caught.value.field == field
+
+
+def test_half_a_rotation_leaves_the_connection_there_is(
+    authority: trustme.CA,
+    tmp_path: Path,
+    connect: type[RecommenderClient],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("client._connections._CHECK_FILES_EVERY", 0.0)  # at each call
+    ca = write(tmp_path / "ca.pem", authority.cert_pem)
+    certificate, key = identity(tmp_path, authority, "friend")
+    (tmp_path / "other").mkdir()
+    _, other = identity(tmp_path / "other", authority, "friend")
+    with (
+        FakeServer(["a"], credentials=server_credentials(authority, mutual=True)) as server,
+        connect(server.address, timeout=PATIENT, tls=Tls(ca, certificate, key)) as client,
+    ):
+        assert client.live()
+        other.replace(key)
+        assert client.live()
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path, connect: type[RecommenderClient]) -> None:
     with (
         connect("localhost:1", tls=Tls(tmp_path / "nowhere.pem"), timeout=PATIENT) as client,
