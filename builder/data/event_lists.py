@@ -15,10 +15,12 @@ import pyarrow as pa
 from builder.data.dialect import Dialect
 from builder.data.files import Batch, scan
 from builder.data.problems import Problems
+from builder.data.rows import TEXT
 from builder.data.times import UNREADABLE, TimeColumn
 
 _BETWEEN: Final = re.compile(r"[,;|]")
 _AROUND: Final = " \t\r\n'\""
+_Row = tuple[list[str], list[str]]  # items and their times
 
 
 class Events(Protocol):
@@ -57,8 +59,10 @@ class Lists(Events):
 
     Notes
     -----
-    Where a later row of a user begins with the items of the row before, as rows for each prefix of
-    a sequence do, only what is new in it is events.
+    A history grows: where a later row of a user begins with the items of the row before, and with
+    their times where these are lists, only what is new in it is events. The same items once more
+    are no history that grew, and are events again: a second purchase. They are none where the times
+    are the same too, or where ``last`` says that the rows are the prefixes of a sequence.
     """
 
     def __init__(
@@ -69,7 +73,7 @@ class Lists(Events):
         self._items: Final = items
         self._times: Final = times
         self._last: Final = last
-        self._before: dict[str, list[str]] = {}
+        self._before: dict[str, tuple[list[str], list[str]]] = {}
 
     @property
     def reads(self) -> Sequence[str]:
@@ -87,31 +91,38 @@ class Lists(Events):
         if timed:
             made[self._times or ""] = []
         counts = []
-        columns = map(texts, (self._user, self._items, self._times, self._last))
-        for user, listed, listed_times, last in zip(*columns, strict=True):
-            items = [*self._values(listed), *filter(None, [last])]
-            fresh = self._fresh(user, items)
-            found = items[len(items) - fresh :] if items else [""]  # which is reported
-            counts.append(len(found))
-            made[self._items] += found
+        written = texts(self._times)
+        columns = (*map(texts, (self._user, self._items, self._last)), written, _are_times(written))
+        for user, listed, last, time, is_time in zip(*columns, strict=True):
+            items = [*self._values(listed), *filter(None, [last])] or [""]  # which is reported
+            times = [time] if is_time else self._values(time)
+            if len(times) != len(items):
+                times = [time] * len(items)  # a list of another length is reported as no time
+            before = self._before.get(user, ([], []))
+            self._before[user] = items, times
+            start = self._known(before, (items, times), timed=timed)
+            counts.append(len(items) - start)
+            made[self._items] += items[start:]
             if timed:
-                made[self._times or ""] += _as_many(
-                    listed_times, self._values(listed_times), len(items) or 1
-                )[-len(found) :]
+                made[self._times or ""] += times[start:]
         return counts, made
 
-    def _fresh(self, user: str, items: list[str]) -> int:
-        """How many of the items, at their end, were not in the row before."""
-        before = self._before.get(user, [])
-        self._before[user] = items
-        return len(items) - (len(before) if items[: len(before)] == before else 0)
+    def _known(self, before: _Row, row: _Row, *, timed: bool) -> int:
+        """How many of the items, from the first on, were events of the row before."""
+        start = len(before[0])
+        if row[0][:start] != before[0] or row[0] == [""]:
+            return 0
+        same_times = row[1][:start] == before[1]
+        if len(row[0]) == start:
+            return start if same_times and (timed or self._last is not None) else 0
+        is_list = len({*row[1]}) > 1
+        return start if same_times or not is_list else 0
 
 
-def _as_many(times: str, listed: list[str], count: int) -> list[str]:
-    """A time for each of the items; one for all where the row has one."""
-    if len(listed) == count:
-        return listed
-    return [times] * count  # a list of another length is reported as no time
+def _are_times(texts: list[str]) -> list[bool]:
+    """Which texts are one time, such as 2024-05-01 12:30, and no list of them."""
+    kinds = TimeColumn().add(0, pa.array(texts, TEXT), np.ones(len(texts), np.bool_))
+    return [kind != UNREADABLE for kind in kinds.tolist()]
 
 
 class Impressions(Events):

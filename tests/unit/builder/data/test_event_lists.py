@@ -40,6 +40,35 @@ def test_sequences(write: Write, rows: list[str], expected: dict[str, list[str]]
     assert histories(directory) == expected
 
 
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        # The same basket at a later time is a second purchase, and at the same time a copy.
+        (["1 2,1600000000", "1 2,1600000100"], ["1", "2", "1", "2"]),
+        (["1 2,1600000000", "1 2,1600000000"], ["1", "2"]),
+        # A row that begins with the row before is a history that grew.
+        (["1 2,1600000000", "1 2 3,1600000100"], ["1", "2", "3"]),
+        (["1 2,1600000000 1600000001", "1 2 3,1600000000 1600000001 1600000002"], ["1", "2", "3"]),
+        # ... but not where its items have other times.
+        (["1,1600000000", "1 2,1600000100 1600000200"], ["1", "1", "2"]),
+        # A time with a space in it is no list of two.
+        (["1 2,2020-01-01 10:00:00", "1 2,2020-01-02 10:00:00"], ["1", "2", "1", "2"]),
+    ],
+)
+def test_baskets_are_told_from_histories(
+    write: Write, rows: list[str], expected: list[str]
+) -> None:
+    log = "".join(f"{row}\n" for row in ["user_id,item_ids,timestamp", *(f"a,{r}" for r in rows)])
+    directory = write(interactions__csv=log, items__csv="item_id,title\n1,one\n2,two\n3,three\n")
+    assert histories(directory) == {"a": expected}
+
+
+def test_the_same_basket_without_times_is_bought_twice(write: Write) -> None:
+    log = "user_id,item_ids\na,1 2\na,1 2\n"
+    directory = write(interactions__csv=log, items__csv="item_id,title\n1,one\n2,two\n")
+    assert histories(directory) == {"a": ["1", "2", "1", "2"]}
+
+
 def test_lists_of_times(write: Write) -> None:
     header = "user_id:token\titem_id_list:token_seq\ttimestamp:float_seq\n"
     rows = "a\t3 1\t1700000100 1700000000\nb\t2 4\t1700000000\n"
