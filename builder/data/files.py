@@ -22,7 +22,7 @@ from builder.data.delimited import DELIMITED_SUFFIXES, RECBOLE_SUFFIXES, scan_de
 from builder.data.dialect import Dialect
 from builder.data.json_files import JSON_SUFFIXES, scan_json
 from builder.data.parts import part_files, scan_parts
-from builder.data.problems import Problems
+from builder.data.problems import UNREADABLE_FILE, Problems
 from builder.data.rows import TEXT, Batch, TextFile, TextTable, kept
 from builder.data.sources import UNREADABLE, Source
 
@@ -107,7 +107,7 @@ def scan(
             return None
         file = _scan(source, dialect, wanted, problems, take, block_bytes)
     except UNREADABLE as error:
-        problems.add("unreadable file", f"{path}: cannot be read: {error}; repair or replace it")
+        problems.add(UNREADABLE_FILE, f"{path}: cannot be read: {error}; repair or replace it")
         return None
     if file is not None and wanted is not None:
         file.check(wanted, problems)

@@ -14,6 +14,7 @@ NOT_UTF8: Final = "text that is not UTF-8"
 WRONG_LENGTH: Final = "rows of the wrong length"
 NO_OBJECT: Final = "what is no JSON object"
 SWALLOWED: Final = "quotes that open a value and do not close it"
+UNREADABLE_FILE: Final = "unreadable file"
 TOO_FEW_ITEMS: Final = "too few items"
 BAD_ROWS: Final = (WRONG_LENGTH, NO_OBJECT)
 """Kinds that a later step asks for: what follows from them is no second problem."""

@@ -12,7 +12,7 @@ from typing import Final
 from builder.data.config import DataConfig
 from builder.data.delimited import RECBOLE_SUFFIXES
 from builder.data.dialect import Dialect
-from builder.data.files import TABLE_SUFFIXES
+from builder.data.files import TABLE_SUFFIXES, scan
 from builder.data.layouts.headers import how_to_name, how_to_name_items
 from builder.data.layouts.known import KnownFormat
 from builder.data.layouts.peek import Peek, peek
@@ -26,6 +26,7 @@ from builder.data.layouts.roles import (
     roles_of,
 )
 from builder.data.parts import part_files
+from builder.data.problems import UNREADABLE_FILE, Problems
 from builder.data.rows import is_number
 from builder.data.sources import COMPRESSED_SUFFIXES, suffix_of
 from builder.errors import DataError
@@ -95,13 +96,17 @@ def find_by_content(
         No file is the log, or several could be.
     """
     taken = {path for path in named.values() if path is not None}
-    peeks = [peek(path, dialect) for path in _candidates(config.directory) if path not in taken]
+    candidates = [path for path in _candidates(config.directory) if path not in taken]
+    peeks = [peek(path, dialect) for path in candidates]
     others = [each for each in peeks if each is not None]
     logs = named["interactions"]
     if logs is None:
         named_items = named["items"] and peek(named["items"], dialect)
         if named_items and not any(is_log(each, config.columns) for each in others):
             others.append(named_items)  # which may be the log too
+        if not any(is_log(each, config.columns) for each in others):
+            read = {each.path for each in others}
+            _report_unreadable([path for path in candidates if path not in read], dialect)
         first = _log(config, known, others)
         others.remove(first)
     else:
@@ -117,6 +122,14 @@ def find_by_content(
         )
         items = first.path
     return {**named, "interactions": first.path, "items": items}
+
+
+def _report_unreadable(paths: Sequence[Path], dialect: Dialect) -> None:
+    """Raise a DataError where files are damaged: one of them may be the log."""
+    problems = Problems()
+    for path in paths:
+        scan(path, (), problems, lambda _: None, dialect)
+    problems.moved((UNREADABLE_FILE,)).raise_if_any()
 
 
 def _log(config: DataConfig, known: KnownFormat, peeks: Sequence[Peek]) -> Peek:

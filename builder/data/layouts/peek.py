@@ -68,14 +68,14 @@ def peek(path: Path, dialect: Dialect) -> Peek | None:
             return None
         with source.open() as file:
             start = file.read(_BYTES)
+        if start.startswith(PARQUET_MARK) or source.suffix in ARROW_SUFFIXES:
+            head = _Head(path, ".parquet", "memory", data=first_rows(source, ROWS))
+        else:
+            head = _Head(path, source.suffix, None, data=_whole_rows(start))
     except UNREADABLE:
         return None
     if not start:
         return None
-    if start.startswith(PARQUET_MARK) or source.suffix in ARROW_SUFFIXES:
-        head = _Head(path, ".parquet", "memory", data=first_rows(source, ROWS))
-    else:
-        head = _Head(path, source.suffix, None, data=_whole_rows(start))
     names: Sequence[str] = ()
     if head.suffix in DELIMITED_SUFFIXES and not dialect.names:
         # A first row that is no header may have a value twice, which no header has.

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from builder.data import DataConfig, read
@@ -137,3 +138,25 @@ def test_bytes_that_are_not_of_the_encoding(write: Write) -> None:
 def test_encodings_that_do_not_exist(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="there is no such encoding of text"):
         DataConfig(tmp_path, encoding=name)
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("log.parquet", b"PAR1" + b"x" * 16),
+        ("log.parquet", "half"),
+        ("log.arrow", b"ARROW1" + b"x" * 16),
+        ("log.arrow", b""),
+        ("log.csv.gz", gzip.compress(LOG.encode() * 99)[:-30]),
+    ],
+    ids=["parquet", "half of parquet", "arrow", "empty arrow", "half of gzip"],
+)
+def test_a_damaged_log_is_named(write: Write, name: str, data: bytes | str, named: bool) -> None:
+    if isinstance(data, str):
+        sink = io.BytesIO()
+        pyarrow.parquet.write_table(pa.table({"user_id": ["u"], "item_id": ["1"]}), sink)
+        data = sink.getvalue()[: len(sink.getvalue()) // 2]
+    directory = write(**{name: data, "items.csv": "item_id,title\n1,one\n2,two\n"})
+    with pytest.raises(DataError, match=rf"{name}: cannot be read: .*; repair or replace it$"):
+        read(DataConfig(directory, interactions=name if named else None))
