@@ -6,7 +6,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,8 @@ import pyarrow as pa
 
 from builder.data.dialect import Dialect
 from builder.data.files import Batch, scan
+from builder.data.json_files import plain_text
+from builder.data.object_ids import objects_in
 from builder.data.problems import Problems
 from builder.data.rows import TEXT
 from builder.data.times import UNREADABLE, TimeColumn
@@ -123,6 +125,40 @@ def _are_times(texts: list[str]) -> list[bool]:
     """Which texts are one time, such as 2024-05-01 12:30, and no list of them."""
     kinds = TimeColumn().add(0, pa.array(texts, TEXT), np.ones(len(texts), np.bool_))
     return [kind != UNREADABLE for kind in kinds.tolist()]
+
+
+class Objects(Events):
+    """A row has an object for each item: its id, and what else is known of it.
+
+    Parameters
+    ----------
+    key
+        The key of the id.
+    others
+        Keys of which columns are made, such as ``items.name``.
+    """
+
+    def __init__(self, items: str, key: str, others: Sequence[str]) -> None:
+        self._items: Final = items
+        self._key: Final = key
+        self._others: Final = {f"{items}.{other}": other for other in others}
+
+    @property
+    def reads(self) -> Sequence[str]:
+        return (self._items,)
+
+    def of(self, batch: Batch) -> tuple[list[int], dict[str, list[str]]]:
+        column = batch.columns.get(self._items)
+        texts = [""] * batch.rows if column is None else column.to_pylist()
+        rows: list[list[dict[str, Any]]] = [
+            # An id by itself among objects is one all the same; what is neither is reported.
+            objects_in(text) or [{} if "{" in text or text == "[]" else {self._key: text}]
+            for text in texts
+        ]
+        found = [each for row in rows for each in row]
+        keys = {self._items: self._key, **self._others}
+        made = {name: [plain_text(each.get(key)) for each in found] for name, key in keys.items()}
+        return [len(row) for row in rows], made
 
 
 class Impressions(Events):

@@ -12,9 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from builder.data.event_lists import Events, Impressions, Lists
+from builder.data.event_lists import Events, Impressions, Lists, Objects
 from builder.data.files import Batch, TextFile, scan
+from builder.data.json_files import plain_text
 from builder.data.layouts import Layout
+from builder.data.object_ids import objects_in
 from builder.data.problems import Problems
 from builder.data.rows import TEXT
 
@@ -35,12 +37,14 @@ def scan_events(
     files, becomes an event for each; so does an impression of MIND for each click.
     """
     columns, parts = layout.columns, layout.time_parts
-    events = _events(layout)
+    events = _events(layout, wanted)
     if events is not None:
         exploded = _Exploded(events, take)
         take = exploded.take
     if parts:
         take = partial(_with_time, take, columns.time or "", parts)
+    if layout.user_key is not None:
+        take = partial(_with_user, take, columns.user or "", layout.user_key)
     names = None if wanted is None else {*wanted, *parts, *(events.reads if events else ())}
     dialect = layout.dialects["interactions"]
     log = scan(layout.interactions, names, problems, take, dialect, *block_bytes)
@@ -48,16 +52,21 @@ def scan_events(
         return None
     if set(parts) <= set(log.names) and parts:
         log = replace(log, names=[*log.names, columns.time or ""])
+    made = [f"{columns.item}.{key}" for key in layout.object_texts]
+    log = replace(log, names=[*log.names, *(name for name in made if name not in log.names)])
     return log if events is None else replace(log, places=exploded.places_of(log))
 
 
-def _events(layout: Layout) -> Events | None:
+def _events(layout: Layout, wanted: Collection[str] | None) -> Events | None:
     columns = layout.columns
     user, item, time = columns.user or "", columns.item or "", columns.time
     if layout.format == "mind":
         return Impressions(
             user, item, time or "", layout.interactions, layout.dialects["interactions"]
         )
+    if layout.object_key is not None:
+        keys = [k for k in layout.object_texts if wanted is None or f"{item}.{k}" in wanted]
+        return Objects(item, layout.object_key, keys)
     if not layout.has_lists:
         return None
     return Lists(user, item, time, layout.last_item, as_text=layout.lists_are_text)
@@ -74,6 +83,18 @@ def _with_time(take: Take, column: str, parts: Sequence[str], batch: Batch) -> N
             pa.scalar("", TEXT),
         )
         batch = replace(batch, columns={**batch.columns, column: time})
+    take(batch)
+
+
+def _with_user(take: Take, column: str, key: str, batch: Batch) -> None:
+    """Put the id of a user in the place of an object with it."""
+    if column in batch.columns:
+        texts = batch.columns[column].to_pylist()
+        found = [
+            plain_text(objects[0].get(key)) if (objects := objects_in(text)) else text
+            for text in texts
+        ]
+        batch = replace(batch, columns={**batch.columns, column: pa.array(found, TEXT)})
     take(batch)
 
 

@@ -14,7 +14,25 @@ from typing import Any, Final, NamedTuple
 
 from builder.data.sources import TextSource
 
-_DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=lambda _: None)
+_TYPED: Final = frozenset(
+    (
+        *("$oid", "$date", "$uuid", "$numberLong", "$numberInt", "$numberDouble"),
+        "$numberDecimal",
+    )
+)
+"""Keys with which MongoDB writes what JSON has no type for, as in {"$oid": "5f80e194"}."""
+
+
+def _untyped(value: dict[str, Any]) -> Any:
+    """What an object of MongoDB stands for; other objects as they are."""
+    if len(value) == 1 and (key := next(iter(value))) in _TYPED:
+        return value[key]
+    return value
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_hook=_untyped, parse_int=str, parse_float=str, parse_constant=lambda _: None
+)
 _OBJECT: Final = 'write one object a line, as in {"id": "1"}'
 _BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _INNER: Final = 2  # how deep a value of the object is

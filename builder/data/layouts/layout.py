@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -12,7 +12,15 @@ from builder.data.layouts.find_files import files_of, find_by_content, find_by_n
 from builder.data.layouts.headers import without_header
 from builder.data.layouts.known import FORMATS
 from builder.data.layouts.peek import Peek, peek
-from builder.data.layouts.roles import are_lists, complete, item_key
+from builder.data.layouts.roles import (
+    ITEM_KEYS,
+    USER_KEYS,
+    are_lists,
+    complete,
+    item_key,
+    key_among,
+)
+from builder.data.object_ids import ObjectColumn
 from builder.data.rows import numbered
 from builder.data.sources import first_line, uncompressed
 from builder.errors import DataError
@@ -35,6 +43,10 @@ class Layout:
     has_lists, lists_are_text, last_item
         Whether a row of the log has a list of items, whether these are text such as ``[1, 2]``,
         and the column of the item after them.
+    object_key, object_texts
+        Where a row of the log has items as objects: the key of their ids, and their other keys.
+    user_key
+        The key of the user's id, where users are objects.
     items_of_log
         Whether no file but the log tells about the items.
     of_log
@@ -52,6 +64,9 @@ class Layout:
     has_lists: bool = False
     lists_are_text: bool = False
     last_item: str | None = None
+    object_key: str | None = None
+    object_texts: tuple[str, ...] = ()
+    user_key: str | None = None
     items_of_log: bool = False
     of_log: frozenset[str] = frozenset()
 
@@ -121,7 +136,12 @@ def _with_details(layout: Layout, log: Peek) -> Layout:
     """What the first rows of the log say about its columns of times and items."""
     time, item = layout.columns.time or "", layout.columns.item or ""
     layout = replace(layout, of_log=frozenset(log.columns))
+    layout = replace(layout, user_key=_key(layout, log, "user", USER_KEYS))
+    key = _key(layout, log, "item", ITEM_KEYS)
     parts = tuple(time.split(",")) if time not in log.columns and "," in time else ()
+    if key is not None and (objects := ObjectColumn.of(log.columns[item])) is not None:
+        others = tuple(other for other in objects.others if other != key)
+        return replace(layout, time_parts=parts, object_key=key, object_texts=others)
     if item not in log.lists and not are_lists(item, log):
         return replace(layout, time_parts=parts)
     last = item.removesuffix("_list")
@@ -133,6 +153,29 @@ def _with_details(layout: Layout, log: Peek) -> Layout:
         lists_are_text=item not in log.lists,
         last_item=last_item,
     )
+
+
+def _key(layout: Layout, log: Peek, role: str, names: Sequence[str]) -> str | None:
+    """The key of the ids in a column of objects; None where it has none.
+
+    Raises
+    ------
+    DataError
+        The objects have no key of a usual name.
+    """
+    column = getattr(layout.columns, role) or ""
+    objects = ObjectColumn.of(log.columns.get(column, ()))
+    if objects is None:
+        return None
+    found = key_among(objects.keys, names)
+    if found is None:
+        raise DataError(
+            f"{log.path}: {column}: none of the keys of its objects "
+            f"({', '.join(objects.others) or 'there are none'}) is the id of "
+            f"{'an item' if role == 'item' else 'a user'} by its name; rename the one that is to "
+            f"{role}_id, or name another column with --column {role}=NAME"
+        )
+    return found
 
 
 def layout_of_items(config: DataConfig, file: Path) -> Layout:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from builder.data.config import Columns
 from builder.data.layouts.peek import Peek, is_counter, is_time
+from builder.data.object_ids import ObjectColumn
 from builder.data.ratings import numbers_of
 from builder.data.rows import TEXT, is_missing, is_number
 
@@ -22,7 +23,7 @@ _USERS: Final = (
     *("userid", "user", "uid", "customerid", "customer", "clientid", "visitorid", "visitor"),
     *("accountid", "memberid", "profileid", "reviewerid", "readerid", "viewerid", "listenerid"),
     *("buyerid", "personid", "profilename", "username", "userhash", "usersha1", "usermd5"),
-    *("msno", "householdid", "householdkey", "sessionid", "session"),
+    *("msno", "householdid", "householdkey", "userpseudoid", "sessionid", "session"),
 )
 _ITEMS: Final = (
     *("itemid", "item", "iid", "productid", "product", "sku", "articleid", "parentasin", "asin"),
@@ -33,6 +34,11 @@ _ITEMS: Final = (
     *("aid", "adgroupid", "campaign", "campaignid", "restid", "restaurantid", "hotelid"),
     *("beerid", "beerbeerid", "bookmarkid", "targetid"),
 )
+USER_KEYS: Final = (*_USERS, "id")
+ITEM_KEYS: Final = (*_ITEMS, "id")
+"""Of ids in objects."""
+_SURE: Final = 6
+"""Names of `_ITEMS` that mean an item and nothing else."""
 # Of logs whose items have a name and no id.
 _ITEM_NAMES: Final = ("trackname", "hotelname", "gamename", "gametitle", "productname", "itemname")
 # Of lists of items: names, or how they end.
@@ -173,8 +179,11 @@ def _find(
         others = [name for name in among if name in of_items and _ANY_ID.search(name)]
         lists = [plain_names[name] for name in _ITEM_LISTS if name in plain_names]
         lists = [name for name in lists if are_lists(name, log)]
+        objects = [name for name in among if _are_items(name, log)]
+        sure = any(name in plain_names for name in _ITEMS[:_SURE])
         by_name = [plain_names[name] for name in _ITEM_NAMES if name in plain_names]
-        fitting = [*shared, *fitting, *others, *lists, *by_name]
+        fitting = [*shared, *fitting, *objects, *others, *lists, *by_name]
+        fitting = fitting if sure else [*objects, *fitting]
         fitting = [_list_of(name, log) or name for name in fitting]
     elif role == "user":
         fitting = [name for name in fitting if _are_present(log.columns[name])]
@@ -217,6 +226,21 @@ def are_lists(name: str, log: Peek) -> bool:
     if not plain(name).endswith(_ITEM_LISTS):
         return False
     return any(len(_SEPARATED.split(value.strip())) > 1 for value in values)
+
+
+def _are_items(name: str, log: Peek) -> bool:
+    """Whether a column has lists of objects with ids of items, as orders do."""
+    listed = plain(name).endswith(_ITEM_LISTS)
+    objects = ObjectColumn.of(log.columns[name])
+    if objects is None or not (listed or objects.many):
+        return False
+    return key_among(objects.keys, ITEM_KEYS if listed else _ITEMS) is not None
+
+
+def key_among(keys: Sequence[str], names: Sequence[str]) -> str | None:
+    """The key of the first of these names that any has."""
+    found = {plain(key): key for key in reversed(keys)}
+    return next((found[name] for name in names if name in found), None)
 
 
 def _are_present(values: Sequence[str]) -> bool:
