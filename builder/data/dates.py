@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -50,10 +51,45 @@ _DAY_AND_MONTH: Final = (
     r"(?:,?[ T]+(?P<h>\d{1,2}):(?P<m>\d{2})(?::(?P<s>\d{2})(?:\.\d+)?)?"
     r"\s*(?:(?P<half>[AaPp])[Mm])?)?$"
 )
+_MIDNIGHT: Final = r"[ T]0?0:00(:00(\.0+)?)?$"
+_DIGITS: Final = r"^(\d{4})(\d{2})(\d{2})$"
+_CLOCKS: Final = (  # of digits, as text with colons; of nothing, what is no time
+    (r"^(\d{1,2})$", r"\1:00"),
+    (r"^(\d{1,2})(\d{2})$", r"\1:\2"),
+    (r"^(\d{1,2})(\d{2})(\d{2})$", r"\1:\2:\3"),
+    (r"^$", "?"),
+)
+_BETWEEN: Final = ("-", "-", " ", ":", ":")  # year, month, day, hour, minute
+_DATE_AND_CLOCK: Final = 2
 _TWO_DIGITS: Final = 100
 _PIVOT: Final = 69  # years of two digits are 1969 to 2068, as C and Python have it
 _NOON: Final = 12
 _1970_TO_2100: Final = (0, 4_102_444_800)
+
+
+def joined(parts: Sequence[pa.Array]) -> pa.Array:
+    """One text of a date and a time of day, or of year, month, day and finer parts."""
+    if len(parts) == _DATE_AND_CLOCK:
+        return _with_clock(*(pc.utf8_trim_whitespace(part) for part in parts))
+    texts = [pc.utf8_lpad(part, 2, "0") for part in parts]
+    ends = [*_BETWEEN[: len(parts) - 1], ""]
+    return pc.binary_join_element_wise(
+        *(each for text, end in zip(texts, ends, strict=True)
+          for each in (text, pa.scalar(end, text.type))),
+        pa.scalar("", texts[0].type),
+    )  # fmt: skip
+
+
+def days(text: pa.Array) -> pa.Array:
+    """Dates without the midnight that spreadsheets write after them."""
+    return pc.replace_substring_regex(text, _MIDNIGHT, "")
+
+
+def _with_clock(date: pa.Array, clock: pa.Array) -> pa.Array:
+    date = pc.replace_substring_regex(days(date), _DIGITS, r"\1-\2-\3")
+    for pattern, text in _CLOCKS:
+        clock = pc.replace_substring_regex(clock, pattern, text)
+    return pc.binary_join_element_wise(date, clock, pa.scalar(" ", date.type))
 
 
 def text_times(text: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

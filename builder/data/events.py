@@ -6,12 +6,11 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from builder.data.dates import joined
 from builder.data.event_lists import Events, Impressions, Lists, Objects
 from builder.data.files import Batch, TextFile, scan
 from builder.data.json_files import plain_text
@@ -21,7 +20,6 @@ from builder.data.problems import Problems
 from builder.data.rows import TEXT
 
 Take = Callable[[Batch], None]
-_AFTER: Final = ("-", "-", " ", ":", ":")  # year, month, day, hour, minute
 
 
 def scan_events(
@@ -73,15 +71,9 @@ def _events(layout: Layout, wanted: Collection[str] | None) -> Events | None:
 
 
 def _with_time(take: Take, column: str, parts: Sequence[str], batch: Batch) -> None:
-    """Join year, month, day and finer parts to text such as 2024-05-01 12:30."""
+    """Join the parts of a time to text such as 2024-05-01 12:30."""
     if set(parts) <= batch.columns.keys():
-        texts = [pc.utf8_lpad(batch.columns[name], 2, "0") for name in parts]
-        ends = [*_AFTER[: len(parts) - 1], ""]
-        joined = [each for pair in zip(texts, ends, strict=True) for each in pair]
-        time = pc.binary_join_element_wise(
-            *(pa.scalar(each, TEXT) if isinstance(each, str) else each for each in joined),
-            pa.scalar("", TEXT),
-        )
+        time = joined([batch.columns[name] for name in parts])
         batch = replace(batch, columns={**batch.columns, column: time})
     take(batch)
 

@@ -138,7 +138,9 @@ def _with_details(layout: Layout, log: Peek) -> Layout:
     layout = replace(layout, of_log=frozenset(log.columns))
     layout = replace(layout, user_key=_key(layout, log, "user", USER_KEYS))
     key = _key(layout, log, "item", ITEM_KEYS)
-    parts = tuple(time.split(",")) if time not in log.columns and "," in time else ()
+    parts = _parts(time, log)
+    if parts:
+        layout = replace(layout, columns=replace(layout.columns, time=",".join(parts)))
     if key is not None and (objects := ObjectColumn.of(log.columns[item])) is not None:
         others = tuple(other for other in objects.others if other != key)
         return replace(layout, time_parts=parts, object_key=key, object_texts=others)
@@ -153,6 +155,13 @@ def _with_details(layout: Layout, log: Peek) -> Layout:
         lists_are_text=item not in log.lists,
         last_item=last_item,
     )
+
+
+def _parts(time: str, log: Peek) -> tuple[str, ...]:
+    """The columns that are joined by commas in a name that is none of a column."""
+    if time in log.columns or "," not in time:
+        return ()
+    return tuple(part if part in log.columns else part.strip() for part in time.split(","))
 
 
 def _key(layout: Layout, log: Peek, role: str, names: Sequence[str]) -> str | None:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from builder.data.config import Columns
+from builder.data.dates import days, joined
 from builder.data.layouts.peek import Peek, is_counter, is_time
 from builder.data.object_ids import ObjectColumn
 from builder.data.ratings import numbers_of
@@ -54,6 +55,8 @@ _TIMES: Final = (
     *("visittime", "viewedat", "watchedat", "boughtat", "purchasedate", "purchasedat"),
     *("orderdate", "invoicedate", "checkintime", "utctime", "occurredat", "localtime"),
 )
+# Of times of day beside a date.
+_CLOCKS: Final = (*_TIMES, "timeofday", "clock", "hour", "uhrzeit", "zeit", "heure", "hora", "ora")
 _RATINGS: Final = (
     *("rating", "ratings", "stars", "overall", "score", "bookrating", "userrating", "label"),
     *("clicked", "isclick", "clk", "click", "isrecommended", "liked", "islike", "weight", "target"),
@@ -82,6 +85,11 @@ _MOST_MISSING: Final = 0.5
 """Share of the rows that may lack the user, or the time, of an event."""
 _DATE_PARTS: Final = ("year", "month", "day", "hour", "minute", "second")
 _NEEDED_PARTS: Final = 3
+_CLOCK: Final = re.compile(
+    r"\s*\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\s*([AaPp]\.?[Mm]\.?)?\s*(Z|UTC|[+-]\d{2}:?\d{2})?\s*"
+)
+_DAY_DIGITS: Final = 8
+_DATE_AND_CLOCK: Final = 2
 _MOST_RATINGS: Final = 20  # different values
 _BEST_RATING: Final = 100
 _USUAL_BEST: Final = 10
@@ -124,6 +132,8 @@ def complete(columns: Columns, usual: Columns, log: Peek, items: Peek | None) ->
             taken = {name for name in (*vars(columns).values(), *found.values()) if name}
             given = _find(role, names, [n for n in log.columns if n not in taken], log, of_items)
         found[role] = given or known
+        if role == "time" and columns.time is None:
+            found[role] = _with_clock(found[role], log)
     key = columns.item_key or usual.item_key
     if key is None and items is not None and found["item"] not in items.columns:
         key = item_key(items, found["item"])
@@ -143,13 +153,23 @@ def is_log(peek: Peek, given: Columns = _NOBODY_SAYS) -> int:
     columns = complete(given, Columns(), peek, None)
     if columns.user not in peek.columns or columns.item not in peek.columns:
         return 0
-    return sum(getattr(columns, role) in peek.columns for role in _NAMES)
+    return sum(_is_there(getattr(columns, role), peek) for role in _NAMES)
+
+
+def _is_there(name: str | None, peek: Peek) -> bool:
+    """Whether there is such a column, or a date and a time of day, which a comma joins.
+
+    Parts of a date do not count: where a copy of the log has whole times, it is meant.
+    """
+    parts = (name or "").split(",")
+    pair = len(parts) == _DATE_AND_CLOCK and {*parts} <= peek.columns.keys()
+    return name in peek.columns or pair
 
 
 def roles_of(peek: Peek) -> tuple[int, int]:
     """How many columns with a role are found by their names, and how many columns there are."""
     columns = complete(Columns(), Columns(), peek, None)
-    found = sum(getattr(columns, role) in peek.columns for role in _NAMES)
+    found = sum(_is_there(getattr(columns, role), peek) for role in _NAMES)
     return found, len(peek.columns)
 
 
@@ -206,6 +226,34 @@ def _date_parts(names: Sequence[str]) -> str | None:
             break
         found.append(name)
     return ",".join(found) if len(found) >= _NEEDED_PARTS else None
+
+
+def _with_clock(date: str | None, log: Peek) -> str | None:
+    """A column of dates, with that of the times of day, joined by a comma, where there is one."""
+    dates = log.columns.get(date or "", [])
+    written = [each for each in days(pa.array(dates, TEXT)).to_pylist() if not is_missing(each)]
+    if date is None or not written or not all(map(_is_day, written)):
+        return date
+    clocks = [name for name, values in log.columns.items() if _are_clocks(values)]
+    like = [name for name in clocks if plain(name) == plain(date).replace("date", "time")]
+    usual = [name for name in clocks if plain(name) in _CLOCKS]
+    for clock in (*like, *usual):
+        both = zip(*(map(str.strip, log.columns[name]) for name in (date, clock)), strict=True)
+        rows = [row for row in both if not any(map(is_missing, row))]
+        texts = joined([pa.array(part, TEXT) for part in zip(*rows, strict=True)]) if rows else []
+        if rows and is_time([str(text) for text in texts]):
+            return f"{date},{clock}"
+    return date
+
+
+def _is_day(text: str) -> bool:
+    """Whether a time has no time of day."""
+    return ":" not in text and (not is_number(text) or len(text) == _DAY_DIGITS)
+
+
+def _are_clocks(values: Sequence[str]) -> bool:
+    present = [value for value in values if not is_missing(value)]
+    return bool(present) and _are_present(values) and all(map(_CLOCK.fullmatch, present))
 
 
 def _differ(values: Sequence[str]) -> bool:

@@ -139,6 +139,65 @@ def test_times_in_several_columns(write: Write, header: str, row: str, seconds: 
     assert log.time.tolist() == [seconds]
 
 
+@pytest.mark.parametrize(
+    ("header", "row", "seconds"),
+    [
+        ("date,time", "2009-02-13,23:31:30", 1234567890),
+        ("Date,Time", "13.02.2009,23:31", 1234567860),
+        ("date,time", "20090213,23:31:30.5", 1234567890),
+        ("date,time", "2009-02-13 00:00:00,23:31:30", 1234567890),
+        ("date,time", "02/13/2009,11:31:30 PM", 1234567890),
+        ("order_date,order_time", "2009-02-13,23:31:30", 1234567890),
+        # How long something was watched is no time of day, and a date may have one itself.
+        ("date,watch_time", "2009-02-13,23:31:30", 1234483200),
+        ("date,time", "2009-02-13 10:00:00,23:31:30", 1234519200),
+        ("date,time", "2009-02-13,", 1234483200),
+    ],
+)
+def test_a_date_and_a_time_of_day(write: Write, header: str, row: str, seconds: int) -> None:
+    directory = write(
+        interactions__csv=f"user_id,item_id,{header}\nu,1,{row}\n",
+        items__csv="item_id,title\n1,a\n2,b\n",
+    )
+    log, _ = read(DataConfig(directory))
+    assert log.time is not None
+    assert log.time.tolist() == [seconds]
+
+
+@pytest.mark.parametrize("clock", ["23:31:30", "233130"])
+@pytest.mark.parametrize("given", ["bought,at", "bought, at"])
+def test_a_date_and_a_time_of_day_are_said_by_name(write: Write, clock: str, given: str) -> None:
+    directory = write(
+        interactions__csv=f"user_id,item_id,bought,at\nu,1,2009-02-13,{clock}\n",
+        items__csv="item_id,title\n1,a\n2,b\n",
+    )
+    log, _ = read(DataConfig(directory, columns=Columns(time=given)))
+    assert log.time is not None
+    assert log.time.tolist() == [1234567890]
+
+
+def test_a_time_of_day_that_is_missing_is_no_midnight(write: Write) -> None:
+    directory = write(
+        interactions__csv="user_id,item_id,date,time\nu,1,2009-02-13,9:00\nu,2,2009-02-13,\n",
+        items__csv="item_id,title\n1,a\n2,b\n",
+    )
+    with pytest.raises(
+        DataError, match=r"interactions.csv:3: date,time: '2009-02-13 \?' is no time"
+    ):
+        read(DataConfig(directory))
+    log, _ = read(DataConfig(directory, columns=Columns(time="date")))
+    assert len(log) == 2
+
+
+def test_a_log_with_a_date_and_a_time_of_day_is_told_from_others(write: Write) -> None:
+    directory = write(
+        log__csv="user_id,item_id,date,time\nu,1,2009-02-13,9:00\n",
+        seen__csv="user_id,item_id\nu,2\n",
+        items__csv="item_id,title\n1,a\n2,b\n",
+    )
+    assert histories(directory) == {"u": ["1"]}
+
+
 def test_times_in_several_columns_are_said_by_name(write: Write) -> None:
     directory = write(
         interactions__csv="user_id,item_id,anno,mese,giorno\nu,1,2009,2,13\nu,2,2009,2,30\n",
