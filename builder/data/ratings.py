@@ -1,4 +1,4 @@
-"""Reads ratings: numbers, truths, and such as ``4/5``, ``4,5`` and ``4.0 out of 5 stars``."""
+"""Reads ratings: numbers, truths, and such as ``4/5``, ``4,5``, ``80%``, ``★★`` and ``5 stars``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ _TRUTHS: Final = {"true": "1", "false": "0", "yes": "1", "no": "0"}
 # A comma before three digits may stand for thousands, so that is no number.
 _RATING: Final = (
     r"^\s*(?P<whole>-?\d+)(?:[.,](?P<rest>\d{1,2}|\d{4,}))?\s*"
-    r"(?:(?:/|out of|of)\s*\d+(?:\.\d+)?)?\s*(?:[Ss]tars?|[Pp]oints?|★+)?\s*$"
+    r"(?:(?:/|out of|of)\s*\d+(?:\.\d+)?)?\s*(?:[Ss]tars?|[Pp]oints?|★+|%)?\s*$"
 )
+_ONLY_STARS: Final = r"^\s*[★⭐☆]+\s*$"  # a hollow one is none
 
 
 def numbers_of(text: pa.Array) -> NDArray[np.float64]:
@@ -33,6 +34,8 @@ def _parsed(text: pa.Array) -> NDArray[np.float64]:
     parts = [pc.fill_null(pc.struct_field(found, name), "") for name in ("whole", "rest")]
     joined = pc.binary_join_element_wise(*parts, pa.scalar(".", pa.large_string()))
     numbers = pc.if_else(found.is_valid(), joined, text)
+    stars = pc.count_substring_regex(text, "[★⭐]").cast(text.type)
+    numbers = pc.if_else(pc.match_substring_regex(text, _ONLY_STARS), stars, numbers)
     plain = numbers.to_pandas().str.strip()
     plain = plain.where(~plain.str.lower().isin([*_TRUTHS]), plain.str.lower().map(_TRUTHS))
     values: NDArray[np.float64] = pd.to_numeric(plain, errors="coerce").to_numpy(np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from builder.data.layouts import Layout, find_layout, is_time, peek
 from builder.data.problems import Problems
 from builder.data.ratings import numbers_of
 from builder.data.readers import DataSet, read_unsorted
+from builder.data.rows import is_missing
 from builder.progress import Progress, silent
 
 _MOST_RATINGS: Final = 20  # different values; of more, ranges are counted
@@ -26,6 +28,8 @@ _RATING_NAME: Final = re.compile(r"rating|stars|score", re.IGNORECASE)
 _SCALE: Final = (0.0, 10.0)  # of ratings, in steps of a half
 _LIKED: Final = 0.5
 """Share of the events that a suggested minimum rating leaves as targets, at least."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,14 +72,34 @@ class Ratings:
     def __init__(self, name: str = "") -> None:
         self.name = name
         self._counts: Counter[float] = Counter()
+        self._unread = 0
+        self._example = ""
 
     def add(self, batch: Batch) -> None:
         """Count those of the batch."""
         text = batch.columns.get(self.name)
         if text is not None:
             values = numbers_of(text)
+            others = text.filter(pa.array(~np.isfinite(values))).to_pylist()
+            unread = [each for each in others if not is_missing(each)]
+            self._unread += len(unread)
+            self._example = self._example or next(iter(unread), "")
             found = np.unique(values[np.isfinite(values)], return_counts=True)
             self._counts.update(dict(zip(*(each.tolist() for each in found), strict=True)))
+
+    def warn(self, log_name: str) -> None:
+        """Tell of the ratings that cannot be read, and so are none."""
+        if self._unread:
+            log.warning(
+                "%s: %s: %s of %s cannot be read, such as %r; they count as no ratings, and "
+                "with --min-rating are errors; write numbers, give --on-bad-rows drop, or name "
+                "another column with --column rating=NAME",
+                log_name,
+                self.name,
+                f"{self._unread:,}",
+                f"{self._unread + sum(self._counts.values()):,}",
+                self._example,
+            )
 
     def histogram(self) -> dict[float, int]:
         """Each rating and how many there are, ascending; ranges where they are many."""
@@ -93,22 +117,24 @@ def survey(
     layout = find_layout(config)
     counts = Ratings(layout.columns.rating or "")
     data = read_unsorted(config, layout, progress, counts.add, ratings=ratings)
+    if config.min_rating is None:  # which tells of them itself
+        counts.warn(layout.interactions.name)
     return data, _look(layout, counts)
 
 
 def _look(layout: Layout, ratings: Ratings) -> Survey:
     """Look at the first rows for columns that were not used; all ``ratings`` are counted."""
     columns = layout.columns
-    log = peek(layout.interactions, layout.dialects["interactions"])
-    if log is None:
+    first = peek(layout.interactions, layout.dialects["interactions"])
+    if first is None:
         return Survey()
     used = {getattr(columns, each.name) for each in fields(Columns)} | {*layout.time_parts}
-    others = {name: values for name, values in log.columns.items() if name not in used}
+    others = {name: values for name, values in first.columns.items() if name not in used}
     unused: dict[str, str] = {}
-    if columns.time not in log.columns and not layout.time_parts:
+    if columns.time not in first.columns and not layout.time_parts:
         times = [name for name, values in others.items() if any(values) and is_time(values)]
         unused |= {"time": times[0]} if times else {}
-    if columns.rating not in log.columns:
+    if columns.rating not in first.columns:
         found = [name for name, values in others.items() if _is_rating(name, values)]
         if found:
             unused |= {"rating": found[0]}

@@ -82,7 +82,7 @@ _NOBODY_SAYS: Final = Columns()
 _SEPARATED: Final = re.compile(r"[\s,;|]+")
 _OWNERS: Final = ("review", "click")
 _MOST_MISSING: Final = 0.5
-"""Share of the rows that may lack the user, or the time, of an event."""
+"""Share of the rows that may lack the user, the time, or a rating that is one, of an event."""
 _DATE_PARTS: Final = ("year", "month", "day", "hour", "minute", "second")
 _NEEDED_PARTS: Final = 3
 _CLOCK: Final = re.compile(
@@ -296,8 +296,10 @@ def _are_present(values: Sequence[str]) -> bool:
 
 
 def _are_numbers(values: Sequence[str]) -> bool:
+    """Whether most values are numbers; the others are reported where they are read."""
     present = [value for value in values if not is_missing(value)]
-    return bool(np.isfinite(numbers_of(pa.array(present, TEXT))).all())
+    read = np.isfinite(numbers_of(pa.array(present, TEXT)))
+    return int(np.count_nonzero(~read)) <= _MOST_MISSING * len(present)
 
 
 def guess_names(peek: Peek, others: Sequence[Peek]) -> list[str]:

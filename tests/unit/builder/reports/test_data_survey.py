@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from builder.data import DataConfig
+from builder.errors import DataError
 from builder.reports.data_commands import app
 from builder.reports.data_survey import Survey, survey
 
@@ -124,3 +125,30 @@ def test_a_log_without_a_header_is_looked_at_as_it_is_read(write: Write) -> None
     found = survey(DataConfig(directory))[1]
     assert found.ratings == {4.0: 6, 5.0: 6}
     assert found.unused == {}
+
+
+@pytest.mark.parametrize("name", ["rating", "score"])
+@pytest.mark.parametrize("fault", ["good", "inf", "-inf", "1.500,5"])
+def test_ratings_that_cannot_be_read_are_told(
+    write: Write, caplog: pytest.LogCaptureFixture, name: str, fault: str
+) -> None:
+    rows = ["u,1,5", "u,2,4", "v,1,", "v,2,NaN", f"v,3,{fault}".replace("1.500,5", '"1.500,5"')]
+    log = "".join(f"{row}\n" for row in [f"user_id,item_id,{name}", *rows])
+    directory = write(interactions__csv=log, items__csv=ITEMS)
+    found = survey(DataConfig(directory))[1]
+    assert found.ratings == {4: 1, 5: 1}
+    assert caplog.messages[-1] == (
+        f"interactions.csv: {name}: 1 of 3 cannot be read, such as {fault!r}; they count as "
+        "no ratings, and with --min-rating are errors; write numbers, give --on-bad-rows drop, or "
+        "name another column with --column rating=NAME"
+    )
+    with pytest.raises(DataError, match="is no number, which the minimum rating needs"):
+        survey(DataConfig(directory, min_rating=4))
+
+
+def test_a_column_of_words_by_the_name_of_a_rating_is_told(
+    write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = "user_id,item_id,rating\nu,1,good\nu,2,bad\n"
+    survey(DataConfig(write(interactions__csv=log, items__csv=ITEMS)))
+    assert "rating: 2 of 2 cannot be read, such as 'good'" in caplog.text
