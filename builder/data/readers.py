@@ -16,6 +16,7 @@ from builder.data.ids import rows_of_users
 from builder.data.item_file import read_catalogue
 from builder.data.layouts import Layout, find_layout
 from builder.data.problems import BAD_ROWS, TOO_FEW_ITEMS, Problems
+from builder.data.repeated_events import repeats
 from builder.data.repeats import check_ids, with_ids, without_repeats
 from builder.data.tables import Catalogue, Interactions
 from builder.data.unsorted import UnsortedEvents
@@ -103,7 +104,21 @@ def read_unsorted(
     problems.raise_if_any()
     if catalogue is None or events is None:  # both report why, so this is unreachable
         raise DataError(f"{config.directory}: cannot be read")
+    _warn_of_repeats(layout, events)
     return DataSet(layout, events, catalogue, profile)
+
+
+def _warn_of_repeats(layout: Layout, events: UnsortedEvents) -> None:
+    found = repeats(events)
+    if found:
+        log.warning(
+            "%s: %s of the %s events repeat another of the same user, item and time, so that tests "
+            "ask for items that the user has already, and figures come out too good; if an export "
+            "wrote them twice, keep one of each, as awk '!seen[$0]++' does for lines of text",
+            layout.interactions,
+            f"{found:,}",
+            f"{len(events):,}",
+        )
 
 
 def _read_users(config: DataConfig, layout: Layout, problems: Problems) -> pd.DataFrame | None:

@@ -31,6 +31,7 @@ VALIDATION_SHARE: Final = 0.25
 the test and two are left: with every user's second held out nothing is ever seen together."""
 REFIT_SHARE: Final = 0.05
 """Validation events are learnt from in the end if they are more than this share of the others."""
+_USERS_AT_ONCE: Final = 1 << 14
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,15 @@ class Holdout:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    @property
+    def seen_before(self) -> int:
+        """How many of the targets are items that their user had before."""
+        found = 0
+        for part in self.chunks(_USERS_AT_ONCE):
+            users = np.repeat(np.arange(len(part)), part.histories.lengths)
+            found += len(np.unique(users[part.histories.items == part.targets[users]]))
+        return found
 
     def rows(self, start: int, stop: int) -> Holdout:
         """Users ``start`` to ``stop``."""

@@ -8,15 +8,17 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from builder.evaluation.report import Row
+from builder.evaluation.report import Row, about_seen
 
 
 def figures_table(rows: Sequence[Row], caption: str) -> Table:
     """Figures of each row; NDCG@10 with its standard error over users."""
     users = sorted({row.users for row in rows})
+    seen = sorted({(row.users, row.seen_before or 0) for row in rows}, reverse=True)
+    told = [about_seen(count, targets) for targets, count in seen if count]
     table = Table(
         title=f"{' or '.join(f'{count:,}' for count in users)} users",
-        caption=caption,
+        caption="\n".join([caption, *told]),
         box=box.SIMPLE_HEAD,
         # As narrow as it gets: it fits 80 columns.
         show_edge=False,

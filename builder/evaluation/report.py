@@ -41,13 +41,18 @@ CALIBRATION_SEED: Final = 0
 
 @dataclass(frozen=True)
 class Row:
-    """Figures of one scorer on `users` held-out events. ``ece``: calibration error, if any."""
+    """Figures of one scorer on `users` held-out events.
+
+    ``ece`` is the calibration error, if any, and ``seen_before`` how many of the targets are items
+    that their user had before; None in files of before it was counted.
+    """
 
     name: str
     users: int
     metrics: dict[str, float]
     ndcg_standard_error: float
     ece: float | None = None
+    seen_before: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -62,7 +67,19 @@ def row(
     ranked: Callable[[int], object] = lambda _: None,
 ) -> Row:
     ranking = rank_holdout(scorer, holdout, items, ranked=ranked)
-    return Row(name, len(holdout), ranking.metrics(), _standard_error(ranking), ece)
+    error = _standard_error(ranking)
+    return Row(name, len(holdout), ranking.metrics(), error, ece, holdout.seen_before)
+
+
+def about_seen(seen: int | None, targets: int) -> str:
+    """What the targets that their users had before do to the figures; empty without such ones."""
+    if not seen:
+        return ""
+    return (
+        f"{seen:,} of the {targets:,} test targets are items that their users had before: such an "
+        "item alone of those seen is not masked, which makes the figures too good, and recommend "
+        "leaves seen items out without include_seen"
+    )
 
 
 def model_rows(

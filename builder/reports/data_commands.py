@@ -28,6 +28,7 @@ from builder.reports.data_description import (
     Tokens,
     count_tokens,
     describe,
+    repeated_tests,
 )
 from builder.reports.data_survey import survey
 from builder.reports.dates import moment
@@ -221,6 +222,7 @@ def _counts(description: Description) -> Table:
         table.add_row("of which targets", f"{description.targets:,}")
     table.add_row("repeated pairs of user and item", f"{description.repeated_pairs:,}")
     table.add_row(f"users with fewer than {FEW_EVENTS} events", f"{description.few_events:,}")
+    table.add_row(*repeated_tests(description))
     table.add_row("density", f"{description.density:.3%}")
     table.add_row("actions", ", ".join(description.actions) or "none")
     table.add_row("first event", moment(description.first_event))

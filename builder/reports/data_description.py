@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from builder.data.config import Columns
 from builder.data.layouts import Layout
 from builder.data.readers import DataSet
+from builder.data.repeated_events import last_targets_seen_before
 from builder.data.unsorted import DISLIKED, LIKED, UnsortedEvents, count
 from builder.errors import BuilderError, ConfigError
 from builder.progress import Progress, silent
@@ -70,6 +71,9 @@ class Description:
         Events whose user had the same item before.
     few_events
         Users with fewer targets than ``FEW_EVENTS``, who are in no test.
+    tested, seen_before
+        The other users, whose last target is the test of leave-one-out, and in how many of these
+        tests the user had the item before.
     texts
         The first of the items, cut after 200 characters.
     ratings, unused
@@ -92,6 +96,8 @@ class Description:
     tokens: Tokens | None
     repeated_pairs: int
     few_events: int
+    tested: int
+    seen_before: int
     texts: list[str] = field(default_factory=list)
     ratings: dict[float, int] = field(default_factory=dict)
     unused: dict[str, str] = field(default_factory=dict)
@@ -102,9 +108,11 @@ def describe(data: DataSet, survey: Survey, tokens: Tokens | None = None) -> Des
     events, catalogue = data.events, data.catalogue
     users, items = len(events.user_ids), len(catalogue)
     periods, first, last = _periods(events)
-    events.ticks = None
     per_item = count(events.item, items)
     targets = events.user if events.target is None else events.user[events.target]
+    enough = count(targets, users) >= FEW_EVENTS
+    seen_before = int((last_targets_seen_before(events) & enough).sum())
+    events.ticks = None
     pairs = sum(len(np.unique(each)) for each in _pairs(events, items))
     return Description(
         read=_read(data.layout),
@@ -122,11 +130,19 @@ def describe(data: DataSet, survey: Survey, tokens: Tokens | None = None) -> Des
         item_events=_percentiles(per_item[per_item > 0]),
         tokens=tokens,
         repeated_pairs=len(events) - pairs,
-        few_events=int((count(targets, users) < FEW_EVENTS).sum()),
+        few_events=int((~enough).sum()),
+        tested=int(enough.sum()),
+        seen_before=seen_before,
         texts=[text[:_SHOWN_OF_A_TEXT] for text in catalogue.texts[:_TEXTS]],
         ratings=survey.ratings,
         unused=survey.unused,
     )
+
+
+def repeated_tests(description: Description) -> tuple[str, str]:
+    """The tests of leave-one-out in which the user had the item before, in words."""
+    found = description.seen_before, description.tested
+    return "test targets that the user had before", "{:,} of {:,}".format(*found)
 
 
 def count_tokens(

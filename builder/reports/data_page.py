@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from builder.reports import plots
-from builder.reports.data_description import FEW_EVENTS, PERCENTILES, Description
+from builder.reports.data_description import FEW_EVENTS, PERCENTILES, Description, repeated_tests
 from builder.reports.dates import day, moment
 from builder.reports.html_parts import heading, note, page, table
 
@@ -28,6 +28,7 @@ def data_page(directory: Path, description: Description, train: str) -> str:
                 ["of which targets", f"{shown.targets:,}"],
                 ["repeated pairs of user and item", f"{shown.repeated_pairs:,}"],
                 [f"users with fewer than {FEW_EVENTS} events", f"{shown.few_events:,}"],
+                [*repeated_tests(shown)],
                 ["density", f"{shown.density:.3%}"],
                 ["first event", moment(shown.first_event)],
                 ["last event", moment(shown.last_event)],

@@ -81,10 +81,11 @@ def run_figures(
 
 
 def tested_by(split: Split, method: Method) -> Figures:
-    """The ``protocol`` in words, and the ``split`` by its name."""
+    """The ``protocol`` in words, the ``split`` by its name, and the targets ``seen_before``."""
+    seen = {"seen_before": split.test.seen_before}
     if split.replayed:
-        return {"protocol": REPLAY_PROTOCOL, "split": "temporal replay"}
-    return {"protocol": PROTOCOL, "split": method}
+        return {"protocol": REPLAY_PROTOCOL, "split": "temporal replay", **seen}
+    return {"protocol": PROTOCOL, "split": method, **seen}
 
 
 def tell_known(

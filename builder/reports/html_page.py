@@ -9,7 +9,7 @@ from builder.reports import plots
 from builder.reports.cold_items import EARLIER
 from builder.reports.figures import FULL, Figures
 from builder.reports.html_parts import heading, note, page, table
-from builder.reports.tables import COLD, NAMES, tested_on
+from builder.reports.tables import COLD, NAMES, how_tested, tested_on
 
 _ACCURACY: Final = ("ndcg@5", "ndcg@10", "ndcg@20", "hr@5", "hr@10", "hr@20", "mrr")
 _LISTS: Final = ("coverage@10", "novelty@10", "diversity@10", "popularity@10")
@@ -23,7 +23,7 @@ def run_page(figures: Figures) -> str:
     best = max(rivals, key=lambda row: row["metrics"]["ndcg@10"])
     parts = [
         note(f"{figures['checkpoint']}; {tested_on(figures)}."),
-        note(figures["protocol"]),
+        note(how_tested(figures)),
         heading("Accuracy"),
         plots.forest(rows, "ndcg@10", "NDCG@10", FULL),
         _metrics_table(rows, _ACCURACY),

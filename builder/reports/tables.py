@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from builder.evaluation.report import about_seen
 from builder.reports.figures import Figures
 
 NAMES: Final = {
@@ -35,7 +36,7 @@ def rows_tables(figures: Figures) -> list[Table]:
     """Tables of the ``rows``, on the test users."""
     rows = figures["rows"]
     return [
-        accuracy(rows, tested_on(figures), figures["protocol"]),
+        accuracy(rows, tested_on(figures), how_tested(figures)),
         known(rows),
         lists(rows),
         *(groups(rows, kind) for kind in NAMES),
@@ -45,6 +46,12 @@ def rows_tables(figures: Figures) -> list[Table]:
 def tested_on(figures: Figures) -> str:
     """What was ranked for: "920 users, leave-one-out"."""
     return tested_on_users({**figures, "users": figures["rows"][0]["users"]})
+
+
+def how_tested(figures: Figures) -> str:
+    """The protocol, and what is to be known of the test targets."""
+    seen = about_seen(figures["seen_before"], figures["rows"][0]["users"])
+    return "\n".join(filter(None, [figures["protocol"], seen]))
 
 
 def tested_on_users(figures: Figures) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -28,3 +29,16 @@ def test_the_table_fits_a_terminal_and_shows_names_as_they_are() -> None:
     ):
         assert text in output
     assert "…" not in output
+
+
+def test_targets_that_users_had_before_are_told() -> None:
+    assert "had before" not in drawn_rows(ROWS)
+    assert "had before" not in drawn_rows([replace(row, seen_before=0) for row in ROWS])
+    told = drawn_rows([replace(row, seen_before=55) for row in ROWS])
+    assert told.count("55 of the 920 test targets are items that their users had before") == 1
+
+
+def drawn_rows(rows: list[Row]) -> str:
+    drawn = io.StringIO()
+    Console(file=drawn, width=80).print(figures_table(rows, "how"))
+    return " ".join(drawn.getvalue().split())

@@ -53,6 +53,19 @@ def test_every_baseline_on_the_same_users(log: Path) -> None:
     assert "SASRec" not in output
 
 
+def test_targets_that_users_had_before_are_told(log: Path, tmp_path: Path) -> None:
+    # Each row twice: the last one of a user is that of the test, and the one before it is seen.
+    lines = (log / "tiny.inter").read_text().splitlines()
+    twice = [lines[0], *(line for row in lines[1:] for line in (row, row))]
+    (tmp_path / "tiny.inter").write_text("\n".join(twice))
+    (tmp_path / "tiny.item").write_bytes((log / "tiny.item").read_bytes())
+    for data, seen in ((log, 0), (tmp_path, USERS)):
+        found = json.loads(call("--data", data, "--no-sasrec", "--json"))
+        assert found["seen_before"] == seen
+        told = " ".join(call("--data", data, "--no-sasrec").split())
+        assert (f"{seen} of the {USERS} test targets" in told) == (seen > 0)
+
+
 def test_against_a_run(log: Path, backbone: Path, tmp_path: Path) -> None:
     config = TrainingConfig(
         DataConfig(log), str(backbone), width=8, max_history=4, epochs=1, tune_epochs=0

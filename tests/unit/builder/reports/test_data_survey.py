@@ -100,6 +100,8 @@ def test_repeats_and_users_with_few_events(write: Write) -> None:
     directory = write(interactions__csv=log, items__csv=ITEMS)
     found = json.loads(told(directory, "--column", "user=who", "--json"))
     assert (found["repeated_pairs"], found["few_events"]) == (21, 1)
+    assert (found["tested"], found["seen_before"]) == (20, 20)
+    assert "20 of 20" in told(directory, "--column", "user=who")
     options = train_options(directory, "--column", "user=who", "--text", "The {title}")
     assert options[:6] == [
         "--column", "user=who", "--text", "The {title}", "--min-events", "3",
