@@ -24,7 +24,15 @@ from builder.progress import Progress, silent
 
 _MOST_RATINGS: Final = 20  # different values; of more, ranges are counted
 _RANGES: Final = 10
+_SURE_NAME: Final = re.compile(r"(rating|stars|score)s?$", re.IGNORECASE)
 _RATING_NAME: Final = re.compile(r"rating|stars|score", re.IGNORECASE)
+# Of what was bought, and for how much: a small purchase is no dislike.
+_AMOUNT_NAME: Final = re.compile(
+    r"quantit|qty|amount|count|price|cost|total|units?\b|pieces|pcs|revenue|sales|tax|fee"
+    r"|(?:^|[\W_])(?:num|number|no|nr|sum|value|spend|spent|items|plays|times)(?:$|[\W_])"
+    r"|menge|anzahl|preis|betrag",
+    re.IGNORECASE,
+)
 _SCALE: Final = (0.0, 10.0)  # of ratings, in steps of a half
 _LIKED: Final = 0.5
 """Share of the events that a suggested minimum rating leaves as targets, at least."""
@@ -144,6 +152,8 @@ def _look(layout: Layout, ratings: Ratings) -> Survey:
 
 
 def _is_rating(name: str, texts: Sequence[str]) -> bool:
+    if _AMOUNT_NAME.search(name) and not _SURE_NAME.search(name):
+        return False
     values = np.unique(numbers_of(pa.array(texts, pa.large_string())))
     if len(values) < 2 or not np.isfinite(values).all():
         return False

@@ -94,6 +94,29 @@ def test_columns_that_are_neither_are_not(write: Write) -> None:
     assert survey(DataConfig(write(interactions__csv=log, items__csv=ITEMS)))[1] == Survey()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "quantity",
+        "Qty",
+        "order_amount",
+        "items_count",
+        "itemsCount",
+        "price",
+        "QUANTITY",
+        "no_items",
+    ],
+)
+def test_what_was_bought_and_for_how_much_is_no_rating(write: Write, name: str) -> None:
+    log = f"user_id,item_id,{name}\n" + "".join(
+        f"u{row % 9},{1 + row % 3},{row % 5 + 1}\n" for row in range(60)
+    )
+    directory = write(interactions__csv=log, items__csv=ITEMS)
+    assert survey(DataConfig(directory))[1] == Survey()
+    assert "rating" not in told(directory)
+    assert survey(DataConfig(write(interactions__csv=log.replace(name, "grade"))))[1] != Survey()
+
+
 def test_repeats_and_users_with_few_events(write: Write) -> None:
     rows = [f"u{user},{item}" for user in range(20) for item in (1, 2, 3, 3)]
     log = "\n".join(["who,item_id", *rows, "few,1", "few,1"])
