@@ -15,6 +15,7 @@ from builder.data.dialect import Dialect
 from builder.data.files import TABLE_SUFFIXES, scan
 from builder.data.layouts.headers import how_to_name, how_to_name_items
 from builder.data.layouts.known import KnownFormat
+from builder.data.layouts.named_logs import check_named_logs, is_named_as_log
 from builder.data.layouts.peek import Peek, peek
 from builder.data.layouts.roles import (
     TITLES,
@@ -105,6 +106,7 @@ def find_by_content(
         if named_items and not any(is_log(each, config.columns) for each in others):
             others.append(named_items)  # which may be the log too
         if not any(is_log(each, config.columns) for each in others):
+            check_named_logs(config.directory, candidates, others, dialect)
             read = {each.path for each in others}
             _report_unreadable([path for path in candidates if path not in read], dialect)
         first = _log(config, known, others)
@@ -166,7 +168,7 @@ def _advice(directory: Path, peeks: Sequence[Peek]) -> str:
         return f"unpack {packed[0]}, or save it as CSV"
     if not named and folders:
         return f"give a directory below it, as in {folders[0]}"
-    best = max(named, key=roles_of, default=None)
+    best = max(named, key=lambda each: (is_named_as_log(each.path), roles_of(each)), default=None)
     if best is None:
         return "name it with --interactions"
     below = f"give {best.path} instead, or " if best.path.is_dir() else ""

@@ -1,0 +1,64 @@
+"""What is said of folders in which no file can be read as the log."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.data import DataConfig, read
+from builder.errors import DataError
+
+Write = Callable[..., Path]
+
+ITEMS = "item_id,title\n1,Ape\n2,Zebra\n3,Yak\n"
+LOG = "user_id,item_id,timestamp\n" + "".join(
+    f"u{user},{item},17000{user}000{item}\n" for user in range(3) for item in (1, 2, 3)
+)
+
+
+def error_of(directory: Path, **options: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        read(DataConfig(directory, **options))
+    return str(caught.value).replace(f"{directory}/", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("events.csv", b"", "events.csv:1: the file is empty"),
+        ("Event-Log.csv", b"", "Event-Log.csv:1: the file is empty"),
+        ("events.csv.gz", gzip.compress(LOG.encode())[:-20], "events.csv.gz: cannot be read: "),
+        ("ratings.csv.zip", b"PK\x03\x04" + b"x" * 40, "ratings.csv.zip: cannot be read: "),
+        (
+            "orders.csv",
+            LOG.replace(",", "~").encode(),
+            (
+                "orders.csv:1: nothing is found that separates its values, so it has one column, "
+                "'user_id~item_id~timestamp'; give what separates them with --separator"
+            ),
+        ),
+    ],
+)
+def test_a_file_that_is_named_as_the_log_has_its_own_fault_named(
+    write: Write, name: str, content: bytes, fault: str
+) -> None:
+    directory = write(items__csv=ITEMS)
+    (directory / name).write_bytes(content)
+    error = error_of(directory)
+    assert fault in error
+    assert "--interactions" not in error
+
+
+def test_a_link_that_leads_nowhere_is_named(write: Write) -> None:
+    directory = write(items__csv=ITEMS)
+    (directory / "events.csv").symlink_to("../gone.csv")
+    assert "events.csv: the link leads to ../gone.csv, which is not there" in error_of(directory)
+
+
+def test_a_log_without_roles_is_named_before_the_items(write: Write) -> None:
+    directory = write(items__csv=ITEMS, events__csv=LOG.replace("user_id", "x"))
+    assert "if events.csv is it, give --interactions events.csv" in error_of(directory)
