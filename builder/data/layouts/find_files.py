@@ -229,7 +229,8 @@ def _several(config: DataConfig, role: str, found: Sequence[Path]) -> str:
     names = ", ".join(path.name for path in found)
     return (
         f"{config.directory}: several files could hold the {role} ({names}); name one of them "
-        f"with --{role}, as in --{role} {found[0].name}"
+        f"with --{role}, as in --{role} {shlex.quote(found[0].name)}, or, if they are parts of one "
+        f"table, put them all into a folder {role}/ beside the others, which is read as one"
     )
 
 

@@ -62,3 +62,20 @@ def test_a_link_that_leads_nowhere_is_named(write: Write) -> None:
 def test_a_log_without_roles_is_named_before_the_items(write: Write) -> None:
     directory = write(items__csv=ITEMS, events__csv=LOG.replace("user_id", "x"))
     assert "if events.csv is it, give --interactions events.csv" in error_of(directory)
+
+
+def test_files_of_single_months_may_be_read_as_one_log(write: Write) -> None:
+    directory = write(items__csv=ITEMS)
+    for month in (1, 2):
+        (directory / f"events-2024-0{month}.csv").write_text(LOG)
+    error = error_of(directory)
+    assert "as in --interactions events-2024-01.csv" in error
+    assert error.endswith(
+        "if they are parts of one table, put them all into a folder interactions/ beside the "
+        "others, which is read as one"
+    )
+    (directory / "interactions").mkdir()
+    for month in (1, 2):
+        file = directory / f"events-2024-0{month}.csv"
+        file.rename(directory / "interactions" / file.name)
+    assert len(read(DataConfig(directory))[0]) == 18
