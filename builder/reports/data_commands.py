@@ -24,11 +24,13 @@ from builder.progress import Progress
 from builder.reports.data_description import (
     FEW_EVENTS,
     PERCENTILES,
+    TOO_FEW_EVENTS,
     Description,
     Tokens,
     count_tokens,
     describe,
     repeated_tests,
+    too_few_events,
 )
 from builder.reports.data_survey import survey
 from builder.reports.dates import moment
@@ -45,6 +47,7 @@ _SAMPLES: Final[dict[str, Callable[[Path], Path]]] = {
     "ml-100k": fetch_movielens_100k,
     "minilm": fetch_minilm,
 }
+_FEW_TESTED: Final = 30
 _Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Where the files are.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
@@ -114,11 +117,14 @@ def validate_command(
         "items": len(data.catalogue),
         "events": len(data.events),
     }
+    few = too_few_events(data.events)
     if as_json:
-        typer.echo(json.dumps({"ok": True, "problems": [], **figures}))
+        typer.echo(json.dumps({"ok": True, "problems": [], "trainable": few is None, **figures}))
     else:
         told = ", ".join(f"{count:,} {name}" for name, count in figures.items())
         typer.echo(f"Nothing is wrong with the data: {told}.")
+        if few is not None:
+            _show_train(None)
 
 
 @app.command("convert")
@@ -145,8 +151,7 @@ def convert_command(
         text=f"{{{TEXT}}}",
         **{name: getattr(config, name) for name in _OF_TRAINING},
     )
-    typer.echo(f"{typer.style('To train', bold=True)}, with the options that fit:")
-    typer.echo(f"  {train_line(told, replace(found, unused={}), described, None)}")
+    _show_train(train_line(told, replace(found, unused={}), described, None))
 
 
 _OF_TRAINING: Final = (
@@ -181,7 +186,7 @@ def _tokens(data: DataSet, backbone: str | None, progress: Progress) -> Tokens |
     return count_tokens(data.catalogue.texts, load_tokenizer, backbone, progress)
 
 
-def _show(description: Description, line: str) -> None:
+def _show(description: Description, line: str | None) -> None:
     ratings = [_ratings(description.ratings)] if description.ratings else []
     console.show(_what_was_read(description), _counts(description), *ratings, _lengths(description))
     if description.tokens is not None:
@@ -197,6 +202,18 @@ def _show(description: Description, line: str) -> None:
             f"Column {name!r} looks like the {role} of an event and is not used; "
             f"give --column {shlex.quote(f'{role}={name}')}"
         )
+    if 0 < description.tested < _FEW_TESTED:
+        typer.echo(
+            f"Users with {FEW_EVENTS} events or more, who are in the test: {description.tested}. "
+            f"With fewer than {_FEW_TESTED} the figures of a training say little."
+        )
+    _show_train(line)
+
+
+def _show_train(line: str | None) -> None:
+    if line is None:
+        typer.echo(f"{typer.style('Not to be trained on', bold=True)}: {TOO_FEW_EVENTS}")
+        return
     typer.echo(f"{typer.style('To train', bold=True)}, with the options that fit:")
     typer.echo(f"  {line}")
 

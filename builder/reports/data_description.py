@@ -20,6 +20,11 @@ from builder.reports.data_survey import Survey
 
 FEW_EVENTS: Final = 3
 """From which on a user can be held out for validation and for the test."""
+TOO_FEW_EVENTS: Final = (
+    f"no user has {FEW_EVENTS} events to recommend (one to learn from, one for validation, one for "
+    "test), and fewer than two have 2, so training would find nothing to learn; give a longer "
+    "log, or a lower --min-rating where one is given"
+)
 PERCENTILES: Final = (0, 5, 25, 50, 75, 90, 95, 99, 100)
 _TEXTS: Final = 3
 _SHOWN_OF_A_TEXT: Final = 200
@@ -71,6 +76,8 @@ class Description:
         Events whose user had the same item before.
     few_events
         Users with fewer targets than ``FEW_EVENTS``, who are in no test.
+    trainable
+        Whether leave-one-out can split the log, see `too_few_events`.
     tested, seen_before
         The other users, whose last target is the test of leave-one-out, and in how many of these
         tests the user had the item before.
@@ -96,6 +103,7 @@ class Description:
     tokens: Tokens | None
     repeated_pairs: int
     few_events: int
+    trainable: bool
     tested: int
     seen_before: int
     texts: list[str] = field(default_factory=list)
@@ -110,7 +118,8 @@ def describe(data: DataSet, survey: Survey, tokens: Tokens | None = None) -> Des
     periods, first, last = _periods(events)
     per_item = count(events.item, items)
     targets = events.user if events.target is None else events.user[events.target]
-    enough = count(targets, users) >= FEW_EVENTS
+    per_user = count(targets, users)
+    enough = per_user >= FEW_EVENTS
     seen_before = int((last_targets_seen_before(events) & enough).sum())
     events.ticks = None
     pairs = sum(len(np.unique(each)) for each in _pairs(events, items))
@@ -131,12 +140,24 @@ def describe(data: DataSet, survey: Survey, tokens: Tokens | None = None) -> Des
         tokens=tokens,
         repeated_pairs=len(events) - pairs,
         few_events=int((~enough).sum()),
+        trainable=_is_trainable(per_user),
         tested=int(enough.sum()),
         seen_before=seen_before,
         texts=[text[:_SHOWN_OF_A_TEXT] for text in catalogue.texts[:_TEXTS]],
         ratings=survey.ratings,
         unused=survey.unused,
     )
+
+
+def too_few_events(events: UnsortedEvents) -> str | None:
+    """Why a log cannot be trained on, and what to do; None where it can."""
+    targets = events.user if events.target is None else events.user[events.target]
+    return None if _is_trainable(count(targets, len(events.user_ids))) else TOO_FEW_EVENTS
+
+
+def _is_trainable(per_user: NDArray[np.int64]) -> bool:
+    """Whether leave-one-out finds events to hold out, of targets INT64 [U] of each user."""
+    return bool((per_user >= FEW_EVENTS).any() or (per_user == FEW_EVENTS - 1).sum() > 1)
 
 
 def repeated_tests(description: Description) -> tuple[str, str]:

@@ -5,13 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from builder.reports import plots
-from builder.reports.data_description import FEW_EVENTS, PERCENTILES, Description, repeated_tests
+from builder.reports.data_description import (
+    FEW_EVENTS,
+    PERCENTILES,
+    TOO_FEW_EVENTS,
+    Description,
+    repeated_tests,
+)
 from builder.reports.dates import day, moment
 from builder.reports.html_parts import heading, note, page, table
 
 
-def data_page(directory: Path, description: Description, train: str) -> str:
-    """Page of a description; ``train`` is the command that fits."""
+def data_page(directory: Path, description: Description, train: str | None) -> str:
+    """Page of a description; ``train`` is the command that fits, if one does."""
     shown = description
     parts = [
         note(f"{directory}"),
@@ -63,5 +69,10 @@ def data_page(directory: Path, description: Description, train: str) -> str:
                 f"{shown.tokens.texts_with_unknown:,} texts."
             )
         )
-    parts += [heading("Item texts"), *map(note, shown.texts), heading("To train"), note(train)]
+    parts += [
+        heading("Item texts"),
+        *map(note, shown.texts),
+        heading("To train"),
+        note(train or TOO_FEW_EVENTS),
+    ]
     return page("Data set", parts)

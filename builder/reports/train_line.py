@@ -17,8 +17,10 @@ _MOST_WITH_FEW: Final = 0.1
 
 def train_line(
     config: DataConfig, found: Survey, description: Description, backbone: str | None
-) -> str:
-    """The options that were given, and those that the log suggests."""
+) -> str | None:
+    """The options that were given, and those that the log suggests; None: nothing can be learnt."""
+    if not description.trainable:
+        return None
     columns = config.columns
     if "time" in found.unused:
         columns = replace(columns, time=found.unused["time"])

@@ -23,6 +23,7 @@ ITEMS = "item_id,title,year\n1,Löwe,1995\n2,Zebra,\n"
 LOG = (
     "user_id,item_id,rating,timestamp,action\n"
     "u,2,4.5,2023-11-14T22:13:20.250Z,buy\nu,1,,2023-11-14T22:13:20.125Z,\nv,1,3,2023-11-15,look\n"
+    "v,2,4,2023-11-16,\n"
 )
 
 
@@ -35,7 +36,7 @@ def run(*arguments: str | Path, code: int = 0) -> str:
 def test_what_is_converted_is_the_same_data(write: Write, tmp_path: Path) -> None:
     directory = write(interactions__csv=LOG, items__csv=ITEMS)
     told = run("convert", directory, "--output", tmp_path / "new")
-    assert "interactions.parquet: 3 events" in told
+    assert "interactions.parquet: 4 events" in told
     words = shlex.split(told.splitlines()[-1])
     assert words[3:8] == ["train", "--data", str(tmp_path / "new"), "--text", "{text}"]
     before, after = read(DataConfig(directory)), read(DataConfig(tmp_path / "new", text="{text}"))
@@ -46,9 +47,9 @@ def test_what_is_converted_is_the_same_data(write: Write, tmp_path: Path) -> Non
         assert np.array_equal(getattr(after[0], name), getattr(before[0], name)), name
     assert after[0].user_ids == before[0].user_ids
     assert after[0].actions == before[0].actions
-    assert after[0].item.tolist() == [0, 1, 0]  # fractions of a second are kept
+    assert after[0].item.tolist() == [0, 1, 0, 1]  # fractions of a second are kept
     table = pyarrow.parquet.read_table(tmp_path / "new" / "interactions.parquet")
-    assert table["rating"].to_pylist() == [4.5, None, 3.0]
+    assert table["rating"].to_pylist() == [4.5, None, 3.0, 4.0]
 
 
 @pytest.mark.parametrize(
@@ -87,9 +88,9 @@ def test_nothing_is_written_over(write: Write, tmp_path: Path) -> None:
 def test_validate(write: Write) -> None:
     directory = write(interactions__csv=LOG, items__csv=ITEMS)
     assert json.loads(run("validate", directory, "--json")) == {
-        "ok": True, "problems": [], "users": 2, "items": 2, "events": 3,
+        "ok": True, "problems": [], "trainable": True, "users": 2, "items": 2, "events": 4,
     }  # fmt: skip
-    assert "2 users, 2 items, 3 events" in run("validate", directory)
+    assert "2 users, 2 items, 4 events" in run("validate", directory)
     (directory / "interactions.csv").write_text("user_id,item_id\n,1\nu,7\nu,8\n")
     found = json.loads(run("validate", directory, "--json", code=1))
     assert found["ok"] is False
@@ -100,6 +101,29 @@ def test_validate(write: Write) -> None:
     assert "item '7' is not in items.csv" in found["problems"][1]["examples"][0]
     assert run("validate", directory, code=1) == ""
     assert json.loads(run("validate", directory / "none", "--json", code=1))["ok"] is False
+
+
+def test_a_log_that_cannot_be_trained_on_is_told(write: Write, tmp_path: Path) -> None:
+    once = "user_id,item_id\n" + "".join(f"u{user},{1 + user % 2}\n" for user in range(9))
+    directory = write(interactions__csv=once, items__csv=ITEMS)
+    page = tmp_path / "page.html"
+    described = run("describe", directory, "--html", page)
+    converted = run("convert", directory, "--output", tmp_path / "new")
+    validated = run("validate", directory)
+    for told in (described, converted, validated, page.read_text("utf-8")):
+        assert "no user has 3 events to recommend" in told
+        assert "builder train" not in told
+    found = json.loads(run("describe", directory, "--json"))
+    assert (found["trainable"], found["train"]) == (False, None)
+    assert json.loads(run("validate", directory, "--json"))["trainable"] is False
+
+
+def test_few_users_in_the_test_are_told(write: Write) -> None:
+    few = "who are in the test: 2. With fewer than 30 the figures of a training say little."
+    for users, told in ((2, True), (30, False)):
+        log = "".join(f"u{user},{1 + row % 2}\n" for user in range(users) for row in range(3))
+        directory = write(interactions__csv=f"user_id,item_id\n{log}", items__csv=ITEMS)
+        assert (few in run("describe", directory)) == told
 
 
 def test_a_page(write: Write, tmp_path: Path, minilm: Path) -> None:
