@@ -29,7 +29,7 @@ from builder.data.problems import (
     Problems,
 )
 from builder.data.ratings import numbers_of
-from builder.data.row_faults import Findings, RowFaults
+from builder.data.row_faults import Findings, RowFaults, of_all_rows
 from builder.data.rows import is_missing
 from builder.data.tables import Catalogue
 from builder.data.times import KINDS, UNREADABLE, TimeColumn
@@ -70,7 +70,8 @@ def read_log(
 
     of_log = Problems()
     log = scan_events(layout, wanted, of_log, take, _BLOCK_BYTES)
-    left_out_rows = of_log.moved(BAD_ROWS if config.on_bad_rows == "drop" else ())
+    none_read = log is not None and not events.rows
+    left_out_rows = of_log.moved(BAD_ROWS if none_read or config.on_bad_rows == "drop" else ())
     problems.take(of_log)
     if log is None:
         return None, None
@@ -93,7 +94,7 @@ def read_log(
         )
         return None, None
     if not events.rows:
-        problems.add("empty log", f"{log.path}: there are no events; give a log that has some")
+        _report_no_events(log, left_out_rows, problems)
         return None, None
     events.report(log, problems, left_out_rows)
     if len(problems):
@@ -111,6 +112,13 @@ def read_log(
     if catalogue is not None:
         catalogue = catalogue.with_items(events.items.new, columns.item_key or columns.item or "")
     return found, catalogue
+
+
+def _report_no_events(log: TextFile, bad_rows: Problems, problems: Problems) -> None:
+    if len(bad_rows):
+        problems.take(bad_rows.reworded(of_all_rows))
+    else:
+        problems.add("empty log", f"{log.path}: there are no events; give a log that has some")
 
 
 class _Events:
@@ -241,8 +249,7 @@ class _Events:
             found.left_out.warn_of_rows_left_out()
 
     def _report_times(self, found: Findings, column: str) -> None:
-        kind = "times that cannot be read"
-        self._bad_times.report(found, kind, column, drop=self._times.usual != UNREADABLE)
+        self._bad_times.report(found, "times that cannot be read", column)
         odd = self._times.odd()
         if odd is not None:
             row, text, unit, count = odd

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from builder.errors import DataError
@@ -55,6 +55,13 @@ class Problems:
         for kind in kinds:
             if kind in self._counts:
                 found.add_all(kind, self._shown.pop(kind), self._counts.pop(kind))
+        return found
+
+    def reworded(self, change: Callable[[str], str]) -> Problems:
+        """The same in other words."""
+        found = Problems()
+        for kind, count in self._counts.items():
+            found.add_all(kind, [change(message) for message in self._shown[kind]], count)
         return found
 
     def take(self, others: Problems) -> None:

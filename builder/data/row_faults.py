@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -11,6 +12,16 @@ from numpy.typing import NDArray
 
 from builder.data.files import TextFile
 from builder.data.problems import SHOWN_PER_KIND, Problems
+
+_WAY_OUT: Final = re.compile(r",? or give --on-bad-rows drop$")
+
+
+def of_all_rows(message: str) -> str:
+    """The message of a fault that all rows have, which no option can leave out."""
+    if _WAY_OUT.search(message) is None:
+        return message
+    fault, _, advice = _WAY_OUT.sub("", message).rpartition("; ")
+    return f"{fault}, and so in all rows, which --on-bad-rows drop would leave out; {advice}"
 
 
 class Findings:
@@ -36,6 +47,7 @@ class RowFaults:
         self._describe = describe
         self._messages: dict[int, str] = {}
         self._count = 0
+        self._rows = 0
         self._drop = drop
 
     def add(self, start: int, wrong: NDArray[np.bool_], text: pa.Array) -> NDArray[np.bool_]:
@@ -43,19 +55,22 @@ class RowFaults:
 
         Returns which rows are kept, BOOL [B].
         """
+        self._rows += len(wrong)
         rows = np.flatnonzero(wrong)
         for row in rows[: SHOWN_PER_KIND - len(self._messages)].tolist():
             self._messages[start + row] = self._describe(text[row].as_py())
         self._count += len(rows)
         return ~wrong if self._drop else np.ones(len(wrong), np.bool_)
 
-    def report(self, findings: Findings, kind: str, column: str, *, drop: bool = True) -> None:
-        """Hand over what was found; without ``drop`` nothing of it is left out."""
+    def report(self, findings: Findings, kind: str, column: str) -> None:
+        """Hand over what was found; a fault of a row that all have is an error in any case."""
+        messages = self._messages
+        in_all = self._count == self._rows and any(map(_WAY_OUT.search, messages.values()))
         findings.log.report(
-            findings.left_out if self._drop and drop else findings.problems,
+            findings.left_out if self._drop and not in_all else findings.problems,
             kind,
-            list(self._messages),
+            list(messages),
             column,
-            self._messages.__getitem__,
+            lambda row: of_all_rows(messages[row]) if in_all else messages[row],
             self._count,
         )

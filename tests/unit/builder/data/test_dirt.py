@@ -173,9 +173,30 @@ def test_json_lines_without_times_can_be_left_out(write: Write) -> None:
 
 def test_a_log_of_nothing_but_bad_times_stays_an_error(write: Write) -> None:
     log = "user_id,item_id,timestamp\nu,1,soon\nu,2,later\n"
-    found = errors_of(write(interactions__csv=log, items__csv=ITEMS), on_bad_rows="drop")
+    directory = write(interactions__csv=log, items__csv=ITEMS)
+    found = errors_of(directory, on_bad_rows="drop")
     assert len(found) == 2
     assert "'soon' is no time" in found[0]
+    assert found == errors_of(directory)
+
+
+@pytest.mark.parametrize(
+    ("log", "fault"),
+    [
+        ("user_id,item_id,timestamp\nu,1,-5e9\nu,2,-6e9\n", "'-5e9' is no time of 1970 to 2100"),
+        ("user_id,item_id\nNULL,1\n,2\n", "the value is missing (NULL stands for that)"),
+        ("user_id,item_id\nu,\nu,\n", "the value is missing"),
+        ("user_id,item_id\nu,1,2\nv,2,2\n", "3 values"),
+    ],
+)
+def test_what_would_leave_out_all_rows_is_no_advice(write: Write, log: str, fault: str) -> None:
+    directory = write(interactions__csv=log, items__csv=ITEMS)
+    for given in ("error", "drop"):
+        found = errors_of(directory, on_bad_rows=given)
+        assert len(found) == 2
+        assert fault in found[0]
+        assert "and so in all rows, which --on-bad-rows drop would leave out; " in found[0]
+        assert "or give --on-bad-rows drop" not in found[0]
 
 
 def test_events_of_unknown_items_are_left_out_and_told(
