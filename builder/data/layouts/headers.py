@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 
 from builder.data.layouts.peek import Peek
 from builder.data.layouts.roles import guess_item_names, guess_names, is_of_users, may_be_items
@@ -43,6 +44,13 @@ def how_to_name_items(peeks: Sequence[Peek]) -> str | None:
 def without_header(log: Peek, items: Peek | None) -> str:
     """The option that names the columns of a log without a header."""
     return shlex.join(_columns_of(log, [items] if items else []))
+
+
+def without_header_of_items(items: Peek) -> str:
+    """The option that names the columns of an item file without a header."""
+    values = items.columns.values()
+    plain = replace(items, columns=dict(zip(numbered(len(values)), values, strict=True)))
+    return shlex.join(["--item-columns", ",".join(guess_item_names(plain))])
 
 
 def _columns_of(log: Peek, others: Sequence[Peek]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from builder.data.config import Columns, DataConfig
 from builder.data.dialect import Dialect, spoken
 from builder.data.layouts.find_files import files_of, find_by_content, find_by_name
-from builder.data.layouts.headers import without_header
+from builder.data.layouts.headers import without_header, without_header_of_items
 from builder.data.layouts.known import FORMATS
 from builder.data.layouts.peek import Peek, peek
 from builder.data.layouts.roles import (
@@ -112,6 +112,8 @@ def find_layout(config: DataConfig) -> Layout:
                 f"{log}:1: the file seems to have no header; give its columns, as in "
                 f"{without_header(first, first_items)}"
             )
+        if first_items is not None and items != log:
+            _check_header_of_items(columns, first, first_items)
     dialects = {
         role: _dialect(config, kind, role, path, columns)
         for role, path in found.items()
@@ -130,6 +132,21 @@ def find_layout(config: DataConfig) -> Layout:
         items_of_log=items == log,
     )
     return layout if first is None else _with_details(layout, first)
+
+
+def _check_header_of_items(columns: Columns, log: Peek, items: Peek) -> None:
+    """Raise DataError where the first row of the item file has an item of the log, not names."""
+    if (columns.item_key or columns.item) in items.columns:
+        return
+    of_log = {*log.columns.get(columns.item or "", ())} - {""}
+    found = next((name for name in items.columns if name in of_log), None)
+    if found is None and not items.headless:
+        return
+    known = f", as its first row has the item {found!r} of the log" if found else ""
+    raise DataError(
+        f"{items.path}:1: the file seems to have no header{known}; give its columns, as in "
+        f"{without_header_of_items(items)}"
+    )
 
 
 def _with_details(layout: Layout, log: Peek) -> Layout:

@@ -79,3 +79,24 @@ def test_files_of_single_months_may_be_read_as_one_log(write: Write) -> None:
         file = directory / f"events-2024-0{month}.csv"
         file.rename(directory / "interactions" / file.name)
     assert len(read(DataConfig(directory))[0]) == 18
+
+
+@pytest.mark.parametrize(
+    ("prefix", "known"),
+    [("a", "no header, as its first row has the item 'a1' of the log;"), ("", "no header;")],
+)
+def test_items_without_a_header_have_their_columns_guessed(
+    write: Write, prefix: str, known: str
+) -> None:
+    log = "user_id,item_id\n" + "".join(
+        f"u{user},{prefix}{item}\n" for user in range(3) for item in (1, 2, 3)
+    )
+    items = "1,Ape,x\n2,Zebra,y\n3,Big yak,z\n".replace("\n", f"\n{prefix}").removesuffix(prefix)
+    items = prefix + items
+    directory = write(items__csv=items, interactions__csv=log)
+    error = error_of(directory)
+    assert known in error
+    assert error.startswith("items.csv:1: the file seems to have no header")
+    assert error.endswith("; give its columns, as in --item-columns item,title,column_3")
+    names = ("item", "title", "column_3")
+    assert len(read(DataConfig(directory, item_columns=names))[1]) == 3
