@@ -86,6 +86,11 @@ def find_layout(config: DataConfig) -> Layout:
     DataError
         No directory, a file that is not there, or several that could be meant.
     """
+    if config.directory.is_file():
+        raise DataError(
+            f"{config.directory}: this is a file, and the folder that it is in is wanted; give "
+            f"{config.directory.parent}"
+        )
     if not config.directory.is_dir():
         raise DataError(
             f"{config.directory}: no such directory; give the one that holds the data's files"

@@ -100,3 +100,13 @@ def test_items_without_a_header_have_their_columns_guessed(
     assert error.endswith("; give its columns, as in --item-columns item,title,column_3")
     names = ("item", "title", "column_3")
     assert len(read(DataConfig(directory, item_columns=names))[1]) == 3
+
+
+def test_a_file_in_place_of_its_folder_is_told(write: Write) -> None:
+    directory = write(events__csv=LOG, items__csv=ITEMS)
+    with pytest.raises(DataError) as caught:
+        read(DataConfig(directory / "events.csv"))
+    assert str(caught.value) == (
+        f"{directory}/events.csv: this is a file, and the folder that it is in is wanted; give "
+        f"{directory}"
+    )
