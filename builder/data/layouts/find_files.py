@@ -14,7 +14,7 @@ from builder.data.delimited import RECBOLE_SUFFIXES
 from builder.data.dialect import Dialect
 from builder.data.files import TABLE_SUFFIXES, scan
 from builder.data.layouts.headers import how_to_name, how_to_name_items
-from builder.data.layouts.known import KnownFormat
+from builder.data.layouts.known import FORMATS, KnownFormat
 from builder.data.layouts.named_logs import check_named_logs, is_named_as_log
 from builder.data.layouts.peek import Peek, peek
 from builder.data.layouts.roles import (
@@ -97,6 +97,8 @@ def find_by_content(
         No file is the log, or several could be.
     """
     taken = {path for path in named.values() if path is not None}
+    if not taken:
+        _check_not_above(config.directory, dialect)
     candidates = [path for path in _candidates(config.directory) if path not in taken]
     peeks = [peek(path, dialect) for path in candidates]
     others = [each for each in peeks if each is not None]
@@ -132,6 +134,28 @@ def _report_unreadable(paths: Sequence[Path], dialect: Dialect) -> None:
     for path in paths:
         scan(path, (), problems, lambda _: None, dialect)
     problems.moved((UNREADABLE_FILE,)).raise_if_any()
+
+
+def _check_not_above(directory: Path, dialect: Dialect) -> None:
+    """Raise DataError where all there is lies in one folder below, with other files than parts."""
+    below = directory
+    while len(found := [path for path in below.iterdir() if not path.name.startswith(".")]) == 1:
+        if not found[0].is_dir():
+            break
+        below = found[0]
+    if below == directory:
+        return
+    peeks = [each for path in _candidates(below) if (each := peek(path, dialect)) is not None]
+    logs = [is_log(each) > 0 for each in peeks]
+    of_a_format = any(
+        files_of(below, known.files["interactions"]) and files_of(below, known.files["items"])
+        for known in FORMATS.values()
+    )
+    if of_a_format or (any(logs) and not all(logs)):
+        raise DataError(
+            f"{directory}: all that it holds is in a folder below it; did you mean {below}? give "
+            "that"
+        )
 
 
 def _log(config: DataConfig, known: KnownFormat, peeks: Sequence[Peek]) -> Peek:

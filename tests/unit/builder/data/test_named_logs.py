@@ -110,3 +110,18 @@ def test_a_file_in_place_of_its_folder_is_told(write: Write) -> None:
         f"{directory}/events.csv: this is a file, and the folder that it is in is wanted; give "
         f"{directory}"
     )
+
+
+@pytest.mark.parametrize("names", [("events.csv", "goods.csv"), ("u.data", "u.item")])
+def test_the_folder_above_that_of_the_data_is_told(tmp_path: Path, names: tuple[str, str]) -> None:
+    below = tmp_path / "data" / "shop-2024"
+    below.mkdir(parents=True)
+    (below / names[0]).write_text(LOG)
+    (below / names[1]).write_text(ITEMS)
+    told = f"{tmp_path}: all that it holds is in a folder below it; did you mean {below}? give that"
+    with pytest.raises(DataError) as caught:
+        read(DataConfig(tmp_path))
+    assert str(caught.value) == told
+    (below / names[1]).unlink()
+    (below / names[0]).rename(below / "part-0.csv")  # a table in parts may be all that there is
+    assert len(read(DataConfig(tmp_path / "data"))[0]) == 9
