@@ -104,8 +104,25 @@ def read_unsorted(
     problems.raise_if_any()
     if catalogue is None or events is None:  # both report why, so this is unreachable
         raise DataError(f"{config.directory}: cannot be read")
-    _warn_of_repeats(layout, events)
+    if not _warn_of_equal_times(layout, events):
+        _warn_of_repeats(layout, events)
     return DataSet(layout, events, catalogue, profile)
+
+
+def _warn_of_equal_times(layout: Layout, events: UnsortedEvents) -> bool:
+    """Whether all events have one time, which is told."""
+    ticks = events.ticks
+    if ticks is None or len(ticks) < 2 or ticks.min() != ticks.max():
+        return False
+    log.warning(
+        "%s: %s: all %s events have the same time, so the log has no order but that of its "
+        "rows, and nothing tells which event of a user was the last; name a column of times with "
+        "--column time=NAME, or write the rows in the order of time",
+        layout.interactions,
+        layout.columns.time,
+        f"{len(ticks):,}",
+    )
+    return True
 
 
 def _warn_of_repeats(layout: Layout, events: UnsortedEvents) -> None:

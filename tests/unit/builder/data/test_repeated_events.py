@@ -68,3 +68,14 @@ def test_rows_that_a_log_has_several_times_are_warned_of(
             assert all(text in caplog.text for text in warned)
     test = leave_one_out(Sequences.from_interactions(interactions)).test
     assert (len(test), test.seen_before) == (2, 1)
+
+
+@pytest.mark.parametrize("time", ["1700000000", "0", "2023-11-14"])
+def test_a_log_of_one_time_has_no_order(
+    write: Write, caplog: pytest.LogCaptureFixture, time: str
+) -> None:
+    log = "user_id,item_id,timestamp\n" + "".join(f"u,{item},{time}\n" for item in (1, 2, 3))
+    directory = write(items__csv=ITEMS, interactions__csv=log)
+    with caplog.at_level(logging.WARNING):
+        read(DataConfig(directory))
+        assert "timestamp: all 3 events have the same time, so the log has no order" in caplog.text
