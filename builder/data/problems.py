@@ -65,9 +65,14 @@ class Problems:
         return found
 
     def take(self, others: Problems) -> None:
-        """Record those that others have recorded."""
+        """Record those that others have recorded.
+
+        The log may be the item file too, and is then read twice: what is known already is left out.
+        """
         for kind, count in others._counts.items():
-            self.add_all(kind, others._shown[kind], count)
+            known = self._counts.get(kind) == count and self._shown[kind] == others._shown[kind]
+            if not known:
+                self.add_all(kind, others._shown[kind], count)
 
     def raise_if_any(self) -> None:
         """Raise a DataError with every problem, kinds in the order they were first found."""

@@ -125,3 +125,9 @@ def test_the_folder_above_that_of_the_data_is_told(tmp_path: Path, names: tuple[
     (below / names[1]).unlink()
     (below / names[0]).rename(below / "part-0.csv")  # a table in parts may be all that there is
     assert len(read(DataConfig(tmp_path / "data"))[0]) == 9
+
+
+def test_a_log_that_is_the_item_file_too_has_a_fault_once(write: Write) -> None:
+    directory = write(access__log=LOG)
+    error = error_of(directory, interactions="access.log")
+    assert error.startswith("1 problem in the data:\naccess.log: the suffix '.log' is not known")
