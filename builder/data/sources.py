@@ -7,7 +7,7 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, Final
@@ -40,6 +40,7 @@ UNREADABLE: Final = (
 )
 """What reading a file may raise."""
 _UTF8: Final = "utf-8"
+_ESCAPES: Final = frozenset(map(chr, range(0xDC80, 0xDD00)))  # of bytes from 0x80 on
 
 
 @dataclass(frozen=True)
@@ -236,18 +237,15 @@ class TextSource:
 
     def _report_bad_bytes(self, problems: Problems) -> None:
         kind = f"text that is not {self.encoding.upper()}"
-        advice = (
-            "save the file as UTF-8, or name its encoding, as in --encoding latin-1"
-            if self.encoding == _UTF8
-            else "name another encoding with --encoding"
-        )
         if self.encoding != _UTF8:
             problems.add(
                 kind,
-                f"{self.path}: some of its bytes are not {self.encoding.upper()}; {advice}",
+                f"{self.path}: some of its bytes are not {self.encoding.upper()}; name another "
+                "encoding with --encoding",
             )
             return
         shown: list[str] = []
+        found: set[str] = set()  # bytes that are not UTF-8, as Python escapes them
         count, start = 0, len(codecs.BOM_UTF8) if self.marked else 0
         with self.open(errors="surrogateescape") as file:
             for number, line in enumerate(file, start=1):
@@ -255,13 +253,15 @@ class TextSource:
                 offset = bad_byte(data)
                 if offset is not None:
                     count += 1
+                    found |= _ESCAPES.intersection(line)
                     if len(shown) < SHOWN_PER_KIND:
                         shown.append(
                             f"{self.path}:{number}: byte {data[offset]:#04x} at offset "
-                            f"{start + offset:,} of the file is not UTF-8; {advice}"
+                            f"{start + offset:,} of the file is not UTF-8"
                         )
                 start += len(data)
-        problems.add_all(kind, shown, count)
+        advice = f"save the file as UTF-8, or name its encoding, as in --encoding {_likely(found)}"
+        problems.add_all(kind, [f"{each}; {advice}" for each in shown], count)
 
 
 class Utf8(io.RawIOBase):
@@ -283,6 +283,16 @@ class Utf8(io.RawIOBase):
         size = min(len(buffer), len(self._rest))
         buffer[:size], self._rest = self._rest[:size], self._rest[size:]
         return size
+
+
+def _likely(escapes: Collection[str]) -> str:
+    """The encoding of western text with these bytes; of 0x80 to 0x9f, Latin-1 has no letters."""
+    data = "".join(escapes).encode("utf-8", "surrogateescape")
+    try:
+        data.decode("cp1252")
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "cp1252" if any(byte < 0xA0 for byte in data) else "latin-1"
 
 
 def bad_byte(value: bytes) -> int | None:

@@ -127,6 +127,25 @@ def test_an_encoding_that_is_given(write: Write, encoding: str) -> None:
     assert message.endswith(f"--encoding {encoding}")
 
 
+@pytest.mark.parametrize(
+    ("title", "encoding"),
+    [
+        ("Löwe", "latin-1"),
+        ("Löwe – 5 €".encode("cp1252"), "cp1252"),
+        (b"L\xf6we \x81\x96", "latin-1"),  # 0x81 is nothing in cp1252
+        ("Löwe".encode() + "ö".encode("latin-1"), "latin-1"),
+    ],
+)
+def test_the_encoding_that_bytes_are_likely_of(
+    write: Write, title: str | bytes, encoding: str
+) -> None:
+    data = title.encode("latin-1") if isinstance(title, str) else title
+    items = b"item_id,title\n1," + data + b"\n2,x\n"
+    directory = write(interactions__csv=LOG, items__csv=items)
+    assert problem_of(DataConfig(directory)).endswith(f"--encoding {encoding}")
+    assert len(read(DataConfig(directory, encoding=encoding))[1]) == 2
+
+
 def test_bytes_that_are_not_of_the_encoding(write: Write) -> None:
     config = DataConfig(
         write(interactions__csv=LOG, items__csv=ITEMS.encode("latin-1")), encoding="ascii"
