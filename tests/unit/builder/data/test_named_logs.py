@@ -60,7 +60,9 @@ def test_a_link_that_leads_nowhere_is_named(write: Write) -> None:
 
 
 def test_a_log_without_roles_is_named_before_the_items(write: Write) -> None:
-    directory = write(items__csv=ITEMS, events__csv=LOG.replace("user_id", "x"))
+    directory = write(
+        items__csv=ITEMS, events__csv=LOG.replace("user_id,item_id,timestamp", "x,y,z")
+    )
     assert "if events.csv is it, give --interactions events.csv" in error_of(directory)
 
 
