@@ -104,8 +104,7 @@ def _check(tls: Tls) -> None:
             ) from error
     if "key" in files:
         try:
-            # Without a word for the password OpenSSL asks at the terminal; gRPC takes none at all.
-            context.load_cert_chain(files["certificate"], files["key"], password="")
+            context.load_cert_chain(files["certificate"], files["key"], password=_no_password)
         except ssl.SSLError as error:
             raise InvalidInput.at(
                 "tls.key",
@@ -113,6 +112,11 @@ def _check(tls: Tls) -> None:
                 f"is not the key, in PEM form and without a password, of tls.certificate "
                 f"{files['certificate']}: {_reason(error)}",
             ) from error
+
+
+def _no_password() -> str:
+    """Keep OpenSSL from asking at the terminal; gRPC takes no password at all."""
+    return ""
 
 
 def _reason(error: ssl.SSLError) -> str:
