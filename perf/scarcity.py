@@ -30,8 +30,8 @@ _SHARED_BYTES: Final = 64 << 20
 _LARGE: Final = [str(number) * (1 << 20) for number in range(8)]
 """Unknown items, larger than the region of shared memory that a model begins with."""
 _TOO_FEW_BYTES: Final = 1 << 20
-_TRIES: Final = 5
 """Less than any process has: it gets no more than it holds."""
+_TRIES: Final = 5
 
 
 class CannotTryError(PerfError):

@@ -33,7 +33,6 @@ def claim_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
         Every port that is taken, wanted twice, not permitted or not a port; or an unknown host.
     """
     family, address = resolve(host)
-    _check_address(family, address, host)
     ports: dict[str, int] = {}
     problems: list[str] = []
     with contextlib.ExitStack() as held:
@@ -42,22 +41,15 @@ def claim_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
             try:
                 probe = held.enter_context(_listening(family, address, port))
             except (OSError, OverflowError) as error:  # noqa: PERF203  (each is told)
+                if isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
+                    raise _not_here(host, str(error.strerror)) from error
                 twice = next((name for name, other in ports.items() if other == port), None)
                 problems.append(_problem(purpose, host, port, error, twice))
             else:
                 ports[purpose] = probe.getsockname()[1]
     if problems:
-        remedy = "name other ports, or 0 for any that is free"
-        raise ServingError("; ".join([*dict.fromkeys(problems), remedy]))
+        raise ServingError("; ".join(problems) + "; name other ports, or 0 for any that is free")
     return ports
-
-
-def _check_address(family: socket.AddressFamily, address: str, host: str) -> None:
-    try:
-        _listening(family, address, 0).close()
-    except OSError as error:
-        if error.errno == errno.EADDRNOTAVAIL:
-            raise _not_here(host, str(error.strerror)) from error
 
 
 def _listening(family: socket.AddressFamily, address: str, port: int) -> socket.socket:

@@ -208,7 +208,7 @@ def _records(content: bytes) -> Iterator[tuple[Event, int]]:
 
 def _sound(content: bytes) -> tuple[int, int]:
     """Up to which byte of a segment there are whole records, and the damaged bytes before it."""
-    start = sound = len(_HEAD) if content.startswith(_HEAD) else 0
+    start = sound = _first(content)
     whole = 0
     for record in _whole(content):
         sound = record[1]
@@ -216,9 +216,14 @@ def _sound(content: bytes) -> tuple[int, int]:
     return sound, sound - start - whole
 
 
+def _first(content: bytes) -> int:
+    """Where the records begin: at once where the head itself is damaged."""
+    return len(_HEAD) if content.startswith(_HEAD) else 0
+
+
 def _whole(content: bytes) -> Iterator[tuple[int, int]]:
     """Where the contents of whole records begin and end, those behind damaged bytes too."""
-    place = len(_HEAD) if content.startswith(_HEAD) else 0
+    place = _first(content)
     while True:
         found = _next(content, place)
         if found is None:

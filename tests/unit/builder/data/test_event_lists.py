@@ -127,21 +127,7 @@ def test_clicks_and_the_clicks_before_them(write: Write) -> None:
         ("year,month,day", "2009,2,13", 1234483200),
         ("date_day,date_month,date_year,date_hour,date_minute", "13,2,2009,23,31", 1234567860),
         ("Year,Month,Day,Hour,Minute,Second", "2009,02,13,23,31,30", 1234567890),
-    ],
-)
-def test_times_in_several_columns(write: Write, header: str, row: str, seconds: int) -> None:
-    directory = write(
-        interactions__csv=f"user_id,item_id,{header}\nu,1,{row}\n",
-        items__csv="item_id,title\n1,a\n2,b\n",
-    )
-    log, _ = read(DataConfig(directory))
-    assert log.time is not None
-    assert log.time.tolist() == [seconds]
-
-
-@pytest.mark.parametrize(
-    ("header", "row", "seconds"),
-    [
+        # A date and a time of day.
         ("date,time", "2009-02-13,23:31:30", 1234567890),
         ("Date,Time", "13.02.2009,23:31", 1234567860),
         ("date,time", "20090213,23:31:30.5", 1234567890),
@@ -154,7 +140,7 @@ def test_times_in_several_columns(write: Write, header: str, row: str, seconds: 
         ("date,time", "2009-02-13,", 1234483200),
     ],
 )
-def test_a_date_and_a_time_of_day(write: Write, header: str, row: str, seconds: int) -> None:
+def test_times_in_several_columns(write: Write, header: str, row: str, seconds: int) -> None:
     directory = write(
         interactions__csv=f"user_id,item_id,{header}\nu,1,{row}\n",
         items__csv="item_id,title\n1,a\n2,b\n",
