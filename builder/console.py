@@ -1,7 +1,7 @@
 """Terminal output: progress bars, tables, errors and log lines.
 
-Results go to stdout; everything else goes to stderr, and progress only where that is a terminal,
-so that output can be piped.
+Results go to stdout; everything else goes to stderr, so that output can be piped. Progress is drawn
+as bars where stderr is a terminal, and logged where it is not.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from builder.logged_progress import LoggedProgress
 from builder.progress import Progress, silent
 
 _HIDDEN_SECONDS: Final = 1.0
@@ -80,10 +81,10 @@ def quiet_transformers() -> None:
 def progress_bars(*, shown: bool = True) -> Iterator[Progress]:
     """Draw a bar for each task that the yielded `Progress` is told of, from its second second on.
 
-    Draws nothing unless `shown` and stderr is a terminal.
+    Where stderr is no terminal, long tasks are logged in place of that. Unless `shown`, nothing is.
     """
     if not (shown and _STDERR.is_terminal):
-        yield silent
+        yield LoggedProgress() if shown else silent
         return
     bars = Bars(
         TextColumn("{task.description}"),

@@ -5,6 +5,7 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +117,24 @@ def test_declaring_the_commands_imports_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_nothing_is_drawn_where_there_is_no_terminal() -> None:
-    with console.progress_bars() as progress:
-        assert progress is silent
+def test_progress_is_logged_where_there_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoded = {0: 0, 20: 1, 40: 2, 60: 3, 80: 4, 100: 400}
+    trained = {200: 10, 230: 11, 231: 10, 260: 12, 7_461: 13}  # once from the start again
+    moments = iter((*encoded, *trained))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(moments)))
+    with caplog.at_level(logging.INFO, "builder"), console.progress_bars() as progress:
+        for done in encoded.values():
+            progress("encode", done, 400)
+        for done in trained.values():
+            progress("train", done, 20)
+    assert [record.getMessage() for record in caplog.records] == [
+        "encode: 2 of 400; about 2 h 13 min left",
+        "encode: 4 of 400; about 2 h 12 min left",
+        "train: 11 of 20; about 4 min left",
+        "train: 13 of 20; about 4 h 41 min left",
+    ]
 
 
 def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
