@@ -26,6 +26,7 @@ from perf.faults import faults
 from perf.filters import filters
 from perf.first_events import first_events
 from perf.fuzz import fuzz
+from perf.large_training import large_training
 from perf.late import late
 from perf.observe import observe
 from perf.overload import overload
@@ -51,7 +52,7 @@ for each in (
     run, table, plot, analyze, profile, soak, catalogue, client_overhead, engines, reading, faults,
     overload, fuzz, quality, cancelled, late, trend_age, observe,
     expressions, faithfulness, request_options, exploration, uncertainty, policy, filters,
-    related, alike, first_events, closed_form,
+    related, alike, first_events, closed_form, large_training,
 ):  # fmt: skip
     app.command()(each)
 

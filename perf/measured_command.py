@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,11 +33,12 @@ def run_command(
     *,
     output: Path | None = None,
     log: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Usage:
     """Run ``python -m`` with `arguments`, by the code in the directory `copy`.
 
     Its standard output goes into the file ``output``, its standard error into ``log``; what has no
-    file is dropped.
+    file is dropped. ``environment`` are variables that it has beside those of this process.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def run_command(
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             cwd=copy,
-            env={**os.environ, "PYTHONPATH": str(copy)},
+            env={**os.environ, "PYTHONPATH": str(copy), **(environment or {})},
             stdout=stdout,
             stderr=stderr,
         )

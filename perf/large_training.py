@@ -1,0 +1,112 @@
+"""``python -m perf large-training``: the time and the memory that a large log takes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import typer
+
+from builder.data.samples import fetch_minilm
+from builder.options import command
+from perf.machine import describe_machine
+from perf.measured_command import HERE, run_command
+from perf.options import Json, note, scratch_directory
+
+_GROUPS: Final = 50
+"""Of items, as genres are; each user has a taste for four of them."""
+_TASTE: Final = (0.5, 0.3, 0.15, 0.05)
+_FEWEST: Final = 5  # events of a user
+_WORDS: Final = 30  # of a group
+_COMMON: Final = ("red", "blue", "old", "new", "small", "large", "quiet", "fast", "dark", "light")
+
+
+@command
+def large_training(
+    *,
+    events: Annotated[int, typer.Option(help="Events of the log.", min=1)] = 1_000_000,
+    items: Annotated[int, typer.Option(help="Items of the catalogue.", min=_GROUPS)] = 50_000,
+    users: Annotated[int, typer.Option(help="Users of the log.", min=1)] = 20_000,
+    backbone: Annotated[
+        str | None, typer.Option(help="As of `builder train`. Default: MiniLM, fetched.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OPTION", help="Of `builder train`, as --budget=30. Repeatable."),
+    ] = None,
+    log: Annotated[Path | None, typer.Option(help="Keep the log of the training here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a log with tastes and titles, train on it with the defaults, and measure what that took.
+
+    Vectors of texts are not taken from an earlier training. The quality of a made log says nothing.
+
+    Example: python -m perf large-training --log training.log
+    """
+    with scratch_directory() as scratch:
+        note(f"making a log of {events:,} events")
+        make_log(scratch / "data", events=events, items=items, users=users)
+        note("training")
+        arguments = [
+            *(
+                "builder",
+                "train",
+                "--data",
+                str(scratch / "data"),
+                "--output",
+                str(scratch / "run"),
+            ),
+            *("--backbone", backbone or str(fetch_minilm(HERE / ".data/minilm"))),
+            *(option or ()),
+        ]
+        usage = run_command(
+            arguments,
+            log=log or scratch / "training.log",
+            environment={"XDG_CACHE_HOME": str(scratch)},  # where vectors of texts are kept
+        )
+    if as_json:
+        typer.echo(json.dumps({"machine": describe_machine(), "events": events, **asdict(usage)}))
+        return
+    typer.echo(
+        f"{events:,} events of {users:,} users, {items:,} items: {usage.wall / 60:.1f} minutes, "
+        f"{usage.cpu / 60:.1f} CPU minutes, at most {usage.memory:,.0f} MiB"
+    )
+
+
+def make_log(directory: Path, *, events: int, items: int, users: int) -> None:
+    """Write ``interactions.csv`` and ``items.csv`` of about so many events."""
+    directory.mkdir()
+    random = np.random.default_rng(0)
+    group = random.integers(0, _GROUPS, items)
+    group[:_GROUPS] = np.arange(_GROUPS)  # none is empty
+    words = random.integers(0, _WORDS, (items, 3))
+    common = random.choice(_COMMON, (items, 2))
+    titles = [
+        f"{first} {second} " + " ".join(f"w{of}x{word}" for word in own)
+        for (first, second), of, own in zip(common, group, words, strict=True)
+    ]
+    table = pa.table({"item_id": pa.array(range(items)), "title": titles})
+    pyarrow.csv.write_csv(table, directory / "items.csv")
+
+    lengths = np.maximum(_FEWEST, random.lognormal(3.5, 0.9, users))
+    lengths = np.maximum(_FEWEST, lengths / lengths.sum() * events).astype(int)
+    user = np.repeat(np.arange(users), lengths)
+    tastes = np.argsort(random.random((users, _GROUPS)), axis=1)[:, : len(_TASTE)]
+    asked = tastes[user, random.choice(len(_TASTE), len(user), p=_TASTE)]
+    popularity = 1 / random.permutation(np.arange(1, items + 1)) ** 0.8
+    item = np.zeros(len(user), np.int64)
+    for number in range(_GROUPS):
+        own, places = np.flatnonzero(group == number), np.flatnonzero(asked == number)
+        share = popularity[own] / popularity[own].sum()
+        item[places] = random.choice(own, len(places), p=share)
+    begins = random.integers(1_600_000_000, 1_630_000_000, users)
+    waits = random.exponential(40_000, len(user)).cumsum()
+    starts = np.concatenate([[0], lengths.cumsum()[:-1]])
+    time = (begins[user] + waits - waits[starts][user]).astype(np.int64)
+    log = pa.table({"user_id": user, "item_id": item, "time": time})
+    pyarrow.csv.write_csv(log, directory / "interactions.csv")
