@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
-from .errors import Unavailable, lacks_memory
+from .errors import Overloaded, Unavailable, lacks_memory
 
 Tensors = Mapping[str, NDArray[Any]]
 """Tensors by their name in the wire contract; BYTES are object arrays of ``bytes``."""
@@ -90,15 +90,15 @@ def attempt_together(
 ) -> list[_Result | Exception]:
     """Call ``function`` once for all arguments; where that fails, once for each of them.
 
-    It returns one result for each argument that it is given. What is unavailable to all is not
-    asked for again.
+    It returns one result for each argument that it is given. What is unavailable to all, or has too
+    much to do, is not asked for again.
     """
     if not arguments:
         return []
     together = attempt(function, arguments)
     if not isinstance(together, Exception):
         return list(together)
-    if len(arguments) == 1 or isinstance(together, Unavailable):
+    if len(arguments) == 1 or isinstance(together, (Overloaded, Unavailable)):
         return [together] * len(arguments)
     # One of them is at fault: alone, each gets its own answer.
     return [each for one in arguments for each in attempt_together(function, [one])]

@@ -11,14 +11,6 @@ _NO_MEMORY: Final = re.compile(
 """What Python says where a thread gets no stack, C++, ONNX Runtime and OpenVINO."""
 
 
-def lacks_memory(error: Exception) -> bool:
-    """Whether this process gets no memory, which is no failure of a request.
-
-    The next one of its size fails as well.
-    """
-    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
-
-
 class InvalidRequest(ValueError):  # noqa: N818  (it names the request's state, not the code's)
     """A request that cannot be answered as sent; the message tells its sender what to change.
 
@@ -41,3 +33,24 @@ class UserEncoderFailed(RuntimeError):  # noqa: N818  (it names what happened)
 
 class UserEncoderUnavailable(UserEncoderFailed, Unavailable):
     """There are none since the model ``user_encoder`` does not answer."""
+
+
+_OF_REQUESTS: Final = (
+    ValueError,
+    TypeError,
+    LookupError,
+    Overloaded,
+    Unavailable,
+    UserEncoderFailed,
+)
+"""Errors that may quote what a caller has sent; none of them says that there is no memory."""
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether this process gets no memory, which is no failure of a request.
+
+    The next one of its size fails as well.
+    """
+    if isinstance(error, _OF_REQUESTS):
+        return False
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))

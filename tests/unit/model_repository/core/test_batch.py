@@ -18,6 +18,7 @@ from model_repository.core.batch import (
     attempt_together,
     read_and_answer,
 )
+from model_repository.core.errors import InvalidRequest, Overloaded, Unavailable
 
 
 def reciprocals(numbers: Sequence[int]) -> list[float]:
@@ -48,6 +49,28 @@ def test_a_lack_of_memory_is_no_failure_of_a_request(error: Exception) -> None:
         attempt(allocate, 1)
     with pytest.raises(type(error)):
         attempt_together(allocate, [1, 2])
+
+
+@pytest.mark.parametrize("kind", [InvalidRequest, ValueError, KeyError, Overloaded, Unavailable])
+def test_what_a_caller_wrote_is_no_lack_of_memory(kind: type[Exception]) -> None:
+    def refuse(item: object) -> Sequence[float]:
+        raise kind(f"CANDIDATE[0] {item!r} is not in the catalogue")
+
+    assert isinstance(attempt(refuse, "bad_alloc"), kind)
+    found = attempt_together(refuse, ["bad_alloc", "can't start new thread"])
+    assert [type(each) for each in found] == [kind, kind]
+
+
+@pytest.mark.parametrize("kind", [Overloaded, Unavailable])
+def test_who_has_too_much_to_do_is_not_asked_again(kind: type[Exception]) -> None:
+    calls = []
+
+    def refuse(arguments: Sequence[int]) -> Sequence[float]:
+        calls.append(arguments)
+        raise kind("not now")
+
+    assert len(attempt_together(refuse, [1, 2, 3])) == 3
+    assert calls == [[1, 2, 3]]
 
 
 def test_together_where_that_goes_and_else_one_by_one() -> None:
