@@ -1,7 +1,7 @@
 """Pages of a list: the next one has nothing that an earlier one had.
 
-A cursor holds the items that were shown, and the time of the first page, as of which popularity
-counts. The server keeps nothing.
+A cursor holds the items that were shown, and the time that the first request named, if any: later
+pages are of the same time. The server keeps nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import binascii
 import struct
 import zlib
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from typing import Final
 
 import numpy as np
@@ -68,14 +67,9 @@ def shown_before(catalogue: Catalogue, options: Options) -> int:
 def as_of_first_page(request: UserRequest, catalogue: Catalogue) -> UserRequest:
     """The request with the time of its first page; InvalidRequest for a cursor that is none."""
     options = request.options
-    if not options[PAGE.name]:
+    if options[PAGE.name] in ("", START):
         return request
-    time = _read(catalogue, options).time
-    if options[PAGE.name] == START:
-        time = options[TIME.name]
-        if not time and catalogue.trend:
-            time = int(datetime.now(timezone.utc).timestamp())
-    return replace(request, options={**options, TIME.name: time})
+    return replace(request, options={**options, TIME.name: _read(catalogue, options).time})
 
 
 def _read(catalogue: Catalogue, options: Options) -> _Shown:
