@@ -46,6 +46,10 @@ class Limit:
     def condition(self) -> Expression:
         return parse(self.about)
 
+    def is_stricter_than(self, other: Limit) -> bool:
+        """Whether it implies another limit of its kind."""
+        return self.number > other.number if self.at_least else self.number < other.number
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups:
@@ -79,6 +83,10 @@ def read_limits(text: str) -> tuple[Limit, ...]:
     ------
     InvalidRequest
         One cannot be read, or two contradict each other.
+
+    Notes
+    -----
+    Of two of a kind, such as one of the policy and one of the request, the stricter one holds.
     """
     found: dict[tuple[str, str, str], Limit] = {}
     for statement in statements(LIMITS, text):
@@ -90,9 +98,8 @@ def read_limits(text: str) -> tuple[Limit, ...]:
             )
         limit = Limit(statement, match[1] == "least", int(match[2]), match[3] == "per", match[4])
         key = (match[1], match[3], match[4])
-        if key in found:
-            raise _contradiction(found[key].text, statement, "keep one of them")
-        found[key] = limit
+        if key not in found or limit.is_stricter_than(found[key]):
+            found[key] = limit
     for (bound, by, about), limit in found.items():
         most = found.get(("most", by, about))
         if bound == "least" and most is not None and most.number < limit.number:
