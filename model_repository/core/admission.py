@@ -30,6 +30,9 @@ _SPARED: Final = 32
 _RECOVERY: Final = 10
 """Limits within which background work that was refused is let in again in full."""
 
+_FORGOTTEN: Final = 10
+"""Limits without a batch after which earlier waits say nothing of those to come."""
+
 _GROWTH: Final = 1.25
 """Of what is answered of a batch, after one that took no longer than it may."""
 
@@ -78,6 +81,7 @@ class Admission:
         self._lock = threading.Lock()
         self._next_mark = 0.0
         self._too_long_since: float | None = None
+        self._learnt_at = -math.inf
         self._refused_at = -math.inf
         self._background = _Share()
         self._most = largest  # requests of a batch that are answered while overloaded
@@ -234,6 +238,9 @@ class Admission:
 
     def _learn(self, now: float, wait: float, *, exactly: bool) -> None:
         """Note how long a mark has waited, or at the least the requests before it."""
+        if now - self._learnt_at > _FORGOTTEN * self._longest:
+            self._too_long_since = None
+        self._learnt_at = now
         self._gives_way = now - self._refused_at <= self._longest
         if self._overloaded:
             self._overloaded = self._gives_way

@@ -116,6 +116,16 @@ def test_when_a_model_is_overloaded(
     assert admission.refused([""] * LARGEST, no_time, none) == [overloaded] * LARGEST
 
 
+def test_a_burst_of_an_hour_ago_is_forgotten(admission: Admission, clock: Clock) -> None:
+    for wait in (0.6, 1.1):
+        clock.now += 3600
+        mark = sent(admission, clock, wait * LONGEST)
+        assert admission.refused([mark], no_time, none) == [None]
+        admission.back(mark)
+    sent(admission, clock, 0.2 * LONGEST)
+    assert admission.refused([""] * LARGEST, no_time, none) == [False] * LARGEST
+
+
 def test_while_overloaded_what_has_waited_too_long_is_refused(
     admission: Admission, clock: Clock
 ) -> None:
