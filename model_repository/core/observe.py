@@ -77,7 +77,7 @@ class EventCounter:
         self._counts.add(rows[:, 0].astype(np.int32), rows[:, 1], self._time_constant)
 
 
-def _now() -> float:
+def unix_time() -> float:
     return datetime.now(timezone.utc).timestamp()
 
 
@@ -100,7 +100,7 @@ class Observe(Prompt):
         counter: EventCounter,
         keep: Callable[[Sequence[Event]], None],
         note: Callable[[Tally], None] = lambda _: None,
-        clock: Callable[[], float] = _now,
+        clock: Callable[[], float] = unix_time,
     ) -> None:
         self._counter = counter
         self._keep = keep

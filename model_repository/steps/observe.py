@@ -13,9 +13,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from ..core.contract import MOST_VALUES
+from ..core.contract import FARTHEST_AHEAD, MOST_VALUES
 from ..core.events import Event
-from ..core.observe import EventCounter, Observe, Tally
+from ..core.observe import EventCounter, Observe, Tally, unix_time
 from .catalogue_files import load_trend
 from .event_journal import EventJournal
 from .live_counts_file import create_live_counts, live_counts_path, publish_live_counts
@@ -100,7 +100,12 @@ class ObservedEvents(Observe):
         self._journal = _journal(environment.get(EVENTS), complain)
         counter = EventCounter(ids, trend.time_constant, self._counts)
         if self._journal is not None:
-            _replay(self._journal.read(), counter, trend.until)
+            ahead = _replay(self._journal.read(), counter, trend.until, int(unix_time()))
+            if ahead:
+                complain(
+                    f"{ahead} events of the journal are not counted: they lie in the future; was "
+                    "the clock of this machine wrong?"
+                )
         publish_live_counts(path)
         self._tell_time()
         super().__init__(counter, self._keep_events, self._note_events)
@@ -142,14 +147,20 @@ def _journal(directory: str | None, complain: Callable[[str], None]) -> EventJou
         return None
 
 
-def _replay(kept: Iterable[tuple[Event, int]], counter: EventCounter, until: int) -> None:
+def _replay(kept: Iterable[tuple[Event, int]], counter: EventCounter, until: int, now: int) -> int:
     """Count the events of a journal that a log until ``until`` cannot hold.
 
-    These are later, or were sent to a model that was made of this very log.
+    These are later, or were sent to a model that was made of this very log. Returns how many are
+    left out, since they are ahead of ``now``: a clock was wrong, and with them all other counts
+    would be old.
     """
+    ahead = 0
     events = iter(kept)
     while part := list(islice(events, MOST_VALUES)):
         # Whatever is counted, every id is remembered.
         new = [(event, end) for event, end in part if counter.fresh([event])]
         missed = [event for event, end in new if event.time > until or end == until]
-        counter.count(counter.known(missed))
+        possible = [event for event in missed if event.time <= now + FARTHEST_AHEAD]
+        ahead += len(missed) - len(possible)
+        counter.count(counter.known(possible))
+    return ahead

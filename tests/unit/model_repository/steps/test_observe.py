@@ -15,6 +15,7 @@ from model_repository.core.identifiers import Identifiers
 from model_repository.core.live_trend import LiveCounts
 from model_repository.core.observe import Tally
 from model_repository.core.trend import Trend, levels
+from model_repository.steps import observe
 from model_repository.steps.catalogue_files import load_trend, save_catalogue
 from model_repository.steps.live_counts_file import LiveCountsFile
 from model_repository.steps.observe import EVENTS, ObservedEvents
@@ -114,6 +115,20 @@ def test_a_restart_keeps_the_events_and_their_ids(server: Server) -> None:
     server.send(["a", "b"], [UNTIL + 7] * 2, event_id=["1", "4"])
     assert server.tallies[-1] == Tally(1, 0, 1)
     assert server.lost == 0
+
+
+def test_events_of_a_wrong_clock_are_not_replayed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.start()
+    server.send(["a", "b"], [UNTIL + 5, UNTIL + 9 * 86_400])
+    monkeypatch.setattr(observe, "unix_time", lambda: UNTIL + 60.0)
+    server.start()
+    found = server.counts()
+    np.testing.assert_allclose(found.level[:2], [level(UNTIL, UNTIL + 5), -np.inf])
+    assert server.last == UNTIL + 5
+    (said,) = server.complaints
+    assert said.startswith("1 events of the journal are not counted")
 
 
 def test_a_new_version_counts_what_its_log_cannot_hold(server: Server) -> None:
