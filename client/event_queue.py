@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import threading
 import time
 import uuid
@@ -14,7 +15,7 @@ from typing import Final
 
 from client import _inputs
 from client._sync import RecommenderClient
-from client.errors import ClientClosed, InvalidInput, RecommenderError
+from client.errors import ClientClosed, ClientMisused, InvalidInput
 from client.items import Event, Item
 
 _logger = logging.getLogger(__name__)
@@ -54,6 +55,9 @@ class EventQueue:
         self._lost = 0
         self._failing = False
         self._give_up_at: float | None = None
+        self._taken = 0  # of those that waited; not yet sent or lost
+        self._given_up = False
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name="client-events", daemon=True)
         self._thread.start()
 
@@ -78,7 +82,14 @@ class EventQueue:
             It is no event.
         ClientClosed
             The queue was closed.
+        ClientMisused
+            This process was forked from the one that made the queue, whose thread it does not have.
         """
+        if os.getpid() != self._process:
+            raise ClientMisused(
+                "the queue of events was made before a fork, and sends nothing here; make a new "
+                "one in this process"
+            )
         _inputs.read_events([event])
         made = event if isinstance(event, Event) else Event(event)
         made = dataclasses.replace(
@@ -102,7 +113,16 @@ class EventQueue:
             if self._give_up_at is None:
                 self._give_up_at = time.monotonic() + timeout
             self._changed.notify()
-        self._thread.join()
+        if os.getpid() != self._process:
+            return
+        self._thread.join(max(0.0, self._give_up_at - time.monotonic()))
+        with self._lock:
+            left = self._taken + len(self._waiting)
+            if left and not self._given_up:
+                _logger.warning("%d events are lost: there was no time to send them", left)
+                self._lost += left
+                self._waiting.clear()
+            self._given_up = True  # of what is on its way nobody will hear
 
     def __enter__(self) -> EventQueue:
         return self
@@ -126,33 +146,44 @@ class EventQueue:
             self._changed.wait_for(
                 lambda: len(self._waiting) >= _BATCH or self._give_up_at is not None, _GATHER
             )
-            return [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+            self._taken = min(_BATCH, len(self._waiting))
+            return [self._waiting.popleft() for _ in range(self._taken)]
 
     def _send(self, batch: list[Event]) -> None:
         pause, longest = _PAUSES
         while (error := self._told(batch)) is not None:
-            if isinstance(error, InvalidInput) and len(batch) > 1:  # one of them is at fault
+            refused = isinstance(error, InvalidInput) and error.field != "token"
+            if refused and len(batch) > 1:  # one of them is at fault
                 middle = len(batch) // 2
-                self._send(batch[:middle])
-                self._send(batch[middle:])
+                for half in (batch[:middle], batch[middle:]):
+                    if not self._given_up:
+                        self._send(half)
                 return
-            final = isinstance(error, (InvalidInput, ClientClosed))
+            final = refused or isinstance(error, ClientClosed)
             if not (final or self._failing):
                 _logger.warning("events wait, since they cannot be sent: %s", error)
             self._failing = True
             if final or not self._waited(pause):
-                _logger.warning("%d events are lost: %s", len(batch), error)
-                with self._lock:
-                    self._lost += len(batch)
+                self._count(batch, error)
                 return
             pause = min(2 * pause, longest)
-        with self._lock:
-            self._sent += len(batch)
+        self._count(batch, None)
 
-    def _told(self, batch: list[Event]) -> RecommenderError | None:
+    def _count(self, batch: list[Event], error: Exception | None) -> None:
+        with self._lock:
+            if self._given_up:  # they are counted
+                return
+            self._taken -= len(batch)
+            if error is None:
+                self._sent += len(batch)
+            else:
+                self._lost += len(batch)
+                _logger.warning("%d events are lost: %s", len(batch), error)
+
+    def _told(self, batch: list[Event]) -> Exception | None:
         try:
             self._client.observe(batch)
-        except RecommenderError as error:
+        except Exception as error:  # noqa: BLE001 - of the service that makes tokens, for example
             return error
         self._failing = False
         return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import time
 from collections.abc import Iterator
 
 import grpc
@@ -11,6 +13,7 @@ import pytest
 import client as package
 from client import (
     ClientClosed,
+    ClientMisused,
     Event,
     EventQueue,
     InvalidInput,
@@ -146,6 +149,49 @@ def test_closing_waits_no_longer_than_it_is_told(
     events.add("a")
     events.close(timeout=0.1)
     assert (events.sent, events.lost) == (0, 1)
+
+
+def test_closing_gives_up_what_is_on_its_way(
+    server: FakeServer, client: RecommenderClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_queue, "_BATCH", 10)
+    server.set_delay(60)
+    events = EventQueue(client)
+    for each in range(35):
+        events.add(str(each))
+    began = time.monotonic()
+    events.close(timeout=0.2)
+    assert time.monotonic() - began < 30  # the client waits for 60 s
+    assert (events.sent, events.lost) == (0, 35)
+
+
+def test_a_token_that_cannot_be_had_loses_no_event(server: FakeServer) -> None:
+    failures = iter([OSError("no answer"), ValueError("no JSON")])
+
+    def token() -> str:
+        failure = next(failures, None)
+        if failure is not None:
+            raise failure
+        return "secret"
+
+    with RecommenderClient(server.address, timeout=60, token=token) as client:
+        with EventQueue(client) as events:
+            events.add("a")
+        assert (events.sent, events.lost) == (1, 0)
+    assert told(server) == [["a"]]
+
+
+def test_a_queue_is_refused_after_a_fork(
+    client: RecommenderClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with EventQueue(client) as events:
+        here = os.getpid()
+        monkeypatch.setattr(os, "getpid", lambda: here + 1)
+        with pytest.raises(ClientMisused, match="made before a fork"):
+            events.add("a")
+        events.close()
+        monkeypatch.undo()
+    assert (events.sent, events.lost) == (0, 0)
 
 
 def test_a_client_that_is_closed_too_early_loses_them(server: FakeServer) -> None:
