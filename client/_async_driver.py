@@ -10,7 +10,19 @@ from typing import Any, TypeVar, cast
 import grpc
 from grpc import StatusCode
 
-from client._core import Ask, Attempt, Await, Command, Outcome, Pause, Plan, Start, Together, Wait
+from client._core import (
+    Ask,
+    Attempt,
+    Await,
+    Command,
+    GiveUp,
+    Outcome,
+    Pause,
+    Plan,
+    Start,
+    Together,
+    Wait,
+)
 from client._driver import Driver
 from client.errors import RecommenderError
 
@@ -35,8 +47,7 @@ class AsyncDriver(Driver):
         except StopIteration as finished:
             return cast("_Result", finished.value)
         finally:
-            for task in started:
-                task.cancel()
+            _cancel(started)
             plan.close()
 
     async def _carry_out(self, command: Command, started: _Started) -> Any:
@@ -45,6 +56,8 @@ class AsyncDriver(Driver):
                 await asyncio.sleep(seconds)
             case Start(attempt):
                 started[asyncio.ensure_future(self._ask(attempt))] = None
+            case GiveUp():
+                _cancel(started)
             case Together(plans):
                 return await self._together(plans)
             case Await(future, seconds):
@@ -95,6 +108,12 @@ class AsyncDriver(Driver):
         finally:
             self.connections.release(connection)
         return Outcome(attempt, StatusCode.OK, answer)
+
+
+def _cancel(started: _Started) -> None:
+    for task in started:
+        task.cancel()
+    started.clear()
 
 
 def _is_cancelling() -> bool:

@@ -101,7 +101,7 @@ def rank_call(
         return [part(start, items.part(start, stop)) for start, stop in bounds]
 
     texts = known_of_user.union(filter(None, items.texts or ()))
-    large = len(texts) > 1 or len(items.ids) > FEW_CANDIDATES
+    large = bool(items.ids) and (len(texts) > 1 or len(items.ids) > FEW_CANDIDATES)
     join = partial(_join_rankings, texts_of_user=len(known_of_user))
     return Call(contract.RANK.name, large, split, join)
 

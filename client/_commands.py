@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -361,9 +362,10 @@ def status(client: RecommenderClient) -> _Answer:
     lines = [f"live   {_yes(live)}", f"ready  {_yes(ready)}"]
     lines += [f"why    {each.server}: {each.reason}" for each in servers if each.reason]
     if live:
-        server = client.metadata()
-        found["server"] = {"name": server.name, "version": server.version}
-        lines.append(f"server {server.name} {server.version}")
+        with contextlib.suppress(Unavailable, DeadlineExceeded):  # one of several that is not there
+            server = client.metadata()
+            found["server"] = {"name": server.name, "version": server.version}
+            lines.append(f"server {server.name} {server.version}")
         found["models"] = []
         lines.append(
             f"{'model':<14}{'requests':>10}{'failed':>8}{'queue ms':>10}{'compute ms':>12}"

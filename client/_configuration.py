@@ -28,7 +28,8 @@ _ACTIVATIONS: Final = get_args(Activation)
 _LABEL_PARAMETERS: Final = (contract.LABELS, contract.ACTIVATION)
 
 # Answers of a server that does not show its configuration, or has no such model.
-_NOT_TOLD: Final = (ModelNotFound, PermissionDenied, Unauthenticated, Unsupported)
+_SECRET: Final = (PermissionDenied, Unauthenticated, Unsupported)
+_NOT_TOLD: Final = (ModelNotFound, *_SECRET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def limits_plan(core: Core, model: str, context: Context) -> Plan[Limits]:
         texts = max(1, int(config.max_batch_size))
         if not ranks:
             return Limits(texts)
-        config = yield from _config(core, model, context)
+        config = yield from _config(core, model, context.part(1))
         most = config.parameters[contract.MAX_CANDIDATES].string_value
         return Limits(texts, int(most) if most.isdecimal() and int(most) else None)
     except _NOT_TOLD as error:
@@ -79,13 +80,15 @@ def labels_plan(core: Core, version: str, context: Context) -> Plan[Labels]:
 
     Raises
     ------
+    ModelNotFound
+        The server that was asked lacks this version.
     MalformedResponse
         The configuration names none.
     """
     model = contract.CLASSIFY.name
     try:
         config = yield from _config(core, model, context, version)
-    except _NOT_TOLD as error:
+    except _SECRET as error:
         _logger.info("labels have no names, the configuration of %s is secret: %s", model, error)
         return Labels()
     told = {name: config.parameters[name].string_value for name in _LABEL_PARAMETERS}

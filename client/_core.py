@@ -1,7 +1,7 @@
 """One request from its first attempt to its answer: retries, hedges, servers. No I/O.
 
 A plan is a generator. It yields what is to be done, a :data:`Command`, and is sent what came of
-it. A shell that carries out six commands, blocking or not, has everything else from here.
+it. A shell that carries out seven commands, blocking or not, has everything else from here.
 
 gRPC has retries and round robin of its own; they are not used. gRPC repeats the bytes of the first
 attempt, but the time left, which Triton reads in the request, changes with each attempt. A retry of
@@ -94,6 +94,11 @@ class Start:
 
 
 @dataclass(slots=True)
+class GiveUp:
+    """Cancel whatever was started and still runs; there is no answer."""
+
+
+@dataclass(slots=True)
 class Wait:
     """Wait for any attempt started; the answer is its Outcome, None if it took too long."""
 
@@ -125,7 +130,7 @@ class Together:
     plans: Sequence[Plan[Any]]
 
 
-Command = Ask | Start | Wait | Pause | Await | Together
+Command = Ask | Start | GiveUp | Wait | Pause | Await | Together
 Plan = Generator[Command, Any, _Result]
 
 
@@ -318,8 +323,12 @@ def _hedged(attempts: _Attempts, after: float) -> Plan[Outcome]:
             outcome = yield Wait(None)
         ended = attempts.end(outcome)
         if ended.code is StatusCode.OK or not attempts.running:
-            return ended
+            break
         outcome = None
+    if attempts.running:  # they are late, and the next request of the plan is not to hear of them
+        attempts.give_up()
+        yield GiveUp()
+    return ended
 
 
 class _Attempts:
@@ -346,6 +355,7 @@ class _Attempts:
                 "timeout=)",
                 code=StatusCode.DEADLINE_EXCEEDED,
             )
+        body = addressed(self.message, context.request_id, left)
         endpoint, probe = core.balancer.begin(now, self.tried, context.only)
         context.attempts += 1
         context.server = endpoint.address
@@ -354,7 +364,7 @@ class _Attempts:
             endpoint,
             probe,
             self.message.procedure,
-            addressed(self.message, context.request_id, left),
+            body,
             left,
             context.metadata,
             now,

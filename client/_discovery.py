@@ -44,8 +44,7 @@ class Discovery:
         self._look_up: Future[None] = Future()
         self._look_up.set_result(None)
         self._lock = threading.Lock()
-        if not self._names:
-            self._hand_over()
+        self._hand_over()  # what needs no look-up
 
     @property
     def names(self) -> Sequence[Name]:

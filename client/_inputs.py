@@ -247,16 +247,14 @@ def _option(option: OptionSpec, value: object) -> Parameter:
             if option.maximum is not None:
                 expected = f"an int from {least} to {most}"
         case float():
-            # The comparison is false for NaN.
-            if (
-                isinstance(value, Real)
-                and not isinstance(value, bool)
-                and least <= float(value) <= most
-            ):
-                return float(value)
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            real: Any = value if is_number else math.nan  # of which each comparison is false
+            if least <= real <= most or real == option.default:
+                return float(real)
             expected = f"a number from {least:g} to {most:g}"
         case str():
             if isinstance(value, str) and (not option.choices or value in option.choices):
+                check_text(value, option.name)
                 return value
             expected = " or ".join(map(repr, option.choices)) or "a str"
     raise InvalidInput.at(option.name, value, f"pass {expected}, {option.meaning}")
@@ -288,11 +286,23 @@ def frame_strings(values: Sequence[str], field: str) -> bytes:
         return encode_strings(values)
     except UnicodeEncodeError as error:
         position = next(i for i, value in enumerate(values) if value == error.object)
-        raise InvalidInput.at(
-            f"{field}[{position}]",
-            values[position],
-            f"character {error.start} is half of a surrogate pair; was it decoded wrongly?",
-        ) from error
+        raise _not_utf_8(values[position], f"{field}[{position}]", error) from error
+
+
+def check_text(text: str, field: str) -> None:
+    """Refuse what UTF-8 cannot carry."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _not_utf_8(text, field, error) from error
+
+
+def _not_utf_8(text: str, field: str, error: UnicodeEncodeError) -> InvalidInput:
+    return InvalidInput.at(
+        field,
+        text,
+        f"character {error.start} is half of a surrogate pair; was it decoded wrongly?",
+    )
 
 
 def check_kinds(**policies: tuple[object, tuple[type, ...]]) -> None:
@@ -319,12 +329,16 @@ def read_count(count: int, field: str) -> int:
 
 def read_models(models: Iterable[str], field: str = "models") -> list[str]:
     entries = _entries(models, field, "['rank']")
-    return _no_empty_id(read_texts(entries, field) if entries else [], field)
+    names = _no_empty_id(read_texts(entries, field) if entries else [], field)
+    for position, name in enumerate(names):
+        check_text(name, f"{field}[{position}]")
+    return names
 
 
 def read_request_id(request_id: str | None) -> str | None:
     if request_id is not None and not isinstance(request_id, str):
         raise InvalidInput.at("request_id", request_id, "pass a str, or None for one made up here")
+    check_text(request_id or "", "request_id")
     return request_id or None
 
 

@@ -417,13 +417,24 @@ def ready(
     A server that cannot be reached, or does not say so in time, is not ready.
     """
     plan = partial(ready_plan, service.core, _inputs.read_models(models))
-    return any_says_yes((yield from service.ask_all(plan, service.context(timeout))))
+    return (yield from _any_says_yes(service, plan, timeout))
 
 
 def live(service: Service, *, timeout: Timeout = NOT_GIVEN) -> Plan[bool]:
     """Say whether any server runs at all, whatever models it holds."""
-    plan = partial(live_plan, service.core)
-    return any_says_yes((yield from service.ask_all(plan, service.context(timeout))))
+    return (yield from _any_says_yes(service, partial(live_plan, service.core), timeout))
+
+
+def _any_says_yes(
+    service: Service,
+    plan: Callable[[Endpoint, Context], Plan[bool | RecommenderError]],
+    timeout: Timeout,
+) -> Plan[bool]:
+    try:
+        answers = yield from service.ask_all(plan, service.context(timeout))
+    except (Unavailable, DeadlineExceeded):  # no name of them can be looked up
+        return False
+    return any_says_yes(answers)
 
 
 def health(service: Service, *, timeout: Timeout = NOT_GIVEN) -> Plan[list[Health]]:
@@ -449,5 +460,7 @@ def statistics(
     service: Service, *, model: str | None = None, timeout: Timeout = NOT_GIVEN
 ) -> Plan[list[ModelStatistics]]:
     """Return what the servers counted for one model or all: requests, queue, computation."""
+    if model is not None:
+        _inputs.read_models([model], "model")
     plan = partial(statistics_plan, service.core, model)
     return all_that_came((yield from service.ask_all(plan, service.context(timeout))))

@@ -19,7 +19,7 @@ from client._deadlines import Deadline, Timeout
 from client._discovery import Discovery
 from client._requests import StableInputs
 from client._responses import LabelScores, name_labels
-from client.errors import InvalidInput
+from client.errors import InvalidInput, ModelNotFound
 from client.results import Classification
 
 _Result = TypeVar("_Result")
@@ -79,10 +79,12 @@ class Service:
 
     def infer(self, call: Call[_Result], context: Context) -> Plan[_Result]:
         """Make a call, in as many requests as the limits of its model ask for."""
-        yield from self.discovery.ensure(context.deadline)
         try:
             limits = (yield from self._limits(call, context)) if call.large else Limits()
             parts = call.split(limits)
+            if not parts:
+                return call.join(())
+            yield from self.discovery.ensure(context.deadline)
             if len(parts) == 1:
                 return (yield from perform(self.core, parts[0], context))
             plans = [
@@ -101,7 +103,10 @@ class Service:
         scores = yield from self.infer(call, context)
         labels = self.labels.get(scores.version)
         if labels is None:
-            labels = yield from labels_plan(self.core, scores.version, context.part(0))
+            try:
+                labels = yield from labels_plan(self.core, scores.version, context.part(0))
+            except ModelNotFound:  # another server than the one with the scores: asked again later
+                return name_labels(scores, Labels())
             self.labels[scores.version] = labels
         return name_labels(scores, labels)
 
@@ -117,6 +122,7 @@ class Service:
         limits = self.limits.get(call.model)
         if limits is None:
             call.split(Limits())  # what is wrong with the arguments is said before anything is sent
+            yield from self.discovery.ensure(context.deadline)
             limits = yield from limits_plan(self.core, call.model, context.part(0))
             self.limits[call.model] = limits
         return limits

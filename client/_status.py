@@ -129,10 +129,10 @@ def metadata_plan(core: Core, models: Sequence[str], context: Context) -> Plan[S
     """Ask a server what it is, and what each of ``models`` is."""
     server = yield from perform(core, Job(metadata_message(None), lambda answer: answer), context)
     described = {}
-    for model in models:
+    for number, model in enumerate(models):
         job: Job[Any, ModelMetadata] = Job(metadata_message(model), _read_model_metadata)
-        found = yield from perform(core, job, context)
-        until = yield from trend_until_plan(core, model, context)
+        found = yield from perform(core, job, context.part(2 * number + 1))
+        until = yield from trend_until_plan(core, model, context.part(2 * number + 2))
         described[model] = dataclasses.replace(found, trend_until=until)
     return ServerMetadata(server.name, server.version, tuple(server.extensions), described)
 

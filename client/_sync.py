@@ -78,7 +78,6 @@ class RecommenderClient(Client):
         if channels is not None:
             for channel in channels:
                 channel.close()
-            self._driver.close()
 
     def __enter__(self) -> RecommenderClient:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import queue
 import threading
 import time
@@ -14,7 +15,19 @@ import grpc
 from grpc import StatusCode
 
 from client._connections import Connection
-from client._core import Ask, Attempt, Await, Command, Outcome, Pause, Plan, Start, Together, Wait
+from client._core import (
+    Ask,
+    Attempt,
+    Await,
+    Command,
+    GiveUp,
+    Outcome,
+    Pause,
+    Plan,
+    Start,
+    Together,
+    Wait,
+)
 from client._driver import Driver
 from client.errors import Cancelled, RecommenderError
 
@@ -57,9 +70,6 @@ class Scope:
 class SyncDriver(Driver):
     """Runs plans, each in the thread that calls."""
 
-    def __post_init__(self) -> None:
-        self._pool = ThreadPoolExecutor(self.max_parallel, thread_name_prefix="client-parts")
-
     def run(self, plan: Plan[_Result], scope: Scope | None = None) -> _Result:
         """Run ``plan`` to its result; within ``scope`` it can be given up."""
         running: _Running | None = None
@@ -78,10 +88,6 @@ class SyncDriver(Driver):
             if running is not None:
                 running.cancel()
             plan.close()
-
-    def close(self) -> None:
-        """Wait for the threads of calls that were split; what they do fails by now."""
-        self._pool.shutdown()
 
     def start(self, attempt: Attempt) -> tuple[Any, Connection]:
         """Send a request; returns the future of its answer, and the connection to release."""
@@ -121,6 +127,8 @@ class SyncDriver(Driver):
                 _pause(seconds, scope)
             case Start(attempt):
                 running.start(attempt)
+            case GiveUp():
+                running.cancel()
             case Wait(seconds):
                 return running.wait(seconds)
             case Together(plans):
@@ -135,21 +143,25 @@ class SyncDriver(Driver):
         inner = Scope()
         if scope is not None:
             scope.add(inner)
+        # Threads of this call's own: those of another may all wait for a server that hangs.
+        pool = ThreadPoolExecutor(
+            min(len(plans), self.max_parallel), thread_name_prefix="client-parts"
+        )
         futures: list[Future[_Result]] = []
         try:
-            futures.extend(self._pool.submit(self.run, plan, inner) for plan in plans)
+            futures.extend(
+                # What belongs to the call, such as its trace, belongs to its parts.
+                pool.submit(contextvars.copy_context().run, self.run, plan, inner)
+                for plan in plans
+            )
             wait(futures, return_when=FIRST_EXCEPTION)
             failed = [each for each in futures if each.done() and each.exception() is not None]
             return [each.result() for each in failed[:1] or futures]
         except RecommenderError as error:
             return error
-        except RuntimeError as error:  # how a pool answers that was closed meanwhile
-            self.check_open(error)
-            raise
         finally:
-            for each in futures:
-                each.cancel()
             inner.cancel()
+            pool.shutdown(cancel_futures=True)
             if scope is not None:
                 scope.discard(inner)
 
@@ -161,7 +173,7 @@ class _Running:
         self._driver = driver
         self._scope = scope
         self._started: dict[Attempt, tuple[Any, Connection]] = {}
-        self._done: queue.SimpleQueue[Attempt] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Attempt] = queue.SimpleQueue()  # also what was given up
 
     def start(self, attempt: Attempt) -> None:
         future, _ = self._started[attempt] = self._driver.start(attempt)
@@ -170,10 +182,15 @@ class _Running:
         future.add_done_callback(lambda _: self._done.put(attempt))
 
     def wait(self, seconds: float | None) -> Outcome | None:
-        try:
-            attempt = self._done.get(timeout=seconds)
-        except queue.Empty:
-            return None
+        end = None if seconds is None else time.monotonic() + seconds
+        attempt: Attempt | None = None
+        while attempt not in self._started:
+            left = None if end is None else max(0.0, end - time.monotonic())
+            try:
+                attempt = self._done.get(timeout=left)
+            except queue.Empty:
+                return None
+        assert attempt is not None
         future = self._finish(attempt)
         if future.cancelled():
             _raise_cancelled()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import queue
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -43,7 +44,7 @@ def answers(
     try:
         while True:
             while len(ahead) < many.ahead and (taken := next(source, None)) is not None:
-                future = pool.submit(partial(answer, *taken))
+                future = pool.submit(contextvars.copy_context().run, partial(answer, *taken))
                 ahead[future] = None
                 if not many.ordered:
                     future.add_done_callback(done.put)

@@ -437,7 +437,7 @@ _NO_COUNTS: Final = {
 
 
 def _scores(logits: Sequence[float]) -> dict[str, Any]:
-    interests = [1 / (1 + math.exp(-logit)) for logit in logits]
+    interests = [math.exp(min(logit, 0)) / (1 + math.exp(-abs(logit))) for logit in logits]
     return {
         contract.INTEREST.name: np.array([interests], np.float32),
         contract.LOGIT.name: np.array([logits], np.float32),

@@ -19,6 +19,7 @@ from client import (
     DeadlineExceeded,
     Hedge,
     InferenceFailed,
+    Item,
     Overloaded,
     RecommenderClient,
     RecommenderError,
@@ -140,6 +141,16 @@ def test_a_late_answer_is_overtaken_and_cancelled(
             assert len(client.recommend([])) == 3
     assert slow.requests
     until(lambda: slow.cancelled == len(slow.requests))
+
+
+def test_a_loser_is_no_answer_to_the_next_request_of_the_call(
+    server: FakeServer, connect: type[RecommenderClient]
+) -> None:
+    server.set_delay(0.05)
+    with connect(server.address, timeout=PATIENT, hedge=Hedge(after=0.01)) as client:
+        for _ in range(3):
+            client.observe([str(event) for event in range(10_001)])  # two requests, one by one
+    assert server.cancelled
 
 
 def test_a_call_that_is_given_up_is_cancelled_on_the_server(
@@ -393,11 +404,12 @@ class TestNames:
             raise socket.gaierror(-2, "Name or service not known")
 
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
-        with (
-            connect("dns:///nowhere.example", timeout=PATIENT) as client,
-            pytest.raises(Unavailable, match=r"no address was found for nowhere\.example"),
-        ):
-            client.recommend([])
+        with connect("dns:///nowhere.example", timeout=PATIENT) as client:
+            with pytest.raises(Unavailable, match=r"no address was found for nowhere\.example"):
+                client.recommend([])
+            assert not client.ready()
+            assert not client.live()
+            assert list(client.rank([Item("a", "x"), Item("b", "y")], [])) == []  # needs no server
 
     def test_a_resolver_that_hangs_keeps_the_deadline(
         self, connect: type[RecommenderClient], monkeypatch: pytest.MonkeyPatch
@@ -414,8 +426,27 @@ class TestNames:
             for _ in range(2):
                 with pytest.raises(DeadlineExceeded, match=r"looking up slow\.example"):
                     client.recommend([])
+            assert not client.ready()
+            assert not client.live()
             released.set()
         assert looked_up == ["slow.example"]
+
+    def test_a_known_address_does_not_wait_for_a_name(
+        self,
+        server: FakeServer,
+        connect: type[RecommenderClient],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        released = threading.Event()
+
+        def resolve(*_: object, **__: object) -> None:
+            released.wait(PATIENT)
+            raise socket.gaierror(-3, "Try again")
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        with connect([server.address, "dns:///slow.example"], timeout=PATIENT) as client:
+            assert len(client.recommend([])) == 3
+            released.set()
 
 
 class Proxy(threading.Thread):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -179,3 +180,29 @@ def test_profile(nowhere: RecommenderClient, profile: Any, field: str, says: str
         assert caught.value.field == field
         assert says in str(caught.value)
         assert caught.value.code is None
+
+
+@pytest.mark.parametrize(
+    ("call", "field"),
+    [
+        (lambda client: client.recommend([], query="\ud83d"), "query"),
+        (lambda client: client.recommend([], filter="a\udc00"), "filter"),
+        (lambda client: client.recommend([], request_id="\ud800"), "request_id"),
+        (lambda client: client.ready(models=["rank", "\ud800"]), "models[1]"),
+        (lambda client: client.statistics(model="\ud800"), "model[0]"),
+        (lambda client: client.statistics(model=5), "model[0]"),
+    ],
+)
+def test_what_utf_8_cannot_carry(
+    nowhere: RecommenderClient, call: Callable[[RecommenderClient], object], field: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        call(nowhere)
+    assert caught.value.field == field
+
+
+def test_a_number_that_python_alone_can_hold(nowhere: RecommenderClient) -> None:
+    with pytest.raises(InvalidInput, match="explore_rate"):
+        nowhere.recommend([], explore="greedy", explore_rate=10**400)
+    with pytest.raises(Unavailable):  # the default is a value
+        nowhere.recommend([], explore="greedy", explore_rate=0.0)

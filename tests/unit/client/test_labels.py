@@ -64,6 +64,16 @@ def test_names_that_the_server_keeps_secret(client: RecommenderClient, triton: T
     assert len(triton.config_requests) == 1
 
 
+def test_a_server_that_lacks_the_version_is_not_remembered(
+    client: RecommenderClient, triton: Triton
+) -> None:
+    triton.parameters = NAMED
+    triton.config_abort = grpc.StatusCode.NOT_FOUND  # of another server, while versions roll out
+    assert client.classify(["a"]).labels == ("LABEL_0", "LABEL_1")
+    triton.config_abort = None
+    assert client.classify(["a"]).labels == ("no", "ja ü")
+
+
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [

@@ -152,6 +152,37 @@ class TestOpenTelemetry:
         assert span.parent is not None
         assert span.parent.span_id == handler.get_span_context().span_id
 
+    def test_it_is_the_parent_of_each_part_too(
+        self, telemetry: OpenTelemetry, triton: Triton
+    ) -> None:
+        from client import RecommenderClient
+
+        triton.limit = 1
+        tracer = self.tracers.get_tracer("service")
+        with (
+            RecommenderClient(triton.address, timeout=PATIENT, observers=[telemetry]) as client,
+            tracer.start_as_current_span("handler") as handler,
+        ):
+            client.encode(["a", "b", "c"])
+            list(client.recommend_many([[], []]))
+        *spans, _ = self.exporter.get_finished_spans()
+        assert len(spans) == 6  # the limits are asked for, too
+        parents = {None if span.parent is None else span.parent.span_id for span in spans}
+        assert parents == {handler.get_span_context().span_id}
+
+    def test_each_request_of_a_call_has_headers_of_its_own(
+        self, telemetry: OpenTelemetry, server: FakeServer
+    ) -> None:
+        from client import RecommenderClient
+
+        seen: list[ResponseInfo] = []
+        with RecommenderClient(
+            server.address, timeout=PATIENT, observers=[telemetry], on_response=seen.append
+        ) as client:
+            client.metadata(models=["rank", "recommend"])
+        assert {info.attempts for info in seen} == {1}
+        assert len({info.request_id for info in seen}) == len(seen) == 5
+
     def test_errors_and_measurements(
         self, telemetry: OpenTelemetry, server: FakeServer, connect: type[RecommenderClient]
     ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import multiprocessing
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -170,6 +171,13 @@ class TestFakeServer:
             assert client.ready() is True
             assert client.metadata(models=["rank"]).models["rank"].versions == ("1",)
 
+    def test_it_may_have_many_items(self, connect: type[RecommenderClient]) -> None:
+        with (
+            FakeServer([str(number) for number in range(2_000)]) as server,
+            connect(server.address, timeout=PATIENT) as client,
+        ):
+            assert client.rank([], ["1999"])[0].interest == 0.0
+
     def test_a_score_of_ones_own(self, connect: type[RecommenderClient]) -> None:
         with (
             FakeServer("abc", score=lambda history, item: len(history) + ord(item)) as server,
@@ -291,6 +299,19 @@ class TestCommandLine:
         code, out, _ = self.run(capsys, server, "status", "--json")
         assert code == 1
         assert json.loads(out)["ready"] is False
+
+    def test_the_status_of_several_needs_no_more_than_one(
+        self, capsys: pytest.CaptureFixture[str], server: FakeServer
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and says nothing
+            hung = f"127.0.0.1:{silent.getsockname()[1]}"
+            for targets in ([server.address, hung], [hung, server.address]):
+                given = [f"--target={target}" for target in targets]
+                code = command_line.main(["status", *given, "--timeout=2"])
+                out = capsys.readouterr().out
+                assert code == 0, out
+                assert "ready  yes" in out
+                assert f"why    {hung}" in out
 
     def test_an_error_is_one_line(
         self, capsys: pytest.CaptureFixture[str], server: FakeServer
