@@ -25,6 +25,7 @@ from builder.model.recommender import Recommender
 from builder.progress import Progress, silent
 from builder.repository.family import check_family
 from builder.repository.manifest import VersionRecord, read_manifest
+from builder.repository.publish import check_publishable
 from model_repository.core.contract import RECOMMEND, TOKENIZER
 from model_repository.core.options import RepositoryPolicy
 from model_repository.steps.catalogue_files import CATALOGUE_FILE, load_catalogue
@@ -52,11 +53,14 @@ def add_items(
         The file has no new item, or lacks some that an earlier call has added.
     CheckpointError
         The checkpoint is gone.
-    DataError, ExportError, GateError, RepositoryError
+    RepositoryError
+        Another version became active meanwhile; or as in `publish`.
+    DataError, ExportError, GateError
         As in `read_items` and `publish`.
     """
     check_family(repository, "recommender")
     manifest = read_manifest(repository)
+    check_publishable(repository)  # encoding takes minutes
     active = manifest.versions[manifest.active]
     checkpoint = checkpoint or Path(active.checkpoint)
     if not checkpoint.is_dir():
@@ -88,7 +92,7 @@ def add_items(
         policy=RepositoryPolicy(**active.details.get(POLICY, {})),
         harmful_texts=active.details.get(HARMFUL_TEXTS, ""),
     )
-    return publish(exportable, repository, target, progress=progress)
+    return publish(exportable, repository, target, made_from=manifest.active, progress=progress)
 
 
 def _served_items(repository: Path, version: int) -> list[str]:

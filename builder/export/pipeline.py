@@ -86,22 +86,28 @@ class Proof:
 
 
 def publish(
-    exportable: Exportable, repository: Path, target: Target, *, progress: Progress = silent
+    exportable: Exportable,
+    repository: Path,
+    target: Target,
+    *,
+    made_from: int | None = None,
+    progress: Progress = silent,
 ) -> Exported:
     """Publish as the next version of `repository`.
 
     The repository changes only when everything is built and every gate has passed, and then all
-    at once; see `builder.repository.stage`.
+    at once; see `builder.repository.stage`, also for ``made_from``.
 
     Raises
     ------
     ExportError, GateError
         A network does not export or compile; something is not within its bounds.
     RepositoryError
-        The repository cannot be written, or holds another family.
+        The repository cannot be written, holds another family, or has another active version than
+        ``made_from``.
     """
     check_family(repository, exportable.family)
-    with stage(repository) as staging:
+    with stage(repository, made_from=made_from) as staging:
         check_family(repository, exportable.family)  # no other process publishes from here on
         built = exportable.compile(target, staging.model_dir, progress=progress)
         exportable.write(target, staging, progress=progress)

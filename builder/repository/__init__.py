@@ -19,7 +19,7 @@ from builder.repository.manifest import (
     VersionRecord,
     read_manifest,
 )
-from builder.repository.publish import Staging, activate, link_file, stage
+from builder.repository.publish import Staging, activate, check_publishable, link_file, stage
 
 __all__ = [
     "DEFAULT_REPOSITORY",
@@ -34,6 +34,7 @@ __all__ = [
     "VersionRecord",
     "activate",
     "check_graph",
+    "check_publishable",
     "ensemble_config",
     "from_text",
     "link_file",

@@ -131,20 +131,33 @@ class Staging:
 
 
 @contextlib.contextmanager
-def stage(repository: Path) -> Iterator[Staging]:
+def stage(repository: Path, *, made_from: int | None = None) -> Iterator[Staging]:
     """Make the next version; it is published when the block ends without an exception.
 
     Whatever else happens, an exception, Ctrl-C or a kill, ``repository`` stays as it was.
 
+    Parameters
+    ----------
+    made_from
+        The version that was active when what is published was made of it. Where another one is
+        active by now, this one would undo that export or rollback. None: it was made of none.
+
     Raises
     ------
     RepositoryError
-        Another process publishes, the directory holds something else, the version is not
-        complete, its graph does not fit together, the disk is full, or the file system refuses.
+        Another process publishes, the directory holds something else, another version is active
+        than `made_from`, the version is not complete, its graph does not fit together, the disk is
+        full, or the file system refuses.
     """
     with _explained(repository):
         repository.resolve().parent.mkdir(parents=True, exist_ok=True)
     with _opened(repository) as (target, manifest, scratch):
+        if made_from is not None and manifest.active != made_from:
+            raise RepositoryError(
+                f"version {manifest.active} of {target} became active while the next one was made "
+                f"from version {made_from}, so nothing was published; repeat the command to start "
+                f"from version {manifest.active}"
+            )
         number = max(manifest.versions, default=0) + 1
         with _explained(target):
             fresh = scratch / "fresh"
@@ -157,6 +170,18 @@ def stage(repository: Path) -> Iterator[Staging]:
             _sync(fresh)
             versions = {**manifest.versions, number: record}
             _replace(target, Manifest(active=number, versions=versions), scratch)
+
+
+def check_publishable(repository: Path) -> None:
+    """Raise as `stage` would if a repository takes no version now, before minutes of work.
+
+    Raises
+    ------
+    RepositoryError
+        Another process publishes, the directory holds something else, or the file system refuses.
+    """
+    with _opened(repository):
+        pass
 
 
 def activate(repository: Path, version: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from builder.data import Catalogue
 from builder.errors import ConfigError, RepositoryError
+from builder.export import add_items as module
 from builder.export.add_items import (
     _limits_of,
     _options_of,
@@ -22,7 +24,9 @@ from builder.export.add_items import (
 )
 from builder.export.layout import Limits
 from builder.export.targets import TargetOptions
-from builder.repository import MANIFEST, VersionRecord, read_manifest
+from builder.model.new_items import with_new_items
+from builder.model.recommender import Recommender
+from builder.repository import MANIFEST, VersionRecord, activate, read_manifest
 from model_repository.core.options import RepositoryPolicy
 from model_repository.steps.catalogue_files import load_catalogue
 from model_repository.steps.user_models import read_policy
@@ -120,6 +124,50 @@ def test_the_next_version_has_the_limits_options_and_attributes_of_the_active_on
     with pytest.raises(ConfigError, match="lacks n0, which version 2"):
         add_items(repository, tmp_path / "items.csv")
     assert read_manifest(repository).active == 2
+
+
+def test_a_rollback_or_an_export_meanwhile_is_not_undone(
+    backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = {"directory": str(tmp_path), "text": "{title}"}
+    model = recommender(backbone)
+    run = write_checkpoint(tmp_path / "run", model, backbone, training={"data": data})
+    repository = tmp_path / "models"
+    for _ in range(2):
+        export(run, repository, embedded(layout="fused"))
+    (tmp_path / "items.csv").write_text("item_id,title,genre,year\nn0,a cat film,comedy,2001\n")
+
+    def while_encoding(change: Callable[[], object]) -> None:
+        def encoded(*arguments: Any, **options: Any) -> Recommender:
+            change()
+            return with_new_items(*arguments, **options)
+
+        monkeypatch.setattr(module, "with_new_items", encoded)
+
+    while_encoding(lambda: activate(repository, 1))
+    with pytest.raises(RepositoryError, match=r"version 1 of .* became active .*; repeat the comm"):
+        add_items(repository, tmp_path / "items.csv")
+    found = read_manifest(repository)
+    assert (found.active, sorted(found.versions)) == (1, [1, 2])
+
+    while_encoding(lambda: export(run, repository, embedded(layout="fused")))
+    with pytest.raises(RepositoryError, match=r"version 3 of .* became active .*; repeat the comm"):
+        add_items(repository, tmp_path / "items.csv")
+    found = read_manifest(repository)
+    assert (found.active, sorted(found.versions)) == (3, [1, 2, 3])
+
+    while_encoding(lambda: None)
+    assert add_items(repository, tmp_path / "items.csv").version == 4
+
+
+def test_nothing_is_encoded_where_nothing_can_be_published(
+    repositories: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = shutil.copytree(repositories["fused"], tmp_path / "models")
+    monkeypatch.setattr(module, "load_checkpoint", lambda _: pytest.fail("it began to work"))
+    monkeypatch.chdir(repository)
+    with pytest.raises(RepositoryError, match="is the current directory"):
+        add_items(repository, tmp_path / "items.csv")
 
 
 def test_a_classifier_has_no_items(tmp_path: Path, repositories: dict[str, Path]) -> None:

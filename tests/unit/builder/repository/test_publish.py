@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from builder.errors import RepositoryError
 from builder.repository import (
     activate,
+    check_publishable,
     commands,
     from_text,
     read_manifest,
@@ -133,6 +134,44 @@ def test_a_symlinked_repository_stays_a_symlink(repository: Path, tmp_path: Path
     publish(link, "two")
     assert link.is_symlink()
     assert served_version(repository) == [2]
+
+
+def test_a_version_made_from_one_that_is_active_no_more_is_not_published(
+    repository: Path,
+) -> None:
+    publish(repository, "two")
+    activate(repository, 1)
+    before = snapshot(repository)
+    with (
+        pytest.raises(
+            RepositoryError,
+            match=r"version 1 of .* became active .* from version 2.*; repeat the command",
+        ),
+        stage(repository, made_from=2),
+    ):
+        pytest.fail("nothing is built in vain")
+    assert snapshot(repository) == before
+    assert beside(repository) == []
+    with stage(repository, made_from=1) as staging:
+        add_version(staging, "three")
+    assert read_manifest(repository).active == 3
+
+
+def test_what_would_keep_a_version_from_being_published_is_told_before_it_is_made(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = snapshot(repository)
+    check_publishable(repository)
+    with (
+        swap.lock(repository),
+        pytest.raises(RepositoryError, match="another process is publishing"),
+    ):
+        check_publishable(repository)
+    assert snapshot(repository) == before
+    assert beside(repository) == []
+    monkeypatch.chdir(repository)
+    with pytest.raises(RepositoryError, match="is the current directory"):
+        check_publishable(repository)
 
 
 @pytest.mark.parametrize("fault", [RuntimeError, KeyboardInterrupt])
