@@ -64,10 +64,15 @@ class Difference:
 
 
 def paired_difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> Difference:
-    """Compare per-user figures FP64 [U], the same user in the same place."""
+    """Compare per-user figures FP64 [U], the same user in the same place.
+
+    One user tells nothing of others: p is 1, and the interval is that user's difference alone.
+    """
     change = second - first
     if not change.any():  # a test of nothing but zeros has nothing to permute
         return Difference(0.0, (0.0, 0.0), 1.0)
+    if len(change) == 1:  # either sign is as far from 0; scipy takes no sample of one
+        return Difference(float(change[0]), intervals(change[:, None])[0], 1.0)
     p = stats.permutation_test(
         (change,),
         np.mean,

@@ -172,6 +172,13 @@ def test_the_p_value_is_exact_where_it_can_be_counted() -> None:
     assert paired_difference(np.zeros(5), np.ones(5)).p == pytest.approx(2 / 32)
 
 
+def test_one_user_tells_nothing_of_others() -> None:
+    found = paired_difference(np.array([0.2]), np.array([0.7]))
+    assert found.p == 1
+    assert (found.difference, *found.interval) == pytest.approx((0.5, 0.5, 0.5))
+    assert paired_difference(np.zeros(2), np.ones(2)).p == 2 / 4
+
+
 def test_only_what_competes_is_ranked(scores: NDArray[np.float32], held_out: Holdout) -> None:
     among = np.zeros(ITEMS, bool)
     among[::4] = True

@@ -17,7 +17,7 @@ from builder.data import Columns, DataConfig
 from builder.errors import CheckpointError, ConfigError, DataError
 from builder.model.checkpoint import load_checkpoint
 from builder.reports.cold_items import TextNeighbours
-from builder.reports.commands import compare, evaluate
+from builder.reports.commands import baselines, compare, evaluate
 from builder.training.config import TrainingConfig
 from builder.training.run import train
 from tests.unit.builder.model.tiny import ITEMS, USERS, sequences
@@ -25,6 +25,7 @@ from tests.unit.builder.model.tiny import ITEMS, USERS, sequences
 app = typer.Typer()
 app.command()(evaluate)
 app.command()(compare)
+app.command()(baselines)
 
 
 def call(*arguments: str | Path, command: str = "evaluate") -> str:
@@ -305,6 +306,52 @@ def test_two_runs_compared(run: Path, other_run: Path, tmp_path: Path) -> None:
     assert Page(file.read_text()).elements["svg"] == 1
     for text in ("second less first", "95 % interval", "ndcg@10", "coverage@10"):
         assert text in call(run, other_run, command="compare")
+
+
+def test_one_user_to_test_on_is_no_fault(log: Path, backbone: Path, tmp_path: Path) -> None:
+    def of_one(text: str) -> str:
+        header, *events = text.splitlines()
+        kept: Counter[str] = Counter()
+        lines = []
+        for event in events:
+            user = event.split("\t")[0]
+            kept[user] += 1
+            if user == "u0" or kept[user] < 3:  # too short to be tested on
+                lines.append(event)
+        return "\n".join([header, *lines])
+
+    data = moved(log, tmp_path / "data", inter=of_one)
+    (data / "tiny.user").write_text("user_id:token\tgender:token\nu0\tF\n")
+    for seed in (0, 1):
+        config = TrainingConfig(
+            DataConfig(data), str(backbone), width=8, max_history=4, epochs=1, tune_epochs=0,
+            seed=seed,
+        )  # fmt: skip
+        train(config, tmp_path / f"run{seed}")
+    first, second = tmp_path / "run0", tmp_path / "run1"
+    page, policy = tmp_path / "page.html", tmp_path / "policy.yaml"
+    policy.write_text("top_k: 1\n")
+
+    rows = json.loads(call(first, "--json", "--html", page))["rows"]
+    assert {row["users"] for row in rows} == {1}
+    against = ("--against", first, "--no-sasrec")
+    rows += json.loads(call(*against, "--json", command="baselines"))["rows"]
+    tested = [each for row in rows for each in row.get("main_less_this", {}).values()]
+    asked = ("--policy", policy, "--by-user", "gender")
+    found = json.loads(call(first, *asked, "--json"))
+    assert found["quality"]["F"]["users"] == found["users"] == 1
+    tested += found["difference"].values()
+    compared = json.loads(call(first, second, "--json", "--html", page, command="compare"))
+    assert compared["users"] == 1
+    tested += compared["metrics"].values()
+    assert any(each["difference"] for each in tested)
+    assert {each["p"] for each in tested} == {1}
+    for each in tested:
+        assert each["interval"] == [each["difference"]] * 2
+    call(first)
+    call(first, *asked)
+    call(first, second, command="compare")
+    call(*against, command="baselines")
 
 
 def test_a_run_is_no_better_than_itself(run: Path) -> None:
