@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from builder.data import DataConfig, Sequences, Split, leave_one_out, read
 from builder.errors import ConfigError
+from builder.reports import baselines as module
 from builder.reports.commands import baselines
 from builder.training.config import TrainingConfig
 from builder.training.run import train
@@ -103,6 +105,70 @@ def test_scores_of_another_program(log: Path, split: Split, tmp_path: Path) -> N
     file.write_bytes(b"no archive")
     with pytest.raises(ConfigError, match="must be an"):
         call(*arguments, f"Oracle={file}")
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("array", "single array"),
+        ("cut off", "zip"),
+        ("empty", "No data left"),
+        ("a flipped byte", "Bad CRC-32"),
+        ("text", "could not convert string to float"),
+    ],
+)
+def test_a_file_of_scores_that_cannot_be_read_is_told_before_the_baselines(
+    log: Path, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str, told: str
+) -> None:
+    scores = np.zeros((len(split.test), ITEMS))
+    file = tmp_path / "scores.npz"
+    save_scores(file, split, np.full(scores.shape, "x") if damage == "text" else scores)
+    content = bytearray(file.read_bytes())
+    if damage == "array":
+        file = tmp_path / "scores.npy"
+        np.save(file, scores)
+    elif damage == "cut off":
+        file.write_bytes(content[:-300])
+    elif damage == "empty":
+        file.write_bytes(b"")
+    elif damage == "a flipped byte":
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    assert_refused_at_once(log, file, monkeypatch, f"{told}.*must be an .npz with user_ids")
+
+
+def test_a_score_that_is_no_number_is_told_before_the_baselines(
+    log: Path, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = np.zeros((len(split.test), ITEMS))
+    scores[3, 5] = np.nan
+    file = tmp_path / "scores.npz"
+    save_scores(file, split, scores)
+    user = split.test.histories.user_ids[3]
+    told = f"the score of item i5 for user {user} is NaN; write a number"
+    assert_refused_at_once(log, file, monkeypatch, told)
+    # Nobody asks for the scores of other users.
+    save_scores(file, split, np.vstack([scores, scores[3]]), "somebody")
+    assert_refused_at_once(log, file, monkeypatch, told)
+    scores[3, 5] = 0
+    save_scores(file, split, np.vstack([scores, np.full(ITEMS, np.nan)]), "somebody")
+    monkeypatch.undo()
+    arguments = ("--data", log, "--no-sasrec", "--json", "--scores", f"Other={file}")
+    assert "Other" in figures(call(*arguments))
+
+
+def save_scores(file: Path, split: Split, scores: NDArray[Any], *others: str) -> None:
+    users = [*split.test.histories.user_ids, *others]
+    items = [f"i{item}" for item in range(ITEMS)]
+    np.savez(file, user_ids=users, item_ids=items, scores=scores)
+
+
+def assert_refused_at_once(
+    log: Path, file: Path, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    monkeypatch.setattr(module, "closed_forms", lambda *_, **__: pytest.fail("it began to work"))
+    with pytest.raises(ConfigError, match=told):
+        call("--data", log, "--no-sasrec", "--scores", f"Other={file}")
 
 
 def test_a_replay_of_the_baselines(log: Path) -> None:
