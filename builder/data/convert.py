@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,25 @@ _ROWS: Final = 1 << 20
 _MICROSECONDS: Final = 10**6
 
 
+def check_output(directory: Path) -> None:
+    """Refuse a directory that `convert` could not write to; nothing changes.
+
+    Raises
+    ------
+    DataError
+        It is no empty one, or cannot be written.
+    """
+    try:
+        _check_empty(directory)
+        # It is made only when there is something to write.
+        place = directory.absolute()
+        there = next(each for each in (place, *place.parents) if each.exists())
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise _cannot_be_written(directory, error) from error
+
+
 def convert(data: DataSet, directory: Path, progress: Progress = silent) -> tuple[Path, Path]:
     """Write ``interactions.parquet`` and ``items.parquet``; returns where they are.
 
@@ -36,16 +56,24 @@ def convert(data: DataSet, directory: Path, progress: Progress = silent) -> tupl
     log, items = directory / "interactions.parquet", directory / "items.parquet"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        if any(directory.iterdir()):
-            raise DataError(f"--output {directory}: is not empty; name a new directory")
+        _check_empty(directory)
         _write_items(data, items)
         _write_log(data.events, data.catalogue, log, progress)
     except OSError as error:
-        raise DataError(
-            f"--output {directory}: cannot be written: {error.strerror or error}; make room, or "
-            "name another directory"
-        ) from error
+        raise _cannot_be_written(directory, error) from error
     return log, items
+
+
+def _check_empty(directory: Path) -> None:
+    if directory.exists() and any(directory.iterdir()):
+        raise DataError(f"--output {directory}: is not empty; name a new directory")
+
+
+def _cannot_be_written(directory: Path, error: OSError) -> DataError:
+    return DataError(
+        f"--output {directory}: cannot be written: {error.strerror or error}; make room, or "
+        "name another directory"
+    )
 
 
 def _write_items(data: DataSet, path: Path) -> None:

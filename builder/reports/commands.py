@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,11 @@ from builder.data.splits import Method
 from builder.errors import ConfigError
 from builder.options import Given, command
 from builder.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from builder.reports.figures import Figures
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write the figures as JSON, and no progress.")]
 Replay = Annotated[
@@ -100,20 +106,26 @@ def evaluate(
     # Imported here: it takes seconds, and --help needs none of it.
     from builder.reports.figures import run_figures
     from builder.reports.html_page import run_page
-    from builder.reports.html_parts import write_page
+    from builder.reports.html_parts import check_page, write_page
     from builder.reports.tables import run_tables
     from builder.reports.trained_run import load_run
 
+    if html is not None:
+        check_page(html)
     console.quiet_transformers()
     with console.progress_bars(shown=not as_json) as progress:
         loaded = load_run(run, data, replay=replay)
         figures = run_figures(loaded, with_baselines=with_baselines, progress=progress)
-    if html is not None:
+    _tell(figures, run_tables, as_json=as_json)
+    if html is not None:  # last, for a disk that is full loses no figures then
         write_page(html, run_page(figures))
+
+
+def _tell(figures: Figures, tables: Callable[[Figures], list[Table]], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(figures))
-        return
-    console.show(*run_tables(figures))
+    else:
+        console.show(*tables(figures))
 
 
 def _show_lists(
@@ -135,10 +147,7 @@ def _show_lists(
         options = None if policy is None else read_policy(policy)
         users = None if by_user is None else user_values(run, by_user)
         figures = list_figures(run, options, by=by, users=users, progress=progress)
-    if as_json:
-        typer.echo(json.dumps(figures))
-        return
-    console.show(*list_tables(figures))
+    _tell(figures, list_tables, as_json=as_json)
 
 
 @command
@@ -162,18 +171,17 @@ def compare(
     """
     from builder.reports.figures import compared_figures
     from builder.reports.html_page import comparison_page
-    from builder.reports.html_parts import write_page
+    from builder.reports.html_parts import check_page, write_page
     from builder.reports.tables import comparison_tables
     from builder.reports.trained_run import load_run
 
+    if html is not None:
+        check_page(html)
     console.quiet_transformers()
     figures = compared_figures(load_run(first, data), load_run(second, data))
+    _tell(figures, comparison_tables, as_json=as_json)
     if html is not None:
         write_page(html, comparison_page(figures))
-    if as_json:
-        typer.echo(json.dumps(figures))
-        return
-    console.show(*comparison_tables(figures))
 
 
 @command
@@ -232,10 +240,7 @@ def baselines(
         task = BaselineTask.of_data(training, replay=replay)
     with console.progress_bars(shown=not as_json) as progress:
         figures = baseline_figures(task, recorded, with_sasrec=with_sasrec, progress=progress)
-    if as_json:
-        typer.echo(json.dumps(figures))
-        return
-    console.show(*rows_tables(figures))
+    _tell(figures, rows_tables, as_json=as_json)
 
 
 def _name_and_file(entry: str) -> tuple[str, Path]:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from builder import console
 from builder.data.config import DataConfig
-from builder.data.convert import TEXT, convert
+from builder.data.convert import TEXT, check_output, convert
 from builder.data.layouts import find_layout
 from builder.data.readers import DataSet, read_unsorted
 from builder.data.samples import fetch_minilm, fetch_movielens_100k
@@ -34,7 +34,7 @@ from builder.reports.data_description import (
 )
 from builder.reports.data_survey import survey
 from builder.reports.dates import moment
-from builder.reports.html_parts import write_page
+from builder.reports.html_parts import check_page, write_page
 from builder.reports.train_line import train_line
 
 app = typer.Typer(
@@ -74,19 +74,21 @@ def describe_command(
     Example: python -m builder data describe logs/ --column user=customer --column time=bought_at
     """
     config = options.make(directory=directory.absolute())
+    if html is not None:
+        check_page(html)
     with console.progress_bars(shown=not as_json) as progress:
         data, found = survey(config, progress)
         tokens = _tokens(data, backbone, progress)
     description = describe(data, found, tokens)
     line = train_line(replace(config, directory=directory), found, description, backbone)
+    if as_json:
+        typer.echo(json.dumps({**asdict(description), "train": line}, ensure_ascii=False))
+    else:
+        _show(description, line)
     if html is not None:
         from builder.reports.data_page import data_page
 
         write_page(html, data_page(directory, description, line))
-    if as_json:
-        typer.echo(json.dumps({**asdict(description), "train": line}, ensure_ascii=False))
-        return
-    _show(description, line)
 
 
 @app.command("validate")
@@ -140,6 +142,7 @@ def convert_command(
     Example: python -m builder data convert downloads/ --output data/ --on-bad-rows drop
     """
     config = options.make(directory=directory.absolute())
+    check_output(output)  # a large log takes minutes to read
     with console.progress_bars() as progress:
         data, found = survey(config, progress, ratings=True)
         log, items = convert(data, output, progress)

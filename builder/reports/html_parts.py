@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from builder.errors import ConfigError
+from builder.outputs import check_file
+from builder.reports.plots import check_drawable
 
 _STYLE: Final = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
@@ -20,6 +22,18 @@ tr.main { font-weight: 600; }
 p.note { color: #55606e; font-size: .9rem; } svg { max-width: 100%; height: auto; }
 .scroll { overflow-x: auto; }
 """
+
+
+def check_page(file: Path) -> None:
+    """Refuse a page before the work that it shows.
+
+    Raises
+    ------
+    ConfigError
+        Nothing can be drawn here, or the file could not be written.
+    """
+    check_drawable()
+    check_file(file, "--html")
 
 
 def write_page(file: Path, page: str) -> None:

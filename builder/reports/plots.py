@@ -128,14 +128,21 @@ def bars(names: Sequence[str], values: Sequence[float], label: str, count: str) 
     return _svg(figure)
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+def check_drawable() -> None:
+    """Raise ConfigError if nothing can be drawn here."""
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise ConfigError(
             "--html draws with matplotlib, which is not installed; pip install "
             "'tritonrec[evaluation]'"
         ) from error
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    check_drawable()
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)

@@ -14,6 +14,7 @@ from builder.config_file import ConfigFile, config_text
 from builder.data.config import DataConfig
 from builder.errors import ConfigError
 from builder.options import Given, command
+from builder.outputs import check_file
 from builder.training.commands import Backbone, DataDirectory, training_config
 from builder.training.config import TrainingConfig
 from builder.training.search_space import search_space
@@ -111,6 +112,10 @@ def tune(
 
     console.quiet_transformers()
     study.parent.mkdir(parents=True, exist_ok=True)
+    check_file(best, "--best")
+    drawn = study.with_suffix(".svg")
+    if find_spec("matplotlib") is not None:
+        check_file(drawn, "--study")
     try:
         with console.progress_bars(shown=not as_json) as progress:
             found = run(
@@ -125,7 +130,7 @@ def tune(
     except KeyboardInterrupt:
         console.show_note("Interrupted. To continue, repeat the command.")
         raise typer.Exit(130) from None
-    drawing = _draw(found, study.with_suffix(".svg"))
+    drawing = _draw(found, drawn)
     if as_json:
         files = {"study": str(study), "best": str(best), "drawing": drawing}
         typer.echo(json.dumps({**found.to_dict(), "files": files}))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from builder.data import Columns, DataConfig
 from builder.errors import CheckpointError, ConfigError, DataError
 from builder.model.checkpoint import load_checkpoint
+from builder.reports import html_parts, trained_run
 from builder.reports.cold_items import TextNeighbours
 from builder.reports.commands import baselines, compare, evaluate
 from builder.training.config import TrainingConfig
@@ -271,8 +273,38 @@ def test_the_page_needs_nothing_else(run: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.html"
     call(run, "--html", again)
     assert again.read_text() == file.read_text()
-    with pytest.raises(ConfigError, match="cannot be written"):
-        call(run, "--html", tmp_path / "none" / "report.html")
+
+
+@pytest.mark.parametrize("arguments", [("evaluate", 1), ("compare", 2)])
+def test_a_page_that_cannot_be_is_told_before_the_work(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, int]
+) -> None:
+    command, runs = arguments
+    page = tmp_path / "page.html"
+    call(*[run] * runs, "--html", page, command=command)
+    written = page.read_text()
+    monkeypatch.setattr(trained_run, "load_checkpoint", lambda _: pytest.fail("it began to work"))
+    with pytest.raises(ConfigError, match=r"page\.html: cannot be written"):
+        call(*[run] * runs, "--html", tmp_path / "none" / "page.html", command=command)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ConfigError, match=r"pip install 'tritonrec\[evaluation\]'"):
+        call(*[run] * runs, "--html", page, command=command)
+    assert page.read_text() == written
+
+
+def test_a_page_that_fails_in_the_end_loses_no_figures(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_file: Path, _page: str) -> None:
+        raise ConfigError("the disk is full")
+
+    monkeypatch.setattr(html_parts, "write_page", full)
+    given = ["--no-baselines", "--json", "--html", str(tmp_path / "page.html")]
+    for command, runs in (("evaluate", 1), ("compare", 2)):
+        asked = given if command == "evaluate" else given[1:]
+        result = CliRunner().invoke(app, [command, *[str(run)] * runs, *asked])
+        assert isinstance(result.exception, ConfigError)
+        assert "ndcg@10" in result.stdout
 
 
 @pytest.fixture(scope="module")

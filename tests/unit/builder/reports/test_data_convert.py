@@ -13,7 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from builder.data import DataConfig, read
-from builder.errors import DataError
+from builder.errors import ConfigError, DataError
+from builder.reports import data_commands
 from builder.reports.data_commands import app
 from tests.unit.builder.data.public_layouts import LAYOUTS
 
@@ -72,7 +73,11 @@ def test_every_layout_can_be_converted(name: str, tmp_path: Path) -> None:
         assert found[figure] == before[figure], figure
 
 
-def test_nothing_is_written_over(write: Write, tmp_path: Path) -> None:
+def test_nothing_is_written_over(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It is said before the log is read.
+    monkeypatch.setattr(data_commands, "survey", lambda *_, **__: pytest.fail("it was read"))
     directory = write(interactions__csv=LOG, items__csv=ITEMS)
     result = CliRunner().invoke(app, ["convert", str(directory), "--output", str(directory)])
     assert isinstance(result.exception, DataError)
@@ -83,6 +88,21 @@ def test_nothing_is_written_over(write: Write, tmp_path: Path) -> None:
     )
     assert isinstance(result.exception, DataError)
     assert "cannot be written" in str(result.exception)
+    result = CliRunner().invoke(
+        app, ["convert", str(directory), "--output", str(tmp_path / "file" / "new" / "data")]
+    )
+    assert isinstance(result.exception, DataError)
+    assert "cannot be written: Not a directory; make room, or name" in str(result.exception)
+
+
+def test_a_page_that_cannot_be_written_is_told_before_the_log_is_read(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_commands, "survey", lambda *_, **__: pytest.fail("it was read"))
+    directory, page = write(interactions__csv=LOG, items__csv=ITEMS), tmp_path / "none/page.html"
+    result = CliRunner().invoke(app, ["describe", str(directory), "--html", str(page)])
+    assert isinstance(result.exception, ConfigError)
+    assert "page.html: cannot be written" in str(result.exception)
 
 
 def test_validate(write: Write) -> None:

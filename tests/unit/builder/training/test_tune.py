@@ -277,6 +277,18 @@ def test_a_table_for_people(log: Path, backbone: Path, tmp_path: Path, made_up: 
     assert yaml.safe_load((tmp_path / "best.yaml").read_text())["data"] == str(log)
 
 
+def test_files_that_cannot_be_written_are_told_before_the_first_trial(
+    log: Path, backbone: Path, tmp_path: Path, made_up: Any
+) -> None:
+    made_up(lambda *_: pytest.fail("a trial began"))
+    arguments = ["--study", tmp_path / "study.db", "--data", log, "--backbone", backbone]
+    with pytest.raises(ConfigError, match=r"--best .*none/best\.yaml: cannot be written"):
+        call(*arguments, "--best", tmp_path / "none/best.yaml")
+    (tmp_path / "study.svg").mkdir()
+    with pytest.raises(ConfigError, match=r"--study .*study\.svg: cannot be written"):
+        call(*arguments)
+
+
 def test_ctrl_c_says_how_to_continue(
     log: Path, backbone: Path, tmp_path: Path, made_up: Any
 ) -> None:
