@@ -134,10 +134,16 @@ def _read_timings(config: Any, file: Path) -> None:
 
 
 def _write_timings(config: Any, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Keep what this build measured, where that is possible: the engine is worth more."""
     partial = file.with_name(f"{file.name}.partial")
-    partial.write_bytes(bytes(config.get_timing_cache().serialize()))
-    partial.replace(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(bytes(config.get_timing_cache().serialize()))
+        partial.replace(file)
+    except OSError as error:
+        log.warning(
+            "kernel times are not kept for later builds: %s; name another --timing-cache", error
+        )
 
 
 def _logger(trt: Module, errors: list[str]) -> Any:

@@ -141,3 +141,17 @@ def test_measured_kernel_times_are_written_and_read_again(product: Path, tmp_pat
         )  # fmt: skip
         assert cache.read_bytes()
     assert [path.name for path in cache.parent.iterdir()] == ["kernels.timing"]
+
+
+@pytest.mark.filterwarnings("ignore:Use Deprecated in TensorRT-RTX")
+def test_an_engine_is_not_lost_where_kernel_times_cannot_be_kept(
+    product: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    engine, _ = build_engine(
+        trt, product, (SHAPES,), TargetOptions(), configure=ampere,
+        timing_cache=tmp_path / "file" / "kernels.timing", progress=silent, task="build",
+    )  # fmt: skip
+    assert bytes(engine)
+    assert "kernel times are not kept" in caplog.text
+    assert "name another --timing-cache" in caplog.text
