@@ -41,16 +41,25 @@ class ServerProcesses:
     ----------
     guard
         Process id of tritonserver's parent.
+
+    Raises
+    ------
+    OSError
+        One of them has just ended, or this process has too many open files.
     """
 
     def __init__(self, guard: int) -> None:
         self._poll = select.poll()
         self._processes: dict[int, _Process] = {}
         self._ticks: dict[int, int] = {}
-        for server in children(guard):
-            self._add(server, "")
-            for model, stub in stubs(server):
-                self._add(stub, model)
+        try:
+            for server in children(guard):
+                self._add(server, "")
+                for model, stub in stubs(server):
+                    self._add(stub, model)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Give the descriptors back."""

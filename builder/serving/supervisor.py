@@ -159,7 +159,7 @@ class Supervisor:
         began = time.monotonic()
         try:
             self.start()
-        except BuilderError as error:
+        except (BuilderError, OSError) as error:  # such as too many open files, which pass
             return str(error)
         _logger.info("all models answer again, %.1f s later", time.monotonic() - began)
         return ""

@@ -40,8 +40,12 @@ class Watch:
 
     def __init__(self, server: TritonServer, golden: Sequence[GoldenRequest]) -> None:
         self.states = {status.name: "" for status in server.models()}
-        self._processes = ServerProcesses(server.pid)
         self._channel = open_channel(server.grpc_address, server.tls)
+        try:
+            self._processes = ServerProcesses(server.pid)
+        except BaseException:
+            self._channel.close()
+            raise
         self._probes = [Probe(each, self._channel) for each in golden if each.model in self.states]
         for probe in self._probes:
             probe.send()
