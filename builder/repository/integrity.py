@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -26,15 +26,20 @@ def listed_files(repository: Path, number: int, record: VersionRecord) -> Mappin
     return found
 
 
-def damages(files: Mapping[Path, str]) -> Iterator[tuple[Path, str]]:
-    """Read ``files`` and yield those that are not what was exported, each with what is wrong."""
+def damages(
+    files: Mapping[Path, str], meanwhile: Callable[[], object] = lambda: None
+) -> Iterator[tuple[Path, str]]:
+    """Read ``files`` and yield those that are not what was exported, each with what is wrong.
+
+    ``meanwhile`` is called all the time, see `sha256_of`.
+    """
     known: dict[tuple[int, int], str] = {}  # models share files, which are read once
     for path, expected in files.items():
         try:
             status = path.stat()
             key = status.st_dev, status.st_ino
             if key not in known:
-                known[key] = sha256_of(path)
+                known[key] = sha256_of(path, meanwhile)
         except OSError as error:
             yield path, f"cannot be read: {error.strerror}"
             continue

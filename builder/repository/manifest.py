@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -110,12 +110,16 @@ def manifest_text(manifest: Manifest) -> str:
         ) from error
 
 
-def sha256_of(file: Path) -> str:
-    """SHA-256 of a file, as a version's details list it; the file may be larger than the memory."""
+def sha256_of(file: Path, meanwhile: Callable[[], object] = lambda: None) -> str:
+    """SHA-256 of a file, as a version's details list it; the file may be larger than the memory.
+
+    ``meanwhile`` is called every few milliseconds. What it raises ends this.
+    """
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
+            meanwhile()
     return digest.hexdigest()
 
 

@@ -47,6 +47,8 @@ _KILL_TIMEOUT: Final = 5.0
 _RACE: Final = "boost::interprocess::lock_exception"
 """In the output of a tritonserver whose Python backend ended it, while models loaded."""
 
+ASKED_TO_STOP: Final = "the server was asked to stop while it started; start it again"
+
 _STARTS: Final = 3
 """At most, where they end by it: seen on a machine with too much to do."""
 
@@ -137,7 +139,8 @@ class TritonServer:
         self._ports: dict[str, int] = {}
         self._scratch = Path()
         self._group: int | None = None
-        self._asked = False  # to stop
+        self._stopping = False  # from `request_stop` until `stop` is done
+        self._asked = False  # the process that runs was told so
         self._secret = secrets.token_urlsafe(24)
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
@@ -189,7 +192,7 @@ class TritonServer:
         ------
         ServingError
             No tritonserver, no models, a port that is taken, a model that does not load (with
-            Triton's own reason), or the time limit. Nothing is left running.
+            Triton's own reason), the time limit, or `request_stop`. Nothing is left running.
         """
         if self._process is not None:
             raise ServingError("the server was started already; stop it first")
@@ -259,6 +262,7 @@ class TritonServer:
                 if not told:
                     _logger.warning("%s: waiting for an earlier server that is ending", error)
                     told = True
+            self._heed_stop()
             time.sleep(0.2)
 
     def stop(self) -> None:
@@ -269,6 +273,7 @@ class TritonServer:
         if not self._asked:
             self.request_stop()
         self._reap(self._stop_timeout + _UNLOAD_MARGIN + _KILL_TIMEOUT)
+        self._stopping = False  # it may be started again
 
     def kill(self) -> None:
         """End the server at once."""
@@ -277,7 +282,11 @@ class TritonServer:
         self._reap(_KILL_TIMEOUT)
 
     def request_stop(self) -> None:
-        """Ask for ``stop`` without waiting, as a signal handler may; twice asks for ``kill``."""
+        """Ask for ``stop`` without waiting, as a signal handler may; twice asks for ``kill``.
+
+        A ``start`` that is under way gives up.
+        """
+        self._stopping = True
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             self._asked = True
@@ -412,6 +421,7 @@ class TritonServer:
         with open_channel(self.grpc_address, self.tls) as channel:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             while not (_is_ready(stub, self.identity) and self._listens()):
+                self._heed_stop()
                 if self._process.poll() is not None:
                     assert self._output is not None
                     self._output.join(_CALL_TIMEOUT)
@@ -424,6 +434,11 @@ class TritonServer:
                         f"more time if its models are large:\n  {self.reason()}"
                     )
                 time.sleep(0.1)
+
+    def _heed_stop(self) -> None:
+        """Raise ServingError if a stop was asked for."""
+        if self._stopping:
+            raise ServingError(ASKED_TO_STOP)
 
     def _listens(self) -> bool:
         """Whether the ports for HTTP and metrics are open, which come after the one for gRPC."""

@@ -21,7 +21,7 @@ from builder.repository.golden import GoldenRequest, golden_of
 from builder.repository.integrity import REPAIR, damages, listed_files
 from builder.repository.manifest import MANIFEST, read_manifest
 from builder.repository.publish import CONFIG
-from builder.serving.server import TritonServer
+from builder.serving.server import ASKED_TO_STOP, TritonServer
 from builder.serving.watch import Watch
 
 _logger = logging.getLogger(__name__)
@@ -88,10 +88,11 @@ class Supervisor:
         RepositoryError
             The manifest cannot be read.
         ServingError
-            A file is not the one that was exported, the server does not start, or a model answers
-            wrong or not at all. Nothing is left running.
+            A file is not the one that was exported, the server does not start, a model answers
+            wrong or not at all, or this was asked to stop. Nothing is left running.
         """
         golden = self._prepare(self._server.repository)
+        self._heed_stop()
         self._server.start()
         try:
             self._watch = Watch(self._server, golden)
@@ -135,7 +136,7 @@ class Supervisor:
             self._stopping.wait(pause)
 
     def request_stop(self) -> None:
-        """Ask `run` to return, as a signal handler may."""
+        """Ask `run` to return, and `start` to give up, as a signal handler may."""
         self.health.server = "the server is stopping"
         self._stopping.set()
         self._server.request_stop()
@@ -176,7 +177,8 @@ class Supervisor:
                 files = listed_files(repository, manifest.active, record)
                 # A configuration may be changed, see docs/operations.md.
                 files = {path: each for path, each in files.items() if path.name != CONFIG}
-                if found := [f"{path} {problem}" for path, problem in damages(files)]:
+                read = damages(files, self._heed_stop)
+                if found := [f"{path} {problem}" for path, problem in read]:
                     raise ServingError("\n  ".join([*found, REPAIR]))
                 self._version = manifest.active
         if not golden and not self.health.started:
@@ -201,10 +203,14 @@ class Supervisor:
         problem = problem or "; ".join(
             f"{name} answers wrong: {each}" for name, each in watch.states.items() if each
         )
-        if self._stopping.is_set():
-            problem = "the server was asked to stop"
+        self._heed_stop()
         if problem:
             raise ServingError(f"{problem}; run `python -m builder doctor`, or export again")
+
+    def _heed_stop(self) -> None:
+        """Raise ServingError if this was asked to stop."""
+        if self._stopping.is_set():
+            raise ServingError(ASKED_TO_STOP)
 
     def _end(self) -> None:
         self._forget()

@@ -8,11 +8,13 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -300,6 +302,47 @@ def test_a_stop_under_load_loses_no_request(repository: Path) -> None:
             assert running.end() == 0
         assert list(answers) == ["1.0"] * 8
     assert running.printed.endswith("Stopped.\n")
+
+
+def test_a_stop_before_there_is_a_process_is_heeded_while_models_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_breakable(tmp_path / "models", initialize="time.sleep(30)")
+    server = TritonServer(tmp_path / "models")
+    start = subprocess.Popen
+
+    def asked_to_stop(*arguments: Any, **options: Any) -> subprocess.Popen[str]:
+        server.request_stop()
+        return start(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", asked_to_stop)
+    began = time.monotonic()
+    with pytest.raises(ServingError, match="asked to stop"):
+        server.start()
+    assert time.monotonic() - began < PROMISED
+    assert not server.running
+    assert traces(server.identity) == []
+
+
+def test_a_stop_while_it_hashes_the_files_is_heeded(tmp_path: Path) -> None:
+    publish_breakable(tmp_path / "models")
+    large = tmp_path / "models/rank/1/weights"
+    with large.open("wb") as file:
+        file.truncate(1 << 37)  # minutes to read, and nothing on the disk
+    manifest = tmp_path / "models" / MANIFEST
+    document = json.loads(manifest.read_text())
+    document["versions"]["1"]["details"]["sha256"]["rank/weights"] = "0" * 64
+    manifest.write_text(json.dumps(document))
+    with start_serve(tmp_path / "models") as process:
+        opened = Path(f"/proc/{process.pid}/fd")
+        assert until(lambda: any(os.path.realpath(each) == str(large) for each in opened.iterdir()))
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None
+        printed = process.stdout.read()
+        assert process.wait() == 0, printed
+        assert time.monotonic() - began < PROMISED
+    assert printed.endswith("Stopped.\n")
 
 
 # What is refused before anything is served

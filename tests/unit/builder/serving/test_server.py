@@ -1,13 +1,15 @@
-"""A start that ends by a race in Triton's Python backend is tried again, and no other."""
+"""Starts that end by a race in Triton's Python backend are tried again, and a stop is heeded."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from builder.errors import ServingError
 from builder.serving import TritonServer
+from builder.serving import server as module
 
 RACE = "terminate called after throwing an instance of 'boost::interprocess::lock_exception'"
 
@@ -40,3 +42,31 @@ def test_a_start(
     else:
         TritonServer(tmp_path).start()
     assert len(seen) == starts
+
+
+def test_a_stop_while_it_waits_for_ports_is_heeded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.pbtxt").touch()
+    installed: Any = object()
+    server = TritonServer(tmp_path, installation=installed)
+    orphaned = [[1], [1], []]
+    asked: list[None] = []
+
+    def taken(*_: object) -> None:
+        if not asked:
+            asked.append(None)
+            server.request_stop()
+        raise ServingError("the gRPC port is taken")
+
+    monkeypatch.setattr(module, "claim_ports", taken)
+    monkeypatch.setattr(module, "orphans", lambda _: orphaned.pop(0))
+    with pytest.raises(ServingError, match="asked to stop"):
+        server.start()
+    assert len(orphaned) == 2
+    # It was stopped with this, and may be started again.
+    server.stop()
+    with pytest.raises(ServingError, match="port is taken"):
+        server.start()
+    assert not orphaned

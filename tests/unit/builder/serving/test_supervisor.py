@@ -1,10 +1,11 @@
-"""What the supervisor makes of starts that fail."""
+"""What the supervisor makes of starts that fail, and of a stop while it starts."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,13 @@ from typing import Any
 import pytest
 
 from builder.errors import ServingError
+from builder.repository import integrity, manifest
+from builder.repository.integrity import damages
+from builder.repository.manifest import sha256_of
 from builder.serving import processes, supervisor
 from builder.serving.processes import ServerProcesses
 from builder.serving.supervisor import Supervisor
+from tests.unit.builder.doctor.repositories import publish
 
 FULL = OSError(errno.EMFILE, "Too many open files", "/tmp/tritonrec-1")
 
@@ -79,6 +84,49 @@ def test_after_the_last_try_it_is_the_reason(tmp_path: Path) -> None:
     with pytest.raises(ServingError, match=r"anew 3 times and does not work: .*Too many open"):
         running.run()
     assert server.starts == 4
+
+
+def test_a_stop_while_it_hashes_is_heeded_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path / "models")
+    server = Server(tmp_path / "models")
+    running = supervised(server)
+    read: list[Path] = []
+
+    def digest(file: Path, meanwhile: Callable[[], object]) -> str:
+        read.append(file)
+        running.request_stop()
+        return sha256_of(file, meanwhile)
+
+    monkeypatch.setattr(integrity, "sha256_of", digest)
+    with pytest.raises(ServingError, match="asked to stop"):
+        running.start()
+    assert len(read) == 1  # and not to its end, let alone the next
+    assert server.starts == 0
+
+
+def test_a_stop_after_the_last_hash_is_heeded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(tmp_path)
+    running = supervised(server)
+    monkeypatch.setattr(supervisor._logger, "warning", lambda *_: running.request_stop())
+    with pytest.raises(ServingError, match="asked to stop"):
+        running.start()
+    assert server.starts == 0
+
+
+def test_a_file_is_read_no_further_than_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "_CHUNK", 2)
+    file = tmp_path / "file"
+    file.write_bytes(b"123456")
+    chunks: list[None] = []
+    expected = hashlib.sha256(b"123456").hexdigest()
+    assert list(damages({file: expected}, lambda: chunks.append(None))) == []
+    assert len(chunks) == 3
 
 
 def test_processes_that_cannot_all_be_watched_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
