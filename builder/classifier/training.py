@@ -21,11 +21,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import (
     AutoModelForSequenceClassification,
-    EarlyStoppingCallback,
     Trainer,
     TrainingArguments,
 )
-from transformers.trainer_utils import EvalPrediction, SchedulerType, get_last_checkpoint
+from transformers.trainer_utils import EvalPrediction, SchedulerType
 
 from builder import unfinished_run
 from builder.classifier.checkpoint import (
@@ -53,6 +52,7 @@ from builder.model.sentence_modules import longest_text, read_sentence_modules
 from builder.model.text_encoder import layer_count, layer_list
 from builder.progress import Progress, silent
 from builder.training.progress import ReportProgress
+from builder.training.trainer_state import Patience, last_state
 from builder.unfinished_run import partial_directory
 from model_repository.core.length_batches import length_batches
 from model_repository.engines.tokenizer import TextTokenizer, TokenRow
@@ -213,6 +213,8 @@ def _fit(
         seed=config.seed,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+    # Several GPUs have as many times the batch.
+    patience = Patience(config.patience * -(-len(train) // args.train_batch_size))
     trainer = Trainer(
         model=model,
         args=args,
@@ -220,12 +222,10 @@ def _fit(
         eval_dataset=validation,
         data_collator=batches,
         compute_metrics=_validation_figures,
-        callbacks=[EarlyStoppingCallback(early_stopping_patience=config.patience)],
+        callbacks=[patience],
     )
     trainer.add_callback(ReportProgress("train the classifier", progress))
-    directory = partial / _TRAINER
-    last = get_last_checkpoint(str(directory)) if directory.is_dir() else None
-    trainer.train(resume_from_checkpoint=last)
+    trainer.train(resume_from_checkpoint=last_state(partial / _TRAINER, patience))
     model.eval()
 
 

@@ -21,12 +21,10 @@ from transformers import (
     PrinterCallback,
     Trainer,
     TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
 )
 from transformers.integrations.integration_utils import TensorBoardCallback
-from transformers.trainer_utils import SchedulerType, get_last_checkpoint
+from transformers.trainer_utils import SchedulerType
 
 from builder import unfinished_run
 from builder.data.splits import Holdout
@@ -46,6 +44,7 @@ from builder.training.parallel import is_main, of_main, wait, world
 from builder.training.progress import ReportProgress, ReportRound, Round, ignore
 from builder.training.text_vectors import TunedTextVectors
 from builder.training.trackers import TellOptions
+from builder.training.trainer_state import Patience, last_state
 from builder.training.windows import Batch, Windows, collate
 
 log = logging.getLogger(__name__)
@@ -217,29 +216,6 @@ class _AfterStep(TrainerCallback):
         self._objective.after_step()
 
 
-class _Patience(TrainerCallback):
-    """Ends a stage some validations after its best one.
-
-    Unlike transformers' `EarlyStoppingCallback` it counts from the saved state alone, so that a
-    resumed run ends where it would have ended.
-    """
-
-    def __init__(self, steps: int) -> None:
-        self._steps = steps
-
-    def on_save(
-        self,
-        args: TrainingArguments,  # noqa: ARG002
-        state: TrainerState,
-        control: TrainerControl,
-        **_: Any,
-    ) -> None:
-        control.should_training_stop |= self.has_run_out(state)
-
-    def has_run_out(self, state: TrainerState) -> bool:
-        return state.global_step - (state.best_global_step or 0) >= self._steps
-
-
 def run_stage(
     name: str,
     objective: NextItemObjective,
@@ -317,7 +293,7 @@ def run_stage(
         accumulate=config.accumulate,
         view=view,
     )
-    patience = _Patience(plan.patience * schedule.steps)
+    patience = Patience(plan.patience * schedule.steps)
     if choose:
         trainer.add_callback(patience)
     trainer.add_callback(_AfterStep(objective))
@@ -333,7 +309,7 @@ def run_stage(
         if is_main():
             writer = open_files.enter_context(SummaryWriter(str(directory / "tensorboard" / name)))
             trainer.add_callback(TensorBoardCallback(writer))
-        state = of_main(lambda: _last_state(directory / name, patience if choose else None))
+        state = of_main(lambda: last_state(directory / name, patience if choose else None))
         trainer.train(resume_from_checkpoint=state)
     options.end()
     if steps is None:
@@ -373,34 +349,3 @@ def _steps_of(trained: Path) -> int:
 
 
 _STEPS: Final = "steps"
-_STATE_FILES: Final = (
-    "model.safetensors",
-    "optimizer.pt",
-    "scheduler.pt",
-    "trainer_state.json",
-)
-
-
-def _last_state(directory: Path, patience: _Patience | None) -> str | None:
-    """The newest state to continue from; those that are none are removed.
-
-    That is what was cut short while it was written or removed, and a state at which the stage
-    had ended: training would go on from it. From the one before, it ends there again.
-    """
-    while directory.is_dir() and (state := get_last_checkpoint(str(directory))):
-        if _can_continue(Path(state), patience):
-            return str(state)
-        shutil.rmtree(state)
-    return None
-
-
-def _can_continue(directory: Path, patience: _Patience | None) -> bool:
-    if not all((directory / name).is_file() for name in _STATE_FILES):
-        return False
-    if len(list(directory.glob("rng_state*.pth"))) < world():  # each process writes its own
-        return False
-    try:  # the last to be written
-        state = TrainerState.load_from_json(str(directory / "trainer_state.json"))
-    except (ValueError, TypeError):
-        return False
-    return patience is None or not patience.has_run_out(state)

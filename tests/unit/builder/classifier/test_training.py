@@ -22,6 +22,7 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertModel,
+    Trainer,
     TrainerCallback,
 )
 from typer.testing import CliRunner
@@ -33,6 +34,7 @@ from builder.classifier.config import ClassifierConfig
 from builder.classifier.report import Row
 from builder.classifier.training import train_classifier
 from builder.errors import BuilderError, CheckpointError, ConfigError
+from builder.unfinished_run import partial_directory
 from tests.unit.builder.classifier.tiny import write_classifier
 from tests.unit.builder.model.test_sentence_modules import flags, write_modules
 
@@ -172,6 +174,61 @@ def test_an_interrupted_run_is_resumed_to_the_same_figures(
     assert (first.begun, second.begun) == ([0, 1], [1, 2])
     with pytest.raises(ConfigError, match="exists"):
         train_classifier(config, output)
+
+
+def test_a_state_that_was_being_written_is_not_resumed_from(
+    config: ClassifierConfig,
+    trained: tuple[Path, list[Row]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a kill leaves it, or a full disk: the newest state is there in part."""
+    output = tmp_path / "run"
+    monkeypatch.setattr(training, "ReportProgress", lambda *_: Epochs(stop_at=1))
+    with pytest.raises(KeyboardInterrupt):
+        train_classifier(config, output)
+    (state,) = partial_directory(output).glob("trainer/checkpoint-*")
+    newer = state.with_name(f"checkpoint-{int(state.name.split('-')[1]) + 1}")
+    newer.mkdir()
+    shutil.copy(state / "model.safetensors", newer)
+    resumed = Epochs()
+    monkeypatch.setattr(training, "ReportProgress", lambda *_: resumed)
+    assert train_classifier(config, output, resume=True) == trained[1]
+    assert resumed.begun == [1, 2]
+
+
+@pytest.mark.parametrize(("stop_at", "resumed"), [(2, [2]), (None, [1, 2])])
+def test_a_resumed_run_ends_by_patience_where_it_would_have_ended(
+    config: ClassifierConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop_at: int | None,
+    resumed: list[int],
+) -> None:
+    """Two epochs after its best one, the first; also where it had ended before it was cut short."""
+    output = tmp_path / "run"
+    falling = {"left": 10}
+
+    def figures(_: Any) -> dict[str, float]:
+        falling["left"] -= 1
+        return {"roc_auc": falling["left"] / 10, "accuracy": 0.5}
+
+    def ctrl_c(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_validation_figures", figures)
+    first, second = Epochs(stop_at), Epochs()
+    monkeypatch.setattr(training, "ReportProgress", lambda *_: first)
+    patient = replace(config, epochs=6, patience=2)
+    with monkeypatch.context() as patch:
+        # Between the last state and the removal of what comes after the best one.
+        patch.setattr(Trainer, "_load_best_model", ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            train_classifier(patient, output)
+    assert first.begun == [0, 1, 2]
+    monkeypatch.setattr(training, "ReportProgress", lambda *_: second)
+    train_classifier(patient, output, resume=True)
+    assert second.begun == resumed
 
 
 def test_a_backbone_that_is_none(config: ClassifierConfig, tmp_path: Path) -> None:
