@@ -237,6 +237,8 @@ class _Course:
         And the steps that it took; None where there is no time for it. ``before`` are the steps of
         the first stage.
         """
+        # What LoRA draws must not depend on whether this process ran the first stage.
+        torch.set_rng_state(self.prepared.random)
         config, data = self.config, self.prepared.data
         encoder, adapter = copy.deepcopy(self.prepared.encoder), copy.deepcopy(adapter)
         lower: LowerLayers | NoLowerLayers

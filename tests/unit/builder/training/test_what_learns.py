@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -139,6 +139,38 @@ def test_low_rank_updates_go_on_where_they_were_interrupted(
         train(asked, tmp_path / "run", progress=interrupt)
     train(asked, tmp_path / "run", resume=True)
     assert figures(tmp_path / "run") == figures(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("task", ["train BERT along", "train BERT along again"])
+def test_low_rank_updates_begin_alike_where_the_first_stage_was_not_run_again(
+    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    """Interrupted after the first stage, and before the second has a state of its own."""
+    pytest.importorskip("peft")
+    drawn: list[torch.Tensor] = []
+
+    @contextmanager
+    def seen(backbone: nn.Module, layers: nn.ModuleList, rank: int) -> Iterator[None]:
+        with lora.low_rank(backbone, layers, rank):
+            named = dict(layers.named_parameters())
+            drawn.append(next(named[name] for name in named if "lora_A" in name).detach().clone())
+            yield
+
+    keep_tuned(monkeypatch)
+    monkeypatch.setattr("builder.training.learning.low_rank", seen)
+    asked = replace(config, lora_rank=2, tune_learning_rate=0.05)
+
+    def interrupt(current: str, _done: int, _total: int) -> None:
+        if current == task:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(asked, tmp_path / "run", progress=interrupt)
+    undisturbed = drawn[-1]
+    drawn.clear()
+    train(asked, tmp_path / "run", resume=True)
+    assert len(drawn) == 2
+    assert torch.equal(drawn[task.endswith("again")], undisturbed)
 
 
 def test_without_peft_the_extra_is_named_before_any_work(
