@@ -25,6 +25,7 @@ from builder.errors import BuilderError, ConfigError, TrainingError
 from builder.progress import Progress, silent
 from builder.training.config import TrainingConfig
 from builder.training.learning import learn
+from builder.training.lora import check_installed
 from builder.training.preparation import Prepared, prepare
 from builder.training.search_space import Space
 
@@ -111,8 +112,10 @@ def tune(
     Raises
     ------
     ConfigError
-        `file` is no study, or one of other options or another space.
+        `file` is no study, or one of other options or another space; LoRA is searched without peft.
     """
+    if "lora_rank" in space and any(space["lora_rank"].ends):
+        check_installed()  # else no trial with LoRA would come to anything
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     is_new = not file.exists()
     study = _open(file, config, space)
@@ -174,7 +177,9 @@ def _figure(
                 on_round=judge,
                 progress=progress,
             )
-        except TrainingError as error:  # it diverged: as bad as options can be
+        except (TrainingError, ConfigError) as error:
+            # It diverged, or its options exclude each other: as bad as options can be.
+            log.info("trial %d: %s", trial.number, " ".join(str(error).split()))
             raise TrialPruned(str(error)) from error
     best = learnt.best()
     trial.set_user_attr("ndcg@10", best.ndcg)

@@ -194,6 +194,42 @@ def test_a_training_that_diverges_is_given_up(tmp_path: Path, made_up: Any) -> N
     assert all(options["width"] == 32 for options in told)
 
 
+def test_options_that_exclude_each_other_are_given_up_and_not_tried_again(
+    tmp_path: Path, made_up: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is fine at the ends of a range need not be so between them."""
+    made_up(lambda config, _: config.width / 100)
+    told: list[Any] = []
+
+    def search(trials: int) -> module.StudyResult:
+        space = search_space(CONFIG, ["width=60:70"])
+        file = tmp_path / "study.db"
+        return module.tune(CONFIG, space, file, trials=trials, on_best=told.append)
+
+    with caplog.at_level("INFO", "builder"):
+        found = search(12)
+    odd = [trial for trial in found.trials if trial.params["width"] % 2]
+    assert 0 < found.pruned == len(odd) < 12
+    number, width = odd[0].number, odd[0].params["width"]
+    why = f"training options: width {width}: must be a multiple of heads"
+    assert f"trial {number}: {why}" in caplog.text
+    assert all(options["width"] % 2 == 0 for options in told)
+    study = optuna.load_study(study_name="tritonrec", storage=f"sqlite:///{tmp_path}/study.db")
+    assert not study.get_trials(states=(optuna.trial.TrialState.FAIL,))
+    assert [trial.number for trial in search(13).trials if trial.number >= 12] == [12]
+
+
+def test_without_peft_no_search_for_a_rank_begins(
+    tmp_path: Path, made_up: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up(lambda *_: 0.1)
+    monkeypatch.setattr("builder.training.lora.find_spec", lambda _name: None)
+    space = search_space(CONFIG, ["lora_rank=0,8"])
+    with pytest.raises(ConfigError, match=r"pip install 'tritonrec\[builder,lora\]'"):
+        module.tune(CONFIG, space, tmp_path / "study.db", trials=2, on_best=print)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_study_of_something_else(tmp_path: Path, made_up: Any) -> None:
     made_up(lambda *_: 0.1)
     run(tmp_path / "study.db", trials=1)
