@@ -11,7 +11,8 @@
     metrics.json          the table that training ended with
     README.md             the same for readers: the model card
 
-``config.json`` is written last, so that a directory without it is no checkpoint.
+``config.json`` is written last, when the disk has the others, and is whole if it is there: a
+directory without it is no checkpoint.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from builder.model.recommender import Recommender
 from builder.model.sentence_modules import write_sentence_modules
 from builder.model.text_encoder import TextEncoder
 from builder.unfinished_run import is_interrupted
+from builder.whole_files import sync, write_whole
 from model_repository.core.calibration import Calibration
 from model_repository.core.profile import ProfileColumn
 from model_repository.core.trend import NO_TREND, Trend
@@ -92,6 +94,7 @@ def save_checkpoint(
     _catalogue_table(model.catalogue).to_parquet(directory / "catalogue.parquet")
     _holdout_table(validation).to_parquet(directory / "validation.parquet")
     _write_json(directory / "metrics.json", metrics)
+    sync(directory)
     _write_json(
         directory / "config.json",
         {
@@ -282,7 +285,7 @@ def load_backbone(name_or_path: str) -> tuple[torch.nn.Module, Any]:
 
 
 def _write_json(file: Path, values: Mapping[str, Any]) -> None:
-    file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    write_whole(file, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 def _catalogue_table(catalogue: Catalogue) -> pd.DataFrame:

@@ -40,6 +40,7 @@ from builder.repository.manifest import (
     read_manifest,
     sha256_of,
 )
+from builder.whole_files import sync
 
 CONFIG: Final = "config.pbtxt"
 _INACTIVE: Final = ".inactive"
@@ -167,7 +168,7 @@ def stage(repository: Path, *, made_from: int | None = None) -> Iterator[Staging
             yield staging
         with _explained(target):
             record = staging.finish()
-            _sync(fresh)
+            sync(fresh)
             versions = {**manifest.versions, number: record}
             _replace(target, Manifest(active=number, versions=versions), scratch)
 
@@ -348,18 +349,4 @@ def link_file(source: str | Path, destination: str | Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, "utf-8")
-    _sync_file(path)
-
-
-def _sync(tree: Path) -> None:
-    for directory, _, files in os.walk(tree):
-        for name in files:
-            _sync_file(Path(directory) / name)
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path)

@@ -25,6 +25,7 @@ from builder.errors import ConfigError
 from builder.model.backbone import fit_embeddings, load_weights
 from builder.progress import Progress, silent
 from builder.training.parallel import is_main, wait
+from builder.whole_files import put_in_place, unfinished_name
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +68,9 @@ def adapt_to_texts(
         with torch.random.fork_rng():  # what follows draws the same when the file is there
             torch.manual_seed(seed)
             weights = _learnt(source, tokenizer, texts, epochs, max_length, progress)
-        unfinished = file.with_name(f"{file.name}.unfinished")
+        unfinished = unfinished_name(file)
         save_file(weights, unfinished)
-        unfinished.replace(file)
+        put_in_place(unfinished, file)
     wait()
     missing, _ = backbone.load_state_dict(load_file(file), strict=False)
     # A pooler stands behind the token states, and nothing here or in the task reads it.

@@ -46,6 +46,7 @@ from builder.training.text_vectors import TunedTextVectors
 from builder.training.trackers import TellOptions
 from builder.training.trainer_state import Patience, last_state
 from builder.training.windows import Batch, Windows, collate
+from builder.whole_files import put_in_place, unfinished_name
 
 log = logging.getLogger(__name__)
 
@@ -336,9 +337,9 @@ def _schedule(option: str, *, tuning: bool) -> str:
 
 def _keep(objective: NextItemObjective, trained: Path, steps: int) -> None:
     """Write what a stage has come to, after how many steps, and remove the states on the way."""
-    unfinished = trained.with_name(f"{trained.name}.unfinished")
+    unfinished = unfinished_name(trained)
     save_model(objective, str(unfinished), metadata={_STEPS: str(steps)})
-    unfinished.replace(trained)
+    put_in_place(unfinished, trained)
     for state in trained.parent.glob("checkpoint-*"):
         shutil.rmtree(state)
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -244,6 +246,32 @@ def test_config_is_readable_and_has_what_is_not_a_tensor(run: Path) -> None:
     assert config["max_length"] == 8
     assert config["linear"] == {"decay": 0.9, "weight": 2.0}
     assert json.loads((run / "metrics.json").read_text()) == {"rows": []}
+
+
+def test_a_run_is_complete_when_its_config_is_and_the_disk_has_the_rest(
+    tmp_path: Path, backbone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the disk is full at that moment, or the power fails."""
+    synced: list[Path] = []
+    fsync = os.fsync
+
+    def full(descriptor: int) -> None:
+        file = Path(f"/proc/self/fd/{descriptor}").readlink().relative_to(tmp_path / "run")
+        if file.name.startswith("config.json") and file.parent == Path():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        synced.append(file)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        save(tmp_path / "run", backbone)
+    with pytest.raises(CheckpointError, match=r"has no config\.json"):
+        read_config(tmp_path / "run")
+    written = {file.relative_to(tmp_path / "run") for file in (tmp_path / "run").rglob("*.*")}
+    assert written - {Path("config.json.unfinished")} == set(synced) - {
+        Path("metrics.json.unfinished")
+    }
+    assert Path("encoder/model.safetensors") in synced
 
 
 def remove(name: str) -> Callable[[Path], None]:
