@@ -69,6 +69,7 @@ class Budget:
         self._tuning: Sequence[int] | None = None
         self.tunes: bool | None = None
         """Whether there is time for the second stage; None until that is known."""
+        self._again: bool | None = None
 
     def resume(self) -> None:
         """Count what an interrupted run has used, if there was one."""
@@ -77,6 +78,7 @@ class Budget:
             self._before = float(kept["used"])
             self._takes = {name: float(each) for name, each in kept["takes"].items()}
             self._tuning, self.tunes = kept["tuning"], kept["tunes"]
+            self._again = kept["again"]
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return  # it had none
 
@@ -91,7 +93,7 @@ class Budget:
     def keep(self) -> None:
         """Write what was used and measured."""
         kept = {"used": self.used, "takes": self._takes}
-        kept |= {"tuning": self._tuning, "tunes": self.tunes}
+        kept |= {"tuning": self._tuning, "tunes": self.tunes, "again": self._again}
         unfinished = self._file.with_suffix(".unfinished")
         unfinished.write_text(json.dumps(kept), "utf-8")
         unfinished.replace(self._file)
@@ -178,12 +180,18 @@ class Budget:
         return fitting, EndInTime(self, "tuning", self.used + rest - encode)
 
     def has_time_again(self, steps: Sequence[int], tested: float) -> bool:
-        """Whether a training of as many steps of each stage fits."""
+        """Whether a training of as many steps of each stage fits; decided once for a run.
+
+        A run that is resumed after that training began, or ended, would find less time left.
+        """
         paces = (self.takes("adapter"), self.takes("tuning"))
         seconds = sum(count * pace for count, pace in zip(steps, paces, strict=False))
         tuned = len(steps) > 1
         seconds += self._assembled(tuned=tuned) + (self.takes("lower layers") if tuned else 0)
-        if seconds + tested <= self.left:
+        if self._again is None:
+            self._again = seconds + tested <= self.left
+            self.keep()
+        if self._again:
             return True
         self.leave_out(
             f"the second training, which would take {seconds:.0f} s where "

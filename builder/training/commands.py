@@ -81,8 +81,8 @@ def train(
         typer.Option(
             metavar="MINUTES",
             help="Train the best model in about this time. The stages are shortened so that all "
-            "fits; what does not fit is left out, and the log says so. With --resume the time "
-            "that the interrupted run took counts. Default: no limit.",
+            "fits; what does not fit is left out, and the log says so. Repeat it with --resume: "
+            "the time that the interrupted run took counts. Default: no limit.",
         ),
     ] = None,
     track: Annotated[

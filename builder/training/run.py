@@ -76,9 +76,10 @@ def train(
     check_precision(config.precision)
     directory = partial_directory(output)
     budget = _budget(minutes, directory)
+    options = _options(config, minutes)
     if budget is not None:
         progress = budget.watched(progress)
-    rows = of_main(lambda: _finished(config, output, resume=resume))
+    rows = of_main(lambda: _finished(options, output, resume=resume))
     if rows is not None:
         return rows
     if budget is not None and resume:
@@ -86,7 +87,7 @@ def train(
     prepared = prepare(
         config,
         directory / "encoder",
-        begin=lambda: resume or of_main(lambda: unfinished_run.begin(output, _options(config))),
+        begin=lambda: resume or of_main(lambda: unfinished_run.begin(output, options)),
         progress=progress,
     )
     learnt = learn(config, prepared, directory, track=track, budget=budget, progress=progress)
@@ -154,18 +155,18 @@ def _rows(learnt: Learnt, again: Recommender | None, split: Split, progress: Pro
     ]
 
 
-def _finished(config: TrainingConfig, output: Path, *, resume: bool) -> list[Row] | None:
+def _finished(options: dict[str, Any], output: Path, *, resume: bool) -> list[Row] | None:
     """The table of a run that was complete but for its name; raise where none can begin."""
-    unfinished_run.check(output, _options(config), resume=resume)
+    unfinished_run.check(output, options, resume=resume)
     directory = partial_directory(output)
     complete = resume and (directory / "config.json").is_file()
     return _publish(directory, output) if complete else None
 
 
-def _options(config: TrainingConfig) -> dict[str, Any]:
+def _options(config: TrainingConfig, minutes: float | None) -> dict[str, Any]:
     """What a run has to be continued with, as JSON has it."""
     plain: dict[str, Any] = json.loads(json.dumps(config.to_dict()))
-    return {**plain, "processes": world()}
+    return {**plain, "processes": world(), "budget": minutes}
 
 
 def check_precision(precision: str) -> None:

@@ -84,15 +84,35 @@ def test_what_an_interrupted_run_has_used_counts(tmp_path: Path, clock: Clock) -
 
 
 def test_a_second_training_that_does_not_fit_is_left_out(tmp_path: Path, clock: Clock) -> None:
-    budget = Budget(1, tmp_path)
-    budget.told_step("adapter", 0.1)
-    budget.told_step("tuning", 1.0)
-    assert budget.has_time_again([100, 40], tested=5)
-    assert not budget.has_time_again([100, 50], tested=5)
+    def budget() -> Budget:
+        found = Budget(1, tmp_path)
+        found.told_step("adapter", 0.1)
+        found.told_step("tuning", 1.0)
+        return found
+
+    assert budget().has_time_again([100, 40], tested=5)
+    late = budget()
+    assert not late.has_time_again([100, 50], tested=5)
+    assert "the second training, which would take 60 s where 55 s are left" in late.left_out[0]
+    late = budget()
     clock.now += 20
-    assert not budget.has_time_again([100, 40], tested=5)
-    assert len(budget.left_out) == 2
-    assert "the second training, which would take 50 s" in budget.left_out[1]
+    assert not late.has_time_again([100, 40], tested=5)
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_whether_there_is_a_second_training_is_decided_once(
+    tmp_path: Path, clock: Clock, *, fits: bool
+) -> None:
+    """It may have begun, or ended, when the run is interrupted."""
+    first = Budget(1, tmp_path)
+    first.told_step("adapter", 0.1 if fits else 1.0)
+    assert first.has_time_again([100], tested=5) == fits
+    clock.now += 50
+    first.keep()
+    again = Budget(1, tmp_path)
+    again.resume()
+    again.told_step("adapter", 0.2 if fits else 0.0)
+    assert again.has_time_again([100], tested=5) == fits
 
 
 def test_the_bar_knows_the_time_left(tmp_path: Path, clock: Clock) -> None:
@@ -178,3 +198,20 @@ def test_a_budget_is_minutes_and_for_one_process(
     with pytest.raises(ConfigError, match="start without torchrun"):
         train(config, tmp_path / "run", minutes=1)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_is_resumed_with_its_own_budget(config: TrainingConfig, tmp_path: Path) -> None:
+    """With another one, less might fit than is done already."""
+    output = tmp_path / "run"
+
+    def interrupt(task: str, _done: int, _total: int) -> None:
+        if task == "train the network":
+            raise KeyboardInterrupt
+
+    for begun, other in ((None, 5.0), (5.0, None), (5.0, 6.0)):
+        with pytest.raises(KeyboardInterrupt):
+            train(config, output, minutes=begun, progress=interrupt)
+        with pytest.raises(ConfigError, match="the interrupted run had other options for budget;"):
+            train(config, output, minutes=other, resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, output, minutes=5.0, resume=True, progress=interrupt)
