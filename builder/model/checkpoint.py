@@ -7,7 +7,7 @@
     adapter.safetensors   adapter, pooling, linear term, popularity, trend, text vectors, warm items
     catalogue.parquet     item ids, texts and the item file's own columns
     validation.parquet    the validation users that the ranking gate of an export is held against
-    config.json           shapes, data set, training options, calibration
+    config.json           shapes, data set, training options, calibration, whether trained again
     metrics.json          the table that training ended with
     README.md             the same for readers: the model card
 

@@ -48,7 +48,8 @@ def load_run(directory: Path, data: Path | None = None, *, replay: bool = False)
     """
     model = load_checkpoint(directory)
     try:
-        training = TrainingConfig.from_dict(read_config(directory)["training"])
+        written = read_config(directory)
+        training = TrainingConfig.from_dict(written["training"])
     except (KeyError, TypeError, ConfigError) as error:
         raise CheckpointError(
             f"{directory / 'config.json'}: its training options are damaged ({error}); train again"
@@ -74,7 +75,8 @@ def load_run(directory: Path, data: Path | None = None, *, replay: bool = False)
         hold_out_items=training.hold_out_items,
         hold_out=training.hold_out,
         seed=training.seed,
-        refit=training.refit == "auto",
+        # Runs of before it was written had their second training, if there was to be one.
+        refit=training.refit == "auto" and written.get("trained_again", True),
     )
     if replay:
         split = replayed(split)

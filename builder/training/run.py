@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,14 +97,17 @@ def train(
     if not is_main():
         return []
     tested = again if config.refit != "all" else None
-    rows = _rows(learnt, tested, prepared.data.split, progress)
+    split = prepared.data.split
+    if again is None:  # no time for it: as `load_run` will split the log
+        split = replace(split, refit=None)
+    rows = _rows(learnt, tested, split, progress)
     if budget is not None:
         budget.log_end()
     saved = best.model if again is None else again
     name = _name(learnt, best) if tested is None else _AGAIN
-    card = model_card(config, saved, prepared.data.split, rows, name)
+    card = model_card(config, saved, split, rows, name)
     (directory / "README.md").write_text(card, "utf-8")
-    _save(config, saved, prepared.data.split, rows, directory)
+    _save(config, saved, split, rows, directory, trained_again=again is not None)
     return _publish(directory, output)
 
 
@@ -181,7 +185,13 @@ def check_precision(precision: str) -> None:
 
 
 def _save(
-    config: TrainingConfig, model: Recommender, split: Split, rows: list[Row], directory: Path
+    config: TrainingConfig,
+    model: Recommender,
+    split: Split,
+    rows: list[Row],
+    directory: Path,
+    *,
+    trained_again: bool,
 ) -> None:
     metrics: dict[str, Any] = {
         "protocol": PROTOCOL,
@@ -193,7 +203,11 @@ def _save(
         directory,
         model,
         split.validation.spread(MOST_USERS),
-        config={"training": config.to_dict(), "versions": versions},
+        config={
+            "training": config.to_dict(),
+            "trained_again": trained_again,
+            "versions": versions,
+        },
         metrics=metrics,
     )
 

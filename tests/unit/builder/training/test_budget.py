@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -7,12 +8,17 @@ from typing import Any
 
 import pytest
 
+from builder.data import Sequences
 from builder.errors import ConfigError
+from builder.evaluation.ranking import rank_holdout
+from builder.evaluation.report import Row, model_rows
+from builder.reports.trained_run import load_run
 from builder.training import budget as budgets
 from builder.training.budget import FILE, Budget
 from builder.training.config import TrainingConfig
 from builder.training.data_dependent_defaults import Schedule
 from builder.training.run import train
+from tests.unit.builder.model.tiny import ITEMS
 from tests.unit.builder.training.test_commands import call
 from tests.unit.builder.training.test_run import config
 
@@ -181,6 +187,32 @@ def test_both_stages_and_the_second_training_are_shortened(
     # 14 steps of the first stage, as many again are to come, and half of what is left.
     assert clock.now - 1000 == 2 * (14 + 12)
     assert "12 of 24 steps of the second stage" in caplog.text
+
+
+def test_baselines_learn_no_more_than_a_model_whose_second_training_was_left_out(
+    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    monkeypatch.setattr(Budget, "has_time_again", lambda *_: False)
+    counted: list[Sequences] = []
+
+    def rows_of(name: str, model: Any, test: Any, log: Sequences, **more: Any) -> list[Row]:
+        counted.append(log)
+        return model_rows(name, model, test, log, **more)
+
+    monkeypatch.setattr("builder.training.run.model_rows", rows_of)
+    rows = train(replace(config, tune_epochs=0), run, minutes=1e6)
+    assert {row.name.split(":")[0] for row in rows} == {"frozen BERT"}
+    found = load_run(run)
+    assert found.split.refit is None
+    assert [len(log.items) for log in counted] == [len(found.split.counted.items)]
+    figure = rank_holdout(found.model.scorer(log=found.split.counted), found.split.test, ITEMS)
+    assert figure.ndcg(10) == pytest.approx(rows[0].metrics["ndcg@10"])
+    # Before it was written, there was no telling.
+    written = json.loads((run / "config.json").read_text())
+    assert written.pop("trained_again") is False
+    (run / "config.json").write_text(json.dumps(written))
+    assert load_run(run).split.refit is not None
 
 
 def test_a_budget_is_minutes_and_for_one_process(
