@@ -155,10 +155,11 @@ class Budget:
         there is none; ``tested`` the seconds that the tests take.
         """
         step = self._takes.get("tuning") or _seconds_of_a_step(objective, windows, batch_size)
-        encode = self.takes("lower layers")
+        encode = _seconds_of_texts(objective)
         rest = self.left - self._assembled(tuned=True) - tested
         if again:
-            rest -= again * self.takes("adapter") + encode + self._assembled(tuned=True)
+            rest -= again * self.takes("adapter") + self.takes("lower layers")
+            rest -= self._assembled(tuned=True)
             rest /= 2
         if self._tuning is None:
             fitting = _fitting(usual, rest, step, self.takes("validate") + encode)
@@ -230,20 +231,36 @@ def least_of_tuning(
     """Seconds of a second stage of `FEWEST_STEPS`, by what it takes to encode some texts.
 
     ``share`` of BERT's layers learns. A gradient takes twice as long as what it is of. Every text
-    goes through BERT three times: lower layers, a validation, and the model that comes of it.
+    goes through BERT three times: in a validation, where the Trainer runs, and here for the lower
+    layers and for the model that comes of it.
     """
     some = list(texts[:: max(1, len(texts) // _SAMPLE)])
     tokens = sum(len(row.tokens) for row in tokenizer(some))
-    encode_texts(encoder, tokenizer, some[:1])  # the first call takes longer
+    device = training_device()
+    here = there = _seconds_to_encode(encoder, tokenizer, some)
+    if device.type != "cpu":
+        there = _seconds_to_encode(encoder.to(device), tokenizer, some)
+        encoder.cpu()
+    times = len(texts) / len(some)
+    step = 3 * share * there * min(times, TUNE_TOKENS / tokens)
+    return FEWEST_STEPS * step + (2 * here + there) * times
+
+
+def _seconds_to_encode(
+    encoder: TextEncoder, tokenizer: TextTokenizer, texts: Sequence[str]
+) -> float:
+    encode_texts(encoder, tokenizer, texts[:1])  # the first call takes longer
     found = []
     for _ in range(3):  # the shortest: something else may have run meanwhile
         began = monotonic()
-        encode_texts(encoder, tokenizer, some)
+        encode_texts(encoder, tokenizer, texts)
         found.append(monotonic() - began)
-    seconds = min(found)
-    everything = seconds * len(texts) / len(some)
-    step = 3 * share * min(everything, seconds * TUNE_TOKENS / tokens)
-    return FEWEST_STEPS * step + 3 * everything
+    return min(found)
+
+
+def training_device() -> torch.device:
+    """Where a Trainer computes, unless it is told otherwise."""
+    return TrainingArguments(report_to=[]).device
 
 
 def _fitting(usual: Schedule, seconds: float, step: float, validate: float) -> Schedule:
@@ -256,20 +273,49 @@ def _fitting(usual: Schedule, seconds: float, step: float, validate: float) -> S
 
 
 def _seconds_of_a_step(objective: NextItemObjective, windows: Windows, batch_size: int) -> float:
-    """Measured with two; nothing is learnt, and what is drawn afterwards stays the same."""
-    text: TunedTextVectors = objective.text  # type: ignore[assignment]
-    latest = text.latest.clone()
+    """Measured with two, of which nothing is learnt."""
     batch = collate([windows[place] for place in range(min(batch_size, len(windows)))])
-    objective.train()
-    found = []
-    with torch.random.fork_rng(devices=[]):
+    with _as_it_will_train(objective) as device:
+        there = {name: value.to(device) for name, value in batch.items()}  # type: ignore[attr-defined]
+        objective.train()
+        found = []
         for _ in range(2):
             began = monotonic()
-            objective(**batch)["loss"].backward()
+            objective(**there)["loss"].backward()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)  # its work goes on when a call returns
             found.append(monotonic() - began)
             objective.zero_grad()
-    text.latest.copy_(latest)
     return min(found)
+
+
+@torch.no_grad()
+def _seconds_of_texts(objective: NextItemObjective) -> float:
+    """What a validation takes for all text vectors, by some of them, worked out twice."""
+    text: TunedTextVectors = objective.text  # type: ignore[assignment]
+    count = len(text.latest)
+    some = torch.arange(0, count, max(1, count // _SAMPLE))
+    with _as_it_will_train(objective) as device:
+        objective.eval()
+        found = []
+        for _ in range(2):
+            began = monotonic()
+            text(some.to(device)).cpu()
+            found.append(monotonic() - began)
+    return min(found) * count / len(some)
+
+
+@contextmanager
+def _as_it_will_train(objective: NextItemObjective) -> Iterator[torch.device]:
+    """Where the Trainer will run; afterwards all is as before, and draws what it would have."""
+    text: TunedTextVectors = objective.text  # type: ignore[assignment]
+    latest = text.latest.clone()
+    device = training_device()
+    objective.to(device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield device
+    objective.cpu()
+    text.latest.copy_(latest)
 
 
 class EndInTime(TrainerCallback):

@@ -4,9 +4,12 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from builder.data import Sequences
 from builder.errors import ConfigError
@@ -18,7 +21,8 @@ from builder.training.budget import FILE, Budget
 from builder.training.config import TrainingConfig
 from builder.training.data_dependent_defaults import Schedule
 from builder.training.run import train
-from tests.unit.builder.model.tiny import ITEMS
+from builder.training.windows import Windows
+from tests.unit.builder.model.tiny import ITEMS, sequences
 from tests.unit.builder.training.test_commands import call
 from tests.unit.builder.training.test_run import config
 
@@ -144,6 +148,73 @@ def each_step_takes(clock: Clock, seconds: float, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(budgets.EndInTime, "on_step_end", slow)
     monkeypatch.setattr(budgets, "_seconds_of_a_step", lambda *_: seconds)
+
+
+class Moved(nn.Module):
+    """Notes where it is moved to, and where what it is given lies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moves: list[str] = []
+        self.given: set[str] = set()
+        self.latest = torch.zeros(ITEMS)
+        self.weight = nn.Parameter(torch.ones(()))
+
+    @property
+    def text(self) -> Moved:
+        return self
+
+    def to(self, device: torch.device) -> Moved:  # type: ignore[override]
+        self.moves.append(device.type)
+        return self
+
+    def cpu(self) -> Moved:
+        return self.to(torch.device("cpu"))
+
+    def forward(self, *texts: torch.Tensor, **batch: torch.Tensor) -> Any:
+        self.given |= {each.device.type for each in (*texts, *batch.values())}
+        self.latest += 1
+        return torch.zeros(()) if texts else {"loss": 2 * self.weight}
+
+
+@pytest.fixture
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budgets, "training_device", lambda: torch.device("meta"))
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+def test_the_second_stage_is_measured_where_it_will_run() -> None:
+    for measure in (
+        lambda objective: budgets._seconds_of_a_step(objective, Windows(sequences([0, 1]), 4), 2),
+        budgets._seconds_of_texts,
+    ):
+        moved: Any = Moved()
+        measure(moved)
+        assert moved.moves == ["meta", "cpu"]
+        assert moved.given == {"meta"}
+        assert not moved.latest.any()
+        assert moved.weight.grad is None
+
+
+@pytest.mark.usefixtures("on_a_gpu")
+def test_whether_the_second_stage_fits_is_measured_where_each_part_will_run(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock on which the texts take a second on a GPU, and four without."""
+    moved: Any = Moved()
+
+    def encode(encoder: Moved, *_: Any) -> None:
+        clock.now += 1 if encoder.moves[-1:] == ["meta"] else 4
+
+    monkeypatch.setattr(budgets, "encode_texts", encode)
+    tokenizer: Any = lambda texts: [SimpleNamespace(tokens=[0] * 10) for _ in texts]  # noqa: E731
+    found = budgets.least_of_tuning(moved, tokenizer, ["text"] * 64, 0.5)
+    assert found == pytest.approx(budgets.FEWEST_STEPS * 3 * 0.5 * 1 + 2 * 4 + 1)
+    assert moved.moves == ["meta", "cpu"]
+
+
+def test_a_trainer_takes_a_gpu_where_there_is_one() -> None:
+    assert budgets.training_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def test_a_training_ends_in_time_and_says_what_it_left_out(
