@@ -16,6 +16,7 @@ from builder.errors import CheckpointError, ConfigError
 from builder.model.checkpoint import load_checkpoint, read_config
 from builder.model.recommender import Recommender
 from builder.training.config import TrainingConfig
+from builder.training.earlier_run import read_training
 
 _NAMED: Final = 5
 """Item ids that an error names; the rest are counted."""
@@ -47,13 +48,7 @@ def load_run(directory: Path, data: Path | None = None, *, replay: bool = False)
         The data cannot be read or split.
     """
     model = load_checkpoint(directory)
-    try:
-        written = read_config(directory)
-        training = TrainingConfig.from_dict(written["training"])
-    except (KeyError, TypeError, ConfigError) as error:
-        raise CheckpointError(
-            f"{directory / 'config.json'}: its training options are damaged ({error}); train again"
-        ) from error
+    training = read_training(directory)
     if training.refit == "all":
         raise CheckpointError(
             f"{directory} was trained with --refit all: it has learnt the test events. Its "
@@ -76,7 +71,7 @@ def load_run(directory: Path, data: Path | None = None, *, replay: bool = False)
         hold_out=training.hold_out,
         seed=training.seed,
         # Runs of before it was written had their second training, if there was to be one.
-        refit=training.refit == "auto" and written.get("trained_again", True),
+        refit=training.refit == "auto" and read_config(directory).get("trained_again", True),
     )
     if replay:
         split = replayed(split)

@@ -14,12 +14,12 @@ import torch
 import transformers
 from torch import nn
 
-from builder.data import Catalogue, DataConfig, Holdout, Sequences, Split, read, split_log
+from builder.data import Catalogue, Holdout, Sequences, Split, read, split_log
 from builder.data.profiles import choose_item_profile, choose_profile, with_profiles
 from builder.data.vectors import check_coverage
-from builder.errors import ConfigError, DataError
+from builder.errors import DataError
 from builder.model.backbone import check_length
-from builder.model.checkpoint import load_backbone, load_checkpoint, read_config
+from builder.model.checkpoint import load_backbone, load_checkpoint
 from builder.model.pooling import Pooling
 from builder.model.recommender import Recommender
 from builder.model.sentence_modules import SentenceModules, longest_text, read_sentence_modules
@@ -28,6 +28,7 @@ from builder.model.text_encoder import TextEncoder, layer_count
 from builder.progress import Progress, silent
 from builder.training.config import TrainingConfig, learning_layers
 from builder.training.data_dependent_defaults import chosen_on
+from builder.training.earlier_run import check_continued
 from builder.training.linear_term_choice import Terms, linear_terms
 from builder.training.lora import check_installed
 from builder.training.masked_language_model import adapt_to_texts, check_mask
@@ -119,7 +120,7 @@ def prepare(
     start = None
     if config.warm_start is not None:
         start = load_checkpoint(Path(config.warm_start))
-        _check_tested(Path(config.warm_start))
+        check_continued(config, Path(config.warm_start))
     data = _read(config, start, progress)
     source = config.backbone if config.warm_start is None else f"{config.warm_start}/encoder"
     backbone, hub_tokenizer = load_backbone(source)
@@ -211,36 +212,8 @@ def _read(config: TrainingConfig, start: Recommender | None, progress: Progress)
     else:
         profile, items = start.profile, start.item_profile
         modalities = dict(zip(start.modalities, start.adapter.config.modalities, strict=True))
-        _check_same_columns(config)
     split = with_profiles(split, profile, interactions, config.data.clock)
     return TrainingData(catalogue, split, interactions.actions, profile, items, modalities)
-
-
-def _check_tested(run: Path) -> None:
-    """Raise where the run has learnt the events that a training from it would be tested on."""
-    if read_config(run)["training"].get("refit") == "all":
-        raise ConfigError(
-            f"--warm-start {run}: it was trained with --refit all, so it has learnt events that "
-            "this training would be tested on; continue from a run without it"
-        )
-
-
-def _check_same_columns(config: TrainingConfig) -> None:
-    """Raise unless the run that is continued was told the same of users, items and requests."""
-    training = read_config(Path(str(config.warm_start)))["training"]
-    before = DataConfig.from_dict(training["data"])
-    for name in ("profile", "item_profile", "item_vectors", "request_time"):
-        asked, known = getattr(config.data, name), getattr(before, name)
-        if set(known) != set(asked):
-            raise ConfigError(
-                f"--{name.replace('_', '-')} {','.join(asked) or 'left out'}: the run of "
-                f"--warm-start knows {','.join(known) or 'none'}; give the same"
-            )
-    if config.data.time_zone != before.time_zone:
-        raise ConfigError(
-            f"--time-zone {config.data.time_zone}: the run of --warm-start goes by "
-            f"{before.time_zone}; give the same"
-        )
 
 
 def layers_that_learn(config: TrainingConfig, backbone: nn.Module) -> int:

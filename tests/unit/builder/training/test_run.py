@@ -719,9 +719,12 @@ def test_what_images_alone_say_is_learnt_also_for_items_without_training_events(
         others = scores[row, items[items // half != own]]
         assert liked.min() > others.max()
 
-    again = replace(images, epochs=1, learning_rate=1e-9, warm_start=str(tmp_path / "run"))
+    # A run with items held out is not continued.
+    images = replace(images, epochs=1, hold_out_items=0.0)
+    train(images, tmp_path / "whole")
+    again = replace(images, learning_rate=1e-9, warm_start=str(tmp_path / "whole"))
     train(again, tmp_path / "again")
-    warm, before = load_checkpoint(tmp_path / "again").adapter, run.model.adapter
+    warm, before = (load_checkpoint(tmp_path / name).adapter for name in ("again", "whole"))
     torch.testing.assert_close(warm.modality[0], before.modality[0], atol=1e-6, rtol=0)
     torch.testing.assert_close(warm.item_modalities, before.item_modalities)
     with pytest.raises(ConfigError, match="--item-vectors left out: the run of --warm-start knows"):
