@@ -52,9 +52,11 @@ def read_attributes(catalogue: Catalogue, asked: Sequence[str]) -> Attributes:
         try:
             found[name] = read_column(texts, kind or _guessed_kind(texts))
         except WrongValue as error:
+            guessed = guessed_kind(texts)
+            other = "text" if guessed == error.kind else guessed
             raise ConfigError(
                 f"--attributes {name}:{error.kind}: item {catalogue.item_ids[error.place]!r}: "
-                f"{error}; mend the item file, or name the kind {guessed_kind(texts)}"
+                f"{error}; mend the item file, or name the kind {other}"
             ) from None
     return Attributes(found)
 

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -32,12 +32,14 @@ _DATE: Final = re.compile(
 )
 _FRACTION: Final = re.compile(r"\.\d+")
 
+_Value = TypeVar("_Value")
+
 
 class WrongValue(ValueError):  # noqa: N818  (it names the value, not an error of the code)
     """A value that is not of the kind that was asked for; ``place`` says which."""
 
-    def __init__(self, place: int, value: str, kind: Kind) -> None:
-        super().__init__(f"{value!r:.80} is no {kind}")
+    def __init__(self, place: int, value: str, kind: Kind, why: str = "") -> None:
+        super().__init__(f"{value!r:.80} is no {kind}{why}")
         self.place = place
         self.kind = kind
 
@@ -96,7 +98,8 @@ def read_column(texts: Sequence[str], kind: Kind) -> Column:
             return DateColumn(np.array(_read(texts, seconds_of, NO_DATE, kind), np.int64))
         case "list":
             separator = next((each for each in _SEPARATORS if any(each in t for t in texts)), "|")
-            return list_column([_values(text, separator) for text in texts])
+            none: list[str] = []
+            return list_column(_read(texts, lambda text: _values(text, separator), none, kind))
 
 
 def seconds_of(text: str) -> int:
@@ -126,9 +129,13 @@ def _number(text: str) -> float:
 def _values(text: str, separator: str) -> list[str]:
     if text.startswith("["):
         try:
-            return _json_list(text)
+            found = _json_list(text)
         except ValueError:
             pass
+        else:
+            # JSON can name half of a character, such as "\ud83d", which no file can hold.
+            "".join(found).encode()
+            return found
     return [value for each in text.split(separator) if (value := each.strip())]
 
 
@@ -152,12 +159,13 @@ def _all(texts: Sequence[str], read: Callable[[str], object]) -> bool:
 
 
 def _read(
-    texts: Sequence[str], read: Callable[[str], float], absent: float, kind: Kind
-) -> list[float]:
-    found: list[float] = []
+    texts: Sequence[str], read: Callable[[str], _Value], absent: _Value, kind: Kind
+) -> list[_Value]:
+    found: list[_Value] = []
     try:
         for text in texts:
             found.append(read(text) if text else absent)  # noqa: PERF401 - its length tells where
-    except (ValueError, KeyError):
-        raise WrongValue(len(found), texts[len(found)], kind) from None
+    except (ValueError, KeyError) as error:
+        why = ": it has half of a character" if isinstance(error, UnicodeEncodeError) else ""
+        raise WrongValue(len(found), texts[len(found)], kind, why) from None
     return found

@@ -14,6 +14,7 @@ import io
 import os
 import re
 import threading
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -107,7 +108,10 @@ class RulesDirectory:
             self._thread.join()
 
     def look(self) -> None:
-        """Read the files if one is another than before."""
+        """Read the files if one is another than before.
+
+        Whatever is raised, the rules stay as they were, and nothing ends who looks.
+        """
         found = None
         try:
             found = files_of(self._directory)
@@ -120,6 +124,8 @@ class RulesDirectory:
             broken = ""
         except (BrokenRules, OSError) as error:
             broken = f"{error}"
+        except Exception as error:  # noqa: BLE001  (a fault of ours)
+            broken = f"{self._directory}: {''.join(traceback.format_exception(error)).rstrip()}"
         self._seen = found
         if broken and broken != self._broken:
             self._complain(f"{broken}; the rules stay as they were")

@@ -57,6 +57,9 @@ def test_a_value_that_does_not_fit_is_named_with_its_item_and_the_kind_that_does
         match=r"^--attributes words:number: item 'a': 'x y' is no number; .* the kind text$",
     ):
         read_attributes(TABLE, ["words:number"])
+    half = films(words=[r'["\ud83d"]', '["x"]', ""])
+    with pytest.raises(ConfigError, match=r"words:list: item '1': .* half of .* the kind text$"):
+        read_attributes(half, ["words"])
 
 
 @pytest.mark.parametrize(

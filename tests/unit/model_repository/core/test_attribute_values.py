@@ -74,6 +74,17 @@ def test_a_value_of_another_kind_is_named_with_its_place(kind: Kind, bad: str) -
     assert caught.value.kind == kind
 
 
+def test_a_json_list_with_half_of_a_character_is_named() -> None:
+    texts = ['["a"]', r'["b", "\ud83d"]', r'["\ud83d\ude00"]']
+    assert guessed_kind(texts) == "list"
+    with pytest.raises(
+        WrongValue, match=r"ud83d.* is no list: it has half of a character"
+    ) as caught:
+        read_column(texts, "list")
+    assert caught.value.place == 1
+    assert read_column(texts[2:], "list").values(np.zeros(1, np.int32)) == [["\U0001f600"]]
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [

@@ -27,6 +27,7 @@ from model_repository.steps.rules_directory import (
     read_rules,
     watch_rules,
 )
+from tests.shared import reached
 from tests.unit.model_repository.catalogues import catalogue
 
 IDS = Identifiers.of(["i0", "i1", "ï2"])
@@ -110,6 +111,8 @@ def test_a_list_has_a_value_a_line(tmp_path: Path) -> None:
         (["item_id,price", "i0,1", "i1,2", "i1,2"], "item 'i1' is there twice"),
         (["item_id,price", "i0,1", "i1,ten"], "price of item 'i1' is wrong: 'ten' is no number"),
         (["item_id,price:text", "i0,1"], "named a text, and was exported as a number"),
+        (["item_id,tags", r'i0,"[""\ud83d""]"'], "tags of item 'i0' is wrong: .* half of a char"),
+        (["item_id,new", r'i0,"[""\ud83d""]"'], "new of item 'i0' is wrong: .* half of a char"),
     ],
 )
 def test_a_broken_table_is_told(tmp_path: Path, lines: list[str], message: str) -> None:
@@ -182,6 +185,40 @@ def test_a_broken_file_keeps_the_last_good_state_and_is_told_once(tmp_path: Path
     csv(tmp_path, "item_id,price", "i0,7")
     assert watched.seen() == [7, 2, None]
     assert watched.notes == [1, -1]
+
+
+def test_nothing_that_is_raised_ends_the_watch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    csv(tmp_path, "item_id,price", "i0,5")
+    monkeypatch.setattr(rules_directory, "_LOOK_EVERY", 0.01)
+    told = threading.Event()
+    said: list[str] = []
+    notes: list[int] = []
+
+    def complain(what: str) -> None:
+        said.append(what)
+        told.set()
+
+    rules = RulesDirectory(tmp_path, EXPORTED, complain, notes.append)
+    good = rules.current()
+    rules.watch()
+
+    def fail(*_: Any) -> Any:
+        raise KeyError("a fault of ours")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rules_directory, "read_rules", fail)
+        csv(tmp_path, "item_id,price", "i0,66")
+        assert told.wait(30)
+        assert rules.current() is good
+    (broken,) = said
+    assert f"{tmp_path}: Traceback" in broken
+    assert "KeyError: 'a fault of ours'; the rules stay as they were" in broken
+    csv(tmp_path, "item_id,price", "i0,777")
+    assert reached(lambda: values(rules.current(), "price")[0], expected=777)
+    rules.close()
+    assert notes == [1, -1]
 
 
 def test_a_directory_that_goes_and_comes_again(tmp_path: Path) -> None:
