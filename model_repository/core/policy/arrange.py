@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -185,16 +186,16 @@ class Building:
         elif met:
             self._set_aside()
         else:
-            for group in _places(self._groups.at_most[:, place]):
+            for group in self._groups.at_most.groups_of(place):
                 self._left[group] -= 1
                 if self._left[group] <= 0:
-                    self._open &= ~self._groups.at_most[group]
+                    self._open[self._groups.at_most.places_of(group)] = False
                     self._open[self._aside] = True
         self._open[place] = False
 
     def _count(self, place: int) -> None:
         self._free[place] = False
-        for group in _places(self._groups.at_most[:, place]):
+        for group in self._groups.at_most.groups_of(place):
             self._room[group] -= 1
         for group in _places(self._groups.at_least[:, place]):
             self._need[group] -= 1
@@ -206,15 +207,15 @@ class Building:
         free = self._free.copy()
         for group, need in zip(self._groups.at_least, self._need, strict=True):
             for _ in range(int(need) - int(group[aside].sum())):
-                feasible = group & free & ~self._groups.at_most[room <= 0].any(0)
+                feasible = group & free & ~self._groups.at_most.within(room <= 0)
                 if not feasible.any():
                     break
                 place = int(feasible.argmax())
                 aside.append(place)
                 free[place] = False
-                room -= self._groups.at_most[:, place]
+                room[self._groups.at_most.groups_of(place)] -= 1
         self._aside, self._left = aside, room.tolist()
-        self._open = self._free & ~self._groups.at_most[room <= 0].any(0)
+        self._open = self._free & ~self._groups.at_most.within(room <= 0)
         self._open[aside] = True
 
     def tell(self, context: Context) -> None:
@@ -223,10 +224,12 @@ class Building:
         assert trace is not None
         for rank, place in self._pins.items():
             trace.note(index[place], f"pin: rank {rank + 1}")
-        counted = self._groups.at_most[:, self._chosen].sum(1)
+        counted = Counter(
+            group for place in self._chosen for group in self._groups.at_most.groups_of(place)
+        )
         last = max(self._chosen, default=-1)
         for place in sorted(set(range(last)) - set(self._chosen)):
-            for group in np.flatnonzero(self._groups.at_most[:, place]).tolist():
+            for group in self._groups.at_most.groups_of(place):
                 if counted[group] >= self._groups.most[group]:
                     trace.remove(index[place], self._groups.most_rules[group])
         met = self._groups.at_least[:, self._chosen].sum(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +21,57 @@ from ..attributes import (
 )
 
 _FEW_VALUES: Final = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Members:
+    """Which of m candidates are in which of g groups, a candidate possibly in several.
+
+    A table of both has a byte for each group and candidate. Where nearly every candidate has a
+    value of its own, that is a GiB. So here are the p places of it that are true.
+
+    Attributes
+    ----------
+    place, group
+        INT64 [p] each, sorted by the place of the candidate, from 0 to m - 1.
+    starts
+        INT64 [m + 1], where the pairs of each candidate begin.
+    number
+        That of the groups, g.
+    """
+
+    place: NDArray[np.int64]
+    group: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    number: int
+
+    @classmethod
+    def of(
+        cls, place: NDArray[np.int64], group: NDArray[np.int64], candidates: int, number: int
+    ) -> Members:
+        """Members by their pairs [p], sorted by the place, each there once."""
+        return cls(place, group, place.searchsorted(np.arange(candidates + 1)), number)
+
+    def groups_of(self, place: int) -> list[int]:
+        """The groups that one candidate is in."""
+        found: list[int] = self.group[self.starts[place] : self.starts[place + 1]].tolist()
+        return found
+
+    def places_of(self, group: int) -> NDArray[np.int64]:
+        """The candidates of one group."""
+        found: NDArray[np.int64] = self.place[self.group == group]
+        return found
+
+    def within(self, groups: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """BOOL [m], the candidates that are in any of ``groups`` BOOL [g]."""
+        found = np.zeros(len(self.starts) - 1, bool)
+        if groups.any():
+            found[self.place[groups[self.group]]] = True
+        return found
+
+    def sizes(self) -> NDArray[np.int64]:
+        """INT64 [g], how many candidates each group has."""
+        return np.bincount(self.group, minlength=self.number)
 
 
 def pairs(column: Column, items: Indices) -> tuple[NDArray[np.int64], NDArray[Any]]:
@@ -60,19 +112,23 @@ def names(column: Column, values: NDArray[Any]) -> list[str]:
     return [f"{value:g}" for value in values.tolist()]
 
 
-def members(column: Column, items: Indices) -> NDArray[np.bool_]:
-    """BOOL [g, m]: for each value that any of m items has, which of them have it."""
-    rows, found = pairs(column, items)
+def crowded(column: Column, items: Indices, most: int) -> tuple[NDArray[Any], NDArray[Any], int]:
+    """The values that more than ``most`` of m items have: no other can be too much in a list.
+
+    For each such value of each item the item's place INT64 [p], from 0 to m - 1, ascending, and
+    the number of the value's group INT64 [p]; and how many groups there are. These are in the
+    order of their values.
+    """
+    rows, values = pairs(column, items)
     if isinstance(column, (ListColumn, TextColumn)) and len(column.vocabulary) <= _FEW_VALUES:
         # To sort the values takes three times as long.
-        table = np.zeros((len(column.vocabulary), len(items)), bool)
-        table[found, rows] = True
-        there: NDArray[np.bool_] = table[table.any(1)]
-        return there
-    values, place = np.unique(found, return_inverse=True)
-    table = np.zeros((len(values), len(items)), bool)
-    table[place, rows] = True
-    return table
+        code, sizes = values, np.bincount(values, minlength=len(column.vocabulary))
+    else:
+        _, code, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    many = sizes > most
+    kept = many[code]
+    group = np.cumsum(many) - 1
+    return rows[kept], group[code[kept]], int(many.sum())
 
 
 def shares(column: Column, items: Indices) -> tuple[NDArray[Any], Floats]:

@@ -19,7 +19,7 @@ from ..options import Options
 from .evaluation import values_at
 from .expressions import Expression, parse
 from .facts import Facts
-from .groups import members
+from .groups import Members, crowded
 from .statements import statements, unquoted
 
 _LIMIT: Final = re.compile(r"at\s+(most|least)\s+(\d{1,6})\s+(per|where)\s+(.+)", re.DOTALL)
@@ -58,7 +58,7 @@ class Groups:
     Attributes
     ----------
     at_most, most
-        BOOL [g, m] and INT64 [g].
+        The members of g groups and INT64 [g]. Of a group that cannot have too many there is none.
     most_rules
         Of each group, the rule that made it.
     at_least, least
@@ -67,7 +67,7 @@ class Groups:
         Likewise.
     """
 
-    at_most: NDArray[np.bool_]
+    at_most: Members
     most: NDArray[np.int64]
     most_rules: Sequence[str]
     at_least: NDArray[np.bool_]
@@ -156,36 +156,52 @@ def check_pins(pins: Mapping[int, int], limits: Sequence[Limit], facts: Facts) -
     """Raise `InvalidRequest` where pinned items alone are more than a limit allows."""
     items = np.array(list(pins.values()), np.int32)
     groups = groups_of(limits, items, facts)
-    for group, most, rule in zip(groups.at_most, groups.most, groups.most_rules, strict=True):
-        if group.sum() > most:
-            raise _contradiction(rule, f"{int(group.sum())} pins", "pin fewer of these")
+    sizes = groups.at_most.sizes().tolist()
+    for size, most, rule in zip(sizes, groups.most, groups.most_rules, strict=True):
+        if size > most:
+            raise _contradiction(rule, f"{size} pins", "pin fewer of these")
 
 
 def groups_of(limits: Sequence[Limit], items: Indices, facts: Facts) -> Groups:
     """The groups that limits make of candidates INT32 [m]."""
-    most, least = (
-        _groups([limit for limit in limits if limit.at_least is at_least], items, facts)
-        for at_least in (False, True)
+    quotas = [limit for limit in limits if limit.at_least]
+    held = [values_at(limit.condition, facts, items) for limit in quotas]
+    return Groups(
+        *_at_most([limit for limit in limits if not limit.at_least], items, facts),
+        np.array(held, np.bool_).reshape(len(held), len(items)),
+        np.array([limit.number for limit in quotas], np.int64),
+        [limit.text for limit in quotas],
     )
-    return Groups(*most, *least)
 
 
-def _groups(
+def _at_most(
     limits: Sequence[Limit], items: Indices, facts: Facts
-) -> tuple[NDArray[np.bool_], NDArray[np.int64], list[str]]:
-    """Which items are in a group BOOL [g, m], how many of each INT64 [g], and the rules."""
-    held = [
-        members(facts.attributes.column(limit.about), items)
-        if limit.per_value
-        else values_at(limit.condition, facts, items)[np.newaxis]
-        for limit in limits
-    ]
-    of_limit = list(zip(limits, map(len, held), strict=True))
-    return (
-        np.concatenate(held) if held else np.zeros((0, len(items)), np.bool_),
-        np.array([limit.number for limit, groups in of_limit for _ in range(groups)], np.int64),
-        [limit.text for limit, groups in of_limit for _ in range(groups)],
-    )
+) -> tuple[Members, NDArray[np.int64], list[str]]:
+    """The groups that could have too many, how many each may have INT64 [g], and their rules."""
+    places: list[NDArray[np.int64]] = []
+    groups: list[NDArray[np.int64]] = []
+    most: list[int] = []
+    rules: list[str] = []
+    for limit in limits:
+        if limit.per_value:
+            column = facts.attributes.column(limit.about)
+            place, group, number = crowded(column, items, limit.number)
+        else:
+            place = np.flatnonzero(values_at(limit.condition, facts, items))
+            if len(place) <= limit.number:
+                continue
+            group, number = np.zeros(len(place), np.int64), 1
+        places.append(place)
+        groups.append(group + len(most))
+        most += [limit.number] * number
+        rules += [limit.text] * number
+    if len(places) == 1:
+        place, group = places[0], groups[0]
+    else:
+        place = np.concatenate([*places, np.zeros(0, np.int64)])
+        order = place.argsort(kind="stable")
+        place, group = place[order], np.concatenate([*groups, np.zeros(0, np.int64)])[order]
+    return Members.of(place, group, len(items), len(most)), np.array(most, np.int64), rules
 
 
 def _contradiction(one: str, other: str, remedy: str) -> InvalidRequest:

@@ -13,6 +13,7 @@ from model_repository.core.arrays import Floats
 from model_repository.core.catalogue import Candidates
 from model_repository.core.policy.arrange import Building
 from model_repository.core.policy.chooser import Best
+from model_repository.core.policy.groups import Members
 from model_repository.core.policy.limits import Groups
 from tests.unit.model_repository.catalogues import catalogue
 
@@ -29,16 +30,18 @@ def groups(
     at_most: list[tuple[list[int], int]],
     at_least: list[tuple[list[int], int]] | None = None,
 ) -> Groups:
-    def members(each: list[tuple[list[int], int]]) -> NDArray[np.bool_]:
+    def table(each: list[tuple[list[int], int]]) -> NDArray[np.bool_]:
         found = np.zeros((len(each), ITEMS), bool)
         for row, (items, _) in zip(found, each, strict=True):
             row[items] = True
         return found
 
     least = at_least or []
+    place, group = np.nonzero(table(at_most).T)
+    members = Members.of(place, group, ITEMS, len(at_most))
     return Groups(
-        members(at_most), np.array([n for _, n in at_most], int), [f"most {i}" for i in at_most],
-        members(least), np.array([n for _, n in least], int), [f"least {i}" for i in least],
+        members, np.array([n for _, n in at_most], int), [f"most {i}" for i in at_most],
+        table(least), np.array([n for _, n in least], int), [f"least {i}" for i in least],
     )  # fmt: skip
 
 

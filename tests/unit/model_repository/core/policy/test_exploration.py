@@ -25,6 +25,7 @@ from model_repository.core.policy.base import Context
 from model_repository.core.policy.chooser import Chooser
 from model_repository.core.policy.exploration import DRAWS, chooser
 from model_repository.core.policy.facts import Facts
+from model_repository.core.policy.groups import Members
 from model_repository.core.policy.limits import Groups
 from model_repository.core.requests import UserRequest
 from model_repository.core.scoring import Scorer
@@ -45,7 +46,7 @@ OPTIONS = OptionsReader(ITEMS, ITEMS).read("")
 ALL = np.ones(ITEMS, bool)
 STOCHASTIC = ("greedy", "softmax", "thompson")
 CAPS = Groups(
-    np.arange(ITEMS) % GENRES == np.arange(GENRES)[:, np.newaxis],
+    Members.of(np.arange(ITEMS), np.arange(ITEMS) % GENRES, ITEMS, GENRES),
     np.ones(GENRES, int), [""] * GENRES, np.zeros((0, ITEMS), bool), np.zeros(0, int), [],
 )  # fmt: skip
 KINDS = {"greedy": "exact", "softmax": "exact", "thompson": "estimated", "ucb": "deterministic"}

@@ -18,7 +18,7 @@ from model_repository.core.attributes import (
     list_column,
     text_column,
 )
-from model_repository.core.policy.groups import members, mix, pairs, shares
+from model_repository.core.policy.groups import Members, crowded, mix, pairs, shares
 
 GENRES = list_column([["Comedy", "Drama"], ["Drama"], [], ["War", "Drama", "Drama"]])
 
@@ -68,12 +68,34 @@ def test_items_without_a_value_are_in_no_group(column: Column) -> None:
     rows, values = pairs(column, everything)
     assert rows.tolist() == [0, 2, 3]
     assert values[0] == values[2] > values[1]
-    assert members(column, everything).tolist() == [
-        [False, False, True, False],
-        [True, False, False, True],
-    ]
+    assert crowd(column, everything, 0) == [[2], [0, 3]]
+    assert crowd(column, everything, 1) == [[0, 3]]
+    assert crowd(column, everything, 2) == []
+
+
+def crowd(column: Column, items: NDArray[np.int32], most: int) -> list[list[int]]:
+    """The places of each group."""
+    place, group, number = crowded(column, items, most)
+    found = Members.of(place, group, len(items), number)
+    assert found.sizes().tolist() == [len(found.places_of(each)) for each in range(number)]
+    return [found.places_of(each).tolist() for each in range(number)]
 
 
 def test_an_item_is_in_the_group_of_each_of_its_values() -> None:
-    found = members(GENRES, np.array([0, 1, 2], np.int32))
-    assert found.tolist() == [[True, False, False], [True, True, False]]
+    items = np.array([0, 1, 2], np.int32)
+    assert crowd(GENRES, items, 0) == [[0], [0, 1]]
+    assert crowd(GENRES, items, 1) == [[0, 1]]
+
+
+def test_members_are_the_pairs_of_a_table() -> None:
+    table = np.random.default_rng(1).random((5, 9)) < 0.4
+    place, group = np.nonzero(table.T)
+    found = Members.of(place, group, 9, 5)
+    assert found.sizes().tolist() == table.sum(1).tolist()
+    for each in range(5):
+        assert found.places_of(each).tolist() == np.flatnonzero(table[each]).tolist()
+    for each in range(9):
+        assert found.groups_of(each) == np.flatnonzero(table[:, each]).tolist()
+    for some in ([], [1], [0, 3]):
+        chosen = np.isin(np.arange(5), some)
+        assert found.within(chosen).tolist() == table[chosen].any(0).tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from model_repository.core.identifiers import Identifiers
 from model_repository.core.policy.boost import read_boosts
 from model_repository.core.policy.expressions import parse
 from model_repository.core.policy.facts import Facts, NamedList, attributes_of
-from model_repository.core.policy.limits import pins_of, read_limits
+from model_repository.core.policy.limits import groups_of, pins_of, read_limits
 from model_repository.core.policy.statements import statements
 from model_repository.core.scoring import Scorer
 from model_repository.core.trend import Trend
@@ -218,6 +219,36 @@ class TestLimits:
         assert len({item % 7 for item in found}) == 7
         monkeypatch.setattr(list_maker, "_MOST_CANDIDATES", 7)
         assert len(items(ask(limits="at most 1 per artist", top_k=7, pool=7))) < 7
+
+    def test_a_group_is_what_can_be_too_much(self) -> None:
+        years = "at most 3 where year >= 1995; at most 3 where year >= 1996"
+        limits = read_limits(f"at most 1 per artist; {years}")
+        asked = np.array([25, 26, 32, 27, 29, 36], np.int32)
+        found = groups_of(limits, asked, Known(CATALOGUE).current())
+        assert found.most.tolist() == [1, 1, 3]
+        assert [found.at_most.places_of(each).tolist() for each in range(3)] == [
+            [4, 5],
+            [0, 2],
+            [0, 1, 3, 4],
+        ]
+        assert found.most_rules == [*["at most 1 per artist"] * 2, years.partition(";")[0]]
+
+    @pytest.mark.parametrize("alike", [1, 2, 3])
+    def test_an_unmet_quota_beside_many_values_takes_little_memory(self, alike: int) -> None:
+        """A table of values and candidates would be 268 MB where each item has its own."""
+        number = 2**14
+        titles = text_column([f"title {item // alike}" for item in range(number)])
+        recommend = recommender(
+            replace(catalogue(number), attributes=Attributes({"title": titles}))
+        )
+        limits = 'at most 1 per title; at least 1 where title == "none"'
+        ask(recommend, limits="at most 1 per title")
+        tracemalloc.start()
+        found = items(ask(recommend, limits=limits))
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert len({item // alike for item in found}) == len(found) == 10
+        assert most < 2**25
 
     @pytest.mark.parametrize(
         ("parameters", "problem"),
