@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,8 +38,8 @@ _AT_ONCE: Final = 4
 """Calls of one batch that are under way together."""
 
 _PATIENCE: Final = 10.0
-"""Seconds after which a model that encodes texts counts as unavailable. Callers wait for one by
-default."""
+"""Seconds after which a model that encodes texts counts as unavailable, for each call of it.
+Callers wait for one by default."""
 
 _USER_PATIENCE: Final = 0.5
 """Seconds after which ``user_encoder`` does, so that callers still get what goes without it. A run
@@ -103,7 +104,10 @@ class TritonModel:
 
 
 class _AtOnce:
-    """Asks a model several times at once, and waits for no longer than ``patience`` seconds.
+    """Asks a model several times at once; no call may take longer than ``patience`` seconds.
+
+    The time in which a call waits behind others does not count: a model that answers each in time
+    is there, however many there are.
 
     Triton has no limit for this. Of the ``timeout`` of a request it takes notice in a queue alone,
     and only where the queue allows it. It gives a process that is stopped a second, and waits for
@@ -118,22 +122,51 @@ class _AtOnce:
         self._name = name
         self._patience = patience
         self._pool = ThreadPoolExecutor(_AT_ONCE)
-        self._late: Future[Any] | None = None
+        self._began: dict[object, float] = {}
+        """When each call began that is under way."""
 
     def __call__(
         self, ask: Callable[[_Argument], _Answer], arguments: Sequence[_Argument]
     ) -> list[_Answer]:
-        if self._late is not None and not self._late.done():
+        if self._left(None) <= 0:
             raise self._unavailable()
-        calls = [self._pool.submit(ask, each) for each in arguments]
-        end = time.monotonic() + self._patience
+        keys = [object() for _ in arguments]
+        calls = [
+            self._pool.submit(self._timed, ask, each, key)
+            for key, each in zip(keys, arguments, strict=True)
+        ]
         try:
-            return [call.result(end - time.monotonic()) for call in calls]
-        except TooLate as error:
-            # What has not begun yet never will.
-            begun = [call for call in calls if not call.cancel()]
-            self._late = next((call for call in begun if not call.done()), None)
-            raise self._unavailable() from error
+            return [self._result(call, key) for call, key in zip(calls, keys, strict=True)]
+        finally:
+            # Where one fails, what has not begun yet never will.
+            for call in calls:
+                call.cancel()
+
+    def _timed(
+        self, ask: Callable[[_Argument], _Answer], argument: _Argument, key: object
+    ) -> _Answer:
+        self._began[key] = time.monotonic()
+        try:
+            return ask(argument)
+        finally:
+            del self._began[key]
+
+    def _result(self, call: Future[_Answer], key: object) -> _Answer:
+        while not call.done():
+            left = self._left(key)
+            if left <= 0:
+                raise self._unavailable()
+            with contextlib.suppress(TooLate):
+                return call.result(left)
+        return call.result()
+
+    def _left(self, key: object) -> float:
+        """Seconds for which a call may still take; for one that waits, those before it."""
+        now = time.monotonic()
+        began = self._began.get(key)
+        if began is None:
+            began = min(list(self._began.values()), default=now)
+        return began + self._patience - now
 
     def _unavailable(self) -> Unavailable:
         return Unavailable(
@@ -166,17 +199,14 @@ class EncodeModel:
 
     def __call__(self, texts: Sequence[str]) -> EncodedTexts:
         column = np.array([text.encode() for text in texts], np.object_).reshape(-1, 1)
-        (parts,) = self._at_once(self._encode, [column])
+        starts = range(0, len(column), self._max_rows)
+        asked = [{TEXT.name: column[start : start + self._max_rows]} for start in starts]
+        # One after the other, so that texts of others get between.
+        parts = [part for each in asked for part in self._at_once(self._model.run, [each])]
         return EncodedTexts(
             np.concatenate([part[TEXT_VECTOR.name] for part in parts]),
             np.concatenate([part[TEXT_TRUNCATED.name][:, 0] for part in parts]),
         )
-
-    def _encode(self, column: NDArray[Any]) -> list[dict[str, NDArray[Any]]]:
-        return [
-            self._model.run({TEXT.name: column[start : start + self._max_rows]})
-            for start in range(0, len(column), self._max_rows)
-        ]
 
 
 class EncoderModel:

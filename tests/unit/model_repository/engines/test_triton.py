@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any
 
@@ -16,6 +18,7 @@ from model_repository.core.contract import ENCODER
 from model_repository.core.errors import Overloaded, Unavailable
 from model_repository.core.users import EventBatch
 from model_repository.engines.tokenizer import TextTokenizer
+from tests.shared import reached
 from tests.unit.model_repository.backend import Backend, Refusal, TritonError
 from tests.unit.model_repository.conftest import MAX_LENGTH, Parts
 
@@ -107,7 +110,7 @@ def test_so_is_a_model_that_does_not_answer(
         assert len(backend.asked) == 1
     finally:
         released.set()
-    encode._at_once._late.result(30)
+    assert reached(lambda: encode._at_once._began, expected={}) == {}
     assert encode(batch)
     assert len(backend.asked) == 2
 
@@ -129,6 +132,57 @@ def test_calls_that_wait_behind_one_that_hangs_are_not_made(
     released.set()
     encode._at_once._pool.shutdown()
     assert 0 < len(backend.asked) <= engines._AT_ONCE
+
+
+def slow(_: Tensors) -> Tensors:
+    time.sleep(0.1)
+    return {"VECTOR": np.ones((1, 1)), "TRUNCATED": np.ones((1, 1)), "STATE": np.ones((2, 3))}
+
+
+@pytest.mark.parametrize("model", ["encode", "encoder", "user_encoder"])
+def test_a_slow_model_is_there_as_long_as_it_answers_each_call(
+    engines: Any, backend: Backend, parts: Parts, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    backend.models[model] = slow
+    monkeypatch.setattr(engines, "_PATIENCE", 0.5)
+    monkeypatch.setattr(engines, "_USER_PATIENCE", 0.5)
+    calls = 7 if model == "encode" else 7 * engines._AT_ONCE
+    if model == "user_encoder":
+        assert len(engines.TritonUserEncoder(1, [])([events()] * calls)) == calls
+        return
+    if model == "encode":
+        encode = engines.EncodeModel(1, 1)
+    else:
+        tokenizer = TextTokenizer(parts.directory / "tokenizer.json", MAX_LENGTH)
+        encode = engines.EncoderModel(1, 1, tokenizer, [MAX_LENGTH], 0)
+    assert len(encode(["toy"] * calls).vectors) == calls
+    assert len(backend.asked) == calls
+
+
+def test_calls_behind_one_of_others_that_hangs_are_given_up_too(
+    engines: Any, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released, hanging = threading.Event(), threading.Semaphore(0)
+
+    def hang(_: Tensors) -> Tensors:
+        hanging.release()
+        assert released.wait(30)
+        return {"STATE": np.ones((2, 3))}
+
+    backend.models["user_encoder"] = hang
+    monkeypatch.setattr(engines, "_USER_PATIENCE", 0.2)
+    encode = engines.TritonUserEncoder(1, [])
+    with ThreadPoolExecutor(1) as pool:
+        others = pool.submit(encode, [events()] * engines._AT_ONCE)
+        for _ in range(engines._AT_ONCE):
+            assert hanging.acquire(timeout=30)
+        with pytest.raises(Unavailable):
+            encode([events()])
+        with pytest.raises(Unavailable):
+            others.result(30)
+    released.set()
+    encode._at_once._pool.shutdown()
+    assert len(backend.asked) == engines._AT_ONCE
 
 
 @pytest.mark.parametrize("batches", [1, 7])
