@@ -33,6 +33,7 @@ from ..core.contract import (
     TEXT,
     TOP_K,
 )
+from .request_texts import id_of, options_of
 
 FILE: Final = "TRITONREC_ACCESS_LOG"
 SHARE: Final = "TRITONREC_ACCESS_LOG_SHARE"
@@ -98,9 +99,9 @@ class AccessLog:
             return None
         return {
             "began": time.monotonic(),
-            "id": request.request_id()[:_LONGEST_ID],
+            "id": id_of(request)[:_LONGEST_ID],
             **counted,
-            **_options(request.parameters()),
+            **_options(options_of(request)),
         }
 
     def end(self, entry: Entry | None, code: str) -> None:
@@ -154,7 +155,6 @@ def from_environment(
     return AccessLog(file, share, model, version)
 
 
-def _options(parameters: str | None) -> Entry:
-    given = json.loads(parameters or "{}")
+def _options(given: Mapping[str, Any]) -> Entry:
     # Of any other type they are no options, and may be anything.
     return {name: given[name] for name in _OPTIONS if isinstance(given.get(name), int)}

@@ -9,7 +9,6 @@ client that sent one request after the other had 695 answers a second without an
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -21,6 +20,7 @@ from ..core.admission import AT_ONCE, Admission
 from ..core.batch import Tensors, attempt
 from ..core.contract import BACKGROUND
 from ..engines.triton import ask
+from .request_texts import id_of, options_of
 
 
 class Gate:
@@ -71,9 +71,9 @@ class Gate:
             return place in left
 
         verdicts = self._admission.refused(
-            [each.request_id() for each in requests],
+            [id_of(each) for each in requests],
             lambda place: requests[place].timeout() / 1e6 or None,
-            cache(lambda place: _is_background(requests[place].parameters())),
+            cache(lambda place: _is_background(requests[place])),
             has_left,
         )
         refused = [place for place, each in enumerate(verdicts) if each and place not in left]
@@ -125,5 +125,5 @@ def cancelled() -> Any:
     return pb_utils.InferenceResponse(error=error)
 
 
-def _is_background(parameters: str | None) -> bool:
-    return json.loads(parameters or "{}").get(BACKGROUND.name) is True
+def _is_background(request: Any) -> bool:
+    return options_of(request).get(BACKGROUND.name) is True

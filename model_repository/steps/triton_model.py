@@ -23,6 +23,7 @@ from .access_log import Entry, from_environment
 from .bytes_reader import BeyondLimits, read_bytes
 from .gate import Gate, cancelled
 from .libraries import check_libraries
+from .request_texts import texts_of
 from .server_metrics import Counters, close_counters
 from .wire_inputs import WireInputs
 
@@ -175,8 +176,7 @@ class TritonPythonModel:
     def _read(self, request: Any) -> Request:
         return Request(
             self._inputs.restored({each.name(): _values(each) for each in request.inputs()}),
-            request.parameters() or "",
-            request.request_id(),
+            *texts_of(request),
         )
 
     def finalize(self) -> None:

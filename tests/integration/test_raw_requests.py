@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -139,3 +141,34 @@ def test_so_is_what_is_sent_to_a_classifier(tmp_path: Path) -> None:
         assert unanswered(server) == []
         with RecommenderClient(server.grpc_address, timeout=AT_MOST) as client:
             assert client.classify(["toy story"]).probabilities.shape == (1, 2)
+
+
+def test_a_request_that_is_no_text_is_refused_alone(tmp_path: Path) -> None:
+    """Triton checks neither the id nor the parameters of what comes over HTTP."""
+    write_tiny_repository(tmp_path / "models", delay_microseconds=500_000)
+    log = tmp_path / "access.log", 1.0
+    history = b'"inputs":[{"name":"HISTORY","shape":[1,1],"datatype":"BYTES","data":["i1"]}]'
+    bodies = [
+        b"{%s}" % history,
+        b'{"id":"\xff",%s}' % history,
+        b'{"parameters":{"x":"\xff"},%s}' % history,
+        b'{"id":"good",%s}' % history,
+    ]
+    with (
+        TritonServer(tmp_path / "models", http_port=0, access_log=log) as server,
+        ThreadPoolExecutor(len(bodies)) as together,
+    ):
+        found = list(together.map(lambda body: posted(server, body), bodies))
+    assert [status for status, _ in found] == [200, 400, 400, 200]
+    assert all("is no UTF-8 text" in content for _, content in found[1:3])
+
+
+def posted(server: TritonServer, body: bytes) -> tuple[int, str]:
+    """Status and content of an answer over HTTP."""
+    host, _, port = server.http_address.rpartition(":")
+    connection = HTTPConnection(host, int(port), timeout=AT_MOST)
+    connection.request("POST", "/v2/models/recommend/infer", body)
+    answer = connection.getresponse()
+    content = answer.read().decode()
+    connection.close()
+    return answer.status, content

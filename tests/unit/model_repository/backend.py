@@ -88,7 +88,11 @@ class Sender:
 
 class IncomingRequest:
     def __init__(
-        self, tensors: Tensors, outputs: Sequence[str], parameters: str = "", name: str = ""
+        self,
+        tensors: Tensors,
+        outputs: Sequence[str],
+        parameters: str | bytes = "",
+        name: str | bytes = "",
     ) -> None:
         self._tensors = tensors
         self._outputs = outputs
@@ -97,7 +101,7 @@ class IncomingRequest:
         self.sender = Sender()
 
     def request_id(self) -> str:
-        return self._name
+        return _text(self._name)
 
     def timeout(self) -> int:
         return 0
@@ -109,13 +113,17 @@ class IncomingRequest:
         return [Tensor(name, values) for name, values in self._tensors.items()]
 
     def parameters(self) -> str | None:
-        return self._parameters or None
+        return _text(self._parameters) or None
 
     def requested_output_names(self) -> Sequence[str]:
         return self._outputs
 
     def get_response_sender(self) -> Sender:
         return self.sender
+
+
+def _text(given: str | bytes) -> str:
+    return given.decode() if isinstance(given, bytes) else given
 
 
 @dataclass

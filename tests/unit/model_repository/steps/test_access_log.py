@@ -17,7 +17,9 @@ from tests.unit.model_repository.backend import IncomingRequest
 SECRETS = ("i1", "i7", "user-42", "a secret text")
 
 
-def request(name: str = "r1", parameters: str = '{"top_k":5,"traceparent":"user-42"}') -> Any:
+def request(
+    name: str | bytes = "r1", parameters: str | bytes = '{"top_k":5,"traceparent":"user-42"}'
+) -> Any:
     tensors = {
         "HISTORY": np.array([[b"i1", b"i2", b"i3"]], np.object_),
         "CANDIDATE": np.array([[b"i7"]], np.object_),
@@ -72,6 +74,14 @@ def test_a_wrong_option_and_a_long_name_are_not_repeated(log: AccessLog, file: P
     log.end(log.begin(request("x" * 500, '{"top_k":"user-42"}')), "INVALID_ARG")
     (line,) = lines(file)
     assert line["id"] == "x" * 64
+    assert "top_k" not in line
+
+
+def test_what_is_no_text_is_left_out(log: AccessLog, file: Path) -> None:
+    log.end(log.begin(request(b"\xff", b'{"top_k":5,"x":"\xff"}')), "INVALID_ARG")
+    (line,) = lines(file)
+    assert line["id"] == ""
+    assert line["history"] == 3
     assert "top_k" not in line
 
 

@@ -53,7 +53,7 @@ def gate(queue: Queue) -> Iterator[Any]:
     made.close()
 
 
-def request(name: str = "", parameters: str = "") -> IncomingRequest:
+def request(name: str | bytes = "", parameters: str | bytes = "") -> IncomingRequest:
     return IncomingRequest(TENSORS, ["ITEM"], parameters, name)
 
 
@@ -100,6 +100,21 @@ def test_who_is_refused_is_told_what_to_do(gate: Any, queue: Queue) -> None:
         "recommend is overloaded: requests wait for more than 20 ms; wait before calling again, or "
         "give it more machines (export --max-wait is the limit)"
     )
+
+
+def test_what_is_no_text_is_neither_a_mark_nor_background_work(gate: Any, queue: Queue) -> None:
+    gate.mark(lambda: TENSORS)
+    assert queue.arrived.acquire(timeout=10)
+    asked = [
+        request(name=b"\xff"),
+        request(parameters=b'{"x":"\xff"}'),
+        request(parameters='{"x":}'),
+        request(parameters='{"background":true}'),
+    ]
+    refused: dict[int, Any] = {}
+    while not refused:  # until half of 20 ms is over
+        refused = gate.refusals(asked)
+    assert list(refused) == [3]
 
 
 def test_what_nobody_waits_for_any_more_is_not_worked_on(gate: Any, queue: Queue) -> None:

@@ -157,6 +157,21 @@ def test_who_is_at_fault_is_told_and_who_is_not_only_that(model: Any, backend: B
     assert "the engine's secrets" in logged
 
 
+def test_what_is_no_text_fails_its_own_request_alone(model: Any, backend: Backend) -> None:
+    good, name, parameter = model.execute(
+        [
+            *asked("5"),
+            IncomingRequest({}, OUTPUTS, "", b"\xff"),
+            IncomingRequest({}, OUTPUTS, b'{"x":"\xff"}'),
+        ]
+    )
+    assert number(good) == 5
+    for each in (name, parameter):
+        assert each.error().code() == INVALID_ARG
+        assert each.error().message().endswith("is no UTF-8 text; send it as UTF-8")
+    assert backend.errors == []
+
+
 def test_what_another_model_lacks_is_no_fault_of_this_one(model: Any, backend: Backend) -> None:
     good, gone = model.execute(asked("5", "unavailable"))
     assert number(good) == 5
