@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import triton_python_backend_utils as pb_utils
 
@@ -21,6 +21,8 @@ from ..core.batch import Tensors, attempt
 from ..core.contract import BACKGROUND
 from ..engines.triton import ask
 from .request_texts import id_of, options_of
+
+LEFT: Final = "the caller has cancelled the request"
 
 
 class Gate:
@@ -101,13 +103,26 @@ class Gate:
         """Wait for the marks that are under way."""
         self._pool.shutdown()
 
-    def error(self) -> Any:
-        return pb_utils.TritonError(
+    def limit_of(self, request: Any) -> float:
+        """Seconds for which a request may wait that was let in, and is put off.
+
+        Half of its caller's time if that is less, and as background work a quarter of the limit.
+        """
+        longest = self._longest / (4000 if _is_background(request) else 1000)
+        timeout: int = request.timeout()  # microseconds, 0 for none
+        return min(longest, timeout / 2e6) if timeout else longest
+
+    @property
+    def overloaded(self) -> str:
+        """What is said to who is refused."""
+        return (
             f"{self._model} is overloaded: requests wait for more than {self._longest} ms; wait "
-            "before calling again, or give it more machines (export --max-wait is the limit)",
-            # Of the codes that a backend can set, the one that says nothing else.
-            pb_utils.TritonError.ALREADY_EXISTS,
+            "before calling again, or give it more machines (export --max-wait is the limit)"
         )
+
+    def error(self) -> Any:
+        # Of the codes that a backend can set, the one that says nothing else.
+        return pb_utils.TritonError(self.overloaded, pb_utils.TritonError.ALREADY_EXISTS)
 
     def _send(self, tensors: Tensors) -> None:
         mark = self._admission.mark()
@@ -119,9 +134,7 @@ class Gate:
 
 def cancelled() -> Any:
     """The answer to a request whose caller has left."""
-    error = pb_utils.TritonError(
-        "the caller has cancelled the request", pb_utils.TritonError.CANCELLED
-    )
+    error = pb_utils.TritonError(LEFT, pb_utils.TritonError.CANCELLED)
     return pb_utils.InferenceResponse(error=error)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +23,7 @@ from ..core.contract import MAX_WAIT
 from ..core.errors import InvalidRequest, Overloaded, Unavailable, lacks_memory
 from .access_log import Entry, from_environment
 from .bytes_reader import BeyondLimits, read_bytes
-from .gate import Gate, cancelled
+from .gate import LEFT, Gate
 from .libraries import check_libraries
 from .request_texts import texts_of
 from .server_metrics import Counters, close_counters
@@ -64,8 +66,33 @@ _METRICS: Final = {
 }
 """What counts the requests that end with some codes. Triton counts them as successes."""
 
-_Waiting = tuple[Later, Any, Sequence[str], Entry | None]
-"""A request that is put off: who gets its answer, which outputs, and its line in the log."""
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A request that is put off.
+
+    Attributes
+    ----------
+    sender
+        Who gets its answer.
+    wanted
+        Names of the outputs that it asks for.
+    entry
+        Its line in the log.
+    until
+        When it is refused, unless the work on it has begun: seconds of the monotonic clock.
+    """
+
+    later: Later
+    sender: Any
+    wanted: Sequence[str]
+    entry: Entry | None
+    until: float
+
+
+class _Left(Exception):  # noqa: N818  (it names a state of the caller)
+    """The caller of a request does not wait for its answer any more."""
+
 
 _LATER_AT_ONCE: Final = 8
 """Batches that wait for a slower model at a time: enough that their texts meet in its queue."""
@@ -153,7 +180,13 @@ class TritonPythonModel:
         # Requests that wait for a slower model are answered from another thread, so that neither
         # the others of the batch nor the next batch wait too.
         waiting = [
-            (outcome, request.get_response_sender(), request.requested_output_names(), entry)
+            _Waiting(
+                outcome,
+                request.get_response_sender(),
+                request.requested_output_names(),
+                entry,
+                self._until(request),
+            )
             for request, outcome, entry in zip(requests, outcomes, entries, strict=True)
             if isinstance(outcome, Later)
         ]
@@ -166,6 +199,12 @@ class TritonPythonModel:
             else self._response(request.requested_output_names(), outcome)
             for request, outcome in zip(requests, outcomes, strict=True)
         ]
+
+    def _until(self, request: Any) -> float:
+        """When a request is refused that is put off now."""
+        if self._gate is None:
+            return math.inf
+        return time.monotonic() + self._gate.limit_of(request)
 
     def _outcomes(self, requests: Sequence[Any]) -> list[Outcome | Later]:
         found = [attempt(self._read, request) for request in requests]
@@ -193,20 +232,31 @@ class TritonPythonModel:
             self._send(waiting)
 
     def _send(self, waiting: Sequence[_Waiting]) -> None:
-        # A cancelled request needs no texts encoded. To ask takes 50 us, a text takes more.
-        gone = [sender.is_cancelled() for _, sender, _, _ in waiting]
-        outcomes = iter(
-            self._finished([each[0] for each, left in zip(waiting, gone, strict=True) if not left])
+        now = time.monotonic()
+        unworked = [self._unworked(each, now) for each in waiting]
+        rest = iter(
+            self._finished(
+                [each.later for each, end in zip(waiting, unworked, strict=True) if end is None]
+            )
         )
-        codes: list[str] = []
-        for (_, sender, wanted, _), left in zip(waiting, gone, strict=True):
-            outcome = None if left else next(outcomes)
-            codes.append(_CANCELLED if outcome is None else _code(outcome))
-            sender.send(
-                cancelled() if outcome is None else self._response(wanted, outcome),
+        outcomes = [next(rest) if end is None else end for end in unworked]
+        codes = [_code(each) for each in outcomes]
+        for each, outcome in zip(waiting, outcomes, strict=True):
+            each.sender.send(
+                self._response(each.wanted, outcome),
                 pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL,
             )
-        self._note([entry for _, _, _, entry in waiting], codes)
+        self._note([each.entry for each in waiting], codes)
+
+    def _unworked(self, waiting: _Waiting, now: float) -> Exception | None:
+        """Why a request that was put off is not worked on, None if it is."""
+        if now > waiting.until:
+            assert self._gate is not None
+            return Overloaded(self._gate.overloaded)
+        # A cancelled request needs no texts encoded. To ask takes 50 us, a text takes more.
+        if waiting.sender.is_cancelled():
+            return _Left(LEFT)
+        return None
 
     def _finished(self, waiting: Sequence[Later]) -> Sequence[Outcome]:
         try:
@@ -250,6 +300,8 @@ def _code(outcome: Outcome) -> str:
             return _INVALID
         case Overloaded():
             return _OVERLOADED
+        case _Left():
+            return _CANCELLED
         case Unavailable():
             return _UNAVAILABLE
         case Exception():

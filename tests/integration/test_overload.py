@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import pytest
 
 from builder.serving import TritonServer
-from client import Overloaded, RecommenderClient, Retry
+from client import Item, Overloaded, RecommenderClient, Retry
 from perf import cancelled
 from perf.__main__ import main
 from perf.load import infer_request
@@ -89,6 +89,25 @@ class TritonPythonModel(Model):
         time.sleep(0.02)
         return super().execute(requests)
 """
+
+
+def test_requests_with_new_texts_are_refused_before_these_are_encoded(tmp_path: Path) -> None:
+    """They do not wait in the queue of their model, but behind others that are put off."""
+    write_tiny_repository(tmp_path, layout="fused", max_wait=300)
+    (tmp_path / "encode/1/model.py").write_text(SLOW.replace("0.02", "0.4"))
+    known = {"HISTORY": ["i1"], "CANDIDATE": ["i7"]}
+    new = {"HISTORY": ["i1"], "CANDIDATE": ["new"], "CANDIDATE_TEXT": ["toy"]}
+    with TritonServer(tmp_path, metrics_port=0) as server:
+        texts, others = load(
+            server,
+            Arrivals([infer_request("rank", new)], PATIENT, callers=64),
+            Arrivals([infer_request("rank", known)], PATIENT, rate=50),
+        )
+        assert texts.ends.keys() == {"OK", "ALREADY_EXISTS"}
+        assert others.ends.keys() == {"OK"}
+        assert counted(server, "rank", "refused") > 0
+        with RecommenderClient(server.grpc_address, timeout=PATIENT) as client:
+            assert client.rank(["i1"], [Item("new", "toy"), "i2"]).ids == ("new", "i2")
 
 
 def test_what_nobody_waits_for_is_not_worked_on(tmp_path: Path) -> None:

@@ -93,18 +93,20 @@ class IncomingRequest:
         outputs: Sequence[str],
         parameters: str | bytes = "",
         name: str | bytes = "",
+        timeout: int = 0,
     ) -> None:
         self._tensors = tensors
         self._outputs = outputs
         self._parameters = parameters
         self._name = name
+        self._timeout = timeout
         self.sender = Sender()
 
     def request_id(self) -> str:
         return _text(self._name)
 
     def timeout(self) -> int:
-        return 0
+        return self._timeout
 
     def is_cancelled(self) -> bool:
         return self.sender.gone

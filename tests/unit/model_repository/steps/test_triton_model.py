@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,16 @@ from model_repository.steps.libraries import LIBRARIES_FILE
 from tests.unit.model_repository.backend import Backend, IncomingRequest
 from tests.unit.model_repository.conftest import Parts, plain
 
-INVALID_ARG, INTERNAL, CANCELLED, UNAVAILABLE = 1, 2, 3, 5
+INVALID_ARG, INTERNAL, CANCELLED, OVERLOADED, UNAVAILABLE = 1, 2, 3, 4, 5
 OUTPUTS = ["NUMBER", "OTHER"]
 
 
 class Numbers:
-    """Answers its parameters, or its id: a number; "bad", "broken" or "later" and a number."""
+    """Answers its id, or its parameters: a number; "bad", "broken" or "later" and a number."""
 
     def __init__(self) -> None:
         self.may_finish = threading.Event()
+        self.begun = threading.Semaphore(0)
         self.broken: Exception | None = None
         self.finished: list[str] = []
         self.closed = False
@@ -37,6 +39,7 @@ class Numbers:
         return [self._answer(request) for request in requests]
 
     def finish(self, waiting: Sequence[Later]) -> list[Outcome]:
+        self.begun.release()
         assert self.may_finish.wait(10)
         if self.broken:
             raise self.broken
@@ -47,7 +50,7 @@ class Numbers:
         self.closed = True
 
     def _answer(self, request: Request) -> Outcome | Later:
-        word, _, number = (request.parameters or request.id).partition(" ")
+        word, _, number = (request.id or request.parameters).partition(" ")
         if word == "bad":
             return InvalidRequest("send a number")
         if word == "broken":
@@ -92,11 +95,11 @@ def model(
     made.finalize()
 
 
-def new_model(name: str, directory: Path, version: str) -> Any:
+def new_model(name: str, directory: Path, version: str, **config: Any) -> Any:
     made = import_module("model_repository.steps.triton_model").TritonPythonModel()
     made.initialize(
         {
-            "model_config": json.dumps({"name": name}),
+            "model_config": json.dumps({"name": name, **config}),
             "model_repository": str(directory),
             "model_version": version,
         }
@@ -275,6 +278,53 @@ def test_each_request_has_a_line_in_the_access_log_that_says_how_it_ended(
         "tritonrec_requests_failed": 1,
         "tritonrec_requests_dropped": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("waited", "refused"),
+    [(0.09, []), (0.11, ["3"]), (0.16, ["3", "4"]), (0.41, ["2", "3", "4"])],
+)
+def test_what_was_put_off_is_refused_once_it_has_waited_for_too_long(
+    backend: Backend,
+    numbers: Numbers,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    waited: float,
+    refused: list[str],
+) -> None:
+    """Before any of it is encoded, background work after a quarter of the time."""
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / LIBRARIES_FILE).write_text("{}")
+    monkeypatch.setattr("model_repository.steps.tokenizer.load", lambda *_: numbers)
+    shell = import_module("model_repository.steps.triton_model")
+    now = [100.0]
+    monkeypatch.setattr(shell, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(shell, "_LATER_AT_ONCE", 1)
+    limit = {contract.MAX_WAIT: {"string_value": "400"}}
+    model = new_model("tokenizer", tmp_path, "7", parameters=limit, output=[{"name": "NUMBER"}])
+    model.execute([IncomingRequest({}, OUTPUTS, "", "later 1")])
+    assert numbers.begun.acquire(timeout=10)
+    requests = [
+        IncomingRequest({}, OUTPUTS, "", "later 2"),
+        IncomingRequest({}, OUTPUTS, '{"background":true}', "later 3"),
+        IncomingRequest({}, OUTPUTS, "", "later 4", timeout=300_000),  # half of it is 0.15 s
+    ]
+    assert model.execute(requests) == [None] * 3
+    now[0] += waited
+    numbers.may_finish.set()
+    model.finalize()
+    assert numbers.finished == [each for each in "1234" if each not in refused]
+    for each, name in zip(requests, "234", strict=True):
+        ((response, flags),) = each.sender.sent
+        assert flags == "final"
+        if name not in refused:
+            assert number(response) == int(name)
+            continue
+        assert response.error().code() == OVERLOADED
+        assert "tokenizer is overloaded: requests wait for more than 400 ms" in (
+            response.error().message()
+        )
+    assert backend.counted["tritonrec_requests_refused"] == len(refused)
 
 
 @pytest.fixture
