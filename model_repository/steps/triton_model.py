@@ -239,13 +239,10 @@ class TritonPythonModel:
                 [each.later for each, end in zip(waiting, unworked, strict=True) if end is None]
             )
         )
-        outcomes = [next(rest) if end is None else end for end in unworked]
-        codes = [_code(each) for each in outcomes]
-        for each, outcome in zip(waiting, outcomes, strict=True):
-            each.sender.send(
-                self._response(each.wanted, outcome),
-                pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL,
-            )
+        codes = [
+            self._deliver(each, next(rest) if end is None else end)
+            for each, end in zip(waiting, unworked, strict=True)
+        ]
         self._note([each.entry for each in waiting], codes)
 
     def _unworked(self, waiting: _Waiting, now: float) -> Exception | None:
@@ -254,9 +251,25 @@ class TritonPythonModel:
             assert self._gate is not None
             return Overloaded(self._gate.overloaded)
         # A cancelled request needs no texts encoded. To ask takes 50 us, a text takes more.
-        if waiting.sender.is_cancelled():
-            return _Left(LEFT)
-        return None
+        left = attempt(lambda sender: sender.is_cancelled(), waiting.sender)
+        return _Left(LEFT) if left is True else None
+
+    def _deliver(self, waiting: _Waiting, outcome: Outcome) -> str:
+        """Send the answer to a request, and return how it ended.
+
+        Where it cannot be made or sent, the log says so, and the others of its group get theirs.
+        """
+        response = attempt(lambda wanted: self._response(wanted, outcome), waiting.wanted)
+        if isinstance(response, Exception):
+            outcome, response = response, self._response(waiting.wanted, response)
+        failed = attempt(
+            lambda made: waiting.sender.send(made, pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL),
+            response,
+        )
+        if isinstance(failed, Exception):
+            pb_utils.Logger.log_error("".join(traceback.format_exception(failed)))
+            return _FAULT
+        return _code(outcome)
 
     def _finished(self, waiting: Sequence[Later]) -> Sequence[Outcome]:
         try:

@@ -62,9 +62,18 @@ class Numbers:
         return Later(number) if word == "later" else _number(word)
 
 
+class Odd(dict[str, Any]):
+    """Outputs of which no tensors can be made."""
+
+    def items(self) -> Any:
+        raise RuntimeError("a fault of ours")
+
+
 def _number(text: str) -> Outcome:
     if text == "bad":
         return InvalidRequest("send a number")
+    if text == "odd":
+        return Odd()
     return {"NUMBER": np.array([[int(text)]]), "OTHER": np.array([[0]])}
 
 
@@ -245,6 +254,28 @@ def test_texts_of_callers_that_have_gone_are_not_encoded(
     assert backend.counted == {"tritonrec_requests_dropped": 1}
     assert gone[0].error().code() == CANCELLED
     assert gone[1] == "final"
+
+
+def test_an_answer_that_cannot_be_made_or_sent_keeps_no_other_back(
+    model: Any, backend: Backend, numbers: Numbers
+) -> None:
+    requests = asked("later 5", "later odd", "later 6", "later 7", "later 8")
+
+    def fail(*_: object) -> Any:
+        raise RuntimeError("the connection is gone")
+
+    vars(requests[0].sender).update(send=fail)
+    vars(requests[2].sender).update(is_cancelled=fail)
+    model.execute(requests)
+    numbers.may_finish.set()
+    model.finalize()
+    odd, *others = (each.sender.sent for each in requests[1:])
+    assert [number(response) for ((response, _),) in others] == [6, 7, 8]
+    ((response, flags),) = odd
+    assert (response.error().code(), flags) == (INTERNAL, "final")
+    assert backend.counted == {"tritonrec_requests_failed": 2}
+    assert len(backend.errors) == 2
+    assert any("the connection is gone" in each for each in backend.errors)
 
 
 def test_each_request_has_a_line_in_the_access_log_that_says_how_it_ended(
