@@ -26,6 +26,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path / "models"
 
 
+@pytest.mark.sweep
 def test_a_fault_shows_what_clients_saw(repository: Path) -> None:
     name = "the process of recommend is killed"
     found = meet(repository, name, LIVE[name], 20)

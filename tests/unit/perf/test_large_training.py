@@ -22,6 +22,7 @@ def test_a_made_log_has_tastes(tmp_path: Path) -> None:
     assert np.bincount(events.item, minlength=500).max() > 5 * 20_000 / 500  # some are popular
 
 
+@pytest.mark.sweep
 def test_a_training_is_measured(
     backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
