@@ -12,10 +12,10 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
-# Two workers more than there are cores: tests that start a server wait for it. A test file stays with
+# One worker more than there are cores: tests that start a server wait for it. A test file stays with
 # one worker, so that what its tests share is made once; the long ones, of tests/integration, come
 # first, so that no worker ends with them alone.
-WORKERS := $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 2)")
+WORKERS := $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 # Bytecode is kept even where the shell forbids it: each worker imports every test file.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(RUN) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 15
 SLOW := builder/classifier builder/export builder/reports builder/training perf # these train and compile

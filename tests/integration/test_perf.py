@@ -192,6 +192,7 @@ def write_counted_models(repository: Path) -> Path:
     return repository
 
 
+@pytest.mark.sweep
 def test_what_a_server_spent_on_each_request(tmp_path: Path) -> None:
     with TritonServer(write_counted_models(tmp_path)) as server:
         address = server.grpc_address
@@ -245,6 +246,7 @@ def test_a_server_that_others_started_has_no_processor_time() -> None:
     assert found == block
 
 
+@pytest.mark.sweep
 def test_layouts_get_the_same_users_in_the_shape_that_each_takes(
     analyzer: Analyzer, tmp_path: Path
 ) -> None:

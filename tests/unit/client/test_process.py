@@ -307,7 +307,7 @@ class TestCommandLine:
             hung = f"127.0.0.1:{silent.getsockname()[1]}"
             for targets in ([server.address, hung], [hung, server.address]):
                 given = [f"--target={target}" for target in targets]
-                code = command_line.main(["status", *given, "--timeout=2"])
+                code = command_line.main(["status", *given, "--timeout=0.5"])
                 out = capsys.readouterr().out
                 assert code == 0, out
                 assert "ready  yes" in out

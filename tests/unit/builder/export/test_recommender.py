@@ -347,7 +347,8 @@ def test_each_engine_answers(
     assert figures["texts"]["users"] == figures["ranking"]["users"]
 
 
-@pytest.mark.parametrize("layout", first_of(["fused", "ensemble"]))
+@pytest.mark.sweep
+@pytest.mark.parametrize("layout", ["fused", "ensemble"])
 def test_a_text_of_no_tokens_has_the_same_vector_everywhere(
     backbone: Path, tmp_path: Path, layout: ModelLayout
 ) -> None:
