@@ -31,12 +31,13 @@ class Collector:
     spans: list[dict[str, Any]] = field(default_factory=list)
 
     def of_trace(self, trace_id: int, count: int) -> list[dict[str, Any]]:
-        """Wait for that many spans of the trace."""
-        end = time.monotonic() + PATIENT
-        while len(found := [s for s in self.spans if int(s["traceId"], 16) == trace_id]) < count:
-            assert time.monotonic() < end, self.spans
+        """Wait for that many spans of the trace, and return those that came."""
+        end = time.monotonic() + PATIENT / 3
+        while True:
+            found = [span for span in self.spans if int(span["traceId"], 16) == trace_id]
+            if len(found) >= count or time.monotonic() > end:
+                return found
             time.sleep(0.05)
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -114,18 +115,19 @@ def test_others_are_not(secure: TritonServer, files: Path, tmp_path: Path) -> No
 
 def test_triton_continues_the_trace(secure: TritonServer, tls: Tls, collector: Collector) -> None:
     provider = TracerProvider()
-    with (
-        RecommenderClient(
-            secure.grpc_address,
-            timeout=PATIENT,
-            tls=tls,
-            observers=[OpenTelemetry(tracer_provider=provider)],
-        ) as client,
-        provider.get_tracer("service").start_as_current_span("page") as page,
-    ):
-        client.rank(["i1"], ["i7"])
-        client.encode(["toy"])
-    spans = collector.of_trace(page.get_span_context().trace_id, count=8)
+    with RecommenderClient(
+        secure.grpc_address,
+        timeout=PATIENT,
+        tls=tls,
+        observers=[OpenTelemetry(tracer_provider=provider)],
+    ) as client:
+        for _ in range(3):  # Triton drops spans that it cannot hand over soon, on a busy machine
+            with provider.get_tracer("service").start_as_current_span("page") as page:
+                client.rank(["i1"], ["i7"])
+                client.encode(["toy"])
+            spans = collector.of_trace(page.get_span_context().trace_id, count=8)
+            if len(spans) >= 8:
+                break
     names = [span["name"] for span in spans]
     assert names.count("compute") == 3  # rank; tokenizer, encoder
     assert {"InferRequest", "rank", "encode", "tokenizer", "encoder"} <= set(names)
