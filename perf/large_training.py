@@ -49,21 +49,13 @@ def large_training(
     Example: python -m perf large-training --log training.log
     """
     with scratch_directory() as scratch:
+        data, run = scratch / "data", scratch / "run"
         note(f"making a log of {events:,} events")
-        make_log(scratch / "data", events=events, items=items, users=users)
+        make_log(data, events=events, items=items, users=users)
         note("training")
-        arguments = [
-            *(
-                "builder",
-                "train",
-                "--data",
-                str(scratch / "data"),
-                "--output",
-                str(scratch / "run"),
-            ),
-            *("--backbone", backbone or str(fetch_minilm(HERE / ".data/minilm"))),
-            *(option or ()),
-        ]
+        backbone = backbone or str(fetch_minilm(HERE / ".data/minilm"))
+        arguments = ["builder", "train", f"--data={data}", f"--output={run}"]
+        arguments += [f"--backbone={backbone}", *(option or ())]
         usage = run_command(
             arguments,
             log=log or scratch / "training.log",

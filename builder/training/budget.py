@@ -26,6 +26,7 @@ from builder.training.objective import NextItemObjective
 from builder.training.preparation import TrainingData
 from builder.training.text_vectors import TunedTextVectors
 from builder.training.windows import Windows, collate
+from builder.whole_files import write_whole
 from model_repository.engines.tokenizer import TextTokenizer
 
 log = logging.getLogger(__name__)
@@ -94,9 +95,7 @@ class Budget:
         """Write what was used and measured."""
         kept = {"used": self.used, "takes": self._takes}
         kept |= {"tuning": self._tuning, "tunes": self.tunes, "again": self._again}
-        unfinished = self._file.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps(kept), "utf-8")
-        unfinished.replace(self._file)
+        write_whole(self._file, json.dumps(kept))
 
     def watched(self, progress: Progress) -> Progress:
         """The same, with a bar of its own for the time."""
