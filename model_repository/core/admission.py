@@ -132,7 +132,7 @@ class Admission:
         waits, longest = _waits(ids, sent, now)
         oldest = next((place for place, wait in enumerate(waits) if wait), None)
         if oldest is not None:
-            self._limit = self._limit_of(time_of(oldest))
+            self._limit = self.limit_of(time_of(oldest))
         self._learn(now, longest, exactly=not sent.keys().isdisjoint(ids))
         verdicts = [
             None if wait is None else self._is_refused(wait, place, time_of, background)
@@ -142,7 +142,7 @@ class Admission:
             self._refused_at = now
         if self._gives_way:
             too_much = any(
-                wait and wait > _kept(self._limit_of(time_of(place))) and not background(place)
+                wait and wait > _kept(self.limit_of(time_of(place))) and not background(place)
                 for place, wait in enumerate(waits)
             )
             self._background.learn(now, self._limit, too_much=too_much)
@@ -203,6 +203,11 @@ class Admission:
             for place in order[:too_many]:
                 verdicts[place] = True
 
+    def limit_of(self, seconds: float | None, *, background: bool = False) -> float:
+        """Seconds that a request may wait whose caller waits for so long (None: not known)."""
+        longest = self._longest / 4 if background else self._longest
+        return longest if seconds is None else min(longest, max(_SHORTEST, seconds / 2))
+
     def took(self, answered: int, seconds: float) -> None:
         """Note how long so many requests of a batch took to answer."""
         allowed = _kept(self._limit)
@@ -219,17 +224,11 @@ class Admission:
         background: Callable[[int], bool],
     ) -> bool:
         if not self._gives_way:
-            return wait > self._longest / 4 and background(place)
-        kept = _kept(self._limit_of(time_of(place)))
+            return background(place) and wait > self.limit_of(None, background=True)
+        kept = _kept(self.limit_of(time_of(place)))
         if background(place):
             return wait > kept / 2 or not self._background.lets_in()
         return self._overloaded and wait > kept
-
-    def _limit_of(self, seconds: float | None) -> float:
-        """Of a request whose caller waits for so long, None where that is not known."""
-        if seconds is None:
-            return self._longest
-        return min(self._longest, max(_SHORTEST, seconds / 2))
 
     @property
     def _spacing(self) -> float:

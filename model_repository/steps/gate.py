@@ -74,7 +74,7 @@ class Gate:
 
         verdicts = self._admission.refused(
             [id_of(each) for each in requests],
-            lambda place: requests[place].timeout() / 1e6 or None,
+            lambda place: _seconds(requests[place]),
             cache(lambda place: _is_background(requests[place])),
             has_left,
         )
@@ -104,13 +104,8 @@ class Gate:
         self._pool.shutdown()
 
     def limit_of(self, request: Any) -> float:
-        """Seconds for which a request may wait that was let in, and is put off.
-
-        Half of its caller's time if that is less, and as background work a quarter of the limit.
-        """
-        longest = self._longest / (4000 if _is_background(request) else 1000)
-        timeout: int = request.timeout()  # microseconds, 0 for none
-        return min(longest, timeout / 2e6) if timeout else longest
+        """Seconds for which a request may wait that was let in, and is put off."""
+        return self._admission.limit_of(_seconds(request), background=_is_background(request))
 
     @property
     def overloaded(self) -> str:
@@ -136,6 +131,11 @@ def cancelled() -> Any:
     """The answer to a request whose caller has left."""
     error = pb_utils.TritonError(LEFT, pb_utils.TritonError.CANCELLED)
     return pb_utils.InferenceResponse(error=error)
+
+
+def _seconds(request: Any) -> float | None:
+    """For how long the caller waits, None where it did not say."""
+    return request.timeout() / 1e6 or None
 
 
 def _is_background(request: Any) -> bool:

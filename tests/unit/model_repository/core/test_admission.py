@@ -58,6 +58,25 @@ def overload(admission: Admission, clock: Clock) -> None:
         admission.back(mark)
 
 
+@pytest.mark.parametrize(
+    ("caller", "background", "limit"),
+    [
+        (None, False, LONGEST),
+        (60.0, False, LONGEST),
+        (0.5, False, 0.25),
+        (0.001, False, 0.025),
+        (None, True, LONGEST / 4),
+        (60.0, True, LONGEST / 4),
+        (0.3, True, 0.15),
+        (0.001, True, 0.025),
+    ],
+)
+def test_how_long_a_request_may_wait(
+    admission: Admission, caller: float | None, background: bool, limit: float
+) -> None:
+    assert admission.limit_of(caller, background=background) == limit
+
+
 def test_a_mark_is_due_once_in_a_while(admission: Admission, clock: Clock) -> None:
     assert not admission.marked
     assert [admission.due(), admission.due()] == [True, False]
