@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from pickle import PicklingError
 
@@ -17,10 +17,14 @@ from builder.export import exportable, graph_files, onnx, recommender
 from model_repository.core.contract import ModelSpec
 from tests.shared import made_once
 
+ExportOnnx = Callable[[nn.Module, ModelSpec, Mapping[str, int], Path], None]
+
 
 @pytest.fixture(scope="session", autouse=True)
-def graphs_exported_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def graphs_exported_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExportOnnx]:
     """Copies a graph that any test of this run has exported from an equal module.
+
+    It is put in place of `export_onnx`, and is the fixture's value.
 
     A test that changes what a graph computes makes a class of its own, which is not remembered.
     """
@@ -49,4 +53,4 @@ def graphs_exported_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     with pytest.MonkeyPatch.context() as patch:
         for user in (exportable, recommender):
             patch.setattr(user, "export_onnx", export_onnx)
-        yield
+        yield export_onnx

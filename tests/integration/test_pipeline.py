@@ -177,6 +177,7 @@ def test_bad_requests_are_refused_and_good_ones_are_not_harmed(
     assert len(client.rank(known, many)) == len(many)
 
 
+@pytest.mark.sweep
 def test_the_benchmark_of_engines_runs_every_model(
     ensemble_repository: Path, repository: Path
 ) -> None:

@@ -49,6 +49,7 @@ from tests.shared import first_of
 PROMISED = 5.0
 """Seconds until a server answers again."""
 PATIENT = 60.0
+SWEEP = pytest.mark.sweep
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +85,10 @@ def asked(candidate: str) -> Callable[[Served], None]:
         (signalled("rank", signal.SIGKILL), "the process of rank"),
         (signalled("rank", signal.SIGSTOP), "is stopped"),
         (signalled("tritonserver", signal.SIGKILL), "tritonserver ended"),
-        (signalled("tritonserver", signal.SIGSTOP), "tritonserver is stopped"),
-        (signalled("guard", signal.SIGKILL), "tritonserver ended"),
-        (asked("die"), "the process of rank"),
-        (asked("out of memory"), "the process of rank"),
+        pytest.param(signalled("tritonserver", signal.SIGSTOP), "tritonserver is stopped", marks=SWEEP),
+        pytest.param(signalled("guard", signal.SIGKILL), "tritonserver ended", marks=SWEEP),
+        pytest.param(asked("die"), "the process of rank", marks=SWEEP),
+        pytest.param(asked("out of memory"), "the process of rank", marks=SWEEP),
         (asked("hang"), "rank does not answer, and does nothing"),
         (asked("wrong"), "rank answers wrong: LOGIT is 2 instead of 1"),
     ],
@@ -222,13 +223,13 @@ def publish_ensembles(root: Path, flag: Path, meanwhile: str) -> Path:
             "time.sleep(0.01)",
             "lacks another model: .*user_encoder is not available",
             id="sleeps",
-            marks=pytest.mark.sweep,
+            marks=SWEEP,
         ),
         pytest.param(
             "pass",
             "lacks another model: .*user_encoder is not available",
             id="works for ever",
-            marks=pytest.mark.sweep,
+            marks=SWEEP,
         ),
     ],
 )

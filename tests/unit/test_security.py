@@ -71,6 +71,7 @@ def test_what_is_no_fault(source: str) -> None:
     assert list(faults(source)) == []
 
 
+@pytest.mark.sweep
 def test_bandit_finds_nothing() -> None:
     pytest.importorskip("bandit", reason="bandit is not installed: pip install 'tritonrec[dev]'")
     done = subprocess.run(

@@ -8,11 +8,11 @@ import pytest
 
 from builder.export.graphs import EncoderGraph
 from builder.export.layout import Layout, Limits
-from builder.export.onnx import export_onnx
 from builder.export.options import ModelLayout
 from builder.model.recommender import Recommender
 from builder.model.scoring import UserEncoderGraph
 from model_repository.core.contract import ENCODER, USER_ENCODER, ModelSpec
+from tests.graph_cache import ExportOnnx
 from tests.shared import made_once
 from tests.unit.builder.export.checkpoints import embedded, export, write_checkpoint
 from tests.unit.builder.model.conftest import backbone
@@ -34,7 +34,10 @@ def layout(model: Recommender) -> Layout:
 
 @pytest.fixture(scope="session")
 def onnx_files(
-    model: Recommender, layout: Layout, tmp_path_factory: pytest.TempPathFactory
+    model: Recommender,
+    layout: Layout,
+    graphs_exported_once: ExportOnnx,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[ModelSpec, Path]:
     """The FP32 graphs, as every target is given them."""
     directory = tmp_path_factory.mktemp("onnx")
@@ -42,7 +45,7 @@ def onnx_files(
     files = {}
     for spec, graph in graphs.items():
         files[spec] = directory / f"{spec.name}.onnx"
-        export_onnx(graph, spec, layout.sizes, files[spec])
+        graphs_exported_once(graph, spec, layout.sizes, files[spec])
     return files
 
 

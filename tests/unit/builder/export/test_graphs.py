@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from builder.export.layout import Layout
-from builder.export.onnx import export_onnx
 from builder.export.sequence_packing import packed_graph
 from builder.model.recommender import Recommender
 from model_repository.core import contract
@@ -22,6 +21,7 @@ from model_repository.core.users import NO_AGE
 from model_repository.engines.onnx import OnnxEngine
 from model_repository.engines.packed_encoder import pack
 from model_repository.engines.tokenizer import pad
+from tests.graph_cache import ExportOnnx
 from tests.unit.builder.model.tiny import ITEMS, SHAPE
 
 WORDS = st.lists(st.integers(1, SHAPE["vocab_size"] - 1), min_size=1, max_size=10)
@@ -47,12 +47,15 @@ def user_encoder(onnx_files: dict[ModelSpec, Path]) -> OnnxEngine:
 
 @pytest.fixture(scope="module")
 def packed(
-    model: Recommender, layout: Layout, tmp_path_factory: pytest.TempPathFactory
+    model: Recommender,
+    layout: Layout,
+    graphs_exported_once: ExportOnnx,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> OnnxEngine:
     graph = packed_graph(model.encoder, [[2, 5, 3], [2, 5, 6, 3], [2, 3]])
     assert graph is not None
     file = tmp_path_factory.mktemp("packed") / "model.onnx"
-    export_onnx(graph, PACKED_ENCODER, layout.sizes, file)
+    graphs_exported_once(graph, PACKED_ENCODER, layout.sizes, file)
     return OnnxEngine(file, 1)
 
 
