@@ -56,7 +56,7 @@ IMAGES: Final[Mapping[str, TritonImage]] = {image.release: image for image in _I
 BACKENDS: Final = frozenset({"python", "onnxruntime", "tensorrt"})
 """The backends of every one of them that the targets need."""
 
-SERVER_PACKAGES: Final = ("numpy", "tokenizers", "onnxruntime")
+SERVER_PACKAGES: Final = ("numpy", "tokenizers", "onnxruntime", "lark", "pyversity")
 """What the ``server`` stage of the Dockerfile installs for the Python models."""
 
 

@@ -85,7 +85,9 @@ def asked(candidate: str) -> Callable[[Served], None]:
         (signalled("rank", signal.SIGKILL), "the process of rank"),
         (signalled("rank", signal.SIGSTOP), "is stopped"),
         (signalled("tritonserver", signal.SIGKILL), "tritonserver ended"),
-        pytest.param(signalled("tritonserver", signal.SIGSTOP), "tritonserver is stopped", marks=SWEEP),
+        pytest.param(
+            signalled("tritonserver", signal.SIGSTOP), "tritonserver is stopped", marks=SWEEP
+        ),
         pytest.param(signalled("guard", signal.SIGKILL), "tritonserver ended", marks=SWEEP),
         pytest.param(asked("die"), "the process of rank", marks=SWEEP),
         pytest.param(asked("out of memory"), "the process of rank", marks=SWEEP),

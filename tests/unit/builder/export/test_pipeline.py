@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 import model_repository
 from builder.command_line import app
+from builder.doctor import IMAGES, TritonImage, diagnose, image_server
 from builder.errors import ConfigError, ExportError, GateError
 from builder.export import serving_code
 from builder.export.fp16 import convert_to_fp16
@@ -203,6 +204,15 @@ def test_graphs_keep_the_scopes_that_the_fp16_conversion_reads(
     for file in onnx_files.values():
         kept = {entry.key for node in onnx.load(file).graph.node for entry in node.metadata_props}
         assert kept == {NAME_SCOPES}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("image", IMAGES.values(), ids=list(IMAGES))
+def test_an_export_should_load_in_every_known_image(
+    repositories: dict[str, Path], layout: str, image: TritonImage
+) -> None:
+    found = diagnose(repositories[layout], image_server(image)).findings
+    assert [str(each) for each in found if each.severity == "error"] == []
 
 
 @pytest.fixture
