@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from builder.play import history
-from builder.play.history import FormError, History
+from builder.play.history import FormError, History, read_text
 
 LATENCIES: Final = 50
 """Calls whose times the page shows."""
@@ -64,7 +64,7 @@ class Form:
         return cls(
             **words,
             history=history.read(fields.get("history", ""), fields),
-            before=_lists(fields.get("before", ""), _text),
+            before=_lists(fields.get("before", ""), read_text),
             latencies=_lists(fields.get("latencies", ""), _number),
             fields=fields,
         )
@@ -78,14 +78,8 @@ def of_server(lists: Sequence[Sequence[_Value]], place: int) -> Sequence[_Value]
 def _lists(text: str, read: Callable[[Any], _Value]) -> list[list[_Value]]:
     try:
         return [[read(value) for value in each] for each in json.loads(text or "[]")]
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise FormError("the last list of this page cannot be read; reload the page") from error
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"no id: {value!r}")
-    return value
 
 
 def _number(value: Any) -> float:

@@ -13,10 +13,12 @@ from datetime import datetime, timezone
 from typing import Any, Final
 
 from client import Event, Item
+from model_repository.core.attribute_values import seconds_of
 
 SHOWN: Final = 50
 """Events that the page shows, the latest; the others only travel."""
 _MINUTE: Final = 60
+_INT64: Final = 2**63
 
 
 class FormError(ValueError):
@@ -73,6 +75,20 @@ def read(text: str, fields: Mapping[str, str]) -> History:
     return tuple(_with_fields(entry, number, fields) for number, entry in enumerate(history))
 
 
+def read_text(value: Any) -> str:
+    """A text of a hidden field.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is none, or has half of a character: JSON can name one, and no page can hold it.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"no text: {value!r}")
+    value.encode()
+    return value
+
+
 def added(history: History, entry: Entry) -> History:
     """With one event more, a minute after the last one where events have times."""
     last = history[-1].time if history else None
@@ -97,10 +113,12 @@ def moved(history: History, number: int, by: int) -> History:
 
 def _entry(row: Any) -> Entry:
     item, text, action, time = row
-    texts_fit = isinstance(item, str) and all(
-        each is None or isinstance(each, str) for each in (text, action)
-    )
-    if not texts_fit or not (time is None or type(time) is int):
+    read_text(item)
+    for each in (text, action):
+        if each is not None:
+            read_text(each)
+    # The client refuses a larger time, and one of thousands of digits could not travel on.
+    if time is not None and not (type(time) is int and -_INT64 <= time < _INT64):
         raise TypeError(f"no event: {row!r}")
     return Entry(item, text, action, time)
 
@@ -118,6 +136,6 @@ def _seconds(moment: str) -> int | None:
     if not moment.strip():
         return None
     try:
-        return int(datetime.fromisoformat(moment.strip()).replace(tzinfo=timezone.utc).timestamp())
+        return seconds_of(moment.strip())
     except ValueError as error:
         raise FormError(f"the time {moment!r} cannot be read; write 1998-04-23 20:15:00") from error

@@ -130,7 +130,10 @@ class _State:
             self._load(self.user)
 
     def _press_of_event(self, what: str, which: str) -> None:
-        number = int(which) if which.isdecimal() else -1
+        try:
+            number = int(which)
+        except ValueError:  # no number, or one of thousands of digits
+            number = -1
         if not 0 <= number < len(self.history):
             self.message = "That event is no longer in the history."
         elif what == "remove":

@@ -132,7 +132,7 @@ def test_events_are_moved_removed_and_changed(browser: Browser) -> None:
 
 def test_an_event_that_is_gone_is_told(browser: Browser) -> None:
     client, _ = browser
-    for do in ("remove:7", "later:x", "observe:-1"):
+    for do in ("remove:7", "later:x", "observe:-1", "remove:" + "9" * 5_000):
         assert "no longer in the history" in client.post("/", data={"do": do}).text
 
 
@@ -274,6 +274,9 @@ def test_a_form_that_is_not_ours_is_refused_in_a_sentence(browser: Browser) -> N
     for data in (
         {"history": "{"},
         {"before": "3"},
+        {"before": r'[["\ud800"]]'},
+        {"latencies": f"[[{10**400}]]"},
+        {"history": f'[["a",null,null,{"9" * 4_300}]]', "do": "add:b"},
         {"history": '[["a",null,null,1]]', "time-0": "x"},
     ):
         answer = client.post("/", data=data)

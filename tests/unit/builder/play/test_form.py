@@ -28,6 +28,8 @@ def test_lists_are_of_each_server() -> None:
         {"latencies": '[["a"]]'},
         {"latencies": "[[-1]]"},
         {"latencies": "[[NaN]]"},
+        {"latencies": f"[[{10**400}]]"},
+        {"before": r'[["\ud800"]]'},
     ],
 )
 def test_what_this_page_did_not_write_is_refused(fields: dict[str, str]) -> None:

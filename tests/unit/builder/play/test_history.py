@@ -31,6 +31,12 @@ def test_a_moment_is_read_as_it_is_shown() -> None:
     assert history.read(to_json(THREE), {"time-1": THREE[1].moment}) == THREE
 
 
+@pytest.mark.parametrize("zone", ["+05:00", "Z", ""])
+def test_a_time_may_name_its_zone(zone: str) -> None:
+    (read,) = history.read(to_json(THREE[:1]), {"time-0": f" 1970-01-01T06:00:00{zone}"})
+    assert read.time == 3_600 * (1 if zone == "+05:00" else 6)
+
+
 def test_a_time_that_no_calendar_has_stays_unless_it_is_changed() -> None:
     far = (Entry("a", time=10**15),)
     assert far[0].moment == ""
@@ -54,6 +60,10 @@ def test_a_time_that_cannot_be_read_is_refused_with_a_pattern() -> None:
         '[["a", 1, null, null]]',
         '[["a", null, null, "1"]]',
         '[["a", null, null, true]]',
+        f'[["a", null, null, {2**63}]]',
+        r'[["\ud800", null, null, null]]',
+        r'[["a", "\ud800", null, null]]',
+        r'[["a", null, "\ud800", null]]',
         "[" * 100_000,
     ],
 )  # fmt: skip
