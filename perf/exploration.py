@@ -12,8 +12,8 @@ from typing import Annotated, Final
 import numpy as np
 import typer
 
-from builder.export.uncertainty import uncertainties
 from builder.model.scoring import TorchUserEncoder, catalogue_of, histories_of
+from builder.model.uncertainty import uncertainties
 from builder.options import command
 from builder.reports.trained_run import TrainedRun, load_run
 from model_repository.core import policy

@@ -15,8 +15,8 @@ from scipy.special import gammaln
 from scipy.stats import spearmanr
 
 from builder.data.sequences import Sequences
-from builder.export.uncertainty import UNEXPLAINED
 from builder.model.checkpoint import load_validation
+from builder.model.uncertainty import UNEXPLAINED
 from builder.options import command
 from perf.errors import PerfError
 from perf.options import Json

@@ -16,6 +16,7 @@ from builder.evaluation.beyond_accuracy import LENGTH
 from builder.evaluation.ranking import ndcg_gain, user_chunk
 from builder.model.recommender import Recommender
 from builder.model.scoring import LoggedTrend, TorchUserEncoder, catalogue_of, histories_of
+from builder.model.uncertainty import uncertainties
 from model_repository.core import policy
 from model_repository.core.arrays import NO_ITEMS
 from model_repository.core.attributes import NO_ATTRIBUTES, Attributes
@@ -52,7 +53,13 @@ class PolicyLists:
         log: Sequences | None = None,
     ) -> None:
         ids = Identifiers.of(model.catalogue.item_ids)
-        catalogue = replace(catalogue_of(model), ids=ids, attributes=attributes)
+        catalogue = catalogue_of(model)
+        catalogue = replace(
+            catalogue,
+            ids=ids,
+            attributes=attributes,
+            uncertainty=uncertainties(model.popularity, learnt, len(catalogue)),
+        )
         if not len(catalogue.log_events):
             counts = np.bincount(learnt.items, minlength=len(catalogue))
             catalogue = replace(catalogue, log_events=np.log1p(counts).astype(np.float32))
@@ -133,6 +140,7 @@ class PolicyLists:
             excluded=NO_ITEMS,
             candidates=NO_ITEMS,
             profile=NO_ITEMS if profiles is None else profiles[user],
+            id=holdout.histories.user_ids[user],  # so that what explores says the same each time
         )
 
 

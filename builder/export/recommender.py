@@ -46,14 +46,15 @@ from builder.export.sequence_packing import packed_graph
 from builder.export.serving_code import install, write_json
 from builder.export.targets import Built, Compiler, FusedOptions, Target
 from builder.export.text_gate import check_texts
-from builder.export.uncertainty import uncertainties
 from builder.model.checkpoint import load_checkpoint, load_validation
 from builder.model.recommender import Recommender, with_text_vectors
 from builder.model.scoring import UserEncoderGraph, catalogue_of, histories_of
+from builder.model.uncertainty import uncertainties
 from builder.progress import Progress, silent
 from builder.repository import Staging, link_file
 from builder.repository.golden import GoldenRequest
 from model_repository.core.attributes import Attributes
+from model_repository.core.catalogue import Catalogue
 from model_repository.core.contract import (
     ADAPTER,
     ENCODE,
@@ -71,7 +72,6 @@ from model_repository.core.contract import (
     USER_ENCODER,
     ModelSpec,
 )
-from model_repository.core.identifiers import Identifiers
 from model_repository.core.options import NO_POLICY, RepositoryPolicy
 from model_repository.core.requests import ReaderSettings
 from model_repository.core.scoring import Scorer
@@ -244,9 +244,18 @@ class RecommenderExport(Exportable):
         return found
 
     def _check_policy(self) -> None:
-        ids = Identifiers.of(self._model.catalogue.item_ids)
-        known = replace(catalogue_of(self._model), ids=ids, attributes=self._rules.attributes)
-        check_policy(self._rules.policy, known, ReaderSettings(**self._user_settings()["reader"]))
+        settings = ReaderSettings(**self._user_settings()["reader"])
+        check_policy(self._rules.policy, self._catalogue(), settings)
+
+    def _catalogue(self) -> Catalogue:
+        """What is served, without what only reasons and searches need."""
+        histories = self._validation.histories
+        catalogue = with_popularity(catalogue_of(self._model), histories)
+        return replace(
+            catalogue,
+            uncertainty=uncertainties(self._model.popularity, histories, len(catalogue)),
+            attributes=self._rules.attributes,
+        )
 
     def _scorer(self, user_encoder: Engine, directory_of: DirectoryOf | None) -> Scorer:
         """What ranks: the files that are published, or the model where nothing is."""
@@ -282,14 +291,7 @@ class RecommenderExport(Exportable):
         """Models that read users, with the very same files: processes that map them share them."""
         first, *others = (staging.model_dir(spec.name) for spec in specs)
         write_json(first / SETTINGS, settings)
-        histories = self._validation.histories
-        catalogue = with_popularity(catalogue_of(self._model), histories)
-        served = replace(
-            catalogue,
-            uncertainty=uncertainties(self._model.popularity, histories, len(catalogue)),
-            attributes=self._rules.attributes,
-        )
-        served = with_texts(with_reasons(served, self._model), self._model)
+        served = with_texts(with_reasons(self._catalogue(), self._model), self._model)
         save_catalogue(first, served)
         libraries = [*libraries, "lark"]
         if takes_index(target.index, len(self._model.catalogue)):
@@ -311,12 +313,12 @@ class RecommenderExport(Exportable):
                 link_file(file, directory / file.name)
         if self._rules.policy != NO_POLICY:
             write_json(staging.model_dir(RECOMMEND.name) / POLICY_FILE, asdict(self._rules.policy))
-        told = {TREND_UNTIL: str(catalogue.trend.until)} if catalogue.trend else {}
+        told = {TREND_UNTIL: str(served.trend.until)} if served.trend else {}
         for spec in specs:
             of_policy = ["pyversity"] if spec is RECOMMEND else []
             install(staging.model_dir(spec.name), [*libraries, *of_policy])
             self.configure(staging, spec, told, ragged=True)  # histories differ in length
-        if catalogue.trend:
+        if served.trend:
             observe = staging.model_dir(OBSERVE.name)
             for name in TREND_FILES:
                 link_file(first / name, observe / name)

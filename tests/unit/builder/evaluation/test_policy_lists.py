@@ -56,6 +56,9 @@ def test_without_options_it_is_the_plain_ranking(model: Recommender) -> None:
         {"diversity": 0.9, "top_k": 4},
         {"match": "genre", "top_k": 3},
         {"popularity_penalty": 1.0, "top_k": 3, "include_seen": True},
+        {"explore": "softmax", "explore_rate": 5.0, "top_k": 4},
+        {"explore": "thompson", "explore_rate": 5.0, "top_k": 4},
+        {"explore": "ucb", "explore_rate": 5.0, "top_k": 4},
     ],
 )
 def test_with_options_it_is_what_a_server_recommends(
@@ -70,8 +73,9 @@ def test_with_options_it_is_what_a_server_recommends(
     held_out = Holdout(sequences([0, 1, 2, 0], [], [5, 4]), np.array([7, 3, 8], np.int32))
     top = maker.lists(held_out, options)
     assert (top != PolicyLists(model, LOG).lists(held_out, {"top_k": options["top_k"]})).any()
-    for row, history in zip(top, ([0, 1, 2, 0], [], [5, 4]), strict=True):
-        (answer,) = recommend([user([f"i{item}" for item in history], parameters=options)])
+    for number, (row, history) in enumerate(zip(top, ([0, 1, 2, 0], [], [5, 4]), strict=True)):
+        asked = user([f"i{item}" for item in history], parameters=options)
+        (answer,) = recommend([replace(asked, id=f"u{number}")])
         assert isinstance(answer, dict)
         items = [int(item[1:]) for item in answer["ITEM"][0]]
         assert row.tolist() == [*items, *[-1] * (10 - len(items))]

@@ -38,6 +38,7 @@ from builder.repository import MANIFEST, from_text, read_manifest
 from model_repository.core import contract
 from model_repository.core.contract import ModelSpec
 from model_repository.core.errors import InvalidRequest
+from model_repository.core.options import RepositoryPolicy
 from model_repository.core.score_terms import Users
 from model_repository.core.users import History
 from model_repository.engines.engine import Engine
@@ -251,6 +252,14 @@ def test_a_column_that_the_item_file_lacks_is_named_with_those_that_it_has(told:
         ConfigError, match=r"--attributes price,size: .* columns are title, genre, year$"
     ):
         exportable_of(told, embedded(), attributes=("year", "price", "size"))
+
+
+@pytest.mark.parametrize(
+    "options", [{"explore": "thompson"}, {"explore": "ucb"}, {"popularity_penalty": 0.1}]
+)
+def test_a_policy_may_ask_for_what_the_export_counts(told: Path, options: dict[str, Any]) -> None:
+    """The checkpoint knows neither the events of an item nor how uncertain its logit is."""
+    exportable_of(told, embedded(), policy=RepositoryPolicy(options))
 
 
 class OneProfile:

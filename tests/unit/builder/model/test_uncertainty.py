@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from builder.data.sequences import Sequences
-from builder.export.uncertainty import uncertainties
 from builder.model.popularity import UNKNOWN, Popularity
+from builder.model.uncertainty import uncertainties
 
 ITEMS = np.array([0, 0, 0, 1, 1, 2], np.int32)
 LOG = Sequences(
