@@ -88,6 +88,7 @@ def add_items(
         target,
         _limits_of(active),
         model=with_new_items(model, new, progress=progress),
+        trained=len(model.catalogue),
         attributes=_attributes_of(active),
         policy=RepositoryPolicy(**active.details.get(POLICY, {})),
         harmful_texts=active.details.get(HARMFUL_TEXTS, ""),

@@ -16,6 +16,7 @@ from model_repository.core.attribute_values import (
     guessed_kind,
     named_kind,
     read_column,
+    separators_of,
 )
 from model_repository.core.attributes import Attributes, Column, Kind
 
@@ -29,17 +30,21 @@ _GENRES: Final = {*GENRES, "Children", "IMAX"}
 _YEAR: Final = re.compile(r"\d{4}")
 
 
-def read_attributes(catalogue: Catalogue, asked: Sequence[str]) -> Attributes:
+def read_attributes(
+    catalogue: Catalogue, asked: Sequence[str], trained: int | None = None
+) -> Attributes:
     """Read columns of the item file, each asked for as ``name`` or ``name:kind``.
 
-    Of MovieLens, ``genres`` and ``year`` are known by these names in each of its formats.
+    Of MovieLens, ``genres`` and ``year`` are known by these names in each of its formats. That, and
+    what separates the values of lists, is told from the first ``trained`` items, all by default: so
+    items that are added do not change what the others have.
 
     Raises
     ------
     ConfigError
         There is no such column, or a value is of another kind.
     """
-    columns = _with_usual_names(catalogue.columns)
+    columns = _with_usual_names(catalogue.columns, trained)
     named = dict(map(named_kind, asked))
     if unknown := [name for name in named if name not in columns]:
         raise ConfigError(
@@ -50,7 +55,8 @@ def read_attributes(catalogue: Catalogue, asked: Sequence[str]) -> Attributes:
     for name, kind in named.items():
         texts = [str(text) for text in columns[name]]
         try:
-            found[name] = read_column(texts, kind or _guessed_kind(texts))
+            separators = separators_of(texts[:trained])
+            found[name] = read_column(texts, kind or _guessed_kind(texts), separators)
         except WrongValue as error:
             guessed = guessed_kind(texts)
             other = "text" if guessed == error.kind else guessed
@@ -66,10 +72,10 @@ def all_attributes(catalogue: Catalogue) -> Attributes:
     return read_attributes(catalogue, [str(name) for name in _with_usual_names(catalogue.columns)])
 
 
-def _with_usual_names(columns: pd.DataFrame) -> pd.DataFrame:
+def _with_usual_names(columns: pd.DataFrame, trained: int | None = None) -> pd.DataFrame:
     """The columns; those of MovieLens under their usual names too."""
     for title, year, genres in _FILM_COLUMNS:
-        if {title, year, genres} <= set(columns) and _are_genres(columns[genres]):
+        if {title, year, genres} <= set(columns) and _are_genres(columns[genres][:trained]):
             first = [_YEAR.match(str(each)) for each in columns[year]]
             years = [found[0] if found else "" for found in first]
             return columns.assign(year=years, genres=columns[genres])

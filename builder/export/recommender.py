@@ -96,11 +96,14 @@ def recommender(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     *,
     model: Recommender | None = None,
+    trained: int | None = None,
     attributes: Sequence[str] = (),
     policy: RepositoryPolicy = NO_POLICY,
     harmful_texts: str = "",
 ) -> RecommenderExport:
     """The export of a checkpoint; of its ``model`` with new items, where that is given.
+
+    The first ``trained`` items of such a model are the checkpoint's.
 
     ``attributes`` are columns of the item file, see `read_attributes`. ``harmful_texts`` says what
     judges the texts, see `harmful_items`; nothing where it is empty.
@@ -114,7 +117,7 @@ def recommender(
         ``policy`` asks for what the catalogue does not have; or nothing judges texts so.
     """
     model = model or load_checkpoint(checkpoint)
-    found = read_attributes(model.catalogue, attributes)
+    found = read_attributes(model.catalogue, attributes, trained)
     if harmful_texts:
         judged = harmful_items(model.catalogue.texts, harmful_texts)
         found = Attributes({**found.columns, HARMFUL: judged})

@@ -15,6 +15,7 @@ from .attributes import (
     KINDS,
     NO_CODE,
     NO_DATE,
+    SEPARATORS,
     BooleanColumn,
     Column,
     DateColumn,
@@ -26,7 +27,7 @@ from .attributes import (
 
 _TRUTHS: Final = {"true": 1, "yes": 1, "1": 1, "false": 0, "no": 0, "0": 0}
 _TRUTH_WORDS: Final = frozenset(("true", "false", "yes", "no"))
-_SEPARATORS: Final = "|;, "
+_ANY_SEPARATOR: Final = "|;, "
 _DATE: Final = re.compile(
     r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})?)?"
 )
@@ -73,11 +74,23 @@ def guessed_kind(texts: Sequence[str]) -> Kind:
     return "text"
 
 
-def read_column(texts: Sequence[str], kind: Kind) -> Column:
+def separators_of(texts: Sequence[str]) -> str:
+    """The characters that separate the values of lists, as texts of them show.
+
+    It is ``|``; where no text has one, ``;``, else a comma, else a blank. Those before it are there
+    too: where commas separate values, no value has a ``|`` either. A list in JSON shows nothing.
+    """
+    texts = [text for text in map(str.strip, texts) if not _is_json_list(text)]
+    for place, separator in enumerate(_ANY_SEPARATOR, 1):
+        if any(separator in text for text in texts):
+            return _ANY_SEPARATOR[:place]
+    return SEPARATORS
+
+
+def read_column(texts: Sequence[str], kind: Kind, separators: str = SEPARATORS) -> Column:
     """Read texts [n] as values of a kind; an empty one, or one of blanks, is absent.
 
-    The values of a list are separated by ``|``; where no text of the column has one, by ``;``, else
-    by commas, else by blanks. A list may be JSON too.
+    Any of ``separators`` separates the values of a list. A list may be JSON too.
 
     Raises
     ------
@@ -97,9 +110,9 @@ def read_column(texts: Sequence[str], kind: Kind) -> Column:
         case "date":
             return DateColumn(np.array(_read(texts, seconds_of, NO_DATE, kind), np.int64))
         case "list":
-            separator = next((each for each in _SEPARATORS if any(each in t for t in texts)), "|")
             none: list[str] = []
-            return list_column(_read(texts, lambda text: _values(text, separator), none, kind))
+            lists = _read(texts, lambda text: _values(text, separators), none, kind)
+            return list_column(lists, separators)
 
 
 def seconds_of(text: str) -> int:
@@ -126,17 +139,18 @@ def _number(text: str) -> float:
     return number
 
 
-def _values(text: str, separator: str) -> list[str]:
-    if text.startswith("["):
-        try:
-            found = _json_list(text)
-        except ValueError:
-            pass
-        else:
-            # JSON can name half of a character, such as "\ud83d", which no file can hold.
-            "".join(found).encode()
-            return found
-    return [value for each in text.split(separator) if (value := each.strip())]
+def _values(text: str, separators: str) -> list[str]:
+    if _is_json_list(text):
+        found = _json_list(text)
+        # JSON can name half of a character, such as "\ud83d", which no file can hold.
+        "".join(found).encode()
+        return found
+    parts = re.split(f"[{re.escape(separators)}]", text)
+    return [value for each in parts if (value := each.strip())]
+
+
+def _is_json_list(text: str) -> bool:
+    return text.startswith("[") and _all([text], _json_list)
 
 
 def _json_list(text: str) -> list[str]:

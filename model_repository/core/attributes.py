@@ -23,6 +23,8 @@ NO_CODE: Final = -1
 """The code of an item without a text, and what stands for a boolean that is absent."""
 NO_DATE: Final = np.iinfo(np.int64).min
 """What stands for a date that is absent. For a number it is NaN, for a list the empty list."""
+SEPARATORS: Final = "|;"
+"""Of the values of a list, where nothing else is known of its column."""
 _DAY: Final = 86_400
 
 
@@ -132,6 +134,8 @@ class ListColumn:
     item_offsets, items
         INT64 [v + 1] and INT32 [c]: code k is had by ``items[item_offsets[k] :
         item_offsets[k + 1]]``, ascending.
+    separators
+        Characters that separate the values in a text of this column.
     """
 
     kind: ClassVar[Kind] = "list"
@@ -140,6 +144,7 @@ class ListColumn:
     vocabulary: Strings
     item_offsets: NDArray[np.int64]
     items: Indices
+    separators: str = SEPARATORS
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -170,6 +175,7 @@ class ListColumn:
             ),
             np.concatenate([own[self.codes[kept]], others[column.codes]]),
             vocabulary,
+            self.separators,
         )
 
 
@@ -245,12 +251,12 @@ def text_column(texts: Sequence[str | None]) -> TextColumn:
     return TextColumn(np.array(codes, np.int32), words)
 
 
-def list_column(lists: Sequence[Sequence[str]]) -> ListColumn:
+def list_column(lists: Sequence[Sequence[str]], separators: str = SEPARATORS) -> ListColumn:
     """A column of lists [n]; a text that is twice in a list counts once."""
     words, code = _vocabulary(text for texts in lists for text in texts)
     item_of = np.repeat(np.arange(len(lists), dtype=np.int32), [len(texts) for texts in lists])
     codes = np.array([code[text] for texts in lists for text in texts], np.int32)
-    return _list_column(len(lists), item_of, codes, words)
+    return _list_column(len(lists), item_of, codes, words, separators)
 
 
 def absent_column(kind: Kind, items: int) -> Column:
@@ -278,7 +284,9 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"
 
 
-def _list_column(items: int, item_of: Indices, codes: Indices, vocabulary: Strings) -> ListColumn:
+def _list_column(
+    items: int, item_of: Indices, codes: Indices, vocabulary: Strings, separators: str
+) -> ListColumn:
     """A column of pairs of an item and a code, INT32 [c] each, in any order."""
     pairs = np.unique(item_of.astype(np.int64) * len(vocabulary) + codes)
     having, had = (each.astype(np.int32) for each in np.divmod(pairs, max(1, len(vocabulary))))
@@ -288,6 +296,7 @@ def _list_column(items: int, item_of: Indices, codes: Indices, vocabulary: Strin
         vocabulary,
         _starts(had, len(vocabulary)),
         having[np.argsort(had, kind="stable")],
+        separators,
     )
 
 

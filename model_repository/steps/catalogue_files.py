@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.attributes import (
+    SEPARATORS,
     Attributes,
     BooleanColumn,
     Column,
@@ -35,6 +36,7 @@ _LENT: Final = "neighbour_bias"
 _COLD_NEIGHBOURS: Final = "cold_neighbours"
 _TEXT_PART: Final = "text_part"
 _OTHER_TEXTS: Final = "other_texts"
+_SEPARATORS: Final = "separators"
 _TREND: Final = "trend_level"
 TREND_FILES: Final = (
     CATALOGUE_FILE,
@@ -81,6 +83,11 @@ def save_catalogue(directory: Path, catalogue: Catalogue) -> None:
         "calibration": asdict(catalogue.calibration),
         "cold_place": catalogue.cold_rank,
         "attributes": {name: column.kind for name, column in columns.items()},
+        _SEPARATORS: {
+            name: column.separators
+            for name, column in columns.items()
+            if isinstance(column, ListColumn)
+        },
         "trend": catalogue.trend.settings if catalogue.trend else None,
     }
     (directory / CATALOGUE_FILE).write_text(json.dumps(settings, indent=2), "utf-8")
@@ -117,7 +124,7 @@ def load_catalogue(directory: Path) -> Catalogue:
         profile=mapped("profile"),
         trend=_trend(directory, settings),
         calibration=Calibration(**settings["calibration"]),
-        attributes=_attributes(directory, settings["attributes"]),
+        attributes=_attributes(directory, settings),
         **{
             name: mapped(name)
             for name in (
@@ -181,20 +188,22 @@ def _of_column(name: str, column: Column) -> dict[str, NDArray[Any]]:
             return {f"{name}_values": column.seconds}
 
 
-def _attributes(directory: Path, kinds: dict[str, str] | list[str]) -> Attributes:
+def _attributes(directory: Path, settings: dict[str, Any]) -> Attributes:
+    kinds: dict[str, str] | list[str] = settings["attributes"]
+    separators: dict[str, str] = settings.get(_SEPARATORS, {})  # earlier exports have none
     files = [f"{_ATTRIBUTE}{number}" for number in range(len(kinds))]
     if isinstance(kinds, list):  # earlier exports have the text of each item, one after the other
         columns = zip(kinds, (_earlier_column(directory, file) for file in files), strict=True)
         return Attributes(dict(columns))
     return Attributes(
         {
-            name: _column(directory, file, kind)
+            name: _column(directory, file, kind, separators.get(name, SEPARATORS))
             for (name, kind), file in zip(kinds.items(), files, strict=True)
         }
     )
 
 
-def _column(directory: Path, name: str, kind: str) -> Column:
+def _column(directory: Path, name: str, kind: str, separators: str) -> Column:
     def mapped(part: str) -> NDArray[Any]:
         return _mapped(directory, f"{name}_{part}")
 
@@ -208,6 +217,7 @@ def _column(directory: Path, name: str, kind: str) -> Column:
                 _strings(directory, name),
                 mapped("item_offsets"),
                 mapped("items"),
+                separators,
             )
         case "number":
             return NumberColumn(mapped("values"))

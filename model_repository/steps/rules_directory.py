@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 
 from ..core.attribute_values import WrongValue, guessed_kind, named_kind, read_column
-from ..core.attributes import Attributes, Column, absent_column
+from ..core.attributes import SEPARATORS, Attributes, Column, ListColumn, absent_column
 from ..core.catalogue import Catalogue
 from ..core.policy.facts import Facts, FixedFacts, NamedList
 
@@ -245,7 +245,9 @@ def _overlaid(
                 "leave the kind out"
             )
         try:
-            column = read_column(values, before.kind)
+            # Never those of the file's rows: another row would change what this one says.
+            separators = before.separators if isinstance(before, ListColumn) else SEPARATORS
+            column = read_column(values, before.kind, separators)
         except WrongValue as error:
             item = exported.ids.strings[given[error.place][0]].decode()
             raise BrokenRules(f"{file}: {name} of item {item!r:.80} is wrong: {error}") from None

@@ -104,8 +104,14 @@ def test_the_next_version_has_the_limits_options_and_attributes_of_the_active_on
     run = write_checkpoint(tmp_path / "run", model, backbone, training={"data": data})
     repository = tmp_path / "models"
     policy = RepositoryPolicy({"limits": "at most 5 per genre"})
-    export(run, repository, embedded(layout="ensemble"), attributes=("genre",), policy=policy)
-    (tmp_path / "items.csv").write_text("item_id,title,genre,year\nn0,a cat film,comedy,2001\n")
+    export(
+        run,
+        repository,
+        embedded(layout="ensemble"),
+        attributes=("genre", "title:list"),
+        policy=policy,
+    )
+    (tmp_path / "items.csv").write_text('item_id,title,genre,year\nn0,"cats, dogs",comedy,2001\n')
     done = add_items(repository, tmp_path / "items.csv")
     first, second = (read_manifest(repository).versions[version].details for version in (1, 2))
     assert done.version == 2
@@ -117,6 +123,10 @@ def test_the_next_version_has_the_limits_options_and_attributes_of_the_active_on
     assert catalogue.cold.tolist() == [ITEMS]
     last = np.array([ITEMS], np.int32)
     assert catalogue.attributes.values("genre", last) == ["comedy"]
+    assert catalogue.attributes.values("title", last) == [["cats", "dogs"]]
+    others = np.arange(ITEMS, dtype=np.int32)
+    earlier = load_catalogue(repository / "recommend/1").attributes
+    assert catalogue.attributes.values("title", others) == earlier.values("title", others)
     answer = Server(repository, 2).tensors("rank", user(["n0"], candidate=["n0", "i1"]))
     assert np.isfinite(answer["LOGIT"]).all()
     # What was added stays: a file without it is refused, and nothing is published.

@@ -85,6 +85,20 @@ def test_what_only_looks_like_movielens_stays_as_it_is() -> None:
     }
 
 
+@pytest.mark.parametrize("added", ["Anime", "Sci-Fi, Drama", "Sci-Fi|Drama"])
+def test_an_added_item_does_not_change_what_the_others_have(added: str) -> None:
+    table = films(
+        title=["A", "B", "C"], year=["1995", "V", "1997"], genres=["Action Drama", "Comedy", added],
+        words=["x y", "z", added],
+    )  # fmt: skip
+    found = all_of(read_attributes(table, ["genres:list", "year:number", "words:list"], 2))
+    for name in ("genres", "words"):
+        assert found[name][1][2] == sorted(added.replace(", ", "|").split("|"))
+    assert found["genres"][1][:2] == [["Action", "Drama"], ["Comedy"]]
+    assert found["words"][1][:2] == [["x", "y"], ["z"]]
+    assert found["year"][1] == [1995, None, 1997]
+
+
 def test_kinds_are_told_after_an_export() -> None:
     told = {"attributes": {"year": "number", "tags": "list"}}
     assert _attributes_text(told) == "  attributes  year:number, tags:list\n"

@@ -13,6 +13,7 @@ from model_repository.core.attribute_values import (
     named_kind,
     read_column,
     seconds_of,
+    separators_of,
 )
 from model_repository.core.attributes import KINDS, Kind
 
@@ -55,12 +56,43 @@ def test_a_kind_is_guessed_from_all_values(texts: list[str], kind: Kind) -> None
         (["a, b b", "d"], "list", [["a", "b b"], ["d"]]),
         (["a b", "d"], "list", [["a", "b"], ["d"]]),
         (['["a, b", 3]', "[x"], "list", [["3", "a, b"], ["[x"]]),
+        (['["a|b"]', "c, d e"], "list", [["a|b"], ["c", "d e"]]),
     ],
 )
 def test_values_are_read(texts: list[str], kind: Kind, expected: list[Any]) -> None:
-    column = read_column(texts, kind)
+    column = read_column(texts, kind, separators_of(texts))
     assert column.kind == kind
     assert column.values(np.arange(len(texts), dtype=np.int32)) == expected
+
+
+@pytest.mark.parametrize(
+    ("texts", "separators"),
+    [
+        (["a|b;c", "d"], "|"),
+        (["a;b,c"], "|;"),
+        (["a, b b", "d"], "|;,"),
+        (["a b", " c "], "|;, "),
+        ([" c ", "", '["a, b|c"]'], "|;"),
+    ],
+)
+def test_separators_are_told_from_all_values(texts: list[str], separators: str) -> None:
+    assert separators_of(texts) == separators
+
+
+@pytest.mark.parametrize(
+    ("separators", "expected"),
+    [
+        ("|", ["a;b, c d"]),
+        ("|;", ["a", "b, c d"]),
+        ("|;,", ["a", "b", "c d"]),
+        ("|;, ", ["a", "b", "c", "d"]),
+    ],
+)
+def test_values_are_separated_as_those_of_their_column(
+    separators: str, expected: list[str]
+) -> None:
+    column = read_column(["a;b, c d", '["x|y; z"]'], "list", separators)
+    assert column.values(np.arange(2, dtype=np.int32)) == [expected, ["x|y; z"]]
 
 
 @pytest.mark.parametrize(

@@ -81,9 +81,27 @@ def test_values_replace_those_of_the_version_and_new_columns_come_along(tmp_path
     assert values(found.facts, "adult") == [False, True, None]
     assert values(found.facts, "stock") == [0, None, 3]
     assert values(found.facts, "soon") == [None, None, True]
-    assert values(found.facts, "note") == [[], [], ["a", "b"]]
+    assert values(found.facts, "note") == [[], [], ["a b"]]
     assert values(found.facts, "until") == [None, None, "2026-01-31"]
     assert values(EXPORTED, "price") == [1, 2, None]
+
+
+@pytest.mark.parametrize(
+    ("separators", "expected"),
+    [("|;", ["Science Fiction"]), ("|;,", ["Science Fiction"]), ("|;, ", ["Fiction", "Science"])],
+)
+def test_another_row_does_not_change_what_a_row_says(
+    tmp_path: Path, separators: str, expected: list[str]
+) -> None:
+    tags = list_column([["x"], [], []], separators)
+    exported = Facts(IDS, Attributes({"tags": tags}))
+    rows = ["item_id,tags,new:list", "i0,Science Fiction,Science Fiction"]
+    for other in ("", 'i1,"Sci-Fi, Drama","Sci-Fi, Drama"', "i1,Sci-Fi;Drama,Sci-Fi|Drama"):
+        csv(tmp_path, *rows, other)
+        found = read_rules(tmp_path, exported, 1).facts
+        assert values(found, "tags")[0] == expected
+        assert values(found, "new")[0] == ["Science Fiction"]
+    assert values(found, "tags")[1] == values(found, "new")[1] == ["Drama", "Sci-Fi"]
 
 
 def test_a_list_has_a_value_a_line(tmp_path: Path) -> None:
