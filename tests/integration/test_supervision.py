@@ -139,13 +139,13 @@ def test_what_is_told_while_it_starts_anew(repository: Path) -> None:
 
 
 def test_a_model_that_works_long_is_not_taken_for_dead(repository: Path) -> None:
-    """Eight requests wait, three of which take 5 s each: no golden answer for 15 s."""
+    """Eight requests wait, three of which take 3 s each: no golden answer for 9 s."""
     with served(repository) as running, RecommenderClient(running.address) as client:
         before = running.identity()
         found: list[str] = []
         threads = [
             threading.Thread(target=lambda each=each: found.append(rank(client, each, PATIENT)))
-            for each in ["work 5"] * 3 + ["a"] * 5
+            for each in ["work 3"] * 3 + ["a"] * 5
         ]
         for thread in threads:
             thread.start()
@@ -281,6 +281,7 @@ def test_a_user_encoder_that_is_slow_for_a_while_is_not_taken_for_dead(tmp_path:
             end = time.monotonic() + 6
             while time.monotonic() < end:
                 assert client.recommend(["i3"]).fallback
+                time.sleep(0.1)
             flag.unlink()
             assert until(lambda: not client.recommend(["i3"]).fallback)
         assert (running.restarts, running.identity()) == (0, before)

@@ -127,7 +127,9 @@ def _calls_through(model: Callable[[ModelSpec, int], _Asked]) -> Iterator[None]:
         patch.setitem(sys.modules, _METRICS, metrics)
         if not known:
             patch.setitem(sys.modules, _TRITON, ModuleType(_TRITON))
-        patch.setattr(import_module(_CALLS), "TritonModel", model)
+        calls = import_module(_CALLS)
+        patch.setattr(calls, "TritonModel", model)
+        patch.setattr(calls, "_USER_PATIENCE", 60.0)  # a busy machine is not what is tested
         yield
     if not known:
         del sys.modules[_CALLS]
