@@ -18,6 +18,8 @@ def main() -> None:
             raise
         sys.stderr.write(f"error: {error}: pip install 'tritonrec[builder]'\n")
         sys.exit(2)
+    except KeyboardInterrupt:  # which typer hears from here on
+        sys.exit(130)
     command_line.main()
 
 

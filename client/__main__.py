@@ -15,6 +15,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write("the command line needs typer: pip install 'tritonrec[cli]'\n")
         return 2
+    except KeyboardInterrupt:  # which typer hears from here on
+        return 130
     return _commands.main(arguments)
 
 

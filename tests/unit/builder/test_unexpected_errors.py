@@ -84,3 +84,21 @@ def test_the_base_install_says_what_to_install() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.endswith("pip install 'tritonrec[builder]'\n")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["builder.command_line", "client._commands"])
+def test_ctrl_c_while_modules_are_imported_is_no_traceback(command: str) -> None:
+    code = f"""
+import sys
+
+class CtrlC:
+    def find_spec(name, *_):
+        if name == {command!r}:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, CtrlC)
+from {command.partition(".")[0]}.__main__ import main
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
