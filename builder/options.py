@@ -24,7 +24,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from typing import (
     Annotated,
     Any,
@@ -108,6 +108,16 @@ class Option:
 def option(default: Any, meaning: str, **declared: Any) -> Any:
     """A field of a dataclass that is an option; `declared` are attributes of `Option`."""
     return field(default=default, metadata={_KEY: Option(meaning, **declared)})
+
+
+def again(config: type, name: str, default: Any = None, **changed: Any) -> Any:
+    """A field for an option of another configuration, which stays as it was unless it is given.
+
+    Where ``meaning`` ends with what the default is, that is left out.
+    """
+    declared: Option = next(found for each, found in options_of(config) if each.name == name)
+    told = {"meaning": declared.meaning.partition(" Default: ")[0], **changed}
+    return field(default=default, metadata={_KEY: replace(declared, **told)})
 
 
 def options_of(config: object) -> Iterator[tuple[Field[Any], Option]]:

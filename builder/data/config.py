@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 from zoneinfo import ZoneInfo
@@ -14,7 +14,7 @@ from builder.data.request_time import REQUEST_TIME, Clock
 from builder.data.template import Template
 from builder.data.times import TimeFormat
 from builder.errors import ConfigError
-from builder.options import check, names, option, refuse
+from builder.options import again, check, names, option, refuse
 
 Format = Literal["auto", "recbole", "movielens", "mind", "table"]
 FORMATS: Final = get_args(Format)
@@ -345,6 +345,42 @@ class DataConfig:
                 **{name: tuple(given) for name, given in profiles.items()},
             }
         )
+
+
+_AS_TRAINED: Final = "Data (default: as in the training)"
+
+
+@dataclass(frozen=True)
+class ItemFileOptions:
+    """How an item file is read that is written in another way than the training's.
+
+    None or nothing stands for what the training had.
+    """
+
+    columns: Columns = again(
+        DataConfig, "columns", Columns(), panel=_AS_TRAINED,
+        meaning="Name the column of the ids, as in item_key=sku.", metavar="item_key=NAME",
+    )  # fmt: skip
+    item_columns: tuple[str, ...] = again(DataConfig, "item_columns", (), panel=_AS_TRAINED)
+    encoding: str | None = again(DataConfig, "encoding", panel=_AS_TRAINED)
+    separator: str | None = again(DataConfig, "separator", panel=_AS_TRAINED)
+    quote: Quote | None = again(DataConfig, "quote", panel=_AS_TRAINED)
+    on_bad_rows: OnFault | None = again(DataConfig, "on_bad_rows", panel=_AS_TRAINED)
+    on_items_without_text: OnItem | None = again(
+        DataConfig, "on_items_without_text", panel=_AS_TRAINED
+    )
+
+    def over(self, config: DataConfig) -> DataConfig:
+        """The training's configuration, with what is given here.
+
+        Raises
+        ------
+        ConfigError
+            Values that make no sense.
+        """
+        given = {name: value for name, value in vars(self).items() if value}
+        key = self.columns.item_key or self.columns.item or config.columns.item_key
+        return replace(config, **{**given, "columns": replace(config.columns, item_key=key)})
 
 
 def _no_zone(name: object) -> str:

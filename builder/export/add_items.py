@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from builder.data.config import FORMATS, DataConfig
+from builder.data.config import DataConfig, Format, ItemFileOptions
 from builder.data.item_file import read_items
-from builder.data.layouts import layout_of_items, usual_template
+from builder.data.layouts import FORMATS, usual_template
 from builder.data.tables import Catalogue
 from builder.data.template import Template
 from builder.errors import CheckpointError, ConfigError
@@ -30,6 +31,7 @@ from model_repository.core.contract import RECOMMEND, TOKENIZER
 from model_repository.core.options import RepositoryPolicy
 from model_repository.steps.catalogue_files import CATALOGUE_FILE, load_catalogue
 
+AS_TRAINED: Final = ItemFileOptions()
 _NAMED: Final = 5
 """Item ids that an error names; the rest are counted."""
 
@@ -37,6 +39,7 @@ _NAMED: Final = 5
 def add_items(
     repository: Path,
     items: Path,
+    reading: ItemFileOptions = AS_TRAINED,
     *,
     checkpoint: Path | None = None,
     progress: Progress = silent,
@@ -45,7 +48,8 @@ def add_items(
 
     The version is exported from the checkpoint that the active one was made from, with its target,
     limits, attributes and policy, through the same gates. Items of the file that the checkpoint
-    knows stay as they were trained.
+    knows stay as they were trained. The file is read as the training's was, but for what
+    ``reading`` says.
 
     Raises
     ------
@@ -69,9 +73,10 @@ def add_items(
             "does not exist any more; give its new path with --checkpoint"
         )
     model = load_checkpoint(checkpoint)
-    config = DataConfig.from_dict(read_config(checkpoint)["training"]["data"])
-    found = read_items(config, items, _template(model, config, items))
-    new = _unknown(model, found)
+    training = DataConfig.from_dict(read_config(checkpoint)["training"]["data"])
+    config, template = _as_trained(training, model.catalogue)
+    found = read_items(reading.over(config), items, template)
+    new = _unknown(model, found, config.columns.item_key)
     served = _served_items(repository, manifest.active)
     kept = {*model.catalogue.item_ids, *new.item_ids}
     if lost := [item for item in served if item not in kept]:
@@ -137,29 +142,41 @@ def _options_of(version: VersionRecord) -> dict[str, Any]:
     return dict(details.get("fused") or {"layout": "ensemble"})
 
 
-def _template(model: Recommender, config: DataConfig, file: Path) -> Template:
-    """The template that made the texts of the checkpoint from its columns."""
+def _as_trained(config: DataConfig, known: Catalogue) -> tuple[DataConfig, Template]:
+    """The configuration with the format and the column of ids of a training, and its template.
+
+    The training may have found them, so they are told from the ``known`` items. The file that is
+    to be read must not decide: it may have faults, which are to be reported.
+    """
+    ids = [str(name) for name in known.columns if known.columns[name].tolist() == known.item_ids]
+    said = config.columns.item_key or config.columns.item
+    key = said if said in ids else next(iter(ids), None)
+    config = replace(config, columns=replace(config.columns, item_key=key))
     if config.text is not None:
-        return Template.parse(config.text)
-    columns = model.catalogue.columns
-    layout = layout_of_items(config, file)
-    key = layout.columns.item_key or layout.columns.item or ""
-    usual = [usual_template(each, columns, key) for each in (layout.format, *FORMATS)]
-    for template in usual:
-        if template.columns and template.render(columns) == model.catalogue.texts:
-            return template
+        return config, Template.parse(config.text)
+    usual = {kind: each.columns.item_key or each.columns.item for kind, each in FORMATS.items()}
+    for kind in sorted(usual, key=lambda kind: (kind != "table", usual[kind] != key)):
+        template = usual_template(kind, known.columns, key or "")
+        if not template.columns:
+            continue
+        made = replace(known, texts=template.render(known.columns))
+        if made.with_ids_for_texts().texts == known.texts:
+            return replace(config, format=cast("Format", kind)), template
     raise ConfigError(
-        f"--items {file}: its texts cannot be made as those of the checkpoint were; use files of "
-        "the format that it was trained on"
+        "the checkpoint does not tell how the texts of its items are made of their columns; train "
+        "with an item file and with --text, as in --text '{title}'"
     )
 
 
-def _unknown(model: Recommender, found: Catalogue) -> Catalogue:
+def _unknown(model: Recommender, found: Catalogue, key: str | None) -> Catalogue:
+    """The items of a file that the model does not know, with their ids in the column ``key``."""
     rows = [row for row, item in enumerate(found.item_ids) if item not in model.catalogue.index]
+    item_ids = [found.item_ids[row] for row in rows]
+    columns = found.columns.iloc[rows]
     return Catalogue(
-        [found.item_ids[row] for row in rows],
+        item_ids,
         [found.texts[row] for row in rows],
-        found.columns.iloc[rows],
+        columns if key is None else columns.assign(**{key: item_ids}),
         {name: vectors[rows] for name, vectors in found.vectors.items()},
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from builder.data.config import ItemFileOptions
 from builder.errors import ConfigError
 from builder.export.layout import Limits
 from builder.export.options import TargetOptions
@@ -149,6 +150,7 @@ def add_items(
         typer.Option(help="The run that the active version was exported from, if it was moved."),
     ] = None,
     *,
+    reading: Given[ItemFileOptions],
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Publish a version that can recommend new items, by their text, without training.
@@ -160,9 +162,10 @@ def add_items(
     from builder import console
     from builder.export.add_items import add_items as add
 
+    options = reading.make()
     console.quiet_transformers()
     with console.progress_bars(shown=not as_json) as progress:
-        done = add(repository, items, checkpoint=checkpoint, progress=progress)
+        done = add(repository, items, options, checkpoint=checkpoint, progress=progress)
     typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else _summary(done))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -12,10 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from builder.data import Catalogue
-from builder.errors import ConfigError, RepositoryError
+from builder.data import Catalogue, DataConfig, read
+from builder.data.config import ItemFileOptions
+from builder.data.item_file import read_items
+from builder.errors import ConfigError, DataError, RepositoryError
 from builder.export import add_items as module
 from builder.export.add_items import (
+    _as_trained,
     _limits_of,
     _options_of,
     _served_items,
@@ -26,6 +30,7 @@ from builder.export.layout import Limits
 from builder.export.targets import TargetOptions
 from builder.model.new_items import with_new_items
 from builder.model.recommender import Recommender
+from builder.options import Given, options_of
 from builder.repository import MANIFEST, VersionRecord, activate, read_manifest
 from model_repository.core.options import RepositoryPolicy
 from model_repository.steps.catalogue_files import load_catalogue
@@ -33,7 +38,7 @@ from model_repository.steps.user_models import read_policy
 from tests.fixtures.old_repository import unpack_old
 from tests.unit.builder.export.checkpoints import LIMITS, embedded, export, write_checkpoint
 from tests.unit.builder.export.in_process import Server
-from tests.unit.builder.model.tiny import ITEM_PROFILE, ITEMS, recommender
+from tests.unit.builder.model.tiny import GENRES, ITEM_PROFILE, ITEMS, TEXTS, recommender
 from tests.unit.model_repository.conftest import user
 
 
@@ -54,11 +59,123 @@ def test_new_items_keep_all_that_the_file_says_of_them(backbone: Path) -> None:
         pd.DataFrame({"title": ["cat", "known", "dog"]}),
         {"image": np.array([[1, 2], [3, 4], [5, 6]], np.float32)},
     )
-    new = _unknown(recommender(backbone), file)
+    new = _unknown(recommender(backbone), file, "item_id")
     assert new.item_ids == ["n0", "n1"]
     assert new.texts == ["a cat", "a dog"]
     assert new.columns["title"].tolist() == ["cat", "dog"]
     assert new.vectors["image"].tolist() == [[1, 2], [5, 6]]
+
+
+@pytest.fixture(scope="module")
+def shop(backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of a training whose options say nothing of its item file; not to be changed."""
+    directory = tmp_path_factory.mktemp("shop")
+    model = recommender(backbone)
+    ids = model.catalogue.item_ids
+    columns = pd.DataFrame({"product_id": ids, "title": TEXTS, "category": GENRES})
+    columns.loc[0, ["title", "category"]] = ""  # it was kept, with its id for a text
+    texts = [f"{text} {genre}".strip() for text, genre in zip(TEXTS, GENRES, strict=True)]
+    known = Catalogue(ids, [ids[0], *texts[1:]], columns)
+    data = {"directory": str(directory)}
+    model = dataclasses.replace(model, catalogue=known)
+    run = write_checkpoint(directory / "run", model, backbone, training={"data": data})
+    export(run, directory / "models", embedded(layout="fused"))
+    return directory / "models"
+
+
+HEADER = "product_id,title,category\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", ":1: the file is empty"),
+        ("n0,a cat,drama\n", ":1: product_id: there is no such column"),
+        (
+            f"{HEADER}n0,a cat,drama\nn0,a dog,drama\n",
+            ":3: product_id: 'n0' was already given at new.csv:2",
+        ),
+        (
+            HEADER.replace("product_id", "sku") + "n0,a cat,drama\n",
+            "with --column item_key=NAME",
+        ),
+        (f"{HEADER}n0,caf\xe9,drama\n", ", as in --encoding latin-1"),
+        (f"{HEADER}n0,a cat,drama,x\n", "give --on-bad-rows drop"),
+        (f"{HEADER}n0,,\n", "give --on-items-without-text keep"),
+    ],
+)
+def test_the_faults_of_the_file_are_told(
+    shop: Path, tmp_path: Path, content: str, told: str
+) -> None:
+    (tmp_path / "new.csv").write_bytes(content.encode("latin-1"))
+    with pytest.raises(DataError) as caught:
+        add_items(shop, tmp_path / "new.csv")
+    assert told in str(caught.value)
+    assert str(caught.value).startswith("1 problem in the data:")
+
+
+@pytest.mark.parametrize(
+    ("content", "given", "texts"),
+    [
+        (
+            "n0,caf\xe9,drama\n",
+            {"item_columns": "item,title,category", "encoding": "latin-1"},
+            ["caf\xe9 drama"],
+        ),
+        (
+            "sku|title|category\nn0|a cat|\n",
+            {"columns": ["item_key=sku"], "separator": "|"},
+            ["a cat"],
+        ),
+        (f"{HEADER}n0,a cat,drama,x\nn1,a dog,\n", {"on_bad_rows": "drop"}, ["a dog"]),
+        (f"{HEADER}n0,,\nn1,a dog,\n", {"on_items_without_text": "keep"}, ["n0", "a dog"]),
+        (f'{HEADER}n0,a 5" cat,\nn1,"a dog,\n', {"quote": "none"}, ['a 5" cat', '"a dog']),
+    ],
+)  # fmt: skip
+def test_the_file_may_be_written_in_another_way_than_the_training_s(
+    shop: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: str,
+    given: dict[str, Any],
+    texts: list[str],
+) -> None:
+    found: list[Catalogue] = []
+
+    def stop(_: Recommender, new: Catalogue, **__: Any) -> None:
+        found.append(new)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "with_new_items", stop)
+    (tmp_path / "new.csv").write_bytes(content.encode("latin-1"))
+    nothing = {each.name: None for each, _ in options_of(ItemFileOptions)}
+    reading = Given(ItemFileOptions, {**nothing, **given}).make()
+    with pytest.raises(KeyboardInterrupt):
+        add_items(shop, tmp_path / "new.csv", reading)
+    assert found[0].texts == texts
+    assert found[0].columns["product_id"].tolist() == found[0].item_ids
+
+
+def test_films_are_read_as_those_of_the_training_whatever_the_file_is_called(
+    tmp_path: Path,
+) -> None:
+    rows = "movieId,title,genres\n1,Heat (1995),Action|Crime\n2,Big (1988),Comedy\n"
+    (tmp_path / "movies.csv").write_text(rows)
+    (tmp_path / "ratings.csv").write_text(
+        "userId,movieId,timestamp\n1,1,1000000000\n1,2,1000000001\n"
+    )
+    training = DataConfig(tmp_path)
+    config, template = _as_trained(training, read(training)[1])
+    (tmp_path / "new.csv").write_text("movieId,title,genres\n3,Alien (1979),Horror|Sci-Fi\n")
+    assert read_items(config, tmp_path / "new.csv", template).texts == [
+        "Alien (1979) Horror Sci-Fi"
+    ]
+
+
+def test_a_training_without_texts_of_items_has_no_template() -> None:
+    known = Catalogue(["1", "2"], ["1", "2"], pd.DataFrame({"item_id": ["1", "2"]}))
+    with pytest.raises(ConfigError, match="train with an item file and with --text"):
+        _as_trained(DataConfig(Path("data")), known)
 
 
 @pytest.mark.parametrize("layout", ["fused", "ensemble"])
