@@ -315,14 +315,18 @@ def _wide(start: bytes) -> str | None:
 def _survey(source: Source, encoding: str) -> tuple[bool, bool, bool]:
     """Whether all is text of this encoding, and whether there may be quotes, and escaped ones."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    quotes = escapes = False
+    valid, quotes, escapes = True, False, False
     with source.open() as file:
-        try:
-            while data := file.read(_CHUNK):
-                decoder.decode(data)
-                quotes = quotes or b'"' in data
-                escapes = escapes or (b'\\"' in data and _ESCAPED.search(data) is not None)
-            decoder.decode(b"", final=True)
-        except UnicodeError:
-            return False, True, escapes
-    return True, quotes, escapes
+        while data := file.read(_CHUNK):
+            valid = valid and _decodes(decoder, data)
+            quotes = quotes or b'"' in data
+            escapes = escapes or (b'\\"' in data and _ESCAPED.search(data) is not None)
+    return valid and _decodes(decoder, b"", final=True), quotes, escapes
+
+
+def _decodes(decoder: codecs.IncrementalDecoder, data: bytes, *, final: bool = False) -> bool:
+    try:
+        decoder.decode(data, final)
+    except UnicodeError:
+        return False
+    return True

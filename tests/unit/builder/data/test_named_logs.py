@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from builder.data import DataConfig, read
+from builder.data import Columns, DataConfig, read
 from builder.errors import DataError
 
 Write = Callable[..., Path]
@@ -137,3 +137,12 @@ def test_a_log_that_is_the_item_file_too_has_a_fault_once(write: Write) -> None:
     directory = write(access__log=LOG)
     error = error_of(directory, interactions="access.log")
     assert error.startswith("1 problem in the data:\naccess.log: the suffix '.log' is not known")
+
+
+def test_quotes_are_found_in_a_file_of_another_encoding(write: Write) -> None:
+    books = "ISBN;Book-Title\n" + "".join(f'{n};"A \\"caf\xe9\\"; {n}"\n' for n in (1, 2, 3))
+    directory = write(events__csv=LOG, books__csv=books.encode("latin-1"))
+    error = error_of(directory, columns=Columns(item_key="ISBN"))
+    assert error.startswith("3 problems in the data:\nbooks.csv:2: byte 0xe9")
+    given = DataConfig(directory, encoding="latin-1")
+    assert read(given)[1].texts[0] == 'A "caf\xe9"; 1'
