@@ -12,10 +12,14 @@ from typing import Final
 from builder.data.config import DataConfig
 from builder.data.delimited import RECBOLE_SUFFIXES
 from builder.data.dialect import Dialect
-from builder.data.files import TABLE_SUFFIXES, scan
+from builder.data.files import TABLE_SUFFIXES, load, scan
 from builder.data.layouts.headers import how_to_name, how_to_name_items
 from builder.data.layouts.known import FORMATS, KnownFormat
-from builder.data.layouts.named_logs import check_named_logs, is_named_as_log
+from builder.data.layouts.named_logs import (
+    check_named_logs,
+    faults_of_named_items,
+    is_named_as_log,
+)
 from builder.data.layouts.peek import Peek, peek
 from builder.data.layouts.roles import (
     TITLES,
@@ -37,6 +41,9 @@ _NOTES: Final = ("readme", "license", "licence", "copying", "checksum", "makefil
 _SHOWN: Final = 20
 _UNPACK: Final = (".zip", ".tar", ".tgz", ".7z", ".rar", ".xlsx", ".xls")
 _BLOCK: Final = re.compile(r"\d+:$")
+_PARTS: Final = re.compile(r"""[^\s,;|\x1f\[\]{}"':]+""")
+_MANY: Final = 0.5
+"""Share of the items that the best file has, from which on what a file tells of them counts."""
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +101,7 @@ def find_by_content(
     Raises
     ------
     DataError
-        No file is the log, or several could be.
+        No file is the log, or several could be; or none has the items, and one cannot be read.
     """
     taken = {path for path in named.values() if path is not None}
     if not taken:
@@ -115,7 +122,10 @@ def find_by_content(
         others.remove(first)
     else:
         first = peek(logs, dialect) or Peek(logs, {})
-    items = named["items"] or _items(first, others)
+    items = named["items"]
+    if items is None:
+        faults = faults_of_named_items(candidates, [first, *others], dialect)
+        items = _items(config, first, others, faults, dialect)
     if items is None:
         log.warning(
             "%s: no other file tells about the items of %s, so what it says of them is taken from "
@@ -209,28 +219,78 @@ def _has_blocks(peek: Peek) -> bool:
     return any(map(_BLOCK.match, (*peek.columns, *peek.columns.get("column_1", [])[:1])))
 
 
-def _items(log: Peek, peeks: Sequence[Peek]) -> Path | None:
-    """The file that has most of what tells about the items of a log."""
-    item = item_of(log)
+def _items(
+    config: DataConfig, of_log: Peek, peeks: Sequence[Peek], faults: Problems, dialect: Dialect
+) -> Path | None:
+    """The file that has most of what tells about the items of a log.
 
-    def fitness(each: Peek) -> tuple[bool, bool, int]:
-        names = set(map(plain, each.columns))
-        return bool(names & TITLES), plain(item or "") in names, len(names)
-
+    Raises
+    ------
+    DataError
+        The ``faults`` of files that may be meant, where no other file has items of the log.
+    """
+    item = config.columns.item or item_of(of_log)
     fitting = [
-        each
+        (each, key)
         for each in peeks
         if not (is_log(each) or each.headless or is_of_users(each))
-        and _tells_about_items(each, item)
+        and (key := _key_of_items(each, config.columns.item_key, item)) is not None
     ]
-    return max(fitting, key=fitness).path if fitting else None
+    shared = [0] * len(fitting)
+    if len(fitting) > 1 or len(faults):
+        ids = _ids_in(of_log, item)
+        shared = [len(ids & _all_values(each, key, dialect)) for each, key in fitting]
+        if not any(shared):
+            faults.raise_if_any()
+    if not fitting:
+        return None
+
+    def fitness(place: int) -> tuple[bool, bool, bool, bool, int]:
+        each, key = fitting[place]
+        names = set(map(plain, each.columns))
+        most = shared[place] >= _MANY * max(shared)
+        of_item = plain(key) != "id"
+        return most, bool(names & TITLES), plain(item or "") in names, of_item, len(names)
+
+    best, *others = sorted(range(len(fitting)), key=fitness, reverse=True)
+    items = fitting[best][0].path
+    if others and not any(shared) and item not in of_log.lists:
+        log.warning(
+            "%s: neither %s nor any other file has the items with which %s begins; name the one "
+            "that tells about them, as in --items %s",
+            config.directory,
+            items.name,
+            of_log.path.name,
+            shlex.quote(fitting[others[0]][0].path.name),
+        )
+    return items
 
 
-def _tells_about_items(each: Peek, item: str | None) -> bool:
-    """Whether there are ids, and beside them more than numbers."""
-    key = item_key(each, item)
+def _ids_in(log: Peek, item: str | None) -> set[str]:
+    """What the first rows of a log have for items; the parts too, which may be those of lists."""
+    values = log.columns.get(item or "", ())
+    return {part for value in values for part in (value, *_PARTS.findall(value))} - {""}
+
+
+def _all_values(file: Peek, column: str, dialect: Dialect) -> set[str]:
+    """All values of a column: the first items of a log may be anywhere in a file."""
+    table = load(file.path, {column}, Problems(), dialect)
+    return set() if table is None else set(table.columns[column].unique().to_pylist())
+
+
+def _key_of_items(each: Peek, given: str | None, item: str | None) -> str | None:
+    """The column with the ids of a file with more than numbers beside them; None: it has none.
+
+    Ids that are given twice are a fault of an item file, which has a title, and usual elsewhere.
+    """
+    key = given or item_key(each, item)
+    if key not in each.columns:
+        return None
+    ids = each.columns[key]
+    if len(set(ids)) < len(ids) and TITLES.isdisjoint(map(plain, each.columns)):
+        return None
     others = (values for name, values in each.columns.items() if name != key)
-    return key is not None and any(not all(map(is_number, filter(None, v))) for v in others)
+    return key if any(not all(map(is_number, filter(None, v))) for v in others) else None
 
 
 def _candidates(directory: Path) -> list[Path]:

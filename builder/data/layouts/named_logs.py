@@ -1,4 +1,4 @@
-"""What is wrong with a file whose name says that it is the log, where no file reads as one."""
+"""What is wrong with a file whose name says what it is, where no file reads as that."""
 
 from __future__ import annotations
 
@@ -11,16 +11,36 @@ from builder.data.dialect import Dialect
 from builder.data.files import scan
 from builder.data.layouts.peek import Peek
 from builder.data.problems import Problems
+from builder.data.row_faults import of_all_rows
 
 _LOG_NAMES: Final = re.compile(
     r"(?i)(^|[^a-z])(events?|interactions?|ratings?|logs?|clicks?|views?|orders?|purchases?"
     r"|transactions?|behaviou?rs?|history|sessions?)([^a-z]|$)"
+)
+_ITEM_NAMES: Final = re.compile(
+    r"(?i)(^|[^a-z])(items?|products?|articles?|books?|movies?|films?|games?|songs?|tracks?|news"
+    r"|catalog(ue)?s?|meta(data)?)([^a-z]|$)"
 )
 
 
 def is_named_as_log(path: Path) -> bool:
     """Whether the name of a file says that it is the log."""
     return _LOG_NAMES.search(path.name) is not None
+
+
+def faults_of_named_items(
+    candidates: Sequence[Path], peeks: Sequence[Peek], dialect: Dialect
+) -> Problems:
+    """The faults of the files that are named as an item file, and of which no row can be read.
+
+    ``peeks`` are those of the ``candidates`` that can be read.
+    """
+    problems = Problems()
+    read = {each.path for each in peeks if any(each.columns.values())}
+    for path in candidates:
+        if path not in read and _ITEM_NAMES.search(path.name) and not is_named_as_log(path):
+            scan(path, None, problems, lambda _: None, dialect)
+    return problems.reworded(of_all_rows)
 
 
 def check_named_logs(

@@ -83,6 +83,8 @@ _SEPARATED: Final = re.compile(r"[\s,;|]+")
 _OWNERS: Final = ("review", "click")
 _MOST_MISSING: Final = 0.5
 """Share of the rows that may lack the user, the time, or a rating that is one, of an event."""
+_FEWEST_IDS: Final = 0.8
+"""Different ids in an item file, as a share of its rows."""
 _DATE_PARTS: Final = ("year", "month", "day", "hour", "minute", "second")
 _NEEDED_PARTS: Final = 3
 _CLOCK: Final = re.compile(
@@ -179,13 +181,16 @@ def item_of(log: Peek) -> str | None:
 
 
 def item_key(items: Peek, item: str | None) -> str | None:
-    """The column with the ids of an item file."""
+    """The column with the ids of an item file; a few may be given twice, which is reported."""
     wanted = {plain(item or "")} | {plain(item or "").removesuffix("id")} - {""}
-    for names in (wanted, _ITEMS, ("id",)):
-        for name in items.columns:
-            if plain(name) in names and _differ(items.columns[name]):
-                return name
-    return None
+    found = [
+        name
+        for names in (wanted, _ITEMS, ("id",))
+        for name in items.columns
+        if plain(name) in names and _nearly_differ(items.columns[name])
+    ]
+    once = (name for name in found if _differ(items.columns[name]))
+    return next(once, next(iter(found), None))
 
 
 def _find(
@@ -258,6 +263,10 @@ def _are_clocks(values: Sequence[str]) -> bool:
 
 def _differ(values: Sequence[str]) -> bool:
     return len(set(values)) == len(values)
+
+
+def _nearly_differ(values: Sequence[str]) -> bool:
+    return len(set(values)) >= _FEWEST_IDS * len(values)
 
 
 def _list_of(item: str | None, log: Peek) -> str | None:

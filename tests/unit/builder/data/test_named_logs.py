@@ -1,4 +1,4 @@
-"""What is said of folders in which no file can be read as the log."""
+"""What is said of folders in which no file can be read as the log, or none as the item file."""
 
 from __future__ import annotations
 
@@ -137,6 +137,92 @@ def test_a_log_that_is_the_item_file_too_has_a_fault_once(write: Write) -> None:
     directory = write(access__log=LOG)
     error = error_of(directory, interactions="access.log")
     assert error.startswith("1 problem in the data:\naccess.log: the suffix '.log' is not known")
+
+
+WIDE = "product_id,title,brand\n" + "".join(f"{item},A film,Acme,\n" for item in (1, 2, 3))
+OTHER = "id,name,about\nc1,Toys,For play\nc2,Books,To read\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("products.csv", WIDE.encode(), "products.csv:2: 4 values where the header has 3 columns"),
+        (
+            "products.csv.gz",
+            gzip.compress(ITEMS.encode(), mtime=0)[:-20],
+            "products.csv.gz: cannot be read: ",
+        ),
+        ("Meta_Books.csv", b"", "Meta_Books.csv:1: the file is empty"),
+    ],
+)
+@pytest.mark.parametrize("others", [{}, {"categories__csv": OTHER}])
+def test_a_file_that_is_named_as_items_has_its_own_fault_named(
+    write: Write, others: dict[str, str], name: str, content: bytes, fault: str
+) -> None:
+    directory = write(events__csv=LOG, **others)
+    (directory / name).write_bytes(content)
+    assert fault in error_of(directory)
+    assert fault in error_of(directory, on_bad_rows="drop")
+    write(items__csv=ITEMS)  # which tells about the items, so that the other does not matter
+    assert len(read(DataConfig(directory))[1]) == 3
+
+
+def test_a_file_named_as_items_with_a_header_alone_is_none(
+    write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = write(events__csv=LOG, products__csv="product_id,title\n")
+    assert len(read(DataConfig(directory))[1]) == 3
+    assert "no other file tells about the items of events.csv" in caplog.text
+
+
+def test_an_id_that_is_given_twice_makes_a_file_no_other(write: Write) -> None:
+    products = "product_id,title\n" + "".join(f"{item},Film {item}\n" for item in range(9))
+    directory = write(events__csv=LOG, products__csv=f"{products}2,Another\n")
+    assert "products.csv:11: product_id: '2' was already given" in error_of(directory)
+    (directory / "products.csv").rename(directory / "items.csv")
+    assert "items.csv:11: product_id: '2' was already given" in error_of(directory)
+    # What users viewed has ids of items too, and no title.
+    views = "product_id,source\n" + "".join(f"{item},page\n" for item in range(9))
+    (directory / "items.csv").unlink()
+    write(views__csv=f"{views}2,page\n")
+    assert len(read(DataConfig(directory))[1]) == 3
+
+
+def test_the_column_of_ids_that_is_named_makes_the_item_file(write: Write) -> None:
+    directory = write(events__csv=LOG, goods__csv=ITEMS.replace("item_id", "code"))
+    catalogue = read(DataConfig(directory, columns=Columns(item_key="code")))[1]
+    assert catalogue.texts == ["Ape", "Zebra", "Yak"]
+
+
+@pytest.mark.parametrize("log", ["user_id,item_ids\n" + "u1,1 2 3\nu2,2 3\n" * 3, LOG])
+def test_of_two_files_with_titles_the_one_with_the_items_of_the_log_is_taken(
+    write: Write, log: str
+) -> None:
+    # The first items of the log are not among the first thousand of the file.
+    many = "".join(f"{item},Film {item}\n" for item in range(20_000, 0, -1))
+    directory = write(events__csv=log, goods__csv=f"product_id,title\n{many}", kinds__csv=OTHER)
+    assert read(DataConfig(directory))[1].item_ids[0] == "20000"
+
+
+def test_of_two_files_with_the_items_of_the_log_the_one_that_says_so_is_taken(
+    write: Write,
+) -> None:
+    kinds = OTHER.replace("c2", "2").replace("c1", "1") + "3,Games,To win\n"
+    goods = ITEMS.replace("item_id", "product_id")
+    directory = write(events__csv=LOG, goods__csv=goods, kinds__csv=kinds)
+    assert read(DataConfig(directory))[1].texts == ["Ape", "Zebra", "Yak"]
+
+
+def test_files_with_titles_of_other_items_are_named(
+    write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    goods = ITEMS.replace("item_id", "product_id").replace("\n", "\nx")[:-1]
+    directory = write(events__csv=LOG, goods__csv=goods, kinds__csv=OTHER)
+    assert "item '1' is not in goods.csv" in error_of(directory)
+    assert (
+        "neither goods.csv nor any other file has the items with which events.csv begins; name the "
+        "one that tells about them, as in --items kinds.csv"
+    ) in caplog.text
 
 
 def test_quotes_are_found_in_a_file_of_another_encoding(write: Write) -> None:
