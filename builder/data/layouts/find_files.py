@@ -287,7 +287,8 @@ def _key_of_items(each: Peek, given: str | None, item: str | None) -> str | None
     if key not in each.columns:
         return None
     ids = each.columns[key]
-    if len(set(ids)) < len(ids) and TITLES.isdisjoint(map(plain, each.columns)):
+    has_title = not TITLES.isdisjoint(map(plain, each.columns))
+    if given is None and len(set(ids)) < len(ids) and not has_title:
         return None
     others = (values for name, values in each.columns.items() if name != key)
     return key if any(not all(map(is_number, filter(None, v))) for v in others) else None

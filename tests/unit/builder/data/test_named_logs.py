@@ -192,6 +192,10 @@ def test_the_column_of_ids_that_is_named_makes_the_item_file(write: Write) -> No
     directory = write(events__csv=LOG, goods__csv=ITEMS.replace("item_id", "code"))
     catalogue = read(DataConfig(directory, columns=Columns(item_key="code")))[1]
     assert catalogue.texts == ["Ape", "Zebra", "Yak"]
+    write(goods__csv="code,colour\n1,red\n2,red\n3,blue\n3,green\n")
+    assert "goods.csv:5: code: '3' was already" in error_of(
+        directory, columns=Columns(item_key="code")
+    )
 
 
 @pytest.mark.parametrize("log", ["user_id,item_ids\n" + "u1,1 2 3\nu2,2 3\n" * 3, LOG])
