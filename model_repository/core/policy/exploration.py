@@ -45,6 +45,9 @@ _RATES: Final = {"greedy": 0.1, "softmax": 0.2, "thompson": 1.0, "ucb": 1.0}
 _KINDS: Final = {"greedy": "exact", "softmax": "exact", "thompson": "estimated"}
 _ONE: Final = np.ones((1, 1), np.float32)
 _LEAST: Final = np.finfo(np.float32).tiny
+_LARGEST: Final = np.finfo(np.float32).max
+_LARGEST_EXPONENT: Final = np.float32(80)
+"""Of e, to a number that FP32 has."""
 
 
 def chooser(candidates: Candidates, context: Context) -> Chooser:
@@ -125,9 +128,8 @@ class _Softmax:
     def __init__(
         self, candidates: Candidates, temperature: float, random: np.random.Generator
     ) -> None:
-        # Logarithms, since the power of odds may be too large or too small for a number. A score
-        # may be 0; where all are, each item is as likely as by its logit.
-        factor = np.maximum(_factor(candidates), _LEAST).astype(np.float64)
+        # Logarithms, since the power of odds may be too large or too small for a number.
+        factor = _factor(candidates).astype(np.float64)
         log_odds = candidates.catalogue.calibration.scale * candidates.logit + np.log(factor)
         self._logarithm = log_odds / temperature
         self._random = random
@@ -143,8 +145,12 @@ class _Softmax:
 
 
 def _factor(candidates: Candidates) -> Floats:
-    """FP32 [m], what the policy multiplied interests by, such as a boost."""
-    found: Floats = candidates.score / np.maximum(candidates.interest, _LEAST)
+    """FP32 [m], what the policy multiplied interests by, such as a boost; above 0 and finite.
+
+    A score may be 0, or the largest number; where all are, an item is as likely as by its logit.
+    """
+    ratio = candidates.score.astype(np.float64) / np.maximum(candidates.interest, _LEAST)
+    found: Floats = np.clip(ratio, _LEAST, _LARGEST).astype(np.float32)
     return found
 
 
@@ -161,19 +167,22 @@ class _Posterior:
         self._logit = candidates.logit[:, np.newaxis]
         self._deviation = deviation[:, np.newaxis]
         # Nearly always all have the same, 1, and the order of the logits is that of the scores.
-        self._factor = factor[:, np.newaxis] if (factor != factor[:1]).any() else None
+        self._log_factor = np.log(factor)[:, np.newaxis] if (factor != factor[:1]).any() else None
         self._calibration = candidates.catalogue.calibration
 
     def scores(self, deviations: Floats) -> Floats:
         """FP32 [m, D], what orders items as their scores do, for deviations FP32 [m, D] up."""
         logits = deviations * self._deviation
         logits += self._logit
-        if self._factor is None:
+        if self._log_factor is None:
             return logits
-        # Logarithms of scores, since interests that are nearly 1 are all alike as FP32.
-        with np.errstate(over="ignore", divide="ignore"):
-            missed = np.exp(-(self._calibration.scale * logits + self._calibration.shift))
-            found: Floats = np.log(self._factor) - np.log1p(missed)
+        # Logarithms of scores, since interests that are nearly 1 are all alike as FP32. In place,
+        # since more arrays of this size take as long as what is computed.
+        missed = logits
+        missed *= -self._calibration.scale
+        missed -= self._calibration.shift
+        np.exp(np.minimum(missed, _LARGEST_EXPONENT, out=missed), out=missed)
+        found: Floats = self._log_factor - np.log1p(missed, out=missed)
         return found
 
     def drawn(self, number: int, random: np.random.Generator) -> Floats:
@@ -196,8 +205,8 @@ class _Thompson:
         self._others = posterior.drawn(DRAWS, random)
 
     def choose(self, feasible: NDArray[np.bool_], scores: Floats, rank: int) -> tuple[int, float]:  # noqa: ARG002
-        drawn = self._posterior.drawn(1, self._random)[:, 0]
-        place = int(np.where(feasible, drawn, -np.inf).argmax())
+        places = np.flatnonzero(feasible)
+        place = int(places[self._posterior.drawn(1, self._random)[places, 0].argmax()])
         before, after = feasible.copy(), feasible.copy()
         before[place:] = after[: place + 1] = False
         own = self._others[place]
@@ -214,7 +223,8 @@ class _UpperBound:
         self._bounds = posterior.scores(_ONE)[:, 0]
 
     def choose(self, feasible: NDArray[np.bool_], scores: Floats, rank: int) -> tuple[int, float]:  # noqa: ARG002
-        return int(np.where(feasible, self._bounds, -np.inf).argmax()), 1.0
+        places = np.flatnonzero(feasible)
+        return int(places[self._bounds[places].argmax()]), 1.0
 
 
 def _generator(name: str) -> np.random.Generator:

@@ -29,7 +29,7 @@ def ranked_logits(candidates: Candidates) -> Floats:
     """
     logit = candidates.logit
     if np.isnan(logit).any():
-        logit = np.log(candidates.score)
+        logit = np.log(np.maximum(candidates.score, np.finfo(np.float32).tiny))
     descending: Floats = np.sort(logit)[::-1]
     return descending
 

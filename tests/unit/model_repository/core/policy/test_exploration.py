@@ -210,6 +210,51 @@ def test_what_the_policy_makes_of_an_interest_it_makes_of_any(method: str) -> No
 
 
 @pytest.mark.parametrize("method", KINDS)
+@pytest.mark.parametrize(
+    "score",
+    [np.zeros(ITEMS, np.float32), np.where(np.arange(ITEMS) < 2, INTERESTS, 0)],
+    ids=["none", "two"],
+)
+def test_items_without_a_score_come_once_each_and_within_limits(method: str, score: Floats) -> None:
+    places, propensities = listed(made(method, score=score))
+    assert len({place % GENRES for place in places}) == PLACES
+    assert all(0 < propensity <= 1 for propensity in propensities)
+
+
+@pytest.mark.parametrize("method", ["softmax", "thompson"])
+@pytest.mark.parametrize("boosted", [ITEMS, 3])
+def test_propensities_are_those_of_the_boosted_items_however_large_the_boost(
+    method: str, boosted: int
+) -> None:
+    """The largest score is that of FP32, and an interest below 1 divides it."""
+    score = np.where(np.arange(ITEMS) < boosted, np.finfo(np.float32).max, INTERESTS)
+    first = [
+        made(method, RATES[method], str(name), score=score).choose(ALL, score, 0)
+        for name in range(300)
+    ]
+    places = np.array([place for place, _ in first])
+    said = dict(first)
+    assert set(places) <= set(range(boosted))
+    # Boosted alike, they come as often as without a boost, given that these come.
+    expected = probabilities(method, RATES[method], np.arange(ITEMS) < boosted)
+    for place in range(3):
+        assert said[place] == pytest.approx(expected[place], abs=0.05)
+        assert (places == place).mean() == pytest.approx(expected[place], abs=0.1)
+
+
+def test_scores_too_small_for_a_number_are_told_apart_from_none() -> None:
+    """A logit far below 0 has an interest of 0, and one item is certain where it is the only."""
+    low = np.full(ITEMS, -1_000, np.float32)
+    tiny = np.full(ITEMS, 1e-30, np.float32)
+    boosted = Candidates(
+        CATALOGUE, np.arange(ITEMS, dtype=np.int32), low, tiny,
+        np.where(np.arange(ITEMS) < 2, tiny * 2, tiny),
+    )  # fmt: skip
+    feasible = np.arange(ITEMS) == 11
+    assert chooser(boosted, context("thompson")).choose(feasible, tiny, 0) == (11, 1.0)
+
+
+@pytest.mark.parametrize("method", KINDS)
 def test_what_is_pinned_is_certain(method: str) -> None:
     places, propensities = listed(made(method), {1: 23})
     assert places[1] == 23

@@ -42,6 +42,8 @@ def test_popular_items_have_no_logits_and_are_ordered_by_their_scores() -> None:
     score = np.array([1, 0.1, 0.01], np.float32)
     popular = replace(best_first(number=3), logit=unknown, interest=unknown, score=score)
     assert relevance(popular) == pytest.approx([1, 0.5, 0])
+    zeroed = replace(popular, score=np.array([1, 0, 0], np.float32))
+    assert relevance(zeroed).tolist() == [1, 0, 0]
 
 
 def test_equal_candidates_are_equally_relevant() -> None:

@@ -61,6 +61,7 @@ CATALOGUE = replace(
     catalogue(ITEMS, cold=[11, 17], cold_rank=4),
     attributes=attributes(),
     popular=np.arange(ITEMS, dtype=np.int32)[::-1],
+    uncertainty=np.linspace(0.2, 1, ITEMS, dtype=np.float32),
 )
 
 
@@ -391,7 +392,15 @@ class TestTrace:
             "filter": st.sampled_from(
                 ["year >= 1990", '"Drama" in genres', "not id in @recalled", "year > 3000"]
             ),
-            "boost": st.sampled_from(["*3 if year > 1990", "-1", "+ year / 1000"]),
+            "boost": st.sampled_from(
+                [
+                    "*3 if year > 1990",
+                    "-1",
+                    "*0 if year > 1975",
+                    "+ year / 1000",
+                    "*1e39 if year > 1990",
+                ]
+            ),
             "limits": st.sampled_from(
                 [
                     "at most 1 per artist",
@@ -404,6 +413,9 @@ class TestTrace:
             "trace": st.booleans(),
             "include_seen": st.booleans(),
             "new_items": st.sampled_from([0, 2, 5]),
+            "diversity": st.just(0.5),
+            "explore": st.sampled_from(["greedy", "softmax", "thompson", "ucb"]),
+            "explore_rate": st.sampled_from([1, 0.001]),
         },
     ),
     failing=st.booleans(),
@@ -447,6 +459,8 @@ def test_no_rule_is_ever_broken(
     pinned = {"i7 at 1": 7, "i3 at 1": 3}.get(rules.get("pins", ""))
     if pinned in shown:
         assert shown[0] == pinned
+    if "explore" in rules:
+        assert ((found["PROPENSITY"] > 0) & (found["PROPENSITY"] <= 1)).all()
 
 
 class _NoStates(EventSums):
