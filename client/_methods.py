@@ -165,8 +165,10 @@ def recommend(
         As for :meth:`rank`.
     exclude
         Items that must not come back; those that the catalogue does not know are ignored.
-    profile, timeout, request_id, metadata
+    profile, timeout, metadata
         As for :meth:`rank`.
+    request_id
+        As for :meth:`rank`. With ``explore`` it decides, beside the cursor, what chance does.
     """
     chosen = _inputs.read_options(_OF_RECOMMEND, options)
     call = recommend_call(history, exclude, profile, chosen, service.stable)

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from ..arrays import Floats
 from ..batch import Tensors
 from ..catalogue import Candidates
-from ..contract import EXPLORE, EXPLORE_RATE, PROPENSITY, PROPENSITY_KIND
+from ..contract import EXPLORE, EXPLORE_RATE, PAGE, PROPENSITY, PROPENSITY_KIND
 from ..errors import InvalidRequest
 from ..options import Options
 from .base import Context, Stage
@@ -56,7 +56,7 @@ def chooser(candidates: Candidates, context: Context) -> Chooser:
     if not method or _for_nobody(candidates):
         return Best()
     rate = context.options[EXPLORE_RATE.name] or _RATES[method]
-    random = _generator(context.request.id)
+    random = _generator(context)
     match method:
         case "greedy":
             return _Greedy(rate, random)
@@ -227,9 +227,13 @@ class _UpperBound:
         return int(places[self._bounds[places].argmax()]), 1.0
 
 
-def _generator(name: str) -> np.random.Generator:
-    """The random numbers of a request: the same for one id, others each time without an id."""
+def _generator(context: Context) -> np.random.Generator:
+    """The random numbers of a request: the same for one id, others each time without an id.
+
+    Those of a page are its own: all pages of a list may have one id.
+    """
+    name, page = context.request.id, context.options[PAGE.name]
     if not name:
         return np.random.default_rng()
-    digest = blake2b(name.encode(), digest_size=16).digest()
+    digest = blake2b(f"{name}\0{page}".encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "little"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -392,6 +393,25 @@ def test_a_request_of_the_same_id_gets_the_same_list(method: str) -> None:
 
     assert different([f"r{number}" for number in range(10)]) > 1
     assert different([""] * 10) > 1  # no id
+
+
+def test_chance_on_a_page_is_not_that_of_the_page_before() -> None:
+    """All pages may have one id; yet the first random number of a page tells nothing of another."""
+    seconds, best = [], asked("", top_k=1)["ITEM"]
+    for name in range(400):
+        given: dict[str, Any] = {"explore_rate": 1.0, "top_k": 1}
+        first = asked("softmax", str(name), cursor="start", **given)
+        if first["ITEM"] == best:
+            cursor = first["CURSOR"][0, 0].decode()
+            second = asked("softmax", str(name), cursor=cursor, **given)
+            again = asked("softmax", str(name), cursor=cursor, **given)
+            assert second["ITEM"] == again["ITEM"]
+            seconds.append((second["ITEM"][0, 0], float(second["PROPENSITY"][0, 0])))
+    assert len(seconds) > 100
+    often = Counter(item for item, _ in seconds)
+    for item, propensity in set(seconds):
+        deviation = (propensity * (1 - propensity) / len(seconds)) ** 0.5
+        assert abs(often[item] / len(seconds) - propensity) < 4 * deviation + 0.01
 
 
 @pytest.mark.parametrize("rules", [{}, {"limits": "at most 2 per genre", "pins": '"i7" at 2'}])
