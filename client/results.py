@@ -127,7 +127,7 @@ class Trace:
     removed
         By the id of an item that would be in the list without them, the rule that removed it.
     unmet
-        Rules that ask for more items than there are.
+        Quotas that are not met.
     """
 
     items: Mapping[str, Sequence[str]]

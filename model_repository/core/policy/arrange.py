@@ -32,7 +32,7 @@ class Arrange(Stage):
         limits = read_limits(context.options[LIMITS.name])
         check_limits(limits, context.facts, context.options[TOP_K.name])
         if pins := self._pins(context):
-            check_pins(pins, limits, context.facts)
+            check_pins(pins, limits, context.facts, context.options[TOP_K.name])
 
     def masked(self, context: Context) -> Indices:
         """Pinned items of other pages than this one."""
@@ -111,9 +111,9 @@ def _tell_explored(plain: Indices, chosen: Indices, context: Context) -> None:
 class Building:
     """A list that is being built.
 
-    What is needed for the quotas (``at least``) is set aside first, within the limits, and given
-    back where the best items meet a quota by themselves. So quotas go to the end of the list, and
-    no item that is chosen before takes the room that they need.
+    What is needed for the quotas (``at least``) is set aside first, within the limits and for the
+    free ranks, and given back where the best items meet a quota by themselves. So quotas go to the
+    end of the list, and no item that is chosen before takes the room that they need.
 
     Attributes
     ----------
@@ -130,12 +130,11 @@ class Building:
         self._top_k = min(top_k, len(candidates))
         self._free = np.ones(len(candidates), bool)
         # Lists: an item is in few groups, and to count these is quicker than in arrays of all.
-        self._room: list[int] = groups.most.tolist()
         self._need: list[int] = groups.least.tolist()
         self._aside: list[int] = []
         # What may be chosen so that what is set aside still fits, and the room that leaves.
         self._open = self._free
-        self._left = self._room.copy()
+        self._left: list[int] = groups.most.tolist()
         self.propensity: list[float] = []
         self._chosen: list[int] = []
         self._for_quota: set[int] = set()
@@ -144,6 +143,8 @@ class Building:
         """The chosen candidates [k], in order."""
         for place in self._pins.values():
             self._count(place)
+            self._fill(place)
+        self._reopen()
         self._set_aside()
         # Pins behind the end of a short list move up.
         pinned = dict(self._pins)
@@ -179,44 +180,87 @@ class Building:
         return alone
 
     def _take(self, place: int) -> None:
-        met = any(self._need[group] > 0 for group in _places(self._groups.at_least[:, place]))
         self._count(place)
         if place in self._aside:
             self._aside.remove(place)  # its room was kept
-        elif met:
-            self._set_aside()
         else:
-            for group in self._groups.at_most.groups_of(place):
-                self._left[group] -= 1
+            for group in self._fill(place):
                 if self._left[group] <= 0:
                     self._open[self._groups.at_most.places_of(group)] = False
                     self._open[self._aside] = True
+            if self._groups.at_least[:, place].any():
+                self._give_back()
         self._open[place] = False
 
     def _count(self, place: int) -> None:
         self._free[place] = False
-        for group in self._groups.at_most.groups_of(place):
-            self._room[group] -= 1
         for group in _places(self._groups.at_least[:, place]):
             self._need[group] -= 1
 
+    def _fill(self, place: int) -> list[int]:
+        """Take the room of a candidate; the groups that it is in."""
+        groups = self._groups.at_most.groups_of(place)
+        for group in groups:
+            self._left[group] -= 1
+        return groups
+
+    def _reopen(self) -> None:
+        full = np.array(self._left, np.int64) <= 0
+        self._open = self._free & ~self._groups.at_most.within(full)
+        self._open[self._aside] = True
+
     def _set_aside(self) -> None:
-        """Set the best candidates aside that the quotas need, within the limits."""
-        aside: list[int] = []
-        room = np.array(self._room, np.int64)
-        free = self._free.copy()
-        for group, need in zip(self._groups.at_least, self._need, strict=True):
-            for _ in range(int(need) - int(group[aside].sum())):
-                feasible = group & free & ~self._groups.at_most.within(room <= 0)
-                if not feasible.any():
+        """Set the best candidates aside that the quotas need, within the limits.
+
+        Where these do not meet all quotas, others may: those that serve the most quotas, and of
+        these the ones that are in the fewest groups. Which ones do for sure would take too long.
+        """
+        if max(self._need, default=0) <= 0 or not self._open.any():
+            return
+        found, lacking = self._gathered(np.ones(len(self._free), np.int64))
+        if lacking:
+            served, filled = self._groups.at_least.sum(0), np.diff(self._groups.at_most.starts)
+            again, still = self._gathered(1 + served * (1 + filled.max()) - filled)
+            found = again if still < lacking else found
+        for place in found:
+            self._fill(place)
+        self._aside = sorted(found)
+        self._reopen()
+
+    def _gathered(self, value: NDArray[np.int64]) -> tuple[list[int], int]:
+        """Open candidates for each quota in turn, and how many the quotas then lack.
+
+        Those of the largest ``value`` INT64 [m], above 0, come first, and of equal ones the best.
+        """
+        value = value * self._open
+        need, left, found = self._need.copy(), self._left.copy(), list[int]()
+        for quota, members in enumerate(self._groups.at_least):
+            while need[quota] > 0 and len(found) < self._top_k - len(self._pins):
+                of_quota = value * members
+                place = int(of_quota.argmax())
+                if not of_quota[place]:
                     break
-                place = int(feasible.argmax())
-                aside.append(place)
-                free[place] = False
-                room[self._groups.at_most.groups_of(place)] -= 1
-        self._aside, self._left = aside, room.tolist()
-        self._open = self._free & ~self._groups.at_most.within(room <= 0)
-        self._open[aside] = True
+                found.append(place)
+                value[place] = 0
+                for group in _places(self._groups.at_least[:, place]):
+                    need[group] -= 1
+                for group in self._groups.at_most.groups_of(place):
+                    left[group] -= 1
+                    if left[group] <= 0:
+                        value[self._groups.at_most.places_of(group)] = 0
+        return found, sum(max(each, 0) for each in need)
+
+    def _give_back(self) -> None:
+        """Open again what the quotas need no more of what is set aside, the worst first."""
+        while self._aside:
+            held = self._groups.at_least[:, self._aside]
+            needed = held[held.sum(1) <= self._need].any(0)
+            if needed.all():
+                break
+            place = self._aside.pop(int(np.flatnonzero(~needed)[-1]))
+            for group in self._groups.at_most.groups_of(place):
+                self._left[group] += 1
+        self._reopen()
 
     def tell(self, context: Context) -> None:
         """Write into the trace what was moved, left out and not met."""

@@ -152,14 +152,18 @@ def pins_of(options: Options, ids: Identifiers, *, paged: bool) -> dict[int, int
     return found
 
 
-def check_pins(pins: Mapping[int, int], limits: Sequence[Limit], facts: Facts) -> None:
-    """Raise `InvalidRequest` where pinned items alone are more than a limit allows."""
+def check_pins(pins: Mapping[int, int], limits: Sequence[Limit], facts: Facts, top_k: int) -> None:
+    """Raise `InvalidRequest` where pins are more than a limit allows, or leave a quota no ranks."""
     items = np.array(list(pins.values()), np.int32)
     groups = groups_of(limits, items, facts)
     sizes = groups.at_most.sizes().tolist()
     for size, most, rule in zip(sizes, groups.most, groups.most_rules, strict=True):
         if size > most:
             raise _contradiction(rule, f"{size} pins", "pin fewer of these")
+    sizes = groups.at_least.sum(1).tolist()
+    for size, least, rule in zip(sizes, groups.least, groups.least_rules, strict=True):
+        if least - size > top_k - len(items):
+            raise _contradiction(rule, f"{len(items)} pins", "pin fewer, or ask for more items")
 
 
 def groups_of(limits: Sequence[Limit], items: Indices, facts: Facts) -> Groups:

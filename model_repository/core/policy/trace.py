@@ -28,7 +28,7 @@ class Trace:
         self._removed.setdefault(int(item), rule)
 
     def unmet(self, rule: str) -> None:
-        """Say that the items of a catalogue do not suffice for a rule."""
+        """Say that a list has fewer items than a rule asks for."""
         self._unmet.append(rule)
 
     def of(self, item: int) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -119,6 +121,66 @@ def test_any_limits_together_are_kept(data: st.DataObject, top_k: int) -> None:
     assert len(set(found)) == len(found) <= top_k
     for group, number in at_most:
         assert sum(i in group for i in found) <= number
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_quotas_share_items_where_there_are_ranks_for_no_more(turn: int) -> None:
+    both = [([0, 1, 2, 6, 7, 8], 3), ([3, 4, 5, 6, 7, 8], 3)][::turn]
+    assert arranged(groups([], both), 4) == [0, 6, 7, 8]
+    one = [([0, 8], 1), ([1, 8], 1)][::turn]
+    assert arranged(groups([], one), 1) == [8]
+    assert arranged(groups([], one), 2) == [0, 1]  # the best of each where these do
+
+
+@given(data=st.data(), top_k=st.integers(1, 5))
+def test_two_quotas_alone_are_met_where_they_can_be(data: st.DataObject, top_k: int) -> None:
+    subsets = st.lists(st.integers(0, ITEMS - 1), max_size=ITEMS, unique=True)
+    quotas = data.draw(st.lists(st.tuples(subsets, st.integers(0, top_k)), min_size=2, max_size=2))
+
+    def met(items: Sequence[int]) -> bool:
+        return all(sum(i in group for i in items) >= number for group, number in quotas)
+
+    possible = any(met(items) for items in combinations(range(ITEMS), top_k))
+    assert met(arranged(groups([], quotas), top_k)) == possible
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_what_is_set_aside_for_a_quota_leaves_room_for_the_others(turn: int) -> None:
+    quotas = [([2, 7], 1), ([3], 1)][::turn]
+    found = arranged(groups([([2, 3], 1)], quotas), 4)
+    assert found == [0, 1, 3, 7]
+
+
+def test_no_rank_is_free_for_what_does_not_fit() -> None:
+    assert arranged(groups([], [([5, 6], 2), ([7, 8], 2)]), 3) == [5, 6, 7]
+
+
+def test_what_is_set_aside_is_given_back_the_worst_first_and_once() -> None:
+    gathered = []
+
+    class Counted(Building):
+        def _set_aside(self) -> None:
+            gathered.append(True)
+            super()._set_aside()
+
+    class Second:
+        def choose(
+            self,
+            feasible: NDArray[np.bool_],
+            scores: Floats,  # noqa: ARG002
+            rank: int,  # noqa: ARG002
+        ) -> tuple[int, float]:
+            shown.append(np.flatnonzero(feasible).tolist())
+            return shown[-1][min(1, len(shown[-1]) - 1)], 0.25
+
+    shown: list[list[int]] = []
+    # For the quota 0 and 1 are set aside, which leaves no room for 2 until 3 is chosen.
+    found = groups([([0, 1, 2], 2)], [([0, 1, 2, 3], 2)])
+    building = Counted(candidates(), found, {}, 4)
+    assert building.places(Second()).tolist() == [1, 3, 2, 5]
+    assert shown[0] == [0, 1, 3, 4, 5, 6, 7, 8]
+    assert shown[2] == [0, 2, 4, 5, 6, 7, 8]
+    assert len(gathered) == 1
 
 
 def test_a_chooser_is_shown_what_is_feasible() -> None:

@@ -273,6 +273,11 @@ class TestLimits:
                 {"pins": "i5 at 1; i12 at 2", "limits": "at most 1 per artist"},
                 "'at most 1 per artist' and '2 pins' contradict each other",
             ),
+            (
+                # The year of i29 is 1999.
+                {"pins": "i0 at 1; i29 at 2", "limits": "at least 3 where year > 1990", "top_k": 3},
+                "'at least 3 where year > 1990' and '2 pins' contradict each other",
+            ),
         ],
     )
     def test_what_contradicts_itself_is_refused(
@@ -413,7 +418,7 @@ class TestTrace:
             "trace": st.booleans(),
             "include_seen": st.booleans(),
             "new_items": st.sampled_from([0, 2, 5]),
-            "diversity": st.just(0.5),
+            "match": st.just("genres"),
             "explore": st.sampled_from(["greedy", "softmax", "thompson", "ucb"]),
             "explore_rate": st.sampled_from([1, 0.001]),
         },
