@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import NO_ITEMS, Indices
+from ..arrays import Indices
 from ..catalogue import Candidates
 from ..contract import EXPLORE, LIMITS, PAGE, PINS, POOL, TOP_K
 from ..options import Options
@@ -31,16 +31,9 @@ class Arrange(Stage):
     def check(self, context: Context) -> None:
         limits = read_limits(context.options[LIMITS.name])
         check_limits(limits, context.facts, context.options[TOP_K.name])
-        if pins := self._pins(context):
-            check_pins(pins, limits, context.facts, context.options[TOP_K.name])
-
-    def masked(self, context: Context) -> Indices:
-        """Pinned items of other pages than this one."""
-        if not context.options[PAGE.name]:
-            return NO_ITEMS
-        pins = pins_of(context.options, context.facts.ids, paged=True)
-        here = set(self._pins(context).values())
-        return np.array([item for item in pins.values() if item not in here], np.int32)
+        top_k = context.options[TOP_K.name]
+        if pins := {rank: item for rank, item in self._pins(context).items() if rank <= top_k}:
+            check_pins(pins, limits, context.facts, top_k)
 
     def required(self, context: Context) -> Indices:
         return np.array(list(self._pins(context).values()), np.int32)
@@ -70,7 +63,9 @@ class Arrange(Stage):
         return replace(candidates[places], propensity=np.array(building.propensity, np.float32))
 
     def lacking(self, chosen: Candidates, context: Context) -> bool:
-        if len(chosen) < context.options[TOP_K.name]:
+        top_k = context.options[TOP_K.name]
+        later = {item for rank, item in self._pins(context).items() if rank > top_k}
+        if len(chosen) < top_k or not later.isdisjoint(chosen.index.tolist()):
             return True
         limits = read_limits(context.options[LIMITS.name])
         quotas = [limit for limit in limits if limit.at_least]
@@ -80,17 +75,13 @@ class Arrange(Stage):
         return bool((groups.at_least.sum(1) < groups.least).any())
 
     def _pins(self, context: Context) -> dict[int, int]:
-        """Rank on this page from 1 → item."""
+        """Rank on this page from 1 → item; ranks above ``top_k`` are on later pages."""
         options = context.options
         if not options[PINS.name]:
             return {}
         before = shown_before(context.catalogue, options)
         pins = pins_of(options, context.facts.ids, paged=bool(options[PAGE.name]))
-        return {
-            rank - before: item
-            for rank, item in pins.items()
-            if 0 < rank - before <= options[TOP_K.name]
-        }
+        return {rank - before: item for rank, item in pins.items() if rank > before}
 
 
 def _tell_explored(plain: Indices, chosen: Indices, context: Context) -> None:
@@ -126,7 +117,8 @@ class Building:
     ) -> None:
         self._candidates = candidates
         self._groups = groups
-        self._pins = pins
+        self._pins = {rank: place for rank, place in pins.items() if rank < top_k}
+        self._later = {rank: pins[rank] for rank in sorted(pins) if rank >= top_k}
         self._top_k = min(top_k, len(candidates))
         self._free = np.ones(len(candidates), bool)
         # Lists: an item is in few groups, and to count these is quicker than in arrays of all.
@@ -144,9 +136,10 @@ class Building:
         for place in self._pins.values():
             self._count(place)
             self._fill(place)
+        self._free[list(self._later.values())] = False
         self._reopen()
         self._set_aside()
-        # Pins behind the end of a short list move up.
+        # Pins behind the end of a short list move up, and those of later pages: it is the last one.
         pinned = dict(self._pins)
         for rank in range(self._top_k):
             if rank in pinned:
@@ -165,6 +158,11 @@ class Building:
             self._append(place, probability)
         for rank in sorted(pinned):
             self._append(pinned[rank], 1.0)
+        for place in self._later.values():
+            groups = self._groups.at_most.groups_of(place)
+            if len(self._chosen) < self._top_k and all(self._left[group] > 0 for group in groups):
+                self._fill(place)
+                self._append(place, 1.0)
         return np.array(self._chosen, np.int64)
 
     def _append(self, place: int, probability: float) -> None:
@@ -266,7 +264,7 @@ class Building:
         """Write into the trace what was moved, left out and not met."""
         trace, index = context.trace, self._candidates.index
         assert trace is not None
-        for rank, place in self._pins.items():
+        for rank, place in (self._pins | self._later).items():
             trace.note(index[place], f"pin: rank {rank + 1}")
         counted = Counter(
             group for place in self._chosen for group in self._groups.at_most.groups_of(place)

@@ -349,6 +349,32 @@ class TestPages:
         second = ask(cursor=first["CURSOR"][0, 0].decode(), top_k=4, pins=f"i{worst} at 6")
         assert items(second)[1] == worst
 
+    @pytest.mark.parametrize("top_k", range(1, 14))
+    @pytest.mark.parametrize("failing", [False, True])
+    def test_a_pin_behind_the_end_of_a_short_list_moves_up(self, top_k: int, failing: bool) -> None:
+        twelve = [f"i{item}" for item in range(20, 32)]
+        rules = {"filter": f"id in {json.dumps(twelve)}", "pins": "i22 at 14; i23 at 2000"}
+        cursor, found = "start", list[int]()
+        while cursor:
+            page = ask(FAILING if failing else RECOMMEND, cursor=cursor, top_k=top_k, **rules)
+            found += items(page)
+            cursor = page["CURSOR"][0, 0].decode()
+        assert sorted(found) == list(range(20, 32))
+        assert found[-2:] == [22, 23]
+
+    def test_a_pin_of_a_later_page_keeps_to_the_limits_and_waits_for_its_page(self) -> None:
+        best, *_, worst = EVERYTHING
+        given: dict[str, Any] = {"cursor": "start", "top_k": 4}
+        allowed = f'id in ["i{best}", "i{worst}"]'
+        found = ask(
+            filter=allowed, pins=f"i{best} at 9", limits=f"at most 1 where {allowed}", **given
+        )
+        assert items(found) == [worst]
+        # More candidates are read before it moves up.
+        found = ask(pins=f"i{best} at 9", pool=1, limits="at most 1 per artist", **given)
+        assert len(items(found)) == 4
+        assert best not in items(found)
+
     @pytest.mark.parametrize("cursor", ["next", "AAAA", "é", "A" * 4000])
     def test_what_is_no_cursor_is_refused(self, cursor: str) -> None:
         with pytest.raises(InvalidRequest, match="send 'start' for the first page"):
@@ -413,7 +439,7 @@ class TestTrace:
                     "at most 0 where year > 1980; at most 1 per year",
                 ]
             ),
-            "pins": st.sampled_from(["i7 at 1", "i3 at 1"]),
+            "pins": st.sampled_from(["i7 at 1", "i3 at 1", "i3 at 14"]),
             "cursor": st.just("start"),
             "trace": st.booleans(),
             "include_seen": st.booleans(),
