@@ -125,7 +125,8 @@ class Trace:
     items
         By the id of an item of the list, the rules that changed its score or its rank.
     removed
-        By the id of an item that would be in the list without them, the rule that removed it.
+        By the id of an item, the rule that took it out of the list: without this rule and those
+        after it the item would be there.
     unmet
         Quotas that are not met.
     """

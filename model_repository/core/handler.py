@@ -343,7 +343,8 @@ class Recommend(UserHandler):
             if held is None:
                 chosen = self._lists.popular(each.plan)
             else:
-                chosen = self._lists.similar(each.plan, held)
+                unmasked = self._held(each, masked=False) if each.plan.traced else None
+                chosen = self._lists.similar(each.plan, held, unmasked)
             answer = {**self._listed(each.plan, chosen, held), **fallback}
             if each.request.options[EXPLAIN.name]:
                 answer |= written(no_reasons(len(chosen)))

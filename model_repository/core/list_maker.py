@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
 import numpy as np
@@ -99,14 +99,20 @@ class ListMaker:
             wanted = min(wanted * _MORE, most)
             candidates = search.best(user, wanted)
         if plan.traced:
-            everything = unmasked or Anywhere(self._scorer, NO_ITEMS, None, 0)
-            plan.trace_refused(everything.best(user, plan.context.options[TOP_K.name]))
+            everything = unmasked or replace(self.anywhere(plan), masked=NO_ITEMS, allowed=None)
+            plan.trace_refused(everything.best(user, plan.request.options[TOP_K.name]).index)
         return chosen
 
-    def similar(self, plan: Plan, held: Held) -> Candidates:
-        """The list of a user of whom no state is known, held to something."""
+    def similar(self, plan: Plan, held: Held, unmasked: Held | None) -> Candidates:
+        """The list of a user of whom no state is known, held to something.
+
+        ``unmasked`` is the same with no item masked; a request that is traced needs it.
+        """
         candidates = _with_required(plan, held.best(None, plan.wanted), None, held.of)
-        return plan.choose(candidates, None)
+        chosen = plan.choose(candidates, None)
+        if plan.traced and unmasked is not None:
+            plan.trace_refused(unmasked.best(None, plan.request.options[TOP_K.name]).index)
+        return chosen
 
     def popular(self, plan: Plan) -> Candidates:
         """The list of a user of whom no state is known: NaN for logits and interests."""
@@ -117,7 +123,10 @@ class ListMaker:
         items = np.concatenate([items, np.setdiff1d(plan.required, items)]).astype(np.int32)
         unknown = np.full(len(items), np.nan, np.float32)
         score = 1 / (1 + np.arange(len(items), dtype=np.float32))
-        return plan.choose(Candidates(catalogue, items, unknown, unknown, score), None)
+        chosen = plan.choose(Candidates(catalogue, items, unknown, unknown, score), None)
+        if plan.traced:
+            plan.trace_refused(catalogue.popular[: plan.request.options[TOP_K.name]])
+        return chosen
 
 
 def _with_required(

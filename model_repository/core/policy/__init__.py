@@ -86,12 +86,17 @@ class Plan:
 
         ``user`` is the one who asks; None where no state is known, and ``candidates`` are popular.
         """
-        context = replace(self.context, user=user)
+        context, top_k = replace(self.context, user=user), self.context.options[TOP_K.name]
         if context.trace is not None:
             context.trace.clear()
         for stage in self.stages:
-            candidates = stage.rerank(candidates, context)
-        return candidates[: context.options[TOP_K.name]]
+            before, candidates = candidates, stage.rerank(candidates, context)
+            if context.trace is not None:
+                listed = set(candidates.index[:top_k].tolist())
+                for item in before.index[:top_k].tolist():
+                    if item not in listed:
+                        context.trace.remove(item, stage.name)
+        return candidates[:top_k]
 
     def lacking(self, chosen: Candidates) -> bool:
         """Whether a list is too short, or not what was asked for, for want of candidates."""
@@ -111,15 +116,15 @@ class Plan:
         trace = self.context.trace
         return [] if trace is None else [trace.of(item) for item in chosen.index.tolist()]
 
-    def trace_refused(self, best: Candidates) -> None:
-        """Write into the trace which stages refuse the best items of the whole catalogue."""
+    def trace_refused(self, plain: Indices) -> None:
+        """Write into the trace which stages refuse items INT32 [k] of a list without rules."""
         trace = self.context.trace
         assert trace is not None
         for stage in self.stages:
-            refused = np.isin(best.index, stage.masked(self.context))
+            refused = np.isin(plain, stage.masked(self.context))
             if (allowed := stage.allowed(self.context)) is not None:
-                refused |= ~allowed.member[best.index]
-            for item in best.index[refused].tolist():
+                refused |= ~allowed.member[plain]
+            for item in plain[refused].tolist():
                 trace.remove(item, stage.name)
 
 

@@ -266,21 +266,23 @@ class Building:
         assert trace is not None
         for rank, place in (self._pins | self._later).items():
             trace.note(index[place], f"pin: rank {rank + 1}")
-        counted = Counter(
-            group for place in self._chosen for group in self._groups.at_most.groups_of(place)
-        )
-        last = max(self._chosen, default=-1)
-        for place in sorted(set(range(last)) - set(self._chosen)):
-            for group in self._groups.at_most.groups_of(place):
-                if counted[group] >= self._groups.most[group]:
-                    trace.remove(index[place], self._groups.most_rules[group])
+        others = [PINS.name] if self._pins or self._later else []
         met = self._groups.at_least[:, self._chosen].sum(1)
         for group, rule in enumerate(self._groups.least_rules):
-            for place in self._for_quota:
-                if self._groups.at_least[group, place]:
-                    trace.note(index[place], rule)
+            placed = [place for place in self._for_quota if self._groups.at_least[group, place]]
+            for place in placed:
+                trace.note(index[place], rule)
+            if placed:
+                others.append(rule)
             if met[group] < self._groups.least[group]:
                 trace.unmet(f"{rule}: {met[group]} found")
+        groups_of, most = self._groups.at_most.groups_of, self._groups.most
+        counted = Counter(group for place in self._chosen for group in groups_of(place))
+        for place in sorted(set(range(self._top_k)) - set(self._chosen)):
+            full = [group for group in groups_of(place) if counted[group] >= most[group]]
+            # What no limit forbids made room for pins, and for items of quotas.
+            if rule := self._groups.most_rules[full[0]] if full else "; ".join(others):
+                trace.remove(index[place], rule)
 
 
 def _places(truths: NDArray[np.bool_]) -> list[int]:

@@ -55,11 +55,7 @@ def prefer(candidates: Candidates, places: Indices, context: Context, stage: str
     left[places] = False
     order = np.concatenate([listed, places[top_k:], np.flatnonzero(left)])
     if (trace := context.trace) is not None:
-        kept = set(listed.tolist())
         for rank, place in enumerate(listed.tolist(), 1):
             if place >= top_k:
                 trace.note(candidates.index[place], f"{stage}: rank {place + 1} to {rank}")
-        for place in range(min(top_k, len(candidates))):
-            if place not in kept:
-                trace.remove(candidates.index[place], stage)
     return replace(candidates[order], score=np.sort(candidates.score)[::-1])

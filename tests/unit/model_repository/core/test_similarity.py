@@ -298,13 +298,15 @@ class TestWithoutTheNetwork:
         known = replace(CATALOGUE, popular=np.arange(3, dtype=np.int32))
         handler = Recommend(READER, Scorer(known, self._Broken()), CountedTexts())
         far = items(asked(like="i5", top_k=ITEMS))[-1]
-        parameters = {"like": "i5", "top_k": 4, "pool": 4, "pins": f'"{far}" at 1'}
+        parameters = {"like": "i5", "top_k": 4, "pool": 4, "pins": f'"{far}" at 1', "trace": True}
         found = one(user(["i1"], parameters=parameters), handler)
         cosine = Similarity(CATALOGUE).to_item(5).all()
         cosine[[1, 5, int(far[1:])]] = -np.inf
         assert items(found) == [far, *(f"i{item}" for item in np.argsort(-cosine)[:3])]
         assert found["FALLBACK"].tolist() == [[1]]
         assert np.isnan(found["LOGIT"]).all()
+        removed = json.loads(found["TRACE"][0, 0])["removed"]
+        assert removed == {"i5": "like", f"i{np.argsort(-cosine)[3]}": "pins"}
 
 
 class TestRefusals:

@@ -20,13 +20,12 @@ def test_what_is_chosen_stands_in_the_order_it_had_and_the_spare_as_it_is_wanted
     np.testing.assert_array_equal(found.logit, candidates.logit[found.index])
 
 
-def test_what_came_into_the_list_and_what_left_it_is_told() -> None:
+def test_what_came_into_the_list_is_told() -> None:
     context = asked(top_k=3, traced=True)
     found = prefer(best_first(number=8), np.array([6, 0, 2]), context, "stage")
     assert context.trace is not None
     told = json.loads(context.trace.output(CATALOGUE, found.index[:3].tolist())["TRACE"][0, 0])
     assert told["items"] == {"i6": ["stage: rank 7 to 3"]}
-    assert told["removed"] == {"i1": "stage"}
 
 
 def test_the_order_of_earlier_stages_is_that_of_the_logits() -> None:

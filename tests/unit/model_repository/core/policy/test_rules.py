@@ -408,6 +408,30 @@ class TestTrace:
         assert told["unmet"] == ["at least 2 where year > 3000: 0 found"]
         assert not set(told["items"]) - {f"i{item}" for item in items(found)}
 
+    @pytest.mark.parametrize(
+        ("rules", "names"),
+        [
+            ({"boost": "*2 if year >= 1990"}, {"boost"}),
+            ({"pins": f"i{EVERYTHING[-1]} at 2"}, {"pins"}),
+            ({"pins": f"i{EVERYTHING[0]} at 9", "cursor": "start"}, {"pins"}),
+            ({"limits": "at least 4 where year < 1973"}, {"at least 4 where year < 1973"}),
+            ({"limits": "at most 1 per artist", "pool": ITEMS}, {"at most 1 per artist"}),
+            ({"match": "artist"}, {"match"}),
+            ({"explore": "greedy", "explore_rate": 1}, {"explore"}),
+        ],
+    )
+    @pytest.mark.parametrize("failing", [False, True])
+    def test_it_names_what_took_the_items_of_the_plain_list_out(
+        self, rules: dict[str, Any], names: set[str], failing: bool
+    ) -> None:
+        asking = FAILING if failing else RECOMMEND
+        plain = items(ask(asking, include_seen=True, top_k=6))
+        found = ask(asking, include_seen=True, top_k=6, trace=True, **rules)
+        removed = trace(found)["removed"]
+        assert removed.keys() == {f"i{item}" for item in {*plain} - {*items(found)}}
+        # Of the popular items some rules take none out.
+        assert {*removed.values()} == names or (failing and not removed)
+
     def test_without_rules_it_is_empty(self) -> None:
         told = trace(ask(trace=True, include_seen=True))
         assert told == {"items": {}, "removed": {}, "unmet": []}
@@ -490,6 +514,22 @@ def test_no_rule_is_ever_broken(
     pinned = {"i7 at 1": 7, "i3 at 1": 3}.get(rules.get("pins", ""))
     if pinned in shown:
         assert shown[0] == pinned
+    if rules.get("trace"):
+        without = user(
+            ["i1", "i2"],
+            parameters={
+                "top_k": top_k,
+                "include_seen": True,
+                "new_items": rules.get("new_items", 0),
+            },
+        )
+        (plain,) = answer(FAILING if failing else RECOMMEND, [without])
+        assert not isinstance(plain, Exception)
+        missing = {f"i{item}" for item in {*items(plain)} - {*shown}}
+        removed = trace(found)["removed"].keys()
+        assert missing <= removed
+        assert removed.isdisjoint(f"i{item}" for item in shown)
+        assert len(removed) <= top_k * (1 + len(rules))
     if "explore" in rules:
         assert ((found["PROPENSITY"] > 0) & (found["PROPENSITY"] <= 1)).all()
 
