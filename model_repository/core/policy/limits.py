@@ -23,7 +23,8 @@ from .groups import Members, crowded
 from .statements import statements, unquoted
 
 _LIMIT: Final = re.compile(r"at\s+(most|least)\s+(\d{1,6})\s+(per|where)\s+(.+)", re.DOTALL)
-_PIN: Final = re.compile(r"(.+?)\s+at\s+(\d{1,6})", re.DOTALL)
+# The longest id comes first: the shortest would try each of many blanks as its end, for a second.
+_PIN: Final = re.compile(r"(.*\S)\s+at\s+(\d{1,6})", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,9 @@ def read_limits(text: str) -> tuple[Limit, ...]:
                 f"parameter {LIMITS.name}: {statement!r:.200} is no limit; write "
                 "'at most 2 per artist', 'at most 1 where adult' or 'at least 3 where year >= 1998'"
             )
-        limit = Limit(statement, match[1] == "least", int(match[2]), match[3] == "per", match[4])
-        key = (match[1], match[3], match[4])
+        about = match[4].strip("`") if match[3] == "per" else match[4]
+        limit = Limit(statement, match[1] == "least", int(match[2]), match[3] == "per", about)
+        key = (match[1], match[3], about)
         if key not in found or limit.is_stricter_than(found[key]):
             found[key] = limit
     for (bound, by, about), limit in found.items():

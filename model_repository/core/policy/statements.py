@@ -11,9 +11,10 @@ from ..errors import InvalidRequest
 LONGEST: Final = 2**14
 """Characters of an option."""
 _MOST: Final = 50
-_QUOTED: Final = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
-_STATEMENT: Final = re.compile(rf"(?:{_QUOTED}|[^;\n\"'])+")
-_IF: Final = re.compile(rf"(?:{_QUOTED}|[^\"'])*?(?=\sif\s)")
+_TEXT: Final = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
+_QUOTED: Final = rf"{_TEXT}|`[^`]*`"
+_STATEMENT: Final = re.compile(rf"(?:{_QUOTED}|[^;\n\"'`])+")
+_IF: Final = re.compile(rf"(?:{_QUOTED}|[^\"'`])*?(?=\sif\s)")
 
 
 def statements(option: OptionSpec, text: str) -> list[str]:
@@ -55,6 +56,6 @@ def condition_of(statement: str) -> tuple[str, str | None]:
 
 def unquoted(text: str) -> str:
     """A text without the quotes around it, if it has any."""
-    if re.fullmatch(_QUOTED, text):
+    if re.fullmatch(_TEXT, text):
         return re.sub(r"\\(.)", r"\1", text[1:-1])
     return text

@@ -8,6 +8,7 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from model_repository.core.policy.boost import read_boosts
 from model_repository.core.policy.expressions import parse
 from model_repository.core.policy.facts import Facts, NamedList, attributes_of
 from model_repository.core.policy.limits import groups_of, pins_of, read_limits
-from model_repository.core.policy.statements import statements
+from model_repository.core.policy.statements import condition_of, statements
 from model_repository.core.scoring import Scorer
 from model_repository.core.trend import Trend
 from tests.unit.model_repository.catalogues import CountedTexts, EventSums, catalogue, reader
@@ -265,6 +266,7 @@ class TestLimits:
             ({"limits": "at least 11 where year > 1990"}, "and 'top_k 10' contradict each other"),
             ({"pins": "i5"}, """is no pin; write '"i42" at 1'"""),
             ({"pins": "i5 at 0"}, "is no pin"),
+            ({"pins": "`i5 at 1"}, "nothing closes the quote"),
             ({"pins": "i500 at 1"}, "the catalogue has no item 'i500'"),
             ({"pins": "i5 at 11"}, "'i5 at 11' and 'top_k 10' contradict each other"),
             ({"pins": "i5 at 1; i6 at 1"}, "'i5 at 1' and 'i6 at 1' contradict each other"),
@@ -286,9 +288,31 @@ class TestLimits:
         with pytest.raises(InvalidRequest, match=problem):
             ask(**parameters)
 
+    @pytest.mark.parametrize(
+        "parameters",
+        [
+            {"pins": "a" + " " * 16_000 + "b"},
+            {"pins": "a at" + " " * 16_000 + "b"},
+            {"pins": " at 1" * 3_000 + " b"},
+            {"limits": "at most 1 per" + " " * 16_000 + "`"},
+            {"limits": "at" + " " * 8_000 + "most" + " " * 8_000 + "b"},
+            {"boost": "*2" + " " * 16_000 + "b"},
+            {"boost": "*2 " + "i " * 8_000},
+            {"filter": "'" + "\\" * 16_000},
+            {"filter": "`'\"" * 5_000},
+        ],
+    )
+    def test_to_refuse_one_takes_no_time(self, parameters: dict[str, Any]) -> None:
+        started = process_time()
+        with pytest.raises(InvalidRequest):
+            ask(**parameters)
+        assert process_time() - started < 0.15
+
     def test_of_two_of_a_kind_the_stricter_one_holds(self) -> None:
         both = "at most 3 per artist; at most 1 per artist; at most 2 per artist"
         assert items(ask(limits=both)) == items(ask(limits="at most 1 per artist"))
+        both = "at most 3 per `artist`; at most 1 per artist"
+        assert len(read_limits(both)) == 1
         least = [f"at least {number} where year < 1980" for number in (4, 6, 5)]
         assert items(ask(limits="; ".join(least))) == items(ask(limits=least[1]))
 
@@ -307,6 +331,44 @@ class TestPins:
             items(ask(pins="i1 at 1; i3 at 2", filter="not id in @recalled", top_k=4))
             == [item for item in EVERYTHING if item not in (3, 4)][:4]
         )
+
+
+ODD = replace(
+    CATALOGUE,
+    attributes=Attributes(
+        {
+            "a; b if c": NumberColumn(np.array(YEARS)),
+            "children's": list_column(GENRES),
+            'the "artist"': text_column(ARTISTS),
+        }
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("odd", "plain"),
+    [
+        ({"filter": "`a; b if c` > 1990"}, {"filter": "year > 1990 or id == 'i55'"}),
+        ({"filter": "'Drama' in `children's`; true"}, {"filter": "'Drama' in genres"}),
+        ({"boost": "*2 if `a; b if c` > 1990"}, {"boost": "*2 if year > 1990"}),
+        (
+            {"boost": "*`a; b if c` if 'Drama' in `children's`"},
+            {"boost": "*1985 if 'Drama' in genres"},
+        ),
+        ({"limits": 'at most 1 per `the "artist"`'}, {"limits": "at most 1 per artist"}),
+        (
+            {"limits": "at most 1 where `a; b if c` > 1990"},
+            {"limits": "at most 1 where year > 1990"},
+        ),
+    ],
+)
+def test_a_name_in_backquotes_may_hold_anything(odd: dict[str, Any], plain: dict[str, Any]) -> None:
+    assert items(ask(recommender(ODD), top_k=5, **odd)) == items(ask(top_k=5, **plain))
+
+
+def test_a_backquote_within_quotes_is_one_of_the_text() -> None:
+    assert statements(FILTER, "a == '`'; b == \"`\"") == ["a == '`'", 'b == "`"']
+    assert condition_of("*2 if a == '` if `'") == ("*2", "a == '` if `'")
 
 
 class TestPages:
