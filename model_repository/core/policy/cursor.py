@@ -89,8 +89,7 @@ def _read(catalogue: Catalogue, options: Options) -> _Shown:
         )
     if mark != _print_of(catalogue) or items.max() >= len(catalogue):
         raise InvalidRequest(
-            f"parameter {PAGE.name} is of another version of the model; send '{START}' to begin "
-            "anew"
+            f"parameter {PAGE.name} is of another catalogue; send '{START}' to begin anew"
         )
     return _Shown(time, items.astype(np.int32))
 

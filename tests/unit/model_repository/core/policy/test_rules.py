@@ -442,10 +442,11 @@ class TestPages:
         with pytest.raises(InvalidRequest, match="send 'start' for the first page"):
             ask(cursor=cursor)
 
-    def test_one_of_another_version_is_refused(self) -> None:
+    def test_one_of_another_catalogue_is_refused_and_one_of_another_training_is_not(self) -> None:
         cursor = ask(cursor="start")["CURSOR"][0, 0].decode()
-        with pytest.raises(InvalidRequest, match="of another version"):
+        with pytest.raises(InvalidRequest, match="of another catalogue; send 'start'"):
             ask(recommender(catalogue(ITEMS + 1)), cursor=cursor)
+        assert items(ask(recommender(catalogue(ITEMS, seed=1)), cursor=cursor))
 
 
 class TestTrace:
