@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet
 
+from builder.data.dialect import Dialect
 from builder.data.json_files import plain_text
 from builder.data.problems import NOT_UTF8, Problems
-from builder.data.rows import TEXT, Batch, TextFile, check_header, kept
+from builder.data.rows import TEXT, UNIT_SEPARATOR, Batch, TextFile, check_header, kept
 from builder.data.sources import Source, bad_byte
 
 PARQUET_SUFFIXES: Final = (".parquet", ".pq")
@@ -42,6 +43,7 @@ class _Reader(Protocol):
 
 def scan_columnar(
     source: Source,
+    dialect: Dialect,
     wanted: Collection[str] | None,
     problems: Problems,
     take: Callable[[Batch], None],
@@ -65,7 +67,8 @@ def scan_columnar(
         for batch in file.iter_batches(_BATCH_ROWS, columns=keep):
             columns = {}
             for name in keep:
-                column, bad = _column_text(batch[name], integers=name in integers)
+                between = UNIT_SEPARATOR if name in dialect.apart else " "
+                column, bad = _column_text(batch[name], between, integers=name in integers)
                 columns[name] = column
                 for row, fault in bad:
                     faults.setdefault(name, Problems()).add(
@@ -188,8 +191,13 @@ def _holds_only_integers(file: _Reader, name: str) -> bool:
     return True
 
 
-def _column_text(column: pa.Array, *, integers: bool) -> tuple[pa.Array, list[tuple[int, str]]]:
-    """Return the text, and which rows (from 1) were not UTF-8 and why."""
+def _column_text(
+    column: pa.Array, between: str, *, integers: bool
+) -> tuple[pa.Array, list[tuple[int, str]]]:
+    """Return the text, and which rows (from 1) were not UTF-8 and why.
+
+    ``between`` stands between the values of a list.
+    """
     bad: list[tuple[int, str]] = []
     kind = _value_type(column.type)
     if kind != column.type:
@@ -206,7 +214,7 @@ def _column_text(column: pa.Array, *, integers: bool) -> tuple[pa.Array, list[tu
         except pa.ArrowException:
             column, bad = _repair(column)
     else:
-        column = _any_text(column)
+        column = _any_text(column, between)
     return pc.fill_null(column, ""), bad
 
 
@@ -218,13 +226,13 @@ def _float_text(column: pa.Array, *, integers: bool) -> pa.Array:
     return (column.cast(pa.int64()) if integers else column).cast(TEXT)
 
 
-def _any_text(column: pa.Array) -> pa.Array:
+def _any_text(column: pa.Array, between: str) -> pa.Array:
     if not pa.types.is_nested(column.type) and not isinstance(column.type, pa.BaseExtensionType):
         try:
             return column.cast(TEXT)
         except pa.ArrowException:  # a type that pyarrow has no text of
             pass
-    return pa.array(map(plain_text, column.to_pylist()), TEXT)
+    return pa.array([plain_text(value, between) for value in column.to_pylist()], TEXT)
 
 
 def _repair(column: pa.Array) -> tuple[pa.Array, list[tuple[int, str]]]:

@@ -14,12 +14,22 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from builder.data.dialect import Dialect, Reader, find_separator, recorded
 from builder.data.problems import SHOWN_PER_KIND, SWALLOWED, WRONG_LENGTH, Problems
 from builder.data.quotes import open_quote, swallowed
-from builder.data.rows import TEXT, Batch, TextFile, check_header, kept, numbered, pick
+from builder.data.rows import (
+    TEXT,
+    UNIT_SEPARATOR,
+    Batch,
+    TextFile,
+    check_header,
+    kept,
+    numbered,
+    pick,
+)
 from builder.data.sources import Source, TextSource, Utf8
 
 RECBOLE_SUFFIXES: Final = (".inter", ".item", ".user")
@@ -135,6 +145,8 @@ class _Rows:
         ):
             for batch in batches:
                 columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+                for name in self.lists & self.dialect.apart & columns.keys():
+                    columns[name] = pc.replace_substring(columns[name], " ", UNIT_SEPARATOR)
                 yield Batch(len(batch), columns, self.text.source.share())
 
     def _stream(self) -> pa.NativeFile | None:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from builder.data.rows import UNIT_SEPARATOR
+
 Quote = Literal["auto", "double", "none"]
 ENCODING: Final[Mapping[str, Any]] = {
     "meaning": "Encoding of text files, as in latin-1. Default: UTF-8, or what a byte order mark "
@@ -30,7 +32,7 @@ _SPACE: Final = " "
 _SPACES: Final = re.compile(r"[ \t]+")
 _ENDS: Final = re.compile(r"^[ \t]+|[ \t]+(?=[\r\n]|$)", re.MULTILINE)
 _LONGEST_VALUE: Final = 1 << 24  # in characters
-_STAND_IN: Final = "\x1f"  # of a separator that pyarrow cannot take; ASCII's own separator
+_STAND_IN: Final = UNIT_SEPARATOR  # of a separator that pyarrow cannot take
 _SPOKEN: Final = {"\\t": "\t", "tab": "\t"}
 
 
@@ -52,6 +54,9 @@ class Dialect:
         The columns of a file without a header; none where there is one.
     key
         The column of the ids by which a JSON file may have its rows; None: it has them in a list.
+    apart
+        Columns whose lists become text with `UNIT_SEPARATOR` between their values, which may have
+        spaces. In those of others there are spaces.
     """
 
     encoding: str | None = None
@@ -60,6 +65,7 @@ class Dialect:
     quote: Quote = "auto"
     names: tuple[str, ...] = ()
     key: str | None = None
+    apart: frozenset[str] = frozenset()
 
 
 ANY_DIALECT: Final = Dialect()

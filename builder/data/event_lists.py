@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
+import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -17,10 +21,16 @@ from builder.data.files import Batch, scan
 from builder.data.json_files import plain_text
 from builder.data.object_ids import objects_in
 from builder.data.problems import Problems
-from builder.data.rows import TEXT
+from builder.data.rows import TEXT, UNIT_SEPARATOR
 from builder.data.times import UNREADABLE, TimeColumn
 
 _BETWEEN: Final = re.compile(r"[,;|]")
+# A value in quotes, where values begin and end.
+_QUOTED: Final = re.compile(
+    r"""(?<![^\s,;|])("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')(?![^\s,;|])""", re.DOTALL
+)
+_HELD: Final = "\0"  # stands for a value in quotes, which may have separators in it
+_SEPARATORS: Final = " \t\r\n,;|"
 _AROUND: Final = " \t\r\n'\""
 _Row = tuple[list[str], list[str]]  # items and their times
 
@@ -32,6 +42,11 @@ class Events(Protocol):
     def reads(self) -> Sequence[str]:
         """Columns that it needs."""
 
+    @property
+    def lists(self) -> Collection[str]:
+        """Those whose lists are to keep their values apart, see `Dialect.apart`."""
+        return ()
+
     @abstractmethod
     def of(self, batch: Batch) -> tuple[list[int], dict[str, list[str]]]:
         """How many events each row has, and the columns of the events that are made of lists."""
@@ -40,13 +55,39 @@ class Events(Protocol):
 def list_of(text: str) -> list[str]:
     """The values of a list: in brackets as Python, numpy or JSON writes it, or as plain text.
 
-    Between the values stand spaces, or commas, semicolons or bars.
+    Between the values stand spaces, or commas, semicolons or bars; in quotes, values have them too.
     """
     for bracket in ("[]", "()", "{}"):
         if text[:1] + text[-1:] == bracket:
             text = text[1:-1]
+    pieces = _QUOTED.split(text) if "'" in text or '"' in text else [text]
+    others, quoted = pieces[::2], pieces[1::2]
+    if not any(each.strip(_SEPARATORS) for each in others):
+        return [*filter(None, map(_unquoted, quoted))]
+    text = _HELD.join(others)
     parts = _BETWEEN.split(text) if _BETWEEN.search(text) else text.split()
-    return [value for part in parts if (value := part.strip(_AROUND))]
+    return [value for part in parts if (value := _with_quoted(part.strip(_AROUND), quoted))]
+
+
+def _with_quoted(part: str, quoted: list[str]) -> str:
+    """A value of a list, with what is held for it, which is first in ``quoted`` and is taken."""
+    if not quoted:
+        return part
+    if part == _HELD:
+        return _unquoted(quoted.pop(0))
+    while _HELD in part and quoted:
+        part = part.replace(_HELD, quoted.pop(0), 1)
+    return part.strip(_AROUND)
+
+
+def _unquoted(text: str) -> str:
+    """What is in quotes, as JSON or Python writes it."""
+    if "\\" in text:
+        for read in (json.loads, ast.literal_eval):
+            with suppress(ValueError, SyntaxError), warnings.catch_warnings():
+                warnings.simplefilter("error")  # of escapes that Python does not have
+                return str(read(text)).encode(errors="replace").decode()
+    return text[1:-1]
 
 
 class Lists(Events):
@@ -70,7 +111,7 @@ class Lists(Events):
     def __init__(
         self, user: str, items: str, times: str | None, last: str | None, *, as_text: bool = False
     ) -> None:
-        self._values: Final = list_of if as_text else str.split
+        self._values: Final = list_of if as_text else _values
         self._user: Final = user
         self._items: Final = items
         self._times: Final = times
@@ -80,6 +121,10 @@ class Lists(Events):
     @property
     def reads(self) -> Sequence[str]:
         return [*filter(None, (self._user, self._items, self._times, self._last))]
+
+    @property
+    def lists(self) -> Collection[str]:
+        return [*filter(None, (self._items, self._times))]
 
     def of(self, batch: Batch) -> tuple[list[int], dict[str, list[str]]]:
         blank = [""] * batch.rows
@@ -99,7 +144,8 @@ class Lists(Events):
             items = [*self._values(listed), *filter(None, [last])] or [""]  # which is reported
             times = [time] if is_time else self._values(time)
             if len(times) != len(items):
-                times = [time] * len(items)  # a list of another length is reported as no time
+                # A list of another length is reported as no time.
+                times = [time.replace(UNIT_SEPARATOR, " ")] * len(items)
             before = self._before.get(user, ([], []))
             self._before[user] = items, times
             start = self._known(before, (items, times), timed=timed)
@@ -119,6 +165,11 @@ class Lists(Events):
             return start if same_times and (timed or self._last is not None) else 0
         is_list = len({*row[1]}) > 1
         return start if same_times or not is_list else 0
+
+
+def _values(text: str) -> list[str]:
+    """The values of a list that the file has as one."""
+    return [*filter(None, text.split(UNIT_SEPARATOR))]
 
 
 def _are_times(texts: list[str]) -> list[bool]:

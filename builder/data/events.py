@@ -45,6 +45,8 @@ def scan_events(
         take = partial(_with_user, take, columns.user or "", layout.user_key)
     names = None if wanted is None else {*wanted, *parts, *(events.reads if events else ())}
     dialect = layout.dialects["interactions"]
+    if events is not None:
+        dialect = replace(dialect, apart=frozenset(events.lists))
     log = scan(layout.interactions, names, problems, take, dialect, *block_bytes)
     if log is None:
         return None

@@ -125,7 +125,7 @@ def _scan(
     with source.open() as file:
         is_parquet = file.read(len(PARQUET_MARK)) == PARQUET_MARK
     if is_parquet or source.suffix in (*PARQUET_SUFFIXES, *ARROW_SUFFIXES):
-        return scan_columnar(source, wanted, problems, take)
+        return scan_columnar(source, dialect, wanted, problems, take)
     if source.suffix in JSON_SUFFIXES:
         return scan_json(source, dialect, wanted, problems, take)
     if source.suffix in (*RECBOLE_SUFFIXES, *DELIMITED_SUFFIXES):

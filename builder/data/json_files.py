@@ -13,7 +13,7 @@ import pyarrow as pa
 from builder.data.dialect import Dialect
 from builder.data.json_objects import objects
 from builder.data.problems import NO_OBJECT, Problems
-from builder.data.rows import TEXT, Batch, TextFile, kept, pick
+from builder.data.rows import TEXT, UNIT_SEPARATOR, Batch, TextFile, kept, pick
 from builder.data.sources import Source, TextSource
 
 JSON_SUFFIXES: Final = (".jsonl", ".ndjson", ".json")
@@ -43,9 +43,12 @@ def scan_json(
     def flush() -> None:
         columns = {}
         for name in kept(names, wanted):
-            values = [row.get(name) for row in rows]
+            values: list[Any] = [row.get(name) for row in rows]
             _note_kinds(name, values, lists, nested)
-            columns[name] = _texts(values, path, found_at, name, faults[name])
+            if set(map(type, values)) != {str}:
+                between = UNIT_SEPARATOR if name in dialect.apart else " "
+                values = [plain_text(value, between) for value in values]
+            columns[name] = _as_unicode(values, path, found_at, name, faults[name])
         take(Batch(len(rows), columns, source.share()))
         rows.clear()
         found_at.clear()
@@ -80,14 +83,14 @@ def scan_json(
     )
 
 
-def plain_text(value: Any) -> str:
-    """Text of a JSON value: lists join with spaces, null is nothing."""
+def plain_text(value: Any, between: str = " ") -> str:
+    """Text of a JSON value, null is nothing; ``between`` stands between the values of a list."""
     if isinstance(value, str):
         return value
     if value is None:
         return ""
     if isinstance(value, list):
-        return " ".join(filter(None, map(plain_text, _leaves(value))))
+        return between.join(filter(None, map(plain_text, _leaves(value))))
     if isinstance(value, bool | dict):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)
@@ -123,11 +126,10 @@ def _leaves(values: list[Any]) -> Iterator[Any]:
             stack.pop()
 
 
-def _texts(
-    values: list[Any], path: Path, places: list[str], name: str, faults: Problems
+def _as_unicode(
+    texts: list[str], path: Path, places: list[str], name: str, faults: Problems
 ) -> pa.Array:
-    """The texts of values, with ``?`` for halves of characters, which are no Unicode text."""
-    texts = values if set(map(type, values)) == {str} else list(map(plain_text, values))
+    """Texts with ``?`` for halves of characters, which are no Unicode text."""
     try:
         return pa.array(texts, TEXT)
     except UnicodeEncodeError:

@@ -21,6 +21,7 @@ MISSING: Final = frozenset(
     ("", "NULL", "null", r"\N", "NaN", "nan", "NaT", "None", "NA", "N/A", "n/a", "#N/A", "<NA>")
 )
 """What stands for a missing value, as in pandas and in the dumps of databases."""
+UNIT_SEPARATOR: Final = "\x1f"  # ASCII's own for values, which no text has
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ class TextFile:
     unread
         Columns of bytes that are no text, and were not read.
     lists
-        Columns whose values are lists; as text, they are joined by spaces.
+        Columns whose values are lists; as text, they are joined as `Dialect.apart` says.
     """
 
     path: Path

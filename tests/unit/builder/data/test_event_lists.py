@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from builder.data import Columns, DataConfig, read
+from builder.data.event_lists import list_of
 from builder.errors import DataError
 
 Write = Callable[..., Path]
@@ -212,3 +218,64 @@ def test_ids_in_lists_may_have_commas(write: Write) -> None:
         items__csv='item_id,title\n"a,b",one\nc,two\n',
     )
     assert read(DataConfig(directory))[0].item.tolist() == [0, 1]
+
+
+NAMES = ["Dark Souls", "Lost, Season 1", "Schindler's List"]
+
+
+def _json_lines(column: str, values: list[str]) -> bytes:
+    row = {"user_id": "u", column: values, "genres": ["Slow Burn", "War"]}
+    return json.dumps(row).encode() + b"\n"
+
+
+def _parquet(column: str, values: list[str]) -> bytes:
+    sink = pa.BufferOutputStream()
+    table = pa.table({"user_id": ["u"], column: [values], "genres": [["Slow Burn", "War"]]})
+    pyarrow.parquet.write_table(table, sink)
+    return bytes(sink.getvalue())
+
+
+def _csv(column: str, values: list[str]) -> bytes:
+    rows = pd.DataFrame({"user_id": ["u"], column: [values], "genres": ["Slow Burn War"]})
+    return rows.to_csv(index=False).encode()
+
+
+def _numpy_csv(column: str, values: list[str]) -> bytes:
+    return _csv(column, np.array(values))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("log.jsonl", _json_lines),
+        ("log.parquet", _parquet),
+        ("log.csv", _csv),
+        ("log.csv", _numpy_csv),
+    ],
+)
+def test_items_of_lists_may_have_spaces_and_commas(
+    write: Write, name: str, written: Callable[[str, list[str]], bytes]
+) -> None:
+    directory = write(**{name: written("history", NAMES)})
+    assert histories(directory) == {"u": NAMES}
+    # A list that is part of an item's text has spaces, as ever.
+    assert read(DataConfig(directory))[1].texts == ["Slow Burn War"] * 3
+
+
+def test_a_list_of_users_has_spaces(write: Write) -> None:
+    directory = write(log__jsonl='{"user_id": ["a", "b"], "items": ["New York", "Rome"]}\n')
+    assert histories(directory) == {"a b": ["New York", "Rome"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("[Dark Souls, 'Lost, Season 1', Heat]", ["Dark Souls", "Lost, Season 1", "Heat"]),
+        ('{"Dark Souls",Heat}', ["Dark Souls", "Heat"]),
+        ("[rock 'n' roll, Schindler's List]", ["rock 'n' roll", "Schindler's List"]),
+        (r"['It\'s', 'C:\\dir', 'a\d', '']", ["It's", r"C:\dir", r"a\d"]),
+        (r'["Am\u00e9lie", "\ud83d"]', ["Am\u00e9lie", "?"]),  # half of a character
+    ],
+)  # fmt: skip
+def test_values_in_quotes(text: str, values: list[str]) -> None:
+    assert list_of(text) == values
