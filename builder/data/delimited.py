@@ -155,7 +155,7 @@ class _Rows:
             file.read(len(self.header))
             if all(part.isspace() for part in iter(lambda: file.read(_PART), "")):
                 return None
-        if self.text.is_plain and self.reader.is_plain:
+        if self.text.is_plain and self.reader.is_plain and not self.reader.escape:
             return self.text.after(self.header)
 
         def parts() -> Iterator[str]:

@@ -31,6 +31,7 @@ SEPARATORS: Final = ("::", "\t", ",", ";", "|", "^")
 _SPACE: Final = " "
 _SPACES: Final = re.compile(r"[ \t]+")
 _ENDS: Final = re.compile(r"^[ \t]+|[ \t]+(?=[\r\n]|$)", re.MULTILINE)
+_BACKSLASH: Final = re.compile(r"""\\(["\\])|\\""")
 _LONGEST_VALUE: Final = 1 << 24  # in characters
 _STAND_IN: Final = UNIT_SEPARATOR  # of a separator that pyarrow cannot take
 _SPOKEN: Final = {"\\t": "\t", "tab": "\t"}
@@ -117,7 +118,7 @@ class Reader:
 
     @property
     def escape(self) -> str | None:
-        """What stands before a quote that is part of a value."""
+        """What stands before a quote that is part of a value, and before itself."""
         return "\\" if self.quoted and self.escapes else None
 
     @property
@@ -130,6 +131,10 @@ class Reader:
         return len(self.separator) == 1 and self.separator.isascii() and self.separator != _SPACE
 
     def plain(self, text: str) -> str:
+        """Lines as pyarrow and Python's csv take them."""
+        if self.escape:
+            # Else they take it away before anything, as in \N and EU\west.
+            text = _BACKSLASH.sub(lambda found: found[0] if found[1] else "\\\\", text)
         if self.separator == _SPACE:
             return _SPACES.sub(_STAND_IN, _ENDS.sub("", text))
         return text if self.is_plain else text.replace(self.separator, _STAND_IN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -257,6 +258,20 @@ def test_quotes_may_have_a_backslash_before_them(write: Write) -> None:
     # After a quote that ends a value there is a separator.
     (directory / "items.csv").write_text('"id";"title"\n"1";"C:\\"\n"2";"two"\n')
     assert read(DataConfig(directory))[1].texts == ["C:\\", "two"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_other_backslashes_are_part_of_a_value(write: Write, encoding: str) -> None:
+    # As MySQL writes it: \N stands for null, and \\ for one backslash.
+    rows = (r'"EU\west","1","a \"quote\", é"', r'\N,"2","C:\\"', r"EU\\0,2,C:\dir")
+    log = "".join(f"{row}\n" for row in ("user_id,item_id,note", *rows))
+    directory = write(interactions__csv=log.encode(encoding), items__csv=ITEMS)
+    config = DataConfig(directory, encoding=encoding)
+    assert problems_of(config)[0].startswith(
+        r"interactions.csv:3: user_id: the value is missing (\N stands for that)"
+    )
+    found = read(replace(config, on_bad_rows="drop"))[0]
+    assert found.user_ids == [r"EU\west", r"EU\0"]
 
 
 def test_bad_rows_of_the_item_file_are_left_out(
