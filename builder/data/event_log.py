@@ -28,7 +28,7 @@ from builder.data.problems import (
     WRONG_LENGTH,
     Problems,
 )
-from builder.data.ratings import numbers_of
+from builder.data.ratings import ratings_of, scales_in_words
 from builder.data.row_faults import Findings, RowFaults, of_all_rows
 from builder.data.rows import is_missing
 from builder.data.tables import Catalogue
@@ -155,6 +155,7 @@ class _Events:
         self._drops = config.on_bad_rows == "drop"
         self._without_user = RowFaults(_no_value, drop=self._drops)
         self._without_item = RowFaults(_no_value, drop=self._drops)
+        self._scales: dict[float, int] = {}  # of ratings, with the first row of each
         self._item_ids = catalogue.index if catalogue is not None else {}
         self.items = ItemCodes(config, layout.items.name, catalogue, left_out)
         self._bad_times = RowFaults(
@@ -190,7 +191,9 @@ class _Events:
         text = batch.columns.get(columns.rating or "", blank)
         ratings = None
         if self._keeps_ratings or self._config.min_rating is not None:
-            ratings = numbers_of(text)
+            ratings, scales = ratings_of(text)
+            for scale, row in scales.items():
+                self._scales.setdefault(scale, self.rows + row)
         if ratings is not None and self._config.min_rating is not None:
             keep &= self._bad_ratings.add(self.rows, ~np.isfinite(ratings), text)
             target = ratings >= self._config.min_rating
@@ -237,6 +240,13 @@ class _Events:
             self._report_times(found, time)
         rating = columns.rating or ""
         self._bad_ratings.report(found, "ratings that cannot be read", rating)
+        if len(self._scales) > 1 and self._config.min_rating is not None:
+            row = sorted(self._scales.values())[1]
+            why = (
+                f"the ratings are {scales_in_words(self._scales)}, and no minimum fits all; write "
+                "them on one scale, or name another column with --column rating=NAME"
+            )
+            found.add("ratings of several scales", rating, row, why, 1, drop=False)
         kinds = sorted(name for name in self._actions.numbers if name)
         for action in self._config.target_actions:
             if columns.action in log.names and action not in kinds:
@@ -307,7 +317,9 @@ class _Events:
             codes = np.array([actions.index(name) + 1 if name else 0 for name in kinds], np.int32)
             action = codes[np.frombuffer(self._action, np.int32)[keep]]
             self._action = bytearray()
-        rating = np.frombuffer(self._rating, np.float32)[keep] if self._rating else None
+        rating = None
+        if self._rating and len(self._scales) < 2:
+            rating = np.frombuffer(self._rating, np.float32)[keep]
         user_ids = list(self._users.numbers)
         return UnsortedEvents(
             [user_ids[number] for number in np.flatnonzero(enough)],

@@ -17,7 +17,7 @@ from builder.data.events import scan_events
 from builder.data.files import Batch
 from builder.data.layouts import Layout, find_layout, is_time, peek
 from builder.data.problems import Problems
-from builder.data.ratings import numbers_of
+from builder.data.ratings import ratings_of, scales_in_words
 from builder.data.readers import DataSet, read_unsorted
 from builder.data.rows import is_missing
 from builder.progress import Progress, silent
@@ -48,7 +48,7 @@ class Survey:
     ----------
     ratings
         Each rating, ascending, and how many events have it; of many different ones ranges, by
-        where they begin. Empty where there are none.
+        where they begin. Empty where there are none, or they are of several scales.
     unused
         Role → a column that seems to have it, where none has.
     """
@@ -80,6 +80,7 @@ class Ratings:
     def __init__(self, name: str = "") -> None:
         self.name = name
         self._counts: Counter[float] = Counter()
+        self._scales: set[float] = set()
         self._unread = 0
         self._example = ""
 
@@ -87,7 +88,8 @@ class Ratings:
         """Count those of the batch."""
         text = batch.columns.get(self.name)
         if text is not None:
-            values = numbers_of(text)
+            values, scales = ratings_of(text)
+            self._scales.update(scales)
             others = text.filter(pa.array(~np.isfinite(values))).to_pylist()
             unread = [each for each in others if not is_missing(each)]
             self._unread += len(unread)
@@ -96,7 +98,15 @@ class Ratings:
             self._counts.update(dict(zip(*(each.tolist() for each in found), strict=True)))
 
     def warn(self, log_name: str) -> None:
-        """Tell of the ratings that cannot be read, and so are none."""
+        """Tell of the ratings that cannot be read or compared, and so are none."""
+        if len(self._scales) > 1:
+            log.warning(
+                "%s: %s: the ratings are %s; they count as no ratings, and with --min-rating are "
+                "errors; write them on one scale, or name another column with --column rating=NAME",
+                log_name,
+                self.name,
+                scales_in_words(self._scales),
+            )
         if self._unread:
             log.warning(
                 "%s: %s: %s of %s cannot be read, such as %r; they count as no ratings, and "
@@ -111,6 +121,8 @@ class Ratings:
 
     def histogram(self) -> dict[float, int]:
         """Each rating and how many there are, ascending; ranges where they are many."""
+        if len(self._scales) > 1:
+            return {}
         if len(self._counts) <= _MOST_RATINGS:
             return dict(sorted(self._counts.items()))
         values = np.array(list(self._counts))
@@ -154,8 +166,9 @@ def _look(layout: Layout, ratings: Ratings) -> Survey:
 def _is_rating(name: str, texts: Sequence[str]) -> bool:
     if _AMOUNT_NAME.search(name) and not _SURE_NAME.search(name):
         return False
-    values = np.unique(numbers_of(pa.array(texts, pa.large_string())))
-    if len(values) < 2 or not np.isfinite(values).all():
+    numbers, scales = ratings_of(pa.array(texts, pa.large_string()))
+    values = np.unique(numbers)
+    if len(scales) > 1 or len(values) < 2 or not np.isfinite(values).all():
         return False
     low, high = _SCALE
     scale = values[0] >= low and low + 1 < values[-1] <= high and not (values * 2 % 1).any()

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner
 
@@ -115,6 +116,27 @@ def test_what_was_bought_and_for_how_much_is_no_rating(write: Write, name: str) 
     assert survey(DataConfig(directory))[1] == Survey()
     assert "rating" not in told(directory)
     assert survey(DataConfig(write(interactions__csv=log.replace(name, "grade"))))[1] != Survey()
+
+
+def test_ratings_of_several_scales_are_not_compared(
+    write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = "user_id,item_id,rating,helpful\n" + "u,1,4/5,1/2\nv,2,8/10,2/3\nw,3,5/5,0/1\n" * 9
+    directory = write(interactions__csv=log, items__csv=ITEMS)
+    assert survey(DataConfig(directory))[1] == Survey()
+    assert (
+        "interactions.csv: rating: the ratings are of 5 and of 10; they count as no ratings"
+        in caplog.text
+    )
+    assert "--min-rating" not in train_options(directory)
+    output = tmp_path / "new"
+    result = CliRunner().invoke(app, ["convert", str(directory), "--output", str(output)])
+    assert result.exception is None, result.output
+    table = pyarrow.parquet.read_table(output / "interactions.parquet")
+    assert table.column_names == ["user_id", "item_id"]
+    # Nor are they, and what is counted of more and less, offered as ratings.
+    write(interactions__csv=log.replace("rating", "graded"))
+    assert survey(DataConfig(directory))[1] == Survey()
 
 
 def test_repeats_and_users_with_few_events(write: Write) -> None:
