@@ -15,7 +15,7 @@ import pyarrow as pa
 from builder.data.config import Columns, DataConfig
 from builder.data.events import scan_events
 from builder.data.files import Batch
-from builder.data.layouts import Layout, find_layout, is_time, peek
+from builder.data.layouts import Layout, find_layout, is_time, of_events, peek
 from builder.data.problems import Problems
 from builder.data.ratings import ratings_of, scales_in_words
 from builder.data.readers import DataSet, read_unsorted
@@ -148,18 +148,19 @@ def _look(layout: Layout, ratings: Ratings) -> Survey:
     first = peek(layout.interactions, layout.dialects["interactions"])
     if first is None:
         return Survey()
+    found = {**first.columns, **of_events(first, columns.item)}
     used = {getattr(columns, each.name) for each in fields(Columns)} | {*layout.time_parts}
-    others = {name: values for name, values in first.columns.items() if name not in used}
+    others = {name: values for name, values in found.items() if name not in used}
     unused: dict[str, str] = {}
-    if columns.time not in first.columns and not layout.time_parts:
+    if columns.time not in found and not layout.time_parts:
         times = [name for name, values in others.items() if any(values) and is_time(values)]
         unused |= {"time": times[0]} if times else {}
-    if columns.rating not in first.columns:
-        found = [name for name, values in others.items() if _is_rating(name, values)]
-        if found:
-            unused |= {"rating": found[0]}
-            ratings = Ratings(found[0])
-            scan_events(layout, {found[0]}, Problems(), ratings.add)
+    if columns.rating not in found:
+        name = next((name for name, values in others.items() if _is_rating(name, values)), None)
+        if name is not None:
+            unused |= {"rating": name}
+            ratings = Ratings(name)
+            scan_events(layout, {name}, Problems(), ratings.add)
     return Survey(ratings.histogram(), unused)
 
 

@@ -19,6 +19,7 @@ from builder.data.layouts.roles import (
     complete,
     item_key,
     key_among,
+    of_events,
 )
 from builder.data.object_ids import ObjectColumn
 from builder.data.rows import numbered
@@ -50,7 +51,7 @@ class Layout:
     items_of_log
         Whether no file but the log tells about the items.
     of_log
-        The columns of the log.
+        The columns of the log, and those of its events.
     """
 
     format: str
@@ -157,7 +158,7 @@ def _check_header_of_items(columns: Columns, log: Peek, items: Peek) -> None:
 def _with_details(layout: Layout, log: Peek) -> Layout:
     """What the first rows of the log say about its columns of times and items."""
     time, item = layout.columns.time or "", layout.columns.item or ""
-    layout = replace(layout, of_log=frozenset(log.columns))
+    layout = replace(layout, of_log=frozenset((*log.columns, *of_events(log, item))))
     layout = replace(layout, user_key=_key(layout, log, "user", USER_KEYS))
     key = _key(layout, log, "item", ITEM_KEYS)
     parts = _parts(time, log)

@@ -15,8 +15,10 @@ import pyarrow as pa
 
 from builder.data.config import Columns
 from builder.data.dates import days, joined
+from builder.data.event_lists import list_of
+from builder.data.json_files import plain_text
 from builder.data.layouts.peek import Peek, is_counter, is_time
-from builder.data.object_ids import ObjectColumn
+from builder.data.object_ids import ObjectColumn, objects_in
 from builder.data.ratings import numbers_of
 from builder.data.rows import TEXT, is_missing, is_number
 
@@ -133,6 +135,7 @@ def complete(columns: Columns, usual: Columns, log: Peek, items: Peek | None) ->
         if given is None and not _has_role(role, known, log):
             taken = {name for name in (*vars(columns).values(), *found.values()) if name}
             given = _find(role, names, [n for n in log.columns if n not in taken], log, of_items)
+            given = given or _of_each_event(role, names, of_events(log, found.get("item")))
         found[role] = given or known
         if role == "time" and columns.time is None:
             found[role] = _with_clock(found[role], log)
@@ -140,6 +143,36 @@ def complete(columns: Columns, usual: Columns, log: Peek, items: Peek | None) ->
     if key is None and items is not None and found["item"] not in items.columns:
         key = item_key(items, found["item"])
     return replace(columns, **found, item_key=key)
+
+
+def of_events(log: Peek, item: str | None) -> dict[str, list[str]]:
+    """Columns of which each event of a row has a value of its own, and their first values.
+
+    These are the keys of the objects in the column of items, as in ``items.name``, or lists of
+    times beside a list of items.
+    """
+    values = log.columns.get(item or "", [])
+    objects = ObjectColumn.of(values)
+    if objects is not None and objects.many:
+        each = [found for value in values for found in objects_in(value) or ()]
+        return {f"{item}.{key}": [plain_text(one.get(key)) for one in each]
+                for key in objects.others}  # fmt: skip
+    if item not in log.columns or objects is not None or not are_lists(item or "", log):
+        return {}
+    first = {name: ["".join(list_of(text)[:1]) for text in texts]
+             for name, texts in log.columns.items() if name != item}  # fmt: skip
+    return {name: texts for name, texts in first.items() if is_time(texts)}
+
+
+def _of_each_event(role: str, names: Sequence[str], own: Mapping[str, list[str]]) -> str | None:
+    """The column of a role among those of `of_events`, with its name or that of a list."""
+    if role not in ("time", "action"):
+        return None
+    fits = is_time if role == "time" else _are_actions
+    fitting = [name for name, values in own.items() if any(values) and fits(values)]
+    forms = {form: name for name in reversed(fitting) for form in _forms(name)}
+    listed = [f"{name}{ending}" for name in names for ending in ("s", "list")]
+    return next((forms[name] for name in (*names, *listed) if name in forms), None)
 
 
 def _has_role(role: str, name: str | None, log: Peek) -> bool:

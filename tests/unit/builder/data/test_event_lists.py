@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -85,6 +87,41 @@ def test_lists_of_times(write: Write) -> None:
         DataError, match=r"x.inter:2: timestamp: '1700000100 1700000000' is no time"
     ):
         read(DataConfig(directory))
+
+
+TIMES = [1500000100, 1500000000]
+
+
+def written_as(write: Write, kind: str, times: list[Any]) -> Path:
+    if kind == "log.jsonl":
+        text = json.dumps({"user_id": "a", "item_ids": ["p1", "p2"], "timestamps": times})
+        return write(**{kind: text})
+    if kind == "log.csv":
+        return write(**{kind: f"user_id,item_ids,event_times\na,p1 p2,{times[0]}|{times[1]}\n"})
+    directory = write()
+    columns = {"user_id": ["a"], "item_ids": [["p1", "p2"]], "time_list": [times]}
+    pyarrow.parquet.write_table(pa.table(columns), directory / kind)
+    return directory
+
+
+@pytest.mark.parametrize("kind", ["log.jsonl", "log.csv", "log.parquet"])
+@pytest.mark.parametrize(
+    "times", [TIMES, ["2017-07-14 02:41:40", "2017-07-14 02:40:00"]], ids=["numbers", "texts"]
+)
+def test_lists_of_times_are_found(write: Write, kind: str, times: list[Any]) -> None:
+    directory = written_as(write, kind, times)
+    assert histories(directory) == {"a": ["p2", "p1"]}
+    log, catalogue = read(DataConfig(directory))
+    assert log.time is not None
+    assert log.time.tolist() == TIMES[::-1]
+    assert catalogue.texts == ["p1", "p2"]
+
+
+def test_lists_of_timestamps(write: Write) -> None:
+    times = [datetime.fromtimestamp(each, timezone.utc) for each in TIMES]
+    log, _ = read(DataConfig(written_as(write, "log.parquet", times)))
+    assert log.time is not None
+    assert log.time.tolist() == TIMES[::-1]
 
 
 def test_faults_are_shown_where_they_stand(write: Write) -> None:

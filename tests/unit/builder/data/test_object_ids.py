@@ -12,6 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from builder.data import Columns, DataConfig, read
+from builder.data.layouts import find_layout
 from builder.data.object_ids import objects_in
 from builder.errors import DataError
 
@@ -48,6 +49,25 @@ def test_items_of_orders_are_events(write: Write) -> None:
     assert log.time.tolist() == [1600000000, 1600000000, 1600000500]
     write(items__csv=ITEMS)
     assert events_of(directory) == EXPECTED
+
+
+def test_times_and_actions_of_objects(write: Write) -> None:
+    events = [{"aid": 20, "ts": 1600000500000, "type": "carts"},
+              {"aid": 10, "ts": 1600000000000, "type": "clicks"}]  # fmt: skip
+    directory = write(log__jsonl=lines({"session": "u", "events": events}))
+    assert events_of(directory) == [("u", "10"), ("u", "20")]
+    log, catalogue = read(DataConfig(directory))
+    assert log.time is not None
+    assert log.actions == ["carts", "clicks"]
+    assert catalogue.texts == ["20", "10"]
+    assert "time events.ts, action events.type" in str(find_layout(DataConfig(directory)))
+
+
+def test_what_an_item_says_of_itself_is_no_event(write: Write) -> None:
+    item = {"id": "1", "created_at": "2019-01-01", "type": "shirt"}
+    row = {"user_id": "u", "time": 1600000000, "items": [item, {**item, "id": "2"}]}
+    columns = find_layout(DataConfig(write(log__jsonl=lines(row)))).columns
+    assert (columns.time, columns.action) == ("time", "action")
 
 
 def test_the_same_order_again_is_another_one(write: Write) -> None:

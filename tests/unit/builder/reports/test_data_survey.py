@@ -88,6 +88,20 @@ def test_columns_that_were_not_used_are_pointed_out(write: Write) -> None:
     assert "is not used" not in told(directory, *used)
 
 
+def test_times_and_ratings_of_objects_and_lists_are_pointed_out(write: Write) -> None:
+    items = [{"item_id": str(n), "seen on": "2023-11-15", "rating": n} for n in (1, 2, 3)]
+    directory = write(log__jsonl=json.dumps({"user_id": "u", "items": items}), items__csv=ITEMS)
+    found = survey(DataConfig(directory))[1]
+    assert found.unused == {"time": "items.seen on", "rating": "items.rating"}
+    assert found.ratings == {1: 1, 2: 1, 3: 1}
+    used = ["--column", "time=items.seen on", "--column", "rating=items.rating"]
+    assert "is not used" not in told(directory, *used)
+    row = {"user_id": "u", "items": ["1", "2"], "seen on": ["2023-11-15", "2023-11-16"]}
+    write(log__jsonl=json.dumps(row))
+    assert survey(DataConfig(directory))[1].unused == {"time": "seen on"}
+    assert "is not used" not in told(directory, "--column", "time=seen on")
+
+
 def test_columns_that_are_neither_are_not(write: Write) -> None:
     log = "user_id,item_id,timestamp,created,flag,count,city\n" + "".join(
         f"u,1,1700000000,2023-11-15,{row % 2},{row},Oslo\n" for row in range(50)
