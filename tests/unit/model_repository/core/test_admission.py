@@ -368,20 +368,32 @@ def test_no_more_of_a_batch_is_answered_than_its_callers_can_wait_for(clock: Clo
         assert verdicts == [place < count for place in range(100)]
         return count
 
-    admission.took(100, 0.4 * LONGEST)
+    admission.took(100, 0.28 * LONGEST)
     mark = admission.mark()
     assert refused() == 0  # it is not overloaded
     admission.back(mark)
     overload(admission, clock)
     admission.mark()
     assert refused() == 75
-    admission.took(25, 0.1 * LONGEST)
+    admission.took(25, 0.07 * LONGEST)
     assert refused() == 68
-    admission.took(10, 0.1 * LONGEST)  # says nothing of more
+    admission.took(10, 0.07 * LONGEST)  # says nothing of more
     assert refused() == 68
     for _ in range(9):
-        admission.took(100, 0.09 * LONGEST)
+        admission.took(100, 0.06 * LONGEST)
     assert refused() == 0
+
+
+def test_it_is_overloaded_as_long_as_batches_are_too_large(clock: Clock) -> None:
+    """Else the queue grows to its full length again, once in a while."""
+    admission = Admission(LONGEST, 100, clock)
+    overload(admission, clock)
+    admission.took(100, 0.28 * LONGEST)
+    for _ in range(3):
+        clock.now += 0.9 * LONGEST
+        mark = admission.mark()  # no request has waited
+        assert admission.refused([""] * 100, no_time, none).count(True) == 75
+        admission.back(mark)
 
 
 def test_background_work_gets_what_others_leave(clock: Clock) -> None:
@@ -427,7 +439,7 @@ def test_of_too_large_a_batch_background_work_is_refused_first(clock: Clock) -> 
     mark = sent(admission, clock, 0.3 * LONGEST)
     admission.refused(["", "", mark], no_time, lambda place: place == 1)
     admission.back(mark)
-    admission.took(4, 0.2 * LONGEST)
+    admission.took(4, 0.14 * LONGEST)
     mark = admission.mark()
     batch = [""] * 4
     # Users are refused only while the model is overloaded.
