@@ -25,9 +25,11 @@ _KEPT: Final = 0.1
 """Share of its limit that a request may wait while the model is overloaded."""
 
 _TAKEN: Final = 0.07
-"""Share of the limit that a batch may take meanwhile. Triton prepares the next batch while one runs,
-so requests wait for as long as a batch takes, or longer. With less there are fewer answers: the time
-between two batches stays the same."""
+"""Share of the limit that a batch may take meanwhile.
+
+Triton prepares the next batch while one runs, so requests wait for as long as a batch takes, or
+longer. With less there are fewer answers: the time between two batches stays the same.
+"""
 
 _SPARED: Final = 32
 """Of batches whose requests are all to be refused, one in so many is answered."""
@@ -156,9 +158,9 @@ class Admission:
             self._refused = 0
         if self._gives_way:
             self._cut(verdicts, background)
-        if refuses or True in verdicts:
-            if self._overloaded or self._has_users(waits, background):
-                self._refused_at = now
+        refuses = refuses or True in verdicts
+        if refuses and (self._overloaded or self._has_users(waits, background)):
+            self._refused_at = now
         for place, wait in enumerate(waits):
             if wait is None or verdicts[place]:
                 continue
