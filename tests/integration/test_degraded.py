@@ -166,6 +166,7 @@ def ranked(client: RecommenderClient) -> list[float]:
         return []
 
 
+@pytest.mark.sweep
 def test_and_for_one_that_is_stopped(tmp_path: Path) -> None:
     write_tiny_repository(tmp_path, layout="ensemble")
     with served(tmp_path) as (server, client), ThreadPoolExecutor() as together:

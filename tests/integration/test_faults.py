@@ -100,6 +100,7 @@ def test_a_fault_that_takes_no_request_from_others(
         assert (seen.lost, seen.requests > 0) == (0, True)
 
 
+@pytest.mark.sweep
 @pytest.mark.skipif(not scarcity.may_mount(), reason="needs the right to mount file systems")
 def test_without_shared_memory_the_batch_of_a_large_request_fails(
     repository: Path, monkeypatch: pytest.MonkeyPatch

@@ -23,6 +23,7 @@ def resolved(requirement: str) -> set[str]:
     return {entry["metadata"]["name"].lower() for entry in report["install"]}
 
 
+@pytest.mark.sweep
 def test_the_base_install_is_the_client_alone() -> None:
     names = resolved(".")
     assert {"tritonrec", "numpy", "grpcio", "tritonclient"} <= names

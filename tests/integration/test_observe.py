@@ -161,6 +161,7 @@ def test_a_restart_keeps_events(repository: Path, tmp_path: Path) -> None:
         assert best(client) == ("i5",)
 
 
+@pytest.mark.sweep
 def test_every_server_is_told(repository: Path) -> None:
     with (
         running(repository) as (one, first),

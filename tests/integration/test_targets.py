@@ -106,7 +106,8 @@ def test_texts_of_1_to_512_tokens_stay_finite(network: str, request: pytest.Fixt
     assert cosines(padded, np.concatenate([found[:8], found[-1:]])).min() >= 0.9995
 
 
-@pytest.mark.parametrize("network", first_of(["real", "base"]))
+@pytest.mark.sweep
+@pytest.mark.parametrize("network", ["real", "base"])
 def test_no_value_inside_comes_near_the_end_of_fp16(
     network: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
