@@ -1,4 +1,4 @@
-"""Names for the types of arrays."""
+"""Names for the types of arrays, and the bounds of their numbers."""
 
 from __future__ import annotations
 
@@ -11,5 +11,9 @@ Floats = NDArray[np.float32]
 Indices = NDArray[np.int32]
 """Catalogue indices; or *slots*, see ``NO_ITEM``."""
 Seconds = NDArray[np.int64]
+
+LEAST: Final = float(np.finfo(np.float32).tiny)
+"""The least number above 0 that FP32 has in full precision."""
+LARGEST: Final = float(np.finfo(np.float32).max)
 
 NO_ITEMS: Final[Indices] = np.zeros(0, np.int32)

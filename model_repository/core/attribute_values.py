@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Final, TypeVar
 
@@ -80,7 +81,7 @@ def separators_of(texts: Sequence[str]) -> str:
     It is ``|``; where no text has one, ``;``, else a comma, else a blank. Those before it are there
     too: where commas separate values, no value has a ``|`` either. A list in JSON shows nothing.
     """
-    texts = [text for text in map(str.strip, texts) if not _is_json_list(text)]
+    texts = [text for text in map(str.strip, texts) if _in_json(text) is None]
     for place, separator in enumerate(_ANY_SEPARATOR, 1):
         if any(separator in text for text in texts):
             return _ANY_SEPARATOR[:place]
@@ -140,8 +141,8 @@ def _number(text: str) -> float:
 
 
 def _values(text: str, separators: str) -> list[str]:
-    if _is_json_list(text):
-        found = _json_list(text)
+    found = _in_json(text)
+    if found is not None:
         # JSON can name half of a character, such as "\ud83d", which no file can hold.
         "".join(found).encode()
         return found
@@ -149,8 +150,12 @@ def _values(text: str, separators: str) -> list[str]:
     return [value for each in parts if (value := each.strip())]
 
 
-def _is_json_list(text: str) -> bool:
-    return text.startswith("[") and _all([text], _json_list)
+def _in_json(text: str) -> list[str] | None:
+    """The values of a list in JSON, None where the text is none."""
+    if text.startswith("["):
+        with suppress(ValueError):
+            return _json_list(text)
+    return None
 
 
 def _json_list(text: str) -> list[str]:

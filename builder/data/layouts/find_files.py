@@ -15,7 +15,7 @@ from builder.data.dialect import Dialect
 from builder.data.files import TABLE_SUFFIXES, load, scan
 from builder.data.layouts.headers import how_to_name, how_to_name_items
 from builder.data.layouts.known import FORMATS, KnownFormat
-from builder.data.layouts.named_logs import (
+from builder.data.layouts.named_files import (
     check_named_logs,
     faults_of_named_items,
     is_named_as_log,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import LARGEST
 from ..catalogue import Candidates
 from ..contract import BOOST, POOL
 from ..errors import InvalidRequest
@@ -18,8 +18,6 @@ from .base import Context, Stage
 from .evaluation import values_at
 from .expressions import Expression, parse
 from .statements import condition_of, statements
-
-_LARGEST: Final = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ class Boost(Stage):
         kept = np.isnan(changed)
         if boost.where is not None:
             kept |= ~values_at(boost.where, context.facts, candidates.index)
-        found: NDArray[np.float64] = np.where(kept, score, np.clip(changed, 0, _LARGEST))
+        found: NDArray[np.float64] = np.where(kept, score, np.clip(changed, 0, LARGEST))
         return found
 
 

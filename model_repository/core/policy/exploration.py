@@ -29,7 +29,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import Floats
+from ..arrays import LARGEST, LEAST, Floats
 from ..batch import Tensors
 from ..catalogue import Candidates
 from ..contract import EXPLORE, EXPLORE_RATE, PAGE, PROPENSITY, PROPENSITY_KIND
@@ -44,8 +44,6 @@ DRAWS: Final = 1_000
 _RATES: Final = {"greedy": 0.1, "softmax": 0.2, "thompson": 1.0, "ucb": 1.0}
 _KINDS: Final = {"greedy": "exact", "softmax": "exact", "thompson": "estimated"}
 _ONE: Final = np.ones((1, 1), np.float32)
-_LEAST: Final = np.finfo(np.float32).tiny
-_LARGEST: Final = np.finfo(np.float32).max
 _LARGEST_EXPONENT: Final = np.float32(80)
 """Of e, to a number that FP32 has."""
 
@@ -149,8 +147,8 @@ def _factor(candidates: Candidates) -> Floats:
 
     A score may be 0, or the largest number; where all are, an item is as likely as by its logit.
     """
-    ratio = candidates.score.astype(np.float64) / np.maximum(candidates.interest, _LEAST)
-    found: Floats = np.clip(ratio, _LEAST, _LARGEST).astype(np.float32)
+    ratio = candidates.score.astype(np.float64) / np.maximum(candidates.interest, LEAST)
+    found: Floats = np.clip(ratio, LEAST, LARGEST).astype(np.float32)
     return found
 
 

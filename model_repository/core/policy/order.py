@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..arrays import Floats, Indices
+from ..arrays import LEAST, Floats, Indices
 from ..catalogue import Candidates
 from ..contract import TOP_K
 from .base import Context
@@ -29,7 +29,7 @@ def ranked_logits(candidates: Candidates) -> Floats:
     """
     logit = candidates.logit
     if np.isnan(logit).any():
-        logit = np.log(np.maximum(candidates.score, np.finfo(np.float32).tiny))
+        logit = np.log(np.maximum(candidates.score, LEAST))
     descending: Floats = np.sort(logit)[::-1]
     return descending
 
@@ -38,7 +38,7 @@ def relevance(candidates: Candidates) -> Floats:
     """`ranked_logits` FP32 [m] from 1, the best candidate, to 0, the last one."""
     logit = ranked_logits(candidates)
     least = logit[-1]
-    scaled: Floats = (logit - least) / max(logit[0] - least, np.finfo(np.float32).tiny)
+    scaled: Floats = (logit - least) / max(logit[0] - least, LEAST)
     return scaled
 
 
