@@ -98,10 +98,11 @@ def demo(
 def what_next(run: Path, repository: Path, cache: Path, rows: Sequence[Row]) -> None:
     """Say what a full training would add, and which commands come next."""
     from builder.model.checkpoint import read_config
+    from builder.play.commands import USUAL_PAGE
 
     full = f"train --data {cache / 'ml-100k'} --backbone {cache / 'minilm'}"
     lines = {
-        "Try it in a browser": f"play --repository {repository}",
+        f"Try it in a browser, at {USUAL_PAGE}": f"play --repository {repository}",
         "Leave the server running": f"serve --repository {repository}",
     }
     reached = next((row.metrics["ndcg@10"] for row in rows if row.name == _SHORT), None)

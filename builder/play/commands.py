@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from builder.play.contents import Served  # reads a checkpoint, which imports torch
 
 _HOST: Final = "127.0.0.1"
+_PORT: Final = 8080
+USUAL_PAGE: Final = f"http://{_HOST}:{_PORT}"
+"""Where the page is, unless another port is named."""
 _TIMEOUT: Final = 10.0  # seconds of a call
 
 
@@ -51,7 +54,7 @@ def play(
         str | None,
         typer.Option(metavar="HOST:PORT", help="gRPC port of a second server to compare with."),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port of the page. 0: any that is free.")] = 8080,
+    port: Annotated[int, typer.Option(help="Port of the page. 0: any that is free.")] = _PORT,
 ) -> None:
     """Open a local page over the server: put a history together, and see the list change.
 

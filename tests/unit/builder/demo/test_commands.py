@@ -31,6 +31,7 @@ def test_what_comes_next(
     # Of a run that was trained in full, nothing is said that is not so.
     assert ("short training reaches NDCG@10 0.123" in said) is (tune_epochs == 0)
     assert (f"--output {run}-full" in said) is (tune_epochs == 0)
+    assert "Try it in a browser, at http://127.0.0.1:8080:\n" in said
     begin = "  python -m builder "
     lines = [line.removeprefix(begin) for line in said.splitlines() if line.startswith(begin)]
     assert len(lines) == (4 if tune_epochs == 0 else 3)
