@@ -155,10 +155,10 @@ class Budget:
         """
         step = self._takes.get("tuning") or _seconds_of_a_step(objective, windows, batch_size)
         encode = _seconds_of_texts(objective)
-        rest = self.left - self._assembled(tuned=True) - tested
+        rest = self.left - self.takes("assemble") - tested
         if again:
             rest -= again * self.takes("adapter") + self.takes("lower layers")
-            rest -= self._assembled(tuned=True)
+            rest -= self.takes("assemble")
             rest /= 2
         if self._tuning is None:
             fitting = _fitting(usual, rest, step, self.takes("validate") + encode)
@@ -186,8 +186,8 @@ class Budget:
         """
         paces = (self.takes("adapter"), self.takes("tuning"))
         seconds = sum(count * pace for count, pace in zip(steps, paces, strict=False))
-        tuned = len(steps) > 1
-        seconds += self._assembled(tuned=tuned) + (self.takes("lower layers") if tuned else 0)
+        seconds += self.takes("assemble")
+        seconds += self.takes("lower layers") if len(steps) > 1 else 0
         if self._again is None:
             self._again = seconds + tested <= self.left
             self.keep()
@@ -198,10 +198,6 @@ class Budget:
             f"{max(0, self.left - tested):.0f} s are left"
         )
         return False
-
-    def _assembled(self, *, tuned: bool) -> float:
-        """Seconds to put a model together; where BERT was tuned, the texts are encoded again."""
-        return self.takes("assemble") + (1.5 * self.takes("lower layers") if tuned else 0)
 
     def leave_out(self, what: str) -> None:
         log.info("budget: there is no time for %s", what)
@@ -230,8 +226,7 @@ def least_of_tuning(
     """Seconds of a second stage of `FEWEST_STEPS`, by what it takes to encode some texts.
 
     ``share`` of BERT's layers learns. A gradient takes twice as long as what it is of. Every text
-    goes through BERT three times: in a validation, where the Trainer runs, and here for the lower
-    layers and for the model that comes of it.
+    goes through BERT twice: here for the lower layers, and in a validation, where the Trainer runs.
     """
     some = list(texts[:: max(1, len(texts) // _SAMPLE)])
     tokens = sum(len(row.tokens) for row in tokenizer(some))
@@ -242,7 +237,7 @@ def least_of_tuning(
         encoder.cpu()
     times = len(texts) / len(some)
     step = 3 * share * there * min(times, TUNE_TOKENS / tokens)
-    return FEWEST_STEPS * step + (2 * here + there) * times
+    return FEWEST_STEPS * step + (here + there) * times
 
 
 def _seconds_to_encode(

@@ -27,7 +27,7 @@ from builder.model.interest import AdapterConfig, InterestAdapter
 from builder.model.linear import LinearTerm
 from builder.model.new_items import with_catalogue
 from builder.model.popularity import Popularity
-from builder.model.recommender import Recommender, encode_texts, pad_rows
+from builder.model.recommender import Recommender, pad_rows
 from builder.model.scoring import counted
 from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder, layer_count
 from builder.progress import Progress, silent
@@ -121,16 +121,13 @@ def learn(
     """
     course = _Course(config, prepared, directory, None, on_round, track, progress, budget)
     learning = layers_that_learn(config, prepared.encoder.backbone)
-    adapter, steps = course.first()
+    first = course.first()
     with measured(budget, "assemble"):
-        frozen = course.assembled(prepared.encoder, adapter, (steps,))
+        frozen = course.assembled(first)
     if not learning or (budget is not None and not budget.tunes):
         return Learnt(frozen, None)
-    second = course.second(adapter, learning, steps)
-    if second is None:
-        return Learnt(frozen, None)
-    encoder, adapter, more = second
-    return Learnt(frozen, course.assembled(encoder, adapter, (steps, more)))
+    second = course.second(first, learning)
+    return Learnt(frozen, None if second is None else course.assembled(second))
 
 
 def learn_again(
@@ -162,14 +159,30 @@ def learn_again(
     )
     prepared = replace(prepared, data=prepared.data.learnt_from(train), terms=terms)
     course = _Course(config, prepared, directory, chosen, ignore, track, progress)
-    encoder = prepared.encoder
-    adapter, _ = course.first()
+    network = course.first()
     if len(chosen.steps) > 1:
-        learning = layers_that_learn(config, encoder.backbone)
-        second = course.second(adapter, learning, 0)
+        second = course.second(network, layers_that_learn(config, prepared.encoder.backbone))
         assert second is not None  # without a budget nothing is left out
-        encoder, adapter, _ = second
-    return course.assembled(encoder, adapter, chosen.steps).model
+        network = second
+    return course.assembled(network).model
+
+
+@dataclass(frozen=True)
+class _Network:
+    """What the stages so far came to.
+
+    Attributes
+    ----------
+    text_vectors
+        FP32 [n, h], by the encoder.
+    steps
+        How many each stage took to its best epoch.
+    """
+
+    encoder: TextEncoder
+    adapter: InterestAdapter
+    text_vectors: torch.Tensor
+    steps: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -204,8 +217,8 @@ class _Course:
         check_parts(plan.batch_size, self.config.accumulate)
         return plan
 
-    def first(self) -> tuple[InterestAdapter, int]:
-        """The adapter, learnt on the text vectors as they are, and the steps that it took."""
+    def first(self) -> _Network:
+        """The adapter, learnt on the text vectors as they are."""
         torch.set_rng_state(self.prepared.random)
         config, data, start = self.config, self.prepared.data, self.prepared.start
         if start is None:
@@ -227,20 +240,17 @@ class _Course:
         )
         steps = self._stage("adapter", objective, tuning=False)
         assert steps is not None  # the first stage is never left out
-        return adapter, steps
+        return _Network(self.prepared.encoder, adapter, self.prepared.text_vectors, (steps,))
 
-    def second(
-        self, adapter: InterestAdapter, learning: int, before: int
-    ) -> tuple[TextEncoder, InterestAdapter, int] | None:
+    def second(self, first: _Network, learning: int) -> _Network | None:
         """Copies of encoder and adapter, of which the last `learning` parts of BERT learnt along.
 
-        And the steps that it took; None where there is no time for it. ``before`` are the steps of
-        the first stage.
+        None where there is no time for it.
         """
         # What LoRA draws must not depend on whether this process ran the first stage.
         torch.set_rng_state(self.prepared.random)
         config, data = self.config, self.prepared.data
-        encoder, adapter = copy.deepcopy(self.prepared.encoder), copy.deepcopy(adapter)
+        encoder, adapter = copy.deepcopy(first.encoder), copy.deepcopy(first.adapter)
         lower: LowerLayers | NoLowerLayers
         if learning > layer_count(encoder.backbone):
             log.info("stage 2: all of BERT with the adapter")
@@ -277,26 +287,23 @@ class _Course:
                 loss=_loss(config),
                 bf16=config.precision == "bf16",
             )
-            steps = self._stage("tuning", objective, tuning=True, before=before)
-        return None if steps is None else (encoder, adapter, steps)
+            steps = self._stage("tuning", objective, tuning=True, before=first.steps[0])
+        if steps is None:
+            return None
+        # The stage ended by bringing all of them up to date.
+        return _Network(encoder, adapter, text.latest.cpu(), (*first.steps, steps))
 
-    def assembled(
-        self, encoder: TextEncoder, adapter: InterestAdapter, steps: tuple[int, ...]
-    ) -> Candidate:
+    def assembled(self, network: _Network) -> Candidate:
         """Put a model together: with what stands beside the network, and a calibration."""
         data, terms, chosen = self.prepared.data, self.prepared.terms, self.chosen
-        vectors = self.prepared.text_vectors
-        if encoder is not self.prepared.encoder:
-            texts = data.catalogue.texts
-            vectors = encode_texts(encoder, self.prepared.tokenizer, texts, progress=self.progress)
         model = Recommender(
-            encoder=encoder,
+            encoder=network.encoder,
             tokenizer=self.prepared.tokenizer,
-            adapter=copy.deepcopy(adapter),
+            adapter=copy.deepcopy(network.adapter),
             linear=terms.text,
             calibration=Calibration(),
             catalogue=data.catalogue,
-            text_vectors=vectors,
+            text_vectors=network.text_vectors,
             actions=data.actions,
             warm=data.popularity.numpy() > 0,
             profile=data.profile,
@@ -313,14 +320,14 @@ class _Course:
             model = replace(model, cold_limit=limit, calibration=calibration, trend=trend)
             return replace(chosen, model=model)
         users, known = data.chosen_on, data.split.counted_on_validation
-        network = model.scorer("network").scores(users.histories)
-        longest = adapter.config.max_history
-        closed_form = choose_closed_form(terms, network, users, longest, progress=self.progress)
+        scores = model.scorer("network").scores(users.histories)
+        longest = network.adapter.config.max_history
+        closed_form = choose_closed_form(terms, scores, users, longest, progress=self.progress)
         # Asked last: beside a network alone, a trend can stand in for what other terms know better.
         trend, added = choose_trend(closed_form.logits, users, known, progress=self.progress)
         if trend:
             closed_form = choose_closed_form(
-                terms, network + added, users, longest, progress=self.progress
+                terms, scores + added, users, longest, progress=self.progress
             )
         model = stand_in(_with_closed_form(model, closed_form.linear, closed_form.prior), cold)
         trend = counted(trend, data.split.everything, len(data.catalogue))
@@ -332,7 +339,7 @@ class _Course:
         )
         text = rank_holdout(model.scorer("text"), users, len(data.catalogue)).ndcg(10)
         model = replace(model, calibration=fit_calibration(pairs))
-        return Candidate(model, closed_form.ndcg, text, closed_form.recipe, steps)
+        return Candidate(model, closed_form.ndcg, text, closed_form.recipe, network.steps)
 
     def _new_adapter(self) -> InterestAdapter:
         config, data, text_vectors = self.config, self.prepared.data, self.prepared.text_vectors

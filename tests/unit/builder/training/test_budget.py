@@ -209,7 +209,7 @@ def test_whether_the_second_stage_fits_is_measured_where_each_part_will_run(
     monkeypatch.setattr(budgets, "encode_texts", encode)
     tokenizer: Any = lambda texts: [SimpleNamespace(tokens=[0] * 10) for _ in texts]  # noqa: E731
     found = budgets.least_of_tuning(moved, tokenizer, ["text"] * 64, 0.5)
-    assert found == pytest.approx(budgets.FEWEST_STEPS * 3 * 0.5 * 1 + 2 * 4 + 1)
+    assert found == pytest.approx(budgets.FEWEST_STEPS * 3 * 0.5 * 1 + 4 + 1)
     assert moved.moves == ["meta", "cpu"]
 
 
