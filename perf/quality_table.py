@@ -19,11 +19,12 @@ Row = Mapping[str, Any]
 def summary(tested: Mapping[str, Sequence[Sequence[Row]]]) -> list[dict[str, Any]]:
     """A row for each set and scorer, from those of `evaluate` and `baselines` of each seed.
 
-    A user's figure is the mean over the seeds. ``ndcg@10`` and ``hr@10`` are means over users, with
-    95 % bootstrap intervals; ``seeds`` has the NDCG@10 of each seed. ``model_less_this`` is the
-    paired `Difference` of the full model's NDCG@10. ``calibration_error`` is the mean over the
-    seeds, of scorers that have an interest. Of each set's closed forms one is ``best_closed_form``,
-    by the test users themselves, so it is a stern rival.
+    A user's figure is the mean over the seeds that have the scorer; the first alone has baselines.
+    ``ndcg@10`` and ``hr@10`` are means over users, with 95 % bootstrap intervals; ``seeds`` has the
+    NDCG@10 of each seed. ``model_less_this`` is the paired `Difference` of the full model's
+    NDCG@10. ``calibration_error`` is the mean over the seeds, of scorers that have an interest. Of
+    each set's closed forms one is ``best_closed_form``, by the test users themselves, so it is a
+    stern rival.
     """
     found = []
     for name, seeds in tested.items():
@@ -81,8 +82,9 @@ def markdown(report: Mapping[str, Any]) -> str:
         cells.append("" if error is None else f"{error:.4f}")
         lines.append(f"| {' | '.join(cells)} |")
     told = (
-        f"Mean of {report['seeds']} seeds; in parentheses test users, in a replay events; "
-        "intervals and p are over these. Bold: the best closed form, chosen on these very users."
+        f"Mean of {report['seeds']} seeds, of a baseline the first; in parentheses test users, in "
+        "a replay events; intervals and p are over these. Bold: the best closed form, chosen on "
+        "these very users."
     )
     lines += ["", told, ""]
     lines += [
@@ -102,7 +104,7 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 
 def _by_user(seeds: Sequence[Sequence[Row]], name: str, metric: str) -> NDArray[np.float64]:
-    """FP64 [seeds, U]."""
+    """FP64 [S, U], of the S seeds that have the scorer."""
     return np.array(
         [row["per_user"][metric] for rows in seeds for row in rows if row["name"] == name]
     )

@@ -33,7 +33,7 @@ def bench(tmp_path: Path, backbone: Path) -> Bench:
         scores=np.random.default_rng(0).random((USERS, ITEMS), np.float32),
     )
     peers = {TINY.name: [f"Chance={scores}"]}
-    return Bench(tmp_path, backbone, 1, tmp_path / "bench", peers, FEW)
+    return Bench(tmp_path, backbone, 2, tmp_path / "bench", peers, FEW)
 
 
 @pytest.mark.sweep
@@ -52,6 +52,8 @@ def test_a_bench_from_sets_to_table(bench: Bench, capsys: pytest.CaptureFixture[
         }
     # A replay asks about a user many times, which recorded scores cannot answer.
     assert [*("Chance" in names for names in by_set.values())] == [True, False]
+    seeds = {row["name"]: len(row["seeds"]) for row in report["rows"]}
+    assert (seeds["full model"], seeds["EASE"], seeds["Chance"]) == (2, 1, 1)
     knew = {row["knew_of_others"] for row in report["rows"] if row["name"] == "decayed popularity"}
     assert knew == {"events before the test window", "every event before the target"}
     cost = report["training"]["tiny, in time"][0]
@@ -76,7 +78,7 @@ def test_a_bench_from_sets_to_table(bench: Bench, capsys: pytest.CaptureFixture[
     log.write_text(content)
 
     with pytest.raises(PerfError, match="give another --output"):
-        run_bench(Bench(bench.sets, bench.backbone, 1, bench.output, {}), [TINY])
+        run_bench(Bench(bench.sets, bench.backbone, 2, bench.output, {}), [TINY])
 
 
 def test_no_set_at_all(bench: Bench) -> None:
