@@ -22,7 +22,7 @@ from builder.repository.integrity import REPAIR, damages, listed_files
 from builder.repository.manifest import MANIFEST, read_manifest
 from builder.repository.publish import CONFIG
 from builder.serving.server import ASKED_TO_STOP, TritonServer
-from builder.serving.watch import Watch
+from builder.serving.watch import TICK, Watch
 
 _logger = logging.getLogger(__name__)
 
@@ -149,10 +149,20 @@ class Supervisor:
     def _watched(self) -> str:
         """Watch until something is wrong, and return what; "" if this was asked to stop."""
         assert self._watch is not None
-        problem = ""
+        problem, blind = "", False
         while not problem and not self._stopping.is_set():
+            try:
+                problem = self._watch.step()
+            except OSError as error:  # such as too many open files, which say nothing of the server
+                if not blind:
+                    _logger.warning("the server cannot be watched for now: %s", error)
+                blind = True
+                self._stopping.wait(TICK)
+                continue
+            if blind:
+                _logger.info("the server is watched again")
+            blind = False
             self.health.seen = time.monotonic()
-            problem = self._watch.step()
         return problem
 
     def _started(self) -> str:

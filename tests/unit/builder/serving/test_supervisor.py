@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -76,6 +77,35 @@ def test_what_the_system_refuses_is_a_failed_start(
     running.run()
     assert server.starts == 4
     assert running.health.restarts == 3
+
+
+def test_a_server_that_cannot_be_looked_at_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = supervised(server := Server(tmp_path))
+    looks: list[str] = []
+
+    def step() -> str:
+        looks.append("look")
+        if len(looks) <= 3:
+            assert running.health.seen == before  # so that /live tells of it if it lasts
+            raise FULL
+        if len(looks) == 5:
+            running.request_stop()
+        return ""
+
+    watch = SimpleNamespace(silent=[], states={}, step=step, close=lambda: None)
+    monkeypatch.setattr(supervisor, "Watch", lambda *_: watch)
+    monkeypatch.setattr(supervisor, "TICK", 0.0)
+    running.start()
+    before = running.health.seen
+    with caplog.at_level(logging.INFO):
+        running.run()
+    assert (server.starts, running.health.restarts, len(looks)) == (1, 0, 5)
+    assert running.health.seen > before
+    told = [record.getMessage() for record in caplog.records]
+    again = "the server is watched again"
+    assert told[-2:] == [f"the server cannot be watched for now: {FULL}", again]
 
 
 def test_after_the_last_try_it_is_the_reason(tmp_path: Path) -> None:
