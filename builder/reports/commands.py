@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -223,7 +223,7 @@ def baselines(
 
     Example: python -m builder baselines --against runs/monday
     """
-    recorded = dict(_name_and_file(each) for each in scores or ())
+    recorded = _files_by_name(scores or ())
     if against is None and data is None:
         raise ConfigError("give --data DIR, or --against RUN to use the data of a checkpoint")
     # Imported here: it takes seconds, and --help needs none of it.
@@ -243,8 +243,13 @@ def baselines(
     _tell(figures, rows_tables, as_json=as_json)
 
 
-def _name_and_file(entry: str) -> tuple[str, Path]:
-    name, equals, file = entry.partition("=")
-    if not (name and equals and file):
-        raise ConfigError(f"--scores {entry!r}: write NAME=FILE, as in RecBole=scores.npz")
-    return name, Path(file)
+def _files_by_name(entries: Sequence[str]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for entry in entries:
+        name, equals, file = entry.partition("=")
+        if not (name and equals and file):
+            raise ConfigError(f"--scores {entry!r}: write NAME=FILE, as in RecBole=scores.npz")
+        if name in files:
+            raise ConfigError(f"--scores {entry!r}: {name} has {files[name]}; give another name")
+        files[name] = Path(file)
+    return files

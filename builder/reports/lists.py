@@ -55,6 +55,8 @@ def list_figures(
     """
     split, list_metrics = run.split, list_metrics_of(run)
     maker = PolicyLists(run.model, split.learnt, all_attributes(run.model.catalogue), split.counted)
+    if by is not None:
+        _check_column(maker, by)
     asked: dict[str, Mapping[str, Any]] = {PLAIN: {}}
     if options is not None:
         asked[POLICY] = options
@@ -99,17 +101,20 @@ def shown(top: NDArray[np.int32], items: int) -> dict[str, float]:
     return {f"coverage@{LENGTH}": coverage(top, items), f"gini@{LENGTH}": gini(top, items)}
 
 
+def _check_column(maker: PolicyLists, by: str) -> None:
+    columns = maker.catalogue.attributes.columns
+    if by not in columns:
+        raise ConfigError(
+            f"--by {by}: the item file had no such column; its columns are "
+            f"{', '.join(columns) or 'none'}"
+        )
+
+
 def _exposure(
     maker: PolicyLists, tops: dict[str, NDArray[np.int32]], by: str, list_metrics: ListMetrics
 ) -> Figures:
-    attributes = maker.catalogue.attributes
-    if by not in attributes.columns:
-        raise ConfigError(
-            f"--by {by}: the item file had no such column; its columns are "
-            f"{', '.join(attributes.columns) or 'none'}"
-        )
     everything = np.arange(len(maker.catalogue), dtype=np.int32)
-    column = attributes.column(by)
+    column = maker.catalogue.attributes.column(by)
     values, of_items = shares(column, everything)
     names = [*value_names(column, values), _NO_VALUE]
     table = np.column_stack([of_items, ~of_items.any(axis=1)]).astype(np.float64)

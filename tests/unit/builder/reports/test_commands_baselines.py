@@ -188,3 +188,5 @@ def test_bad_options() -> None:
         call()
     with pytest.raises(ConfigError, match="write NAME=FILE"):
         call("--data", "d", "--scores", "scores.npz")
+    with pytest.raises(ConfigError, match=r"A=b.npz': A has a.npz; give another name"):
+        call("--data", "d", "--scores", "A=a.npz", "--scores", "A=b.npz")
