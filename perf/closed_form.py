@@ -24,7 +24,7 @@ from builder.options import command
 from perf.errors import PerfError
 from perf.measured_command import peak_memory
 from perf.options import Json, note, scratch_directory
-from perf.reading import make_log
+from perf.reading import make_random_log
 
 REGULARISATION: Final = (30.0, 100.0, 300.0)
 DECAY: Final = (1.0, 0.9, 0.8, 0.7)
@@ -85,7 +85,7 @@ def closed_form(
         assert made_events is not None
         with scratch_directory() as scratch:
             note(f"making a log of {made_events:,} events")
-            make_log(scratch / "data", made_events)
+            make_random_log(scratch / "data", made_events)
             fits = [_apart(partial(fitted, "sparse", DataConfig(scratch / "data")))]
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in fits], indent=1))

@@ -67,7 +67,7 @@ def reading(
     with scratch_directory() as scratch:
         data = scratch / "data"
         note(f"making a log of {events:,} events")
-        make_log(data, events)
+        make_random_log(data, events)
         readings = []
         for repetition in range(repetitions):
             readings += [
@@ -98,7 +98,7 @@ def reading(
         )
 
 
-def make_log(directory: Path, events: int) -> None:
+def make_random_log(directory: Path, events: int) -> None:
     """Write ``interactions.csv``, in order of time, and ``items.csv``."""
     directory.mkdir()
     random = np.random.default_rng(0)

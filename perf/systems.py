@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perf.errors import PerfError
-from perf.load import TIMEOUT, Call, closed_loop, http_post
+from perf.load import TIMEOUT, closed_loop, http_post
 from perf.measurement import Measurement, from_latencies
 
 _PEERS: Final = Path(__file__).with_name("peers")
@@ -68,9 +68,6 @@ class HttpService:
         if answer.status != http.HTTPStatus.OK:
             raise PerfError(f"{self.name} answered {answer.status}: {content[:300]!r}")
         return json.loads(content)
-
-    def connect_with(self, bodies: Sequence[bytes]) -> Call:
-        return http_post(self.address, self.path, bodies)()
 
     def measure(self, bodies: Sequence[bytes], clients: int, seconds: float) -> Measurement:
         return closed_loop(http_post(self.address, self.path, bodies), clients, seconds)

@@ -17,7 +17,6 @@ from builder.errors import ConfigError
 from builder.options import again, check, names, option, refuse
 
 Format = Literal["auto", "recbole", "movielens", "mind", "table"]
-FORMATS: Final = get_args(Format)
 MatchIds = Literal["exact", "loose"]
 OnFault = Literal["error", "drop"]
 OnItem = Literal["error", "drop", "keep"]

@@ -12,15 +12,12 @@ from builder.options import check, option
 Device = Literal["cpu", "cuda", "cuda+tensorrt"]
 DEVICES: Final = get_args(Device)
 Hardware = Literal["none", "same_compute_capability", "ampere_plus"]
-HARDWARE: Final = get_args(Hardware)
 EngineName = Literal["auto", "onnxruntime", "openvino"]
 ENGINES: Final = get_args(EngineName)
 Precision = Literal["fp32", "bf16", "int8"]
-PRECISIONS: Final = get_args(Precision)
 ModelLayout = Literal["fused", "ensemble"]
 LAYOUTS: Final = get_args(ModelLayout)
 IndexName = Literal["auto", "exact", "approximate"]
-INDICES: Final = get_args(IndexName)
 
 _ENGINE_OF: Final[Mapping[str, str]] = {"bf16": "openvino", "int8": "onnxruntime"}
 
