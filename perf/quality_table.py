@@ -13,6 +13,7 @@ from builder.evaluation.known import ALL_EVENTS
 from builder.evaluation.significance import intervals, paired_difference
 
 MODEL: Final = "full model"
+_CALIBRATION: Final = {"ece": "calibration_error", "ece_by_chance": "calibration_error_by_chance"}
 Row = Mapping[str, Any]
 
 
@@ -22,9 +23,9 @@ def summary(tested: Mapping[str, Sequence[Sequence[Row]]]) -> list[dict[str, Any
     A user's figure is the mean over the seeds that have the scorer; the first alone has baselines.
     ``ndcg@10`` and ``hr@10`` are means over users, with 95 % bootstrap intervals; ``seeds`` has the
     NDCG@10 of each seed. ``model_less_this`` is the paired `Difference` of the full model's
-    NDCG@10. ``calibration_error`` is the mean over the seeds, of scorers that have an interest. Of
-    each set's closed forms one is ``best_closed_form``, by the test users themselves, so it is a
-    stern rival.
+    NDCG@10. ``calibration_error`` and what chance makes it are means over the seeds, of scorers
+    that have an interest. Of each set's closed forms one is ``best_closed_form``, by the test users
+    themselves, so it is a stern rival.
     """
     found = []
     for name, seeds in tested.items():
@@ -45,9 +46,10 @@ def summary(tested: Mapping[str, Sequence[Sequence[Row]]]) -> list[dict[str, Any
                 "best_closed_form": row["name"] == best,
             }
             same = [each for rows in seeds for each in rows if each["name"] == row["name"]]
-            errors = [each["ece"] for each in same if each.get("ece") is not None]
-            if errors:
-                values["calibration_error"] = float(np.mean(errors))
+            for key, what in _CALIBRATION.items():
+                errors = [each[key] for each in same if each.get(key) is not None]
+                if errors:
+                    values[what] = float(np.mean(errors))
             if row["name"] != MODEL:
                 compared = paired_difference(mean, gains[MODEL].mean(0))
                 values["model_less_this"] = compared.to_dict()
@@ -60,7 +62,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines = [
         (
             "| set | | NDCG@10 | 95 % | HR@10 | 95 % | full model better by | 95 % | p | "
-            "calibration error |"
+            "calibration error / by chance |"
         ),
         "|---|---|---:|---|---:|---|---:|---|---:|---:|",
     ]
@@ -78,8 +80,8 @@ def markdown(report: Mapping[str, Any]) -> str:
         else:
             low, high = less["interval"]
             cells += [f"{less['difference']:+.4f}", f"{low:+.4f} … {high:+.4f}", f"{less['p']:.4f}"]
-        error = row.get("calibration_error")
-        cells.append("" if error is None else f"{error:.4f}")
+        errors = [row[what] for what in _CALIBRATION.values() if what in row]
+        cells.append(" / ".join(f"{each:.4f}" for each in errors))
         lines.append(f"| {' | '.join(cells)} |")
     told = (
         f"Mean of {report['seeds']} seeds, of a baseline the first; in parentheses test users, in "

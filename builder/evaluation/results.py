@@ -82,6 +82,7 @@ class Result:
         }
         if (promised := self._reliability(members)) is not None:
             found["ece"] = promised.error
+            found["ece_by_chance"] = promised.error_by_chance
         return found
 
     def _reliability(self, members: NDArray[np.bool_]) -> Reliability | None:

@@ -22,6 +22,7 @@ _LEAST_SCALE: Final = 0.01
 would have the same interest."""
 _LOWEST_CEILING: Final = 0.8
 """With few users a lower one may fit by chance."""
+_DRAWS: Final = 1_000
 
 Array = NDArray[np.float64]
 
@@ -134,16 +135,37 @@ class Reliability:
         FP64 [bins], the share of all pairs; they sum to 1.
     interest, observed
         FP64 [bins], the mean interest of a bin and the share of next items; 0 where it is empty.
+    next_items
+        Number of next items in all bins.
     """
 
     weight: Array
     interest: Array
     observed: Array
+    next_items: int
 
     @property
     def error(self) -> float:
         """ECE (Naeini et al. 2015): 0 is perfect, 1 the worst."""
         return float(np.dot(self.weight, np.abs(self.observed - self.interest)))
+
+    @property
+    def error_by_chance(self) -> float:
+        """The mean ECE of so few next items if each bin had promised what is true.
+
+        They are drawn `_DRAWS` times for the random items that are there; Bröcker & Smith 2007
+        draw the bars of consistency of a reliability diagram so.
+        """
+        if not self.next_items:
+            return 0.0
+        random_items = self.weight * (1 - self.observed)
+        next_item = (1 - random_items.sum()) / self.next_items  # its weight
+        odds = self.interest / np.maximum(1 - self.interest, 1e-9)
+        expected = random_items * odds / next_item
+        drawn = np.random.default_rng(0).poisson(expected, (_DRAWS, len(expected))) * next_item
+        weight = drawn + random_items
+        missed = np.abs(drawn - self.interest * weight).sum(1)  # each bin by its weight
+        return float((missed / weight.sum(1)).mean())
 
 
 def reliability(calibration: Calibration, pairs: LabelledLogits, *, bins: int = 10) -> Reliability:
@@ -155,7 +177,7 @@ def reliability(calibration: Calibration, pairs: LabelledLogits, *, bins: int = 
     )
     mean = np.divide(promised, weight, out=np.zeros(bins), where=weight > 0)
     share = np.divide(found, weight, out=np.zeros(bins), where=weight > 0)
-    return Reliability(weight / weight.sum(), mean, share)
+    return Reliability(weight / weight.sum(), mean, share, int(pairs.is_next.sum()))
 
 
 def expected_calibration_error(

@@ -126,7 +126,8 @@ def figures_of(
     ``metrics`` has a mean over users for each metric, ``intervals`` its 95 % bootstrap interval,
     ``per_user`` what NDCG@10 and HR@10 are the means of, in the order of the test users;
     ``main_less_this`` a `Difference` for each metric in `COMPARED`; ``reliability`` the bins of
-    `builder.model.calibration.Reliability`, where a scorer promises an interest.
+    `builder.model.calibration.Reliability`, where a scorer promises an interest; ``ece`` is their
+    calibration error, ``ece_by_chance`` that of a perfectly calibrated scorer on so few users.
     """
     values: Figures = {
         "name": found.name,
@@ -143,6 +144,7 @@ def figures_of(
     if found.reliability is not None:
         bins = found.reliability
         values["ece"] = bins.error
+        values["ece_by_chance"] = bins.error_by_chance
         values["reliability"] = {
             "weight": bins.weight.tolist(),
             "interest": bins.interest.tolist(),

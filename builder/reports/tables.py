@@ -16,6 +16,10 @@ NAMES: Final = {
     "by_history_length": "history length",
     "by_item_popularity": "popularity of the held-out item",
 }
+_CALIBRATION: Final = {
+    "ece": "its calibration error",
+    "ece_by_chance": "by chance alone",
+}
 COLD: Final = {
     "among_all": "against the whole catalogue",
     "among_cold": "against each other",
@@ -147,9 +151,10 @@ def groups(rows: Sequence[Figures], kind: str) -> Table:
             value = row[kind][name]["metrics"]["ndcg@10"]
             cells.append(f"{value:.4f} ±{(high - low) / 2:.3f}")
         table.add_row(Text(row["name"]), *cells)
-        errors = [row[kind][name].get("ece") for name in sizes]
-        if None not in errors:
-            table.add_row(Text("  its calibration error"), *(f"{each:.4f}" for each in errors))
+        for key, what in _CALIBRATION.items():
+            errors = [row[kind][name].get(key) for name in sizes]
+            if None not in errors:
+                table.add_row(Text(f"  {what}"), *(f"{each:.4f}" for each in errors))
     return table
 
 

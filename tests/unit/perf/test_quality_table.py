@@ -14,6 +14,7 @@ def row(name: str, *gains: float, ece: float | None = None) -> dict[str, Any]:
     return {
         "name": name, "users": len(gains), "knew_of_others": "all",
         "per_user": {"ndcg@10": list(gains), "hr@10": hits}, "ece": ece,
+        "ece_by_chance": ece and ece / 2,
     }  # fmt: skip
 
 
@@ -36,6 +37,7 @@ def test_means_over_seeds_and_users() -> None:
     assert 0.25 <= low < 0.5 < high <= 1
     assert "model_less_this" not in full
     assert full["calibration_error"] == pytest.approx(0.015)
+    assert full["calibration_error_by_chance"] == pytest.approx(0.0075)
     assert "calibration_error" not in ease
     assert ease["model_less_this"]["difference"] == pytest.approx((1 - 0.25 + 0.25) / 3)
     # ALS is better than they are, and no closed form.
@@ -52,7 +54,7 @@ def test_as_markdown() -> None:
     text = markdown(report)
     first, second = (line.split(" | ") for line in text.splitlines()[2:4])
     assert first[:3] == ["| films (3)", "full model", "0.5000"]
-    assert first[-1] == "0.0150 |"
+    assert first[-1] == "0.0150 / 0.0075 |"
     assert second[-1].strip() == "|"
     assert "|  | **popularity** | 0.2500 |" in text
     assert "| films | 1.5 | 60 | 800 |" in text

@@ -220,7 +220,9 @@ def test_each_group_has_a_calibration_error_of_its_own(
     for name, members in halves.items():
         part = one.pairs.of(members)
         assert part.is_next.sum() == members.sum()
-        assert found[name]["ece"] == reliability(calibration, part).error
+        promised = reliability(calibration, part)
+        assert found[name]["ece"] == promised.error
+        assert found[name]["ece_by_chance"] == promised.error_by_chance
     assert found["first"]["ece"] != found["last"]["ece"]
 
 

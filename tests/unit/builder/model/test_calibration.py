@@ -13,6 +13,7 @@ from builder.model.calibration import (
     expected_calibration_error,
     fit_calibration,
     joined,
+    reliability,
 )
 from model_repository.core.calibration import Calibration
 from tests.unit.builder.model.tiny import sequences
@@ -85,6 +86,28 @@ def test_calibration_error_by_hand() -> None:
     pairs = LabelledLogits(logits, np.array([True, False, True]), np.array([1.0, 1.0, 2.0]))
     # |1/2 - 1/4| with weight 2 and |1 - 3/4| with weight 2, of 4
     assert expected_calibration_error(Calibration(), pairs) == pytest.approx(0.25)
+
+
+def of_users(users: int, apart: float, random: np.random.Generator) -> LabelledLogits:
+    """Next items and random ones from two normal distributions, whose log ratio is the logit."""
+    next_items = random.normal(apart, np.sqrt(2 * apart), users)
+    others = random.normal(-apart, np.sqrt(2 * apart), NEGATIVES * users)
+    weights = np.concatenate([np.ones(users), np.full(len(others), 1 / NEGATIVES)])
+    is_next = np.arange(len(weights)) < users
+    return LabelledLogits(np.concatenate([next_items, others]), is_next, weights)
+
+
+@pytest.mark.parametrize("users", [20, 100, 1000])
+@pytest.mark.parametrize("apart", [0.2, 1.0])
+def test_the_calibration_error_that_chance_makes(users: int, apart: float) -> None:
+    random = np.random.default_rng(0)
+    drawn = [reliability(Calibration(), of_users(users, apart, random)) for _ in range(200)]
+    error = np.mean([each.error for each in drawn])
+    assert np.mean([each.error_by_chance for each in drawn]) == pytest.approx(error, rel=0.15)
+    wrong = reliability(Calibration(shift=1.0), of_users(users, apart, random))
+    assert wrong.error > 1.5 * wrong.error_by_chance
+    nobody = LabelledLogits(np.zeros(2), np.zeros(2, np.bool_), np.ones(2))
+    assert reliability(Calibration(), nobody).error_by_chance == 0
 
 
 @given(st.lists(st.tuples(st.floats(-20, 20), st.booleans()), min_size=1, max_size=30))

@@ -95,6 +95,8 @@ def test_for_people(run: Path) -> None:
         "MRR",
         "coverage",
         "ECE",
+        "its calibration error",
+        "by chance alone",
         "±",
         "text alone",
         "30 users",
