@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
@@ -23,6 +24,13 @@ _GROUPS: Final = 50
 _TASTE: Final = (0.5, 0.3, 0.15, 0.05)
 _FEWEST: Final = 5  # events of a user
 _WORDS: Final = 30  # of a group
+_DAY: Final = 24 * 3600
+_LINE: Final = re.compile(r"(\d\d):(\d\d):(\d\d) \w+ +(.*)")
+_READ: Final = "read the log, encode the texts"
+_CHOOSE: Final = "choose what stands beside the network, test"
+_AGAIN: Final = "second training"
+_STAGES: Final = {"stage 1": "first stage", "stage 2": "second stage", "training again": _AGAIN}
+_CHOSEN: Final = ("linear term", "trend", "validation NDCG")
 _COMMON: Final = ("red", "blue", "old", "new", "small", "large", "quiet", "fast", "dark", "light")
 
 
@@ -54,20 +62,49 @@ def large_training(
         make_log(data, events=events, items=items, users=users)
         note("training")
         backbone = backbone or str(fetch_minilm(HERE / ".data/minilm"))
+        log = log or scratch / "training.log"
         arguments = ["builder", "train", f"--data={data}", f"--output={run}"]
         arguments += [f"--backbone={backbone}", *(option or ())]
         usage = run_command(
             arguments,
-            log=log or scratch / "training.log",
+            log=log,
             environment={"XDG_CACHE_HOME": str(scratch)},  # where vectors of texts are kept
         )
+        took = phases(log.read_text("utf-8"), usage.wall)
     if as_json:
-        typer.echo(json.dumps({"machine": describe_machine(), "events": events, **asdict(usage)}))
+        measured = {"events": events, **asdict(usage), "phases": took}
+        typer.echo(json.dumps({"machine": describe_machine(), **measured}))
         return
     typer.echo(
         f"{events:,} events of {users:,} users, {items:,} items: {usage.wall / 60:.1f} minutes, "
         f"{usage.cpu / 60:.1f} CPU minutes, at most {usage.memory:,.0f} MiB"
     )
+    for phase, seconds in took.items():
+        typer.echo(f"{seconds / 60:5.1f} {phase}")
+
+
+def phases(log: str, wall: float) -> dict[str, float]:
+    """Seconds of each phase of a training that took ``wall``, by the times in its log.
+
+    A line that tells what was chosen, or begins a stage, ends a choice; any other belongs to its
+    stage.
+    """
+    found: dict[str, float] = {}
+    stage, first, last = _READ, None, 0
+    for match in filter(None, map(_LINE.match, log.splitlines())):
+        hours, minutes, seconds = map(int, match.groups()[:3])
+        moment, message = 3600 * hours + 60 * minutes + seconds, match[4]
+        first = moment if first is None else first
+        moment = (moment - first) % _DAY
+        begun = [name for start, name in _STAGES.items() if message.startswith(start)]
+        chosen = begun or message.startswith(_CHOSEN)
+        phase = _CHOOSE if chosen and stage not in (_READ, _AGAIN) else stage
+        found[phase] = found.get(phase, 0) + moment - last
+        last = moment
+        stage = begun[0] if begun and stage != _AGAIN else stage
+    phase = stage if stage == _AGAIN else _CHOOSE
+    found[phase] = found.get(phase, 0) + max(0.0, wall - sum(found.values()))
+    return found
 
 
 def make_log(directory: Path, *, events: int, items: int, users: int) -> None:
