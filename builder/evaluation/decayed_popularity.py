@@ -16,7 +16,7 @@ from builder.data.decayed_counts import DecayedCounts
 from builder.data.sequences import Sequences
 from builder.data.splits import Split
 from builder.evaluation.baselines import Fitted, View
-from builder.evaluation.ranking import Scorer, ndcg_gain, rank_scores, user_chunk
+from builder.evaluation.ranking import Scorer, ndcg_gain, ranks_by_weight, user_chunk
 
 _DAY: Final = 86_400.0
 TIME_CONSTANTS: Final = tuple(_DAY * days for days in (1 / 24, 1 / 4, 1, 3, 7, 30, 91, 365))
@@ -98,13 +98,13 @@ def choose_decay(
     weights = (1.0,) if other is None else WEIGHTS
     gains = dict.fromkeys((Decay(each, weight) for weight in weights for each in counts), 0.0)
     for part in split.validation.chunks(user_chunk(items)):
-        base = np.float32(0) if other is None else other.scores(part.histories)
+        alone = np.zeros((len(part), items), np.float32)
+        base = alone if other is None else other.scores(part.histories)
         for time_constant, counted in counts.items():
             trend = np.log1p(_counts_for(counted, part.histories))
-            for weight in weights:
-                scores = base + np.float32(weight) * trend
-                rank = rank_scores(scores, part.histories, part.targets)
-                gains[Decay(time_constant, weight)] += ndcg_gain(rank, 10).sum()
+            ranks = ranks_by_weight(base, trend, weights, part)
+            for weight, of_users in zip(weights, ndcg_gain(ranks, 10), strict=True):
+                gains[Decay(time_constant, weight)] += of_users.sum()
     return max(gains, key=gains.__getitem__)
 
 

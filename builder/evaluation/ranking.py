@@ -8,7 +8,7 @@ negatives).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -23,6 +23,8 @@ CUTOFFS: Final = (5, 10, 20)
 _SCORES: Final = 2**23
 """Scores held at once (32 MB); a chunk of users is as many as that allows."""
 _MOST_USERS: Final = 512
+_CACHED: Final = 2**17
+"""Scores of some users that stay in the processor's cache (512 KiB)."""
 
 
 class Scorer(Protocol):
@@ -150,9 +152,7 @@ def rank_scores(
 
     `scores` is changed in place: what a user has seen becomes -inf.
     """
-    if np.isnan(scores).any():
-        user, item = np.argwhere(np.isnan(scores))[0]
-        raise ValueError(f"the score of item index {item} for user row {user} is NaN")
+    _refuse_nan(scores)
     users = np.arange(len(targets))
     target_scores = scores[users, targets]
     scores[np.repeat(users, histories.lengths), histories.items] = -np.inf
@@ -161,6 +161,51 @@ def rank_scores(
     # every other item that ties stands before it.
     rank: NDArray[np.int64] = np.count_nonzero(scores >= target_scores[:, None], axis=1)
     return rank
+
+
+def _refuse_nan(scores: NDArray[np.float32], before: int = 0) -> None:
+    """Raise ValueError for a NaN among the scores of users from the row ``before`` on."""
+    if np.isnan(scores).any():
+        user, item = np.argwhere(np.isnan(scores))[0]
+        raise ValueError(f"the score of item index {item} for user row {before + user} is NaN")
+
+
+def ranks_by_weight(
+    base: NDArray[np.float32],
+    added: NDArray[np.float32],
+    weights: Sequence[float],
+    holdout: Holdout,
+) -> NDArray[np.int64]:
+    """Ranks INT64 [W, U] of the targets under ``base + weight · added``, FP32 [U, n] each.
+
+    As `rank_scores` of each sum, but seen items are masked once, and all weights are tried on a
+    few users while their scores are in the processor's cache. ``added`` may be FP32 [n] too.
+
+    Raises
+    ------
+    ValueError
+        A score is NaN.
+    """
+    added = np.broadcast_to(added, base.shape)
+    ranks = np.empty((len(weights), len(holdout)), np.int64)
+    done = 0
+    for part in holdout.chunks(max(1, _CACHED // base.shape[1])):
+        rows = slice(done, done + len(part))
+        users = np.arange(len(part))
+        own = base[rows].copy()
+        seen = np.repeat(users, part.histories.lengths), part.histories.items
+        target = own[users, part.targets]
+        own[seen] = -np.inf
+        own[users, part.targets] = target
+        scores = np.empty_like(own)
+        for number, weight in enumerate(weights):
+            np.multiply(added[rows], np.float32(weight), out=scores)
+            scores += own
+            _refuse_nan(scores, done)
+            reached = scores[users, part.targets]
+            ranks[number, rows] = np.count_nonzero(scores >= reached[:, np.newaxis], axis=1)
+        done += len(part)
+    return ranks
 
 
 def best_items(scores: NDArray[np.float32], k: int) -> NDArray[np.int32]:

@@ -7,7 +7,7 @@ linear term decides alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from builder.data.sequences import Sequences
 from builder.data.splits import Holdout
-from builder.evaluation.ranking import ndcg, ndcg_gain, rank_scores
+from builder.evaluation.ranking import ndcg, ndcg_gain, rank_scores, ranks_by_weight
 from builder.model.ease import ease
 from builder.model.linear import LinearTerm, item_neighbours, text_neighbours
 from builder.model.scoring import linear_scores
@@ -178,13 +178,10 @@ def choose_closed_form(
         for recipe, term in candidates:
             at = term.weighted(decay=recipe.decay, weight=1)
             linear = linear_scores(at, validation.histories, max_history)
+            gains = gains_by_weight(network, linear, WEIGHT, validation)
             found += [
-                (
-                    ndcg(network + np.float32(weight) * linear, validation, CHOSEN_AT),
-                    replace(recipe, weight=weight),
-                    term,
-                )
-                for weight in WEIGHT
+                (float(of_users.mean()), replace(recipe, weight=weight), term)
+                for weight, of_users in zip(WEIGHT, gains, strict=True)
             ]
             tried += 1
             progress("choose the linear term", tried, total)
@@ -211,11 +208,11 @@ def choose_closed_form(
         recipe, term = replace(recipe, weight=0.0), term.weighted(decay=recipe.decay, weight=0.0)
         full, gains = network, without
     popularity = popularity_prior(terms.popularity)
-    priors = [
-        (gains_of(full + np.float32(weight) * popularity, validation), weight) for weight in PRIOR
-    ]
-    with_prior, weight = max(priors, key=lambda each: each[0].mean())
-    recipe = replace(recipe, prior=weight if is_better(with_prior, gains) else 0.0)
+    with_prior = gains_by_weight(full, popularity, PRIOR, validation)
+    best_prior = int(with_prior.mean(1).argmax())  # the first of equals
+    if not is_better(with_prior[best_prior], gains):
+        best_prior = 0
+    recipe = replace(recipe, prior=PRIOR[best_prior])
     prior = np.float32(recipe.prior) * popularity
     logits = full + prior
     figure = ndcg(logits.copy(), validation, 10)
@@ -237,6 +234,16 @@ def gains_of(logits: NDArray[np.float32], validation: Holdout) -> NDArray[np.flo
     """What each user adds to NDCG@`CHOSEN_AT`, FP64 [U], by logits FP32 [U, n]."""
     rank = rank_scores(logits.copy(), validation.histories, validation.targets)
     return ndcg_gain(rank, CHOSEN_AT)
+
+
+def gains_by_weight(
+    logits: NDArray[np.float32],
+    added: NDArray[np.float32],
+    weights: Sequence[float],
+    validation: Holdout,
+) -> NDArray[np.float64]:
+    """The same FP64 [W, U] of ``logits + weight · added``, see `ranks_by_weight`."""
+    return ndcg_gain(ranks_by_weight(logits, added, weights, validation), CHOSEN_AT)
 
 
 def popularity_prior(popularity: NDArray[np.int64]) -> NDArray[np.float32]:

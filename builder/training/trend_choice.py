@@ -13,7 +13,7 @@ from builder.data.splits import Holdout
 from builder.evaluation.decayed_popularity import TIME_CONSTANTS
 from builder.progress import Progress, silent
 from builder.training.improvement import is_better
-from builder.training.linear_term_choice import CHOSEN_AT, gains_of
+from builder.training.linear_term_choice import CHOSEN_AT, gains_by_weight, gains_of
 from model_repository.core.arrays import Floats
 from model_repository.core.trend import NO_TREND, Trend, trend_logits
 
@@ -47,10 +47,11 @@ def choose_trend(
     trend, gains, best = NO_TREND, before, nothing
     for done, constant in enumerate(TIME_CONSTANTS, 1):
         added = trend_logits(DecayedCounts(known, items, constant).at(asked), 1.0)
-        for weight in WEIGHT:
-            found = gains_of(logits + np.float32(weight) * added, validation)
-            if found.mean() > gains.mean():
-                trend, gains, best = Trend(constant, weight, np.zeros(0), 0), found, added
+        tried = gains_by_weight(logits, added, WEIGHT, validation)
+        number = int(tried.mean(1).argmax())
+        if tried[number].mean() > gains.mean():
+            trend = Trend(constant, WEIGHT[number], np.zeros(0), 0)
+            gains, best = tried[number], added
         progress("choose the trend", done, len(TIME_CONSTANTS))
     if not is_better(gains, before):
         log.info("trend: none; what is popular at the time does not help on validation")

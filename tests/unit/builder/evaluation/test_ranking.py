@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from builder.data import Holdout, Sequences
+from builder.evaluation import ranking as ranking_module
 from builder.evaluation.baselines import Popularity, baselines
-from builder.evaluation.ranking import Ranking, best_items, rank_holdout, rank_scores
+from builder.evaluation.ranking import (
+    Ranking,
+    best_items,
+    rank_holdout,
+    rank_scores,
+    ranks_by_weight,
+)
 from builder.evaluation.report import row
 from tests.unit.builder.model.tiny import sequences, split_of
 
@@ -116,6 +123,32 @@ def cases(draw: st.DrawFn) -> tuple[list[list[float]], list[list[int]], list[int
         draw(st.lists(st.lists(item, max_size=6), min_size=users, max_size=users)),
         draw(st.lists(item, min_size=users, max_size=users)),
     )
+
+
+@given(cases(), st.integers(1, 40), st.booleans())
+def test_ranks_by_weight_are_those_of_each_sum(
+    case: tuple[list[list[float]], list[list[int]], list[int]], cached: int, of_items: bool
+) -> None:
+    rows, histories, targets = case
+    base, held_out = np.array(rows, np.float32), holdout(targets, *histories)
+    added = base[::-1, ::-1].copy()
+    added = added[0] if of_items else added
+    before = base.copy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranking_module, "_CACHED", cached)  # users in one part, or in several
+        found = ranks_by_weight(base, added, (0, 0.3, -2), held_out)
+    for ranks, weight in zip(found, (0, 0.3, -2), strict=True):
+        scores = base + np.float32(weight) * added
+        assert ranks.tolist() == rank_scores(scores, held_out.histories, held_out.targets).tolist()
+    np.testing.assert_array_equal(base, before)
+
+
+def test_a_nan_of_any_weight_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranking_module, "_CACHED", 3)  # one user at a time
+    base, added = np.zeros((2, 3), np.float32), np.zeros((2, 3), np.float32)
+    added[1, 2] = np.nan
+    with pytest.raises(ValueError, match="item index 2 for user row 1 is NaN"):
+        ranks_by_weight(base, added, (0, 1), holdout([0, 1], [], []))
 
 
 @given(cases(), st.integers(1, 3), st.integers(1, 12))
