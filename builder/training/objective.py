@@ -200,10 +200,12 @@ class NextItemObjective(nn.Module):
         # Events that are no target need a vector too, behind those that compete.
         read = torch.unique(items)
         wanted = torch.cat([candidates, read[~torch.isin(read, candidates)]])
-        found = self._item_vectors(wanted)
         place = torch.zeros(self.adapter.config.items, dtype=torch.long, device=items.device)
         place[wanted] = torch.arange(len(wanted), device=items.device)
-        return Step(found, place, chance, torch.unique(place[targets[targets != NO_TARGET]]))
+        asked = torch.unique(place[targets[targets != NO_TARGET]])
+        is_target = torch.zeros(len(wanted), dtype=torch.bool, device=items.device)
+        is_target[asked] = True
+        return Step(self._item_vectors(wanted, is_target), place, chance, asked)
 
     def of_histories(
         self,
@@ -279,9 +281,9 @@ class NextItemObjective(nn.Module):
     def settle(self, text_vectors: Tensor) -> None:
         """Bring the adapter up to date with text vectors FP [n, h]; called before it is used."""
 
-    def _item_vectors(self, items: Tensor) -> ItemVectors:
-        """Vectors of items INT64 [m]."""
-        text = self._from_text(items)
+    def _item_vectors(self, items: Tensor, targets: Tensor | None = None) -> ItemVectors:
+        """Vectors of items INT64 [m], of which ``targets`` BOOL [m] are targets of the step."""
+        text = self._from_text(items, targets)
         by_id = self._known_by_id(items).to(text.dtype)
         residual = self.adapter.residual(items)
         return ItemVectors(
@@ -292,7 +294,7 @@ class NextItemObjective(nn.Module):
             None,
         )
 
-    def _from_text(self, items: Tensor) -> Tensor:
+    def _from_text(self, items: Tensor, targets: Tensor | None = None) -> Tensor:
         """Vectors FP [m, d] of items INT64 [m] that their ids say nothing of."""
         ids = self.adapter.item_ids
         if ids is not None:
@@ -305,7 +307,7 @@ class NextItemObjective(nn.Module):
             if self.training:
                 modalities = modalities * self._known_modalities(len(items))
         with self._precision(items.device):
-            text = self.text(items)
+            text = self.text(items, targets)
         return self.adapter.from_text(text.float(), ids, modalities)
 
     def _known_modalities(self, items: int) -> Tensor:
@@ -414,8 +416,8 @@ class TuningObjective(NextItemObjective):
     def _tasks(self) -> tuple[str, ...]:
         return (*super()._tasks(), PULL) if self.loss.text_pull else super()._tasks()
 
-    def _item_vectors(self, items: Tensor) -> ItemVectors:
-        text, full = self._from_text(items), self.whole[items]
+    def _item_vectors(self, items: Tensor, targets: Tensor | None = None) -> ItemVectors:
+        text, full = self._from_text(items, targets), self.whole[items]
         by_id = self._known_by_id(items).to(text.dtype)
         vectors = torch.where(by_id.unsqueeze(-1) > 0, full, text)
         warm = (self.popularity[items] > 0).to(text.dtype)

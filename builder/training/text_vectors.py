@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import Protocol
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,17 @@ from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder
 from builder.training.parallel import in_parts
 from model_repository.core.length_batches import length_batches
 
+TARGET: Final = 8.0
+"""How many times as likely as another the text of a target is to learn in a step."""
+
 
 class TextVectors(Protocol):
-    """Catalogue indices INT64 [m] → text vectors FP [m, h]."""
+    """Catalogue indices INT64 [m] → text vectors FP [m, h].
 
-    def __call__(self, items: Tensor) -> Tensor: ...
+    ``targets`` BOOL [m] are those that are targets of the step, if anything is known of it.
+    """
+
+    def __call__(self, items: Tensor, targets: Tensor | None = None, /) -> Tensor: ...
 
 
 class FrozenTextVectors(nn.Module):
@@ -29,7 +35,7 @@ class FrozenTextVectors(nn.Module):
         super().__init__()
         self.register_buffer("vectors", vectors, persistent=False)
 
-    def forward(self, items: Tensor) -> Tensor:
+    def forward(self, items: Tensor, _targets: Tensor | None = None) -> Tensor:
         return self.vectors[items]
 
 
@@ -38,7 +44,8 @@ class TunedTextVectors(nn.Module):
 
     A training step sends `learning` texts, drawn at random, through the layers, and takes the
     others as they last came out, without a gradient. What a step costs then does
-    not grow with the catalogue.
+    not grow with the catalogue. Texts of targets are drawn more often: a step tells more of them
+    than of items that no one chose.
 
     Parameters
     ----------
@@ -84,13 +91,16 @@ class TunedTextVectors(nn.Module):
         self._batch = ceil(batch / accumulate)
         self._again = accumulate > 1
 
-    def forward(self, items: Tensor) -> Tensor:
+    def forward(self, items: Tensor, targets: Tensor | None = None) -> Tensor:
         width = self.latest.shape[1]
         if not self.training:
             vectors = in_parts(self._compute, items, width)
             self.latest[items] = vectors.detach()
             return vectors
-        drawn = torch.randperm(len(items))[: self.learning].to(items.device)
+        weights = torch.ones(len(items))
+        if targets is not None:
+            weights[targets.cpu()] = TARGET
+        drawn = torch.multinomial(weights, min(self.learning, len(items))).to(items.device)
         learnt = in_parts(self._compute, items[drawn], width)
         self.latest[items[drawn]] = learnt.detach()
         return self.latest[items].index_copy(0, drawn, learnt)

@@ -77,6 +77,26 @@ def test_full_softmax_by_hand() -> None:
     torch.testing.assert_close(objective(**BATCH)["loss"], torch.stack(losses).mean())
 
 
+class TellsTargets(FrozenTextVectors):
+    """Keeps which items it was told are targets."""
+
+    def forward(self, items: torch.Tensor, targets: torch.Tensor | None = None) -> torch.Tensor:
+        assert targets is not None
+        self.targets = items[targets].tolist()
+        return super().forward(items)
+
+
+@pytest.mark.parametrize("limit", [ITEMS, 2])  # the softmax over the catalogue, and over a sample
+def test_the_texts_are_told_which_items_are_targets(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FULL_SOFTMAX_LIMIT", limit)
+    objective = made()
+    objective.text = text = TellsTargets(torch.randn(ITEMS, 16))
+    objective(**BATCH)
+    assert sorted(text.targets) == [0, 1, 2, 4, 5, 7]
+
+
 @pytest.mark.parametrize(("parts", "fewest"), [(4, 8), (20, 1)])
 def test_a_step_in_parts_of_like_length_is_the_step(
     parts: int, fewest: int, monkeypatch: pytest.MonkeyPatch
