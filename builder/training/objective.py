@@ -203,9 +203,11 @@ class NextItemObjective(nn.Module):
         place = torch.zeros(self.adapter.config.items, dtype=torch.long, device=items.device)
         place[wanted] = torch.arange(len(wanted), device=items.device)
         asked = torch.unique(place[targets[targets != NO_TARGET]])
-        is_target = torch.zeros(len(wanted), dtype=torch.bool, device=items.device)
-        is_target[asked] = True
-        return Step(self._item_vectors(wanted, is_target), place, chance, asked)
+        drawn = None
+        if len(candidates) < self.adapter.config.items:  # most of them are there by chance
+            drawn = torch.ones(len(wanted), dtype=torch.bool, device=items.device)
+            drawn[asked] = False
+        return Step(self._item_vectors(wanted, drawn), place, chance, asked)
 
     def of_histories(
         self,
@@ -281,9 +283,9 @@ class NextItemObjective(nn.Module):
     def settle(self, text_vectors: Tensor) -> None:
         """Bring the adapter up to date with text vectors FP [n, h]; called before it is used."""
 
-    def _item_vectors(self, items: Tensor, targets: Tensor | None = None) -> ItemVectors:
-        """Vectors of items INT64 [m], of which ``targets`` BOOL [m] are targets of the step."""
-        text = self._from_text(items, targets)
+    def _item_vectors(self, items: Tensor, drawn: Tensor | None = None) -> ItemVectors:
+        """Vectors of items INT64 [m], of which ``drawn`` BOOL [m] are no targets of the step."""
+        text = self._from_text(items, drawn)
         by_id = self._known_by_id(items).to(text.dtype)
         residual = self.adapter.residual(items)
         return ItemVectors(
@@ -294,7 +296,7 @@ class NextItemObjective(nn.Module):
             None,
         )
 
-    def _from_text(self, items: Tensor, targets: Tensor | None = None) -> Tensor:
+    def _from_text(self, items: Tensor, drawn: Tensor | None = None) -> Tensor:
         """Vectors FP [m, d] of items INT64 [m] that their ids say nothing of."""
         ids = self.adapter.item_ids
         if ids is not None:
@@ -307,7 +309,7 @@ class NextItemObjective(nn.Module):
             if self.training:
                 modalities = modalities * self._known_modalities(len(items))
         with self._precision(items.device):
-            text = self.text(items, targets)
+            text = self.text(items, drawn)
         return self.adapter.from_text(text.float(), ids, modalities)
 
     def _known_modalities(self, items: int) -> Tensor:
@@ -416,8 +418,8 @@ class TuningObjective(NextItemObjective):
     def _tasks(self) -> tuple[str, ...]:
         return (*super()._tasks(), PULL) if self.loss.text_pull else super()._tasks()
 
-    def _item_vectors(self, items: Tensor, targets: Tensor | None = None) -> ItemVectors:
-        text, full = self._from_text(items, targets), self.whole[items]
+    def _item_vectors(self, items: Tensor, drawn: Tensor | None = None) -> ItemVectors:
+        text, full = self._from_text(items, drawn), self.whole[items]
         by_id = self._known_by_id(items).to(text.dtype)
         vectors = torch.where(by_id.unsqueeze(-1) > 0, full, text)
         warm = (self.popularity[items] > 0).to(text.dtype)

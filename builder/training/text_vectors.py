@@ -13,17 +13,22 @@ from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder
 from builder.training.parallel import in_parts
 from model_repository.core.length_batches import length_batches
 
-TARGET: Final = 8.0
-"""How many times as likely as another the text of a target is to learn in a step."""
+DRAWN: Final = 1 / 8
+"""How likely the text of an item that competes by chance is to learn, beside that of a target.
+
+On movietweetings-100k's validation users (seed 0) text alone had .1247 after 150 steps, and .1027
+with 1. Where the whole catalogue competes it is 1: on MovieLens-100K text alone had .1377 in the
+end, and .1293 where targets came first.
+"""
 
 
 class TextVectors(Protocol):
     """Catalogue indices INT64 [m] → text vectors FP [m, h].
 
-    ``targets`` BOOL [m] are those that are targets of the step, if anything is known of it.
+    ``drawn`` BOOL [m] are those that compete in the step by chance, where not all items do.
     """
 
-    def __call__(self, items: Tensor, targets: Tensor | None = None, /) -> Tensor: ...
+    def __call__(self, items: Tensor, drawn: Tensor | None = None, /) -> Tensor: ...
 
 
 class FrozenTextVectors(nn.Module):
@@ -35,7 +40,7 @@ class FrozenTextVectors(nn.Module):
         super().__init__()
         self.register_buffer("vectors", vectors, persistent=False)
 
-    def forward(self, items: Tensor, _targets: Tensor | None = None) -> Tensor:
+    def forward(self, items: Tensor, _drawn: Tensor | None = None) -> Tensor:
         return self.vectors[items]
 
 
@@ -44,8 +49,8 @@ class TunedTextVectors(nn.Module):
 
     A training step sends `learning` texts, drawn at random, through the layers, and takes the
     others as they last came out, without a gradient. What a step costs then does
-    not grow with the catalogue. Texts of targets are drawn more often: a step tells more of them
-    than of items that no one chose.
+    not grow with the catalogue. Items that compete by chance come last: a step tells less of them
+    than of those that someone chose.
 
     Parameters
     ----------
@@ -91,19 +96,19 @@ class TunedTextVectors(nn.Module):
         self._batch = ceil(batch / accumulate)
         self._again = accumulate > 1
 
-    def forward(self, items: Tensor, targets: Tensor | None = None) -> Tensor:
+    def forward(self, items: Tensor, drawn: Tensor | None = None) -> Tensor:
         width = self.latest.shape[1]
         if not self.training:
             vectors = in_parts(self._compute, items, width)
             self.latest[items] = vectors.detach()
             return vectors
         weights = torch.ones(len(items))
-        if targets is not None:
-            weights[targets.cpu()] = TARGET
-        drawn = torch.multinomial(weights, min(self.learning, len(items))).to(items.device)
-        learnt = in_parts(self._compute, items[drawn], width)
-        self.latest[items[drawn]] = learnt.detach()
-        return self.latest[items].index_copy(0, drawn, learnt)
+        if drawn is not None:
+            weights[drawn.cpu()] = DRAWN
+        places = torch.multinomial(weights, min(self.learning, len(items))).to(items.device)
+        learnt = in_parts(self._compute, items[places], width)
+        self.latest[items[places]] = learnt.detach()
+        return self.latest[items].index_copy(0, places, learnt)
 
     def _compute(self, items: Tensor) -> Tensor:
         lengths = self._lengths[items.cpu()].tolist()
