@@ -200,14 +200,10 @@ class NextItemObjective(nn.Module):
         # Events that are no target need a vector too, behind those that compete.
         read = torch.unique(items)
         wanted = torch.cat([candidates, read[~torch.isin(read, candidates)]])
+        found = self._item_vectors(wanted)
         place = torch.zeros(self.adapter.config.items, dtype=torch.long, device=items.device)
         place[wanted] = torch.arange(len(wanted), device=items.device)
-        asked = torch.unique(place[targets[targets != NO_TARGET]])
-        drawn = None
-        if len(candidates) < self.adapter.config.items:  # most of them are there by chance
-            drawn = torch.ones(len(wanted), dtype=torch.bool, device=items.device)
-            drawn[asked] = False
-        return Step(self._item_vectors(wanted, drawn), place, chance, asked)
+        return Step(found, place, chance, torch.unique(place[targets[targets != NO_TARGET]]))
 
     def of_histories(
         self,
@@ -283,9 +279,9 @@ class NextItemObjective(nn.Module):
     def settle(self, text_vectors: Tensor) -> None:
         """Bring the adapter up to date with text vectors FP [n, h]; called before it is used."""
 
-    def _item_vectors(self, items: Tensor, drawn: Tensor | None = None) -> ItemVectors:
-        """Vectors of items INT64 [m], of which ``drawn`` BOOL [m] are no targets of the step."""
-        text = self._from_text(items, drawn)
+    def _item_vectors(self, items: Tensor) -> ItemVectors:
+        """Vectors of items INT64 [m]."""
+        text = self._from_text(items)
         by_id = self._known_by_id(items).to(text.dtype)
         residual = self.adapter.residual(items)
         return ItemVectors(
@@ -296,7 +292,7 @@ class NextItemObjective(nn.Module):
             None,
         )
 
-    def _from_text(self, items: Tensor, drawn: Tensor | None = None) -> Tensor:
+    def _from_text(self, items: Tensor) -> Tensor:
         """Vectors FP [m, d] of items INT64 [m] that their ids say nothing of."""
         ids = self.adapter.item_ids
         if ids is not None:
@@ -309,7 +305,7 @@ class NextItemObjective(nn.Module):
             if self.training:
                 modalities = modalities * self._known_modalities(len(items))
         with self._precision(items.device):
-            text = self.text(items, drawn)
+            text = self.text(items)
         return self.adapter.from_text(text.float(), ids, modalities)
 
     def _known_modalities(self, items: int) -> Tensor:
@@ -418,8 +414,8 @@ class TuningObjective(NextItemObjective):
     def _tasks(self) -> tuple[str, ...]:
         return (*super()._tasks(), PULL) if self.loss.text_pull else super()._tasks()
 
-    def _item_vectors(self, items: Tensor, drawn: Tensor | None = None) -> ItemVectors:
-        text, full = self._from_text(items, drawn), self.whole[items]
+    def _item_vectors(self, items: Tensor) -> ItemVectors:
+        text, full = self._from_text(items), self.whole[items]
         by_id = self._known_by_id(items).to(text.dtype)
         vectors = torch.where(by_id.unsqueeze(-1) > 0, full, text)
         warm = (self.popularity[items] > 0).to(text.dtype)

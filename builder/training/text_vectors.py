@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import Final, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,22 +13,11 @@ from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder
 from builder.training.parallel import in_parts
 from model_repository.core.length_batches import length_batches
 
-DRAWN: Final = 1 / 8
-"""How likely the text of an item that competes by chance is to learn, beside that of a target.
-
-On movietweetings-100k's validation users (seed 0) text alone had .1247 after 150 steps, and .1027
-with 1. Where the whole catalogue competes it is 1: on MovieLens-100K text alone had .1377 in the
-end, and .1293 where targets came first.
-"""
-
 
 class TextVectors(Protocol):
-    """Catalogue indices INT64 [m] → text vectors FP [m, h].
+    """Catalogue indices INT64 [m] → text vectors FP [m, h]."""
 
-    ``drawn`` BOOL [m] are those that compete in the step by chance, where not all items do.
-    """
-
-    def __call__(self, items: Tensor, drawn: Tensor | None = None, /) -> Tensor: ...
+    def __call__(self, items: Tensor) -> Tensor: ...
 
 
 class FrozenTextVectors(nn.Module):
@@ -40,7 +29,7 @@ class FrozenTextVectors(nn.Module):
         super().__init__()
         self.register_buffer("vectors", vectors, persistent=False)
 
-    def forward(self, items: Tensor, _drawn: Tensor | None = None) -> Tensor:
+    def forward(self, items: Tensor) -> Tensor:
         return self.vectors[items]
 
 
@@ -49,8 +38,9 @@ class TunedTextVectors(nn.Module):
 
     A training step sends `learning` texts, drawn at random, through the layers, and takes the
     others as they last came out, without a gradient. What a step costs then does
-    not grow with the catalogue. Items that compete by chance come last: a step tells less of them
-    than of those that someone chose.
+    not grow with the catalogue. To draw the texts of a step's targets eight times as often helped
+    the first half of the stage alone: in the end text alone had .1316 on movietweetings-100k's
+    validation users and .1308 without, and .1293 and .1377 on MovieLens-100K's.
 
     Parameters
     ----------
@@ -96,19 +86,16 @@ class TunedTextVectors(nn.Module):
         self._batch = ceil(batch / accumulate)
         self._again = accumulate > 1
 
-    def forward(self, items: Tensor, drawn: Tensor | None = None) -> Tensor:
+    def forward(self, items: Tensor) -> Tensor:
         width = self.latest.shape[1]
         if not self.training:
             vectors = in_parts(self._compute, items, width)
             self.latest[items] = vectors.detach()
             return vectors
-        weights = torch.ones(len(items))
-        if drawn is not None:
-            weights[drawn.cpu()] = DRAWN
-        places = torch.multinomial(weights, min(self.learning, len(items))).to(items.device)
-        learnt = in_parts(self._compute, items[places], width)
-        self.latest[items[places]] = learnt.detach()
-        return self.latest[items].index_copy(0, places, learnt)
+        drawn = torch.randperm(len(items))[: self.learning].to(items.device)
+        learnt = in_parts(self._compute, items[drawn], width)
+        self.latest[items[drawn]] = learnt.detach()
+        return self.latest[items].index_copy(0, drawn, learnt)
 
     def _compute(self, items: Tensor) -> Tensor:
         lengths = self._lengths[items.cpu()].tolist()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
 from builder.model.pooling import POOLINGS, Pooling
 from builder.model.text_encoder import LowerLayers, NoLowerLayers, TextEncoder
@@ -110,8 +109,7 @@ def test_tuned_vectors_are_the_plain_ones_in_the_order_asked(pooling: Pooling, b
         torch.testing.assert_close(tuned(torch.tensor(items)), plain[items])
 
 
-def one_at_a_time() -> tuple[TextEncoder, Tensor, TunedTextVectors]:
-    """An encoder, vectors of its three texts that it never made, and steps of a single text."""
+def test_a_step_learns_from_a_few_texts_and_keeps_the_others() -> None:
     model = encoder("bert")
     lower = LowerLayers(model, 2)
     states = [
@@ -119,25 +117,7 @@ def one_at_a_time() -> tuple[TextEncoder, Tensor, TunedTextVectors]:
     ]
     lower.take_off()
     before = torch.full((3, model.width), 7.0)
-    return model, before, TunedTextVectors(model, lower, states, before, learning=1).train()
-
-
-@torch.no_grad()
-def test_texts_of_items_that_were_drawn_learn_less_often() -> None:
-    torch.manual_seed(0)
-    _, before, tuned = one_at_a_time()
-    shares = {}
-    for name, drawn in (("none", None), ("but the last", torch.tensor([True, True, False]))):
-        learnt = 0
-        for _ in range(500):
-            tuned.latest.copy_(before)
-            learnt += int((tuned(torch.arange(3), drawn)[2] != before[2]).any())
-        shares[name] = learnt / 500
-    assert shares == pytest.approx({"none": 1 / 3, "but the last": 0.8}, abs=0.05)
-
-
-def test_a_step_learns_from_a_few_texts_and_keeps_the_others() -> None:
-    model, before, tuned = one_at_a_time()
+    tuned = TunedTextVectors(model, lower, states, before, learning=1).train()
     given = tuned(torch.arange(3))
     kept = (given == before).all(dim=1)
     assert kept.sum() == 2

@@ -77,27 +77,6 @@ def test_full_softmax_by_hand() -> None:
     torch.testing.assert_close(objective(**BATCH)["loss"], torch.stack(losses).mean())
 
 
-class TellsDrawn(FrozenTextVectors):
-    """Keeps which items it was asked for, and which of them compete by chance."""
-
-    def forward(self, items: torch.Tensor, drawn: torch.Tensor | None = None) -> torch.Tensor:
-        self.items = items.tolist()
-        self.drawn = None if drawn is None else items[drawn].tolist()
-        return super().forward(items)
-
-
-def test_the_texts_are_told_which_items_compete_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
-    objective = made()
-    objective.text = text = TellsDrawn(torch.randn(ITEMS, 16))
-    objective(**BATCH)
-    assert text.drawn is None  # all compete
-    monkeypatch.setattr(module, "FULL_SOFTMAX_LIMIT", 2)
-    monkeypatch.setattr(module, "SAMPLED_ITEMS", 3)
-    objective(**BATCH)
-    assert text.drawn is not None
-    assert sorted({*text.items} - {*text.drawn}) == [0, 1, 2, 4, 5, 7]
-
-
 @pytest.mark.parametrize(("parts", "fewest"), [(4, 8), (20, 1)])
 def test_a_step_in_parts_of_like_length_is_the_step(
     parts: int, fewest: int, monkeypatch: pytest.MonkeyPatch
