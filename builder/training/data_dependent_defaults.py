@@ -43,7 +43,7 @@ TUNE_ROUNDS: Final = 4
 state is the best one: of twelve validations in nine trainings it was so in five, and within .0002
 of the best in two more. The other two had 942 users with five events each, and 150 users."""
 TUNE_TOKENS: Final = 4_000
-"""Tokens that go through the learning layers in a step: .6 seconds on two cores with MiniLM.
+"""Tokens that go through the learning layers in a step, of .7 seconds on two cores with MiniLM.
 
 With 6,000 the stage takes half as long again. On MovieLens-100K's validation users (seed 0) the
 full model had .1735 with 4,000 and .1689 with 6,000, text alone .1377 and .1420.
