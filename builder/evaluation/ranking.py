@@ -153,14 +153,22 @@ def rank_scores(
     `scores` is changed in place: what a user has seen becomes -inf.
     """
     _refuse_nan(scores)
-    users = np.arange(len(targets))
-    target_scores = scores[users, targets]
-    scores[np.repeat(users, histories.lengths), histories.items] = -np.inf
-    scores[users, targets] = target_scores
+    _mask_seen(scores, histories, targets)
+    target_scores = scores[np.arange(len(targets)), targets]
     # The target compares equal with itself: that makes the count a rank that starts at 1, and
     # every other item that ties stands before it.
     rank: NDArray[np.int64] = np.count_nonzero(scores >= target_scores[:, None], axis=1)
     return rank
+
+
+def _mask_seen(
+    scores: NDArray[np.float32], histories: Sequences, targets: NDArray[np.int32]
+) -> None:
+    """Make scores FP32 [U, n] of what each user has seen, but the target, -inf, in place."""
+    users = np.arange(len(targets))
+    target_scores = scores[users, targets]
+    scores[np.repeat(users, histories.lengths), histories.items] = -np.inf
+    scores[users, targets] = target_scores
 
 
 def _refuse_nan(scores: NDArray[np.float32], before: int = 0) -> None:
@@ -193,10 +201,7 @@ def ranks_by_weight(
         rows = slice(done, done + len(part))
         users = np.arange(len(part))
         own = base[rows].copy()
-        seen = np.repeat(users, part.histories.lengths), part.histories.items
-        target = own[users, part.targets]
-        own[seen] = -np.inf
-        own[users, part.targets] = target
+        _mask_seen(own, part.histories, part.targets)
         scores = np.empty_like(own)
         for number, weight in enumerate(weights):
             np.multiply(added[rows], np.float32(weight), out=scores)
