@@ -90,10 +90,12 @@ class Source:
 
     def share(self) -> float:
         """How much of the file that was opened last is read, from 0 to 1."""
-        file = self.opened[0] if self.opened else None
-        if file is None or file.closed:
+        if not self.opened:
             return 0.0
-        read: int = file.tell()
+        try:
+            read: int = self.opened[0].tell()
+        except ValueError:  # pyarrow's too: it is closed, perhaps just now by the thread that reads
+            return 1.0
         return min(read / max(self.path.stat().st_size, 1), 1.0)
 
 

@@ -14,6 +14,8 @@ import pyarrow.parquet
 import pytest
 
 from builder.data import DataConfig, read
+from builder.data.problems import Problems
+from builder.data.sources import Source
 from builder.errors import ConfigError, DataError
 
 Write = Callable[..., Path]
@@ -179,3 +181,26 @@ def test_a_damaged_log_is_named(write: Write, name: str, data: bytes | str, name
     directory = write(**{name: data, "items.csv": "item_id,title\n1,one\n2,two\n"})
     with pytest.raises(DataError, match=rf"{name}: cannot be read: .*; repair or replace it$"):
         read(DataConfig(directory, interactions=name if named else None))
+
+
+class ClosedSince:
+    """A file that another thread closed after it was seen open."""
+
+    closed = False
+
+    def tell(self) -> int:
+        raise pa.ArrowInvalid("Invalid operation on closed file")
+
+
+def test_progress_of_a_file_that_is_closed_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "interactions.csv"
+    path.write_text(LOG, "utf-8")
+    source = Source.of(path, Problems())
+    assert source is not None
+    assert source.share() == 0
+    with source.open() as file:
+        file.read(path.stat().st_size // 2)
+        assert 0 < source.share() < 1
+    assert source.share() == 1
+    source.opened[:] = [ClosedSince()]
+    assert source.share() == 1
