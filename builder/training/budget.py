@@ -21,7 +21,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from builder.model.recommender import encode_texts
 from builder.model.text_encoder import TextEncoder
 from builder.progress import Progress
-from builder.training.data_dependent_defaults import TUNE_TOKENS, Schedule
+from builder.training.data_dependent_defaults import TUNE_SHARE, TUNE_TOKENS, Schedule
 from builder.training.objective import NextItemObjective
 from builder.training.preparation import TrainingData
 from builder.training.text_vectors import TunedTextVectors
@@ -236,7 +236,7 @@ def least_of_tuning(
         there = _seconds_to_encode(encoder.to(device), tokenizer, some)
         encoder.cpu()
     times = len(texts) / len(some)
-    step = 3 * share * there * min(times, TUNE_TOKENS / tokens)
+    step = 3 * share * there * min(max(1, TUNE_SHARE * times), TUNE_TOKENS / tokens)
     return FEWEST_STEPS * step + (here + there) * times
 
 

@@ -46,9 +46,11 @@ def test_a_step_is_some_thousand_events(windows: int, events: int, batch: int, s
 def test_tuning_costs_the_same_whatever_the_log() -> None:
     small, large = plan(940, 940), plan(100_000, 2_000_000)
     assert small.tuning.total == large.tuning.total
-    assert choose_tune_texts(config(), [20, 60]) == 100
-    assert choose_tune_texts(config(), [2]) == 512
-    assert choose_tune_texts(config(), [512]) == 64
+    assert choose_tune_texts(config(), [20, 60] * 500) == 100
+    assert choose_tune_texts(config(), [20, 60] * 160) == 80
+    assert choose_tune_texts(config(), [2] * 3_000) == 512
+    assert choose_tune_texts(config(), [512] * 3_000) == 64
+    assert choose_tune_texts(config(), [20] * 100) == 64
     assert choose_tune_texts(config(tune_texts=7), [512]) == 7
 
 
