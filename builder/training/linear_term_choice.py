@@ -7,7 +7,7 @@ linear term decides alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, NamedTuple
@@ -218,7 +218,7 @@ def choose_closed_form(
     linear = linear_scores(term, validation.histories, max_history)
     full = network + np.float32(recipe.weight) * linear
     popularity = popularity_prior(terms.popularity)
-    with_prior = gains_by_weight(full, popularity, PRIOR, validation)
+    with_prior = ndcg_gain(ranks_by_weight(full, popularity, PRIOR, validation), CHOSEN_AT)
     best_prior = int(with_prior.mean(1).argmax())  # the first of equals
     if not is_better(with_prior[best_prior], gains):
         best_prior = 0
@@ -244,16 +244,6 @@ def gains_of(logits: NDArray[np.float32], validation: Holdout) -> NDArray[np.flo
     """What each user adds to NDCG@`CHOSEN_AT`, FP64 [U], by logits FP32 [U, n]."""
     rank = rank_scores(logits.copy(), validation.histories, validation.targets)
     return ndcg_gain(rank, CHOSEN_AT)
-
-
-def gains_by_weight(
-    logits: NDArray[np.float32],
-    added: NDArray[np.float32],
-    weights: Sequence[float],
-    validation: Holdout,
-) -> NDArray[np.float64]:
-    """The same FP64 [W, U] of ``logits + weight · added``, see `ranks_by_weight`."""
-    return ndcg_gain(ranks_by_weight(logits, added, weights, validation), CHOSEN_AT)
 
 
 def popularity_prior(popularity: NDArray[np.int64]) -> NDArray[np.float32]:
