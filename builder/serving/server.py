@@ -221,7 +221,7 @@ class TritonServer:
         self.identity = f"tritonrec-{secrets.token_hex(6)}"
         scratch = self._scratch = Path(tempfile.mkdtemp(prefix=f"{self.identity}-"))
         try:
-            view = self._view(scratch)
+            view = self._steady_view(scratch)
             command = self._command(installation, scratch, view)
             self._process = subprocess.Popen(
                 command,
@@ -344,6 +344,21 @@ class TritonServer:
             variables |= {FILE: str(file.absolute()), SHARE: str(share)}
         return variables
 
+    def _steady_view(self, scratch: Path) -> Path:
+        """`_view` of one publication, which may replace the repository meanwhile."""
+        while True:
+            publication = self.repository.stat().st_ino
+            try:
+                view = self._view(scratch)
+            except FileNotFoundError:
+                if self.repository.stat().st_ino == publication:
+                    raise
+            else:
+                if self.repository.stat().st_ino == publication:
+                    return view
+            self._heed_stop()
+            shutil.rmtree(scratch / "repository", ignore_errors=True)
+
     def _view(self, scratch: Path) -> Path:
         """Link the models' files into directories of our own, which Triton gets to see.
 
@@ -354,6 +369,9 @@ class TritonServer:
         And Python writes __pycache__ beside the modules that it imports, this way not into the
         repository. PYTHONDONTWRITEBYTECODE and PYTHONPYCACHEPREFIX do not keep it from that: the
         Python backend starts Python in isolated mode, which heeds no such variable.
+
+        Configurations are copied: they name the versions, and Triton reads them one after the
+        other, while a publication may change them all.
         """
         view = scratch / "repository"
         for config in self.repository.glob("*/config.pbtxt"):
@@ -366,7 +384,10 @@ class TritonServer:
                 here = view / Path(root).relative_to(self.repository)
                 here.mkdir(parents=True)
                 for name in files:
-                    (here / name).symlink_to(Path(root, name))
+                    if Path(root, name) == config:
+                        shutil.copyfile(config, here / name)
+                    else:
+                        (here / name).symlink_to(Path(root, name))
         return view
 
     def _command(self, installation: Installation, scratch: Path, view: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +71,34 @@ def test_a_stop_while_it_waits_for_ports_is_heeded(
     with pytest.raises(ServingError, match="port is taken"):
         server.start()
     assert not orphaned
+
+
+def test_what_triton_sees_is_of_one_publication(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for publication in ("models", "next"):
+        for model in ("encode", "rank"):
+            (tmp_path / publication / model / "1").mkdir(parents=True)
+            (tmp_path / publication / model / "1/model.py").touch()
+            (tmp_path / publication / model / "config.pbtxt").write_text(publication)
+    repository = tmp_path / "models"
+    copies: list[Path] = []
+
+    def copy(source: Path, to: Path) -> None:
+        to.write_text(source.read_text())
+        copies.append(to)
+        if len(copies) == 1:
+            repository.rename(tmp_path / "before")
+            (tmp_path / "next").rename(repository)
+
+    monkeypatch.setattr(shutil, "copyfile", copy)
+    (tmp_path / "scratch").mkdir()
+    view = TritonServer(repository)._steady_view(tmp_path / "scratch")
+    assert len(copies) > 2
+    found = {path.parent.name: path for path in view.glob("*/config.pbtxt")}
+    assert {name: path.read_text() for name, path in found.items()} == {
+        "encode": "next",
+        "rank": "next",
+    }
+    assert not any(path.is_symlink() for path in found.values())
+    assert (view / "rank/1/model.py").is_symlink()
