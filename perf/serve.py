@@ -103,9 +103,12 @@ class Served:
 
 
 def start_serve(
-    repository: Path, *options: str, before: Sequence[str] = ()
+    repository: Path, *options: str, before: Sequence[str] = (), output: int = subprocess.PIPE
 ) -> subprocess.Popen[str]:
-    """Start it on free ports; words ``before`` its command run it in a surrounding of their own."""
+    """Start it on free ports; words ``before`` its command run it in a surrounding of their own.
+
+    ``output`` is the file descriptor that it prints to.
+    """
     ports = (f"--{name}-port=0" for name in ("grpc", "http", "metrics", "health"))
     return subprocess.Popen(
         [
@@ -119,7 +122,7 @@ def start_serve(
             *options,
         ],
         cwd=_ROOT,
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -20,8 +21,13 @@ from builder.serving.health import HealthPort
 from builder.serving.ports import address_of, claim_ports, resolve
 from builder.serving.server import TritonServer, models_in
 from builder.serving.supervisor import Supervisor
+from builder.serving.unblocked_output import UnblockedOutput
 
 _logger = logging.getLogger(__name__)
+
+_FILES: Final = 1_024
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Each ends the server in order; SIGHUP is what `systemctl reload` sends, and a closed terminal."""
 
 
 @command
@@ -76,7 +82,7 @@ def serve(
         bool, typer.Option(help="Let in only clients whose certificate the same authority signed.")
     ] = False,
 ) -> None:
-    """Serve a model repository with Triton until Ctrl-C or SIGTERM; a second one kills.
+    """Serve a model repository with Triton until Ctrl-C, SIGTERM or SIGHUP; a second one kills.
 
     Watches the models, and starts the server anew when one does not answer any more.
 
@@ -102,32 +108,37 @@ def serve(
         start_timeout=start_timeout,
     )
     _warn(host, tls)
+    _warn_of_files()
     supervisor = Supervisor(server, start_timeout=start_timeout)
-    asked_to_stop = False
+    asked_to_stop = 0
 
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
+    def on_signal(number: int, _frame: FrameType | None) -> None:
         nonlocal asked_to_stop
-        asked_to_stop = True
+        asked_to_stop += 1
         supervisor.request_stop()
+        if asked_to_stop > 1:  # a third one ends this process, whatever it waits for
+            signal.signal(number, signal.SIG_DFL)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
-    health = HealthPort(supervisor.health, host, health_port)
-    try:
-        supervisor.start()
-        if not asked_to_stop:
-            _announce(server, f"http://{address_of(host, health_port)}")
-            supervisor.run()
-    except ServingError:
-        if not asked_to_stop:
-            raise
-    finally:
-        supervisor.stop()
-        health.close()
-    # A second Ctrl-C that comes too late would otherwise kill the interpreter as it ends.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    typer.echo("Stopped.")
+    with UnblockedOutput() as output:
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it for SIGHUP
+                signal.signal(number, on_signal)
+        health = HealthPort(supervisor.health, host, health_port)
+        try:
+            supervisor.start()
+            if not asked_to_stop:
+                _announce(server, f"http://{address_of(host, health_port)}", output)
+                supervisor.run()
+        except ServingError:
+            if not asked_to_stop:
+                raise
+        finally:
+            supervisor.stop()
+            health.close()
+        # A second Ctrl-C that comes too late would otherwise kill the interpreter as it ends.
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        output.say("Stopped.")
 
 
 def _tls(
@@ -174,6 +185,17 @@ def _directory(events: Path) -> Path:
     return events
 
 
+def _warn_of_files() -> None:
+    """Say that connections will be refused, by errors that name anything but the reason."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= most < _FILES:  # below 0 there is no limit
+        _logger.warning(
+            "a process may open %d files here, and each connection is one: the server may not "
+            "start, or refuse callers; raise the hard limit (ulimit -Hn, LimitNOFILE of systemd)",
+            most,
+        )
+
+
 def _warn(host: str, tls: ServerTls | None) -> None:
     """Say what others can read and do on a network."""
     if ip_address(resolve(host)[1]).is_loopback:
@@ -192,7 +214,7 @@ def _warn(host: str, tls: ServerTls | None) -> None:
         )
 
 
-def _announce(server: TritonServer, health: str) -> None:
+def _announce(server: TritonServer, health: str, output: UnblockedOutput) -> None:
     models = server.models()
     width = max(len(model.name) for model in models)
     lines = [
@@ -205,4 +227,4 @@ def _announce(server: TritonServer, health: str) -> None:
         *(f"  {model.name:<{width}}  version {model.version}" for model in models),
         "Press Ctrl-C to stop.",
     ]
-    typer.echo("\n".join(lines))
+    output.say("\n".join(lines))

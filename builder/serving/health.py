@@ -18,12 +18,13 @@ import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from builder.serving.ports import resolve
 from builder.serving.supervisor import Health
 
 _UNSEEN: Final = 30.0
-"""Seconds without a look at the server after which ``serve`` itself hangs."""
+"""Seconds without a look at the server after which ``serve`` itself hangs, while it answers."""
 _PATIENCE: Final = 5.0
 """Seconds that a caller may take to send its request."""
 
@@ -82,10 +83,9 @@ class _Answers:
         return HTTPStatus.NOT_FOUND, "ask /live, /ready, /startup, /models/NAME or /metrics"
 
     def _hangs(self) -> str:
-        if self._health.server:
-            return ""  # starting and stopping take long, and have limits of their own
         unseen = time.monotonic() - self._health.seen
-        return f"nobody has looked at the server for {unseen:.0f} s" if unseen > _UNSEEN else ""
+        limit = self._health.patience if self._health.server else _UNSEEN
+        return f"nobody has looked at the server for {unseen:.0f} s" if unseen > limit else ""
 
     def _not_ready(self) -> str:
         problems = [f"{name}: {each}" for name, each in self._health.models.items() if each]
@@ -93,7 +93,7 @@ class _Answers:
 
     def _metrics(self) -> str:
         lines = [
-            "# HELP tritonrec_restarts Times that the server was started anew.",
+            "# HELP tritonrec_restarts Times that the server was ended to be started anew.",
             "# TYPE tritonrec_restarts counter",
             f"tritonrec_restarts {self._health.restarts}",
             "# HELP tritonrec_model_ready Whether the model answers.",
@@ -116,13 +116,20 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "tritonrec", ""
 
     def do_GET(self) -> None:
-        status, text = self.answers(self.path)
+        status, text = self.answers(urlsplit(self.path).path)
         body = f"{text}\n".encode()
         self.send_response(status)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def do_HEAD(self) -> None:  # as balancers ask, too
+        self.do_GET()
+
+    def do_OPTIONS(self) -> None:
+        self.do_GET()
 
     def log_message(self, *_: object) -> None:
         """A probe each second is no news."""

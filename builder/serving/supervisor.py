@@ -9,6 +9,7 @@ shared memory. It does not help where tritonserver itself is stopped or dead. On
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from builder.errors import BuilderError, ServingError
+from builder.errors import BuilderError, RepositoryError, ServingError
 from builder.repository.golden import GoldenRequest, golden_of
 from builder.repository.integrity import REPAIR, damages, listed_files
 from builder.repository.manifest import MANIFEST, read_manifest
@@ -31,6 +32,8 @@ _PAUSES: Final = (0.0, 0.5, 1.0, 2.0, 4.0)
 _SUCCESS: Final = 10.0
 """Seconds that a server has to work for its start to count as a success."""
 _STARTING: Final = "the server is starting"
+_MARGIN: Final = 120.0
+"""Seconds that a start, or a stop, may take beside the wait for models, without a sign of life."""
 
 
 @dataclass(slots=True)
@@ -43,16 +46,19 @@ class Health:
         Whether every model has answered once.
     seen
         When the supervisor looked last, by `time.monotonic`.
+    patience
+        Seconds without a look that a start, or a stop, may take.
     server
         Why the server takes no requests; "" if it does.
     models
         Why a model does not answer, by its name; "" if it does.
     restarts
-        How often the server was started anew.
+        How often the server was ended to be started anew.
     """
 
     started: bool = False
     seen: float = field(default_factory=time.monotonic)
+    patience: float = math.inf
     server: str = _STARTING
     models: Mapping[str, str] = field(default_factory=dict)
     restarts: int = 0
@@ -73,7 +79,7 @@ class Supervisor:
     """
 
     def __init__(self, server: TritonServer, *, start_timeout: float = 60.0) -> None:
-        self.health = Health()
+        self.health = Health(patience=start_timeout + _MARGIN)
         self._server = server
         self._start_timeout = start_timeout
         self._stopping = threading.Event()
@@ -91,9 +97,14 @@ class Supervisor:
             A file is not the one that was exported, the server does not start, a model answers
             wrong or not at all, or this was asked to stop. Nothing is left running.
         """
-        golden = self._prepare(self._server.repository)
-        self._heed_stop()
-        self._server.start()
+        while True:
+            golden = self._prepare(self._server.repository)
+            self._heed_stop()
+            self._server.start()
+            if not self._published():
+                break
+            _logger.info("another version was published meanwhile; starting that")
+            self._end()
         try:
             self._watch = Watch(self._server, golden)
             self._await_first_answers(self._watch)
@@ -137,6 +148,7 @@ class Supervisor:
 
     def request_stop(self) -> None:
         """Ask `run` to return, and `start` to give up, as a signal handler may."""
+        self.health.seen = time.monotonic()
         self.health.server = "the server is stopping"
         self._stopping.set()
         self._server.request_stop()
@@ -199,6 +211,18 @@ class Supervisor:
             )
         return golden
 
+    def _published(self) -> bool:
+        """Whether the active version is not the one whose files were checked.
+
+        What was started may then be either.
+        """
+        if self._version is None:
+            return False
+        try:
+            return read_manifest(self._server.repository).active != self._version
+        except RepositoryError:  # the repository was moved; what was started has been checked
+            return False
+
     def _await_first_answers(self, watch: Watch) -> None:
         """Wait until every model has answered; ServingError says what is wrong."""
         deadline = time.monotonic() + self._start_timeout
@@ -218,7 +242,8 @@ class Supervisor:
             raise ServingError(f"{problem}; run `python -m builder doctor`, or export again")
 
     def _heed_stop(self) -> None:
-        """Raise ServingError if this was asked to stop."""
+        """Say that there is progress; raise ServingError if this was asked to stop."""
+        self.health.seen = time.monotonic()
         if self._stopping.is_set():
             raise ServingError(ASKED_TO_STOP)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import http.client
 import json
 import logging
 import os
@@ -22,10 +24,11 @@ from grpc import StatusCode
 
 from builder.errors import RepositoryError, ServingError
 from builder.export.options import ModelLayout
-from builder.repository import MANIFEST
+from builder.repository import MANIFEST, activate
 from builder.repository.golden import DETAIL, GoldenOutput, GoldenRequest, golden_to_json
 from builder.repository.manifest import sha256_of
 from builder.serving import TritonServer, supervisor, watch
+from builder.serving.ports import claim_ports
 from builder.serving.processes import children, stubs
 from builder.serving.supervisor import Supervisor
 from client import RecommenderClient, RecommenderError, Retry
@@ -375,6 +378,73 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     printed = " ".join(refusal(tmp_path / "models").split())
     assert "rank/1/model.py is not the file that was exported" in printed
     assert "python -m builder activate" in printed
+
+
+def ready(port: int) -> int | None:
+    """The status of ``/ready``; None while nothing listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/ready")
+        return connection.getresponse().status
+    except OSError:
+        return None
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("output", "stop"), [("nobody reads it", signal.SIGTERM), ("the disk is full", signal.SIGHUP)]
+)
+def test_output_that_cannot_be_written_stops_nothing(
+    repository: Path, output: str, stop: signal.Signals
+) -> None:
+    port = claim_ports("127.0.0.1", {"health": 0})["health"]
+    unread, written = os.pipe()
+    os.write(written, bytes(fcntl.fcntl(written, fcntl.F_SETPIPE_SZ, 4096)))
+    full = os.open("/dev/full", os.O_WRONLY)
+    target = written if output == "nobody reads it" else full
+    with start_serve(repository, f"--health-port={port}", output=target) as process:
+        assert until(lambda: ready(port) == 200, PATIENT)
+        (guard,) = children(process.pid)
+        (triton,) = children(guard)
+        os.kill(dict(stubs(triton))["rank"], signal.SIGKILL)
+        assert until(lambda: ready(port) == 503)
+        assert until(lambda: ready(port) == 200, PATIENT)
+        process.send_signal(stop)
+        assert process.wait(30) == 0
+    for each in (unread, written, full):
+        os.close(each)
+
+
+def test_too_few_files_are_named(repository: Path) -> None:
+    with start_serve(repository, before=("sh", "-c", 'ulimit -n 200; exec "$@"', "sh")) as process:
+        assert process.stdout is not None
+        told = next(line for line in process.stdout if "WARNING" in line)
+        process.kill()
+        process.communicate()
+    assert "a process may open 200 files here" in told
+
+
+def test_a_version_that_is_published_while_it_starts_is_served(tmp_path: Path) -> None:
+    path = tmp_path / "models"
+    for expected in (2.0, 1.0):
+        publish_breakable(path, logit=expected)
+    activate(path, 1)
+    server = TritonServer(path, grpc_port=0, http_port=0, metrics_port=0)
+    running = Supervisor(server)
+    start = server.start
+
+    def start_late() -> None:
+        activate(path, 2)
+        server.start = start  # type: ignore[method-assign]
+        start()
+
+    server.start = start_late  # type: ignore[method-assign]
+    running.start()
+    try:
+        assert {each.version for each in server.models()} == {2}
+    finally:
+        running.stop()
 
 
 def test_a_configuration_may_be_changed(tmp_path: Path) -> None:

@@ -74,8 +74,21 @@ def test_a_server_that_is_started_anew(health: Health, port: int) -> None:
 def test_a_supervisor_that_hangs_is_not_live(health: Health, port: int) -> None:
     health.seen = time.monotonic() - 40
     assert ask(port, "/live") == (200, "ok")  # large models may load
+    health.patience = 39
+    assert ask(port, "/live") == (503, "nobody has looked at the server for 40 s")
+    health.patience = 50
+    assert ask(port, "/live") == (200, "ok")
     health.server = ""
     assert ask(port, "/live") == (503, "nobody has looked at the server for 40 s")
+
+
+def test_balancers_ask_in_other_ways(health: Health, port: int) -> None:
+    health.started, health.server = True, ""
+    assert ask(port, "/ready?probe=1") == (200, "ok")
+    assert ask(port, "/ready", "OPTIONS") == (200, "ok")
+    assert ask(port, "/ready", "HEAD") == (200, "")
+    health.server = "it is started anew"
+    assert ask(port, "/ready", "HEAD") == (503, "")
 
 
 def test_callers_that_say_nothing_are_in_nobody_s_way(port: int) -> None:
