@@ -153,7 +153,7 @@ def rank_scores(
     `scores` is changed in place: what a user has seen becomes -inf.
     """
     _refuse_nan(scores)
-    mask_seen(scores, histories, targets)
+    _mask_seen(scores, histories, targets)
     target_scores = scores[np.arange(len(targets)), targets]
     # The target compares equal with itself: that makes the count a rank that starts at 1, and
     # every other item that ties stands before it.
@@ -161,7 +161,7 @@ def rank_scores(
     return rank
 
 
-def mask_seen(
+def _mask_seen(
     scores: NDArray[np.float32], histories: Sequences, targets: NDArray[np.int32]
 ) -> None:
     """Make scores FP32 [U, n] of what each user has seen, but the target, -inf, in place."""
@@ -201,7 +201,7 @@ def ranks_by_weight(
         rows = slice(done, done + len(part))
         users = np.arange(len(part))
         own = base[rows].copy()
-        mask_seen(own, part.histories, part.targets)
+        _mask_seen(own, part.histories, part.targets)
         scores = np.empty_like(own)
         for number, weight in enumerate(weights):
             np.multiply(added[rows], np.float32(weight), out=scores)

@@ -7,10 +7,10 @@ linear term decides alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ from builder.model.linear import LinearTerm, item_neighbours, text_neighbours
 from builder.model.scoring import linear_scores
 from builder.progress import Progress, silent
 from builder.training.improvement import is_better
-from builder.training.likeliest_weight import likeliest_weight
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +38,8 @@ events each (MovieLens-100K, their last five), that lifted NDCG@10 on the test u
 DECAY: Final = (1.0, 0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6)
 USUAL_DECAY: Final = 0.9
 """What the terms are compared at, before ρ is chosen for the best of them."""
+WEIGHT: Final = (0, 0.25, 0.5, 1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 1024)
+"""0 leaves the network alone; at the last the term decides and the network breaks its ties."""
 CHOSEN_AT: Final = 50
 """The cutoff of the NDCG that is chosen by. Three times as many users have their item in the first
 50 as in the first 10, so the choice follows chance less: chosen on one half of MovieLens-100K's
@@ -72,14 +73,6 @@ class Recipe:
     decay: float
     weight: float
     prior: float
-
-
-class _Tried(NamedTuple):
-    """A recipe, its B without a weight, and its `gains_of` the users."""
-
-    recipe: Recipe
-    term: LinearTerm
-    gains: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -172,53 +165,50 @@ def choose_closed_form(
 ) -> ClosedForm:
     """What has the best NDCG@`CHOSEN_AT` beside the logits FP32 [U, n] of the other terms.
 
-    One choice after the other: B at `USUAL_DECAY`, its share of text, the decay, and the prior.
-    Each candidate has its `likeliest_weight`. Neither the term nor the prior is taken where it is
-    no better than chance, see `is_better`.
-
-    Weights by NDCG@50 as well chose worse. With the trend, chosen on one half of the validation
-    users, NDCG@10 on the other was (ten halves, that by NDCG@50 first): *few users* of ``perf
-    quality`` .0433 and .0488, *short histories* .0543 and .0548, *few items* .2951 and .2968,
-    movietweetings-100k .1873 and .1896, MovieLens-100K .1624 and .1612, ml-latest-small .0927 and
-    .0917. Candidates by NDCG@50 at their best weight, then the likeliest weight for the chosen
-    one, came between the two.
+    One choice after the other, each with the weight that suits it best: B at `USUAL_DECAY`, its
+    share of text, the decay, and the prior. Neither the term nor the prior is taken where it is no
+    better than chance, see `is_better`.
     """
-    without = gains_of(network, validation)
     tried = 0
     total = len(terms.together) + 1 + len(TEXT_SHARE) + 1 + len(DECAY)
 
-    def best(candidates: Iterable[tuple[Recipe, LinearTerm]]) -> _Tried:
+    def best(candidates: Iterable[tuple[Recipe, LinearTerm]]) -> tuple[Recipe, LinearTerm]:
         nonlocal tried
         found = []
         for recipe, term in candidates:
             at = term.weighted(decay=recipe.decay, weight=1)
             linear = linear_scores(at, validation.histories, max_history)
-            weight = likeliest_weight(network, linear, validation).weight
-            full = network + np.float32(weight) * linear
-            found.append(_Tried(replace(recipe, weight=weight), term, gains_of(full, validation)))
+            gains = gains_by_weight(network, linear, WEIGHT, validation)
+            found += [
+                (float(of_users.mean()), replace(recipe, weight=weight), term)
+                for weight, of_users in zip(WEIGHT, gains, strict=True)
+            ]
             tried += 1
             progress("choose the linear term", tried, total)
-        return max(found, key=lambda each: float(each.gains.mean()))  # the first of equals
+        return max(found, key=lambda each: each[0])[1:]  # the first of equals
 
-    chosen = best(
+    recipe, term = best(
         (Recipe(name, 0.0, USUAL_DECAY, 1.0, 0.0), terms.mixed(name, 0.0))
         for name in (*terms.together, TEXT)
     )
-    if chosen.recipe.weight and chosen.recipe.term != TEXT:
-        chosen = best(
-            (replace(chosen.recipe, text_share=share), terms.mixed(chosen.recipe.term, share))
+    if recipe.weight and recipe.term != TEXT:
+        recipe, term = best(
+            (replace(recipe, text_share=share), terms.mixed(recipe.term, share))
             for share in (0.0, *TEXT_SHARE)
         )
-    recipe, term, gains = best(
-        (replace(chosen.recipe, decay=decay), chosen.term) for decay in DECAY
-    )
-    if not is_better(gains, without):
-        recipe, gains = replace(recipe, weight=0.0), without
+    recipe, term = best((replace(recipe, decay=decay), term) for decay in DECAY)
+
+    without = gains_of(network, validation)
     term = term.weighted(decay=recipe.decay, weight=recipe.weight)
-    linear = linear_scores(term, validation.histories, max_history)
-    full = network + np.float32(recipe.weight) * linear
+    full = network + np.float32(recipe.weight) * linear_scores(
+        term, validation.histories, max_history
+    )
+    gains = gains_of(full, validation)
+    if not is_better(gains, without):
+        recipe, term = replace(recipe, weight=0.0), term.weighted(decay=recipe.decay, weight=0.0)
+        full, gains = network, without
     popularity = popularity_prior(terms.popularity)
-    with_prior = ndcg_gain(ranks_by_weight(full, popularity, PRIOR, validation), CHOSEN_AT)
+    with_prior = gains_by_weight(full, popularity, PRIOR, validation)
     best_prior = int(with_prior.mean(1).argmax())  # the first of equals
     if not is_better(with_prior[best_prior], gains):
         best_prior = 0
@@ -244,6 +234,16 @@ def gains_of(logits: NDArray[np.float32], validation: Holdout) -> NDArray[np.flo
     """What each user adds to NDCG@`CHOSEN_AT`, FP64 [U], by logits FP32 [U, n]."""
     rank = rank_scores(logits.copy(), validation.histories, validation.targets)
     return ndcg_gain(rank, CHOSEN_AT)
+
+
+def gains_by_weight(
+    logits: NDArray[np.float32],
+    added: NDArray[np.float32],
+    weights: Sequence[float],
+    validation: Holdout,
+) -> NDArray[np.float64]:
+    """The same FP64 [W, U] of ``logits + weight · added``, see `ranks_by_weight`."""
+    return ndcg_gain(ranks_by_weight(logits, added, weights, validation), CHOSEN_AT)
 
 
 def popularity_prior(popularity: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -75,23 +75,3 @@ def test_without_times_there_is_none(without: str) -> None:
     else:
         users = Holdout(replace(users.histories, request_times=None), users.targets)
     assert choose_trend(NOTHING, users, log)[0] is NO_TREND
-
-
-@pytest.mark.parametrize("scale", [0.5, 2.0])
-def test_finds_the_weight_that_targets_were_drawn_by(scale: float) -> None:
-    """Whatever the scale of the logits: the weight is relative to it."""
-    random = np.random.default_rng(0)
-    log = fashions()
-    histories = sequences(*[[0]] * 2_000, times=[[0]] * 2_000)
-    times = DAY * (5 + np.arange(2_000) % (ITEMS - 5)) + DAY // 2
-    histories = replace(histories, request_times=times)
-    tastes = random.normal(0, 1, (2_000, ITEMS)).astype(np.float32)
-    by_count = trend_logits(DecayedCounts(log, ITEMS, 3 * DAY).at(times), 1.2)
-    chances = np.exp(tastes + by_count)
-    chances[:, 0] = 0  # seen
-    shares = np.cumsum(chances, 1) / chances.sum(1, keepdims=True)
-    targets = (random.random((2_000, 1)) > shares).sum(1).astype(np.int32)
-    users = Holdout(histories, targets)
-    trend, _ = choose_trend(np.float32(scale) * tastes, users, log)
-    assert trend.time_constant == 3 * DAY
-    assert trend.weight == pytest.approx(scale * 1.2, rel=0.1)
