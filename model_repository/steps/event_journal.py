@@ -18,10 +18,13 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
-from ..core.contract import MOST_VALUES
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.contract import LONGEST_EVENT_VALUE, MOST_VALUES
 from ..core.events import Event
 
 SEGMENT: Final = 32 * 2**20
@@ -30,8 +33,12 @@ SEGMENT: Final = 32 * 2**20
 _HEAD: Final = b"tritonrec-events-1\n"
 _RECORD: Final = struct.Struct("<II")
 _FIELDS: Final = struct.Struct("<qqHHH")
-_DAMAGE: Final = 2**20
-"""Bytes behind a damaged place within which the next whole record is looked for."""
+_LENGTHS: Final = _RECORD.size + struct.calcsize("<qq")
+"""Bytes of a record before the lengths of its three values."""
+_LONGEST: Final = _FIELDS.size + 3 * LONGEST_EVENT_VALUE
+"""Bytes of the content of a record, at most."""
+_STRETCH: Final = 2**20
+"""Places of a damaged segment that are looked through at once."""
 _SYNC_EVERY: Final = 1.0
 """Seconds: what a machine loses that loses its power. A process that dies loses nothing."""
 
@@ -132,11 +139,8 @@ class EventJournal:
                 f"{damaged} bytes within {self._current} are damaged and left out; the events "
                 "before and behind them are kept"
             )
-        if sound < len(found):
-            self._complain(
-                f"the last {len(found) - sound} bytes of {self._current} are no whole events and "
-                "are cut off: the machine, or the disk, failed while they were written"
-            )
+        if cut := len(found) - sound:
+            self._complain(f"the last {cut} bytes of {self._current} are {_why_cut(cut)}")
         file = os.open(self._current, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         os.ftruncate(file, sound)
         return file, sound
@@ -216,6 +220,19 @@ def _sound(content: bytes) -> tuple[int, int]:
     return sound, sound - start - whole
 
 
+def _why_cut(count: int) -> str:
+    """What is said of so many bytes at the end of a segment."""
+    if count < _RECORD.size + _LONGEST:
+        return (
+            "no whole events and are cut off: the machine, or the disk, failed while they were "
+            "written"
+        )
+    return (
+        "cut off: no whole event is among them. They are more than one event takes, so what was "
+        "there was damaged, and its events are lost; check the disk"
+    )
+
+
 def _first(content: bytes) -> int:
     """Where the records begin: at once where the head itself is damaged."""
     return len(_HEAD) if content.startswith(_HEAD) else 0
@@ -224,16 +241,33 @@ def _first(content: bytes) -> int:
 def _whole(content: bytes) -> Iterator[tuple[int, int]]:
     """Where the contents of whole records begin and end, those behind damaged bytes too."""
     place = _first(content)
-    while True:
-        found = _next(content, place)
-        if found is None:
-            # A record has no mark, but its length and checksum fit nowhere else.
-            places = range(place + 1, min(len(content), place + _DAMAGE))
-            found = next(filter(None, (_next(content, each) for each in places)), None)
-        if found is None:
-            return
+    while found := _next(content, place):
         yield found
         place = found[1]
+    # A record has no mark, but its lengths and checksum fit nowhere else.
+    for likely in _likely(content, place + 1):
+        if likely >= place and (found := _next(content, likely)):
+            yield found
+            place = found[1]
+
+
+def _likely(content: bytes, place: int) -> Iterator[int]:
+    """The places, from one on, where the lengths are those of a record."""
+    end = len(content) - _RECORD.size - _FIELDS.size + 1
+    for start in range(place, end, _STRETCH):
+        count = min(_STRETCH, end - start)
+        length = _numbers(content, start, count, "<u4")
+        values = sum(
+            _numbers(content, start + _LENGTHS + 2 * each, count, "<u2").astype(np.uint32)
+            for each in range(3)
+        )
+        fits = (length == values + np.uint32(_FIELDS.size)) & (length <= _LONGEST)
+        yield from (np.flatnonzero(fits) + start).tolist()
+
+
+def _numbers(content: bytes, start: int, count: int, kind: str) -> NDArray[np.unsignedinteger[Any]]:
+    """The numbers that begin at each of ``count`` bytes."""
+    return np.ndarray((count,), kind, content, start, (1,))
 
 
 def _next(content: bytes, place: int) -> tuple[int, int] | None:

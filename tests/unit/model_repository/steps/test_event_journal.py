@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,14 @@ import pytest
 
 from model_repository.core.events import Event
 from model_repository.steps import event_journal
-from model_repository.steps.event_journal import EventJournal, JournalUnusable
+from model_repository.steps.event_journal import (
+    _FIELDS,
+    _HEAD,
+    _RECORD,
+    EventJournal,
+    JournalUnusable,
+    _record,
+)
 
 UNTIL = 50
 EVENTS = [
@@ -100,6 +109,56 @@ def test_events_behind_a_damaged_one_are_kept(
     assert ("no whole events" if lost == 2 else "damaged and left out") in said
     journal.append(EVENTS[:1], UNTIL)
     assert [event for event, _ in journals.open().read()] == [*sound, EVENTS[0]]
+
+
+@pytest.mark.parametrize("size", [1_200_000, 9_000_000])
+@pytest.mark.parametrize("damage", ["zeros", "random", "records"])
+def test_events_behind_a_large_damage_are_kept(journals: Journals, damage: str, size: int) -> None:
+    """As where an extent of the file was lost, or holds what belongs to another file."""
+    lost = {
+        "zeros": bytes(size),
+        "random": random.Random(0).randbytes(size),
+        "records": _record(Event(b"a" * 1024, 1), 0)[:-1] * (size // 1053),
+    }[damage]
+    records = [_record(event, UNTIL) for event in EVENTS]
+    journals.directory.mkdir(parents=True)
+    path = journals.directory / "journal"
+    path.write_bytes(_HEAD + records[0] + lost + records[1] + lost + records[2])
+    journal = journals.open()
+    assert [event for event, _ in journal.read()] == EVENTS
+    (said,) = journals.complaints
+    assert f"{2 * len(lost)} bytes within" in said
+    journal.append(EVENTS[:1], UNTIL)
+    assert [event for event, _ in journals.open().read()] == [*EVENTS, EVENTS[0]]
+
+
+@pytest.mark.parametrize("damage", ["zeros", "random", "heads"])
+def test_a_damaged_segment_is_searched_fast(journals: Journals, damage: str) -> None:
+    head = _record(Event(b"a" * 1024, 1), 0)[: _RECORD.size + _FIELDS.size]
+    content = {
+        "zeros": bytes(event_journal.SEGMENT),
+        "random": random.Random(0).randbytes(event_journal.SEGMENT),
+        "heads": head * (event_journal.SEGMENT // len(head)),
+    }[damage]
+    journals.directory.mkdir(parents=True)
+    (journals.directory / "journal").write_bytes(content)
+    began = time.process_time()
+    assert list(journals.open().read()) == []
+    assert time.process_time() - began < 20  # it takes 1 or 2; a byte at a time, longer
+
+
+def test_what_is_cut_off_is_called_damaged_where_it_is_more_than_an_event(
+    journals: Journals,
+) -> None:
+    journals.open().append(EVENTS[:1], UNTIL)
+    journals.close()
+    with (journals.directory / "journal").open("ab") as file:
+        file.write(bytes(5_000))
+    assert [event for event, _ in journals.open().read()] == EVENTS[:1]
+    (said,) = journals.complaints
+    assert "the last 5000 bytes" in said
+    assert "no whole event is among them" in said
+    assert "failed while" not in said
 
 
 def test_another_file_is_no_journal(journals: Journals) -> None:
