@@ -8,6 +8,9 @@ SIGTERM, or the death of the parent, ends the server: SIGTERM first, SIGKILL to 
 after GRACE_SECONDS or at a second SIGTERM. SIGQUIT kills at once. Then the directory SCRATCH, the
 shared memory regions named SHM_PREFIX* and the server's directory for Python environments are
 deleted. Exits as the server did (128 + n after signal n).
+
+It inherits a descriptor that holds the lock of SCRATCH, see `scratch.py`, and never looks at it. It
+alone has it, so the lock is given back when it ends, however it ends.
 """
 
 from __future__ import annotations
@@ -75,9 +78,11 @@ def main(parent: int, grace: float, scratch: Path, prefix: str, command: list[st
 
 def clean(scratch: Path, prefix: str) -> None:
     """Delete what a server leaves behind."""
-    shutil.rmtree(scratch, ignore_errors=True)
     for region in Path("/dev/shm").glob(f"{prefix}*"):  # nosec B108 # Linux names it
-        region.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            region.unlink()
+    # The last, since by its lock a later start finds what is not deleted.
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _environments() -> set[Path]:

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from builder.serving.installation import Installation, find_tritonserver
 from builder.serving.output import OutputReader
 from builder.serving.ports import address_of, claim_ports, listens, resolve
 from builder.serving.processes import StartingProcesses, children, orphans
+from builder.serving.scratch import clean_after_the_dead, make_scratch, new_identity
 from model_repository.steps.access_log import FILE, SHARE
 from model_repository.steps.observe import EVENTS
 from model_repository.steps.rules_directory import RULES
@@ -216,10 +216,11 @@ class TritonServer:
         installation = self._installation or find_tritonserver()
         # Started again, it is to be found where it was.
         self._ports = self._wanted = self._claimed_ports()
-        # Marks everything that belongs to this server: processes, shared memory, files.
+        clean_after_the_dead()
         self._group, self._asked = None, False
-        self.identity = f"tritonrec-{secrets.token_hex(6)}"
-        scratch = self._scratch = Path(tempfile.mkdtemp(prefix=f"{self.identity}-"))
+        self.identity = new_identity()
+        scratch, lock = make_scratch(self.identity)
+        self._scratch = scratch
         try:
             view = self._steady_view(scratch)
             command = self._command(installation, scratch, view)
@@ -233,10 +234,13 @@ class TritonServer:
                 text=True,
                 errors="replace",
                 start_new_session=True,  # Ctrl-C in a terminal is for us to handle
+                pass_fds=[lock],
             )
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
+        finally:
+            os.close(lock)  # the guard holds it
         assert self._process.stdout is not None
         try:
             self._output = OutputReader(

@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -52,6 +53,8 @@ from tests.shared import first_of
 PROMISED = 5.0
 """Seconds until a server answers again."""
 PATIENT = 60.0
+PLACES = {Path("/dev/shm"), Path(tempfile.gettempdir())}
+"""Where a server keeps what it deletes at its end."""
 SWEEP = pytest.mark.sweep
 
 
@@ -298,6 +301,24 @@ def test_a_repository_without_golden_requests_has_its_processes_watched(tmp_path
         assert until(lambda: running.restarts == 1 and running.get("/ready")[0] == 200)
         assert rank(client) == "1.0"
         assert running.printed.count("exported without golden requests") == 1
+
+
+def test_what_a_killed_group_left_is_deleted_by_the_next_start(repository: Path) -> None:
+    """As systemd kills a unit, and the kernel a cgroup: with the guard, and everybody else."""
+    with served(repository) as other:
+        with served(repository) as running:
+            left = running.identity()
+            for process in [running.process.pid, *running.processes().values()]:
+                os.kill(process, signal.SIGKILL)
+            assert running.end() == -signal.SIGKILL
+        assert until(lambda: {Path(each).parent for each in traces(left)} == PLACES)
+        runs = traces(other.identity())
+        with served(repository):
+            assert traces(left) == []
+            assert traces(other.identity()) == runs
+            with RecommenderClient(other.address) as client:
+                assert rank(client) == "1.0"
+        assert other.restarts == 0
 
 
 def test_a_stop_under_load_loses_no_request(repository: Path) -> None:
