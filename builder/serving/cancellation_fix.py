@@ -17,6 +17,7 @@ them. `python -m perf late` shows both faults, and that the copy has neither.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -36,6 +37,8 @@ _CHANGES: Final = (
 )
 """Places in the file, the bytes that are there, and those that come instead."""
 
+_AS_IT_IS: Final = "tritonserver is started as it is, callers who leave may end it"
+
 
 def mended(binary: Path, scratch: Path) -> Path:
     """Return what to start: a mended copy of the flawed tritonserver, any other as it is.
@@ -44,8 +47,14 @@ def mended(binary: Path, scratch: Path) -> Path:
     cannot be written.
     """
     content = bytearray(binary.read_bytes())
-    no_programs = os.statvfs(scratch).f_flag & os.ST_NOEXEC
-    if no_programs or hashlib.sha256(content).hexdigest() != _SHA256:
+    if hashlib.sha256(content).hexdigest() != _SHA256:
+        return binary
+    if os.statvfs(scratch).f_flag & os.ST_NOEXEC:
+        _logger.warning(
+            "%s: no program may be started in %s; set TMPDIR to a directory where one may",
+            _AS_IT_IS,
+            scratch.parent,
+        )
         return binary
     for place, old, new in _CHANGES:
         after = place + len(bytes.fromhex(old))
@@ -58,6 +67,8 @@ def mended(binary: Path, scratch: Path) -> Path:
         copy.write_bytes(content)
         copy.chmod(0o700)
     except OSError as error:  # a full disk: better served with the faults than not at all
-        _logger.warning("tritonserver is started as it is, callers who leave may end it: %s", error)
+        with contextlib.suppress(OSError):  # a part of it would fill the disk
+            copy.unlink()
+        _logger.warning("%s: %s", _AS_IT_IS, error)
         return binary
     return copy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -48,12 +49,21 @@ def test_any_other_file_is_left_as_it_is(binary: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_is_copied_to_where_no_program_may_run(
-    binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    binary: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     here = os.statvfs(tmp_path)
     flags = os.statvfs_result((*tuple(here)[:8], here.f_flag | os.ST_NOEXEC, here.f_namemax))
     monkeypatch.setattr(os, "statvfs", lambda _: flags)
     assert mended(binary, tmp_path) == binary
+    (record,) = caplog.records
+    assert "callers who leave may end it" in record.getMessage()
+    assert "set TMPDIR to a directory where one may" in record.getMessage()
+    binary.write_bytes(CONTENT + b"!")  # one that has no faults
+    assert mended(binary, tmp_path) == binary
+    assert len(caplog.records) == 1
 
 
 def test_where_there_is_no_room_for_a_copy_the_server_starts_all_the_same(
@@ -62,3 +72,21 @@ def test_where_there_is_no_room_for_a_copy_the_server_starts_all_the_same(
     (tmp_path / "program").write_text("in the way")
     assert mended(binary, tmp_path) == binary
     assert "callers who leave may end it: [Errno 20]" in caplog.text
+
+
+def test_a_part_of_a_copy_does_not_stay(
+    binary: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    write = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        write(path, content[:5])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert mended(binary, tmp_path) == binary
+    assert "callers who leave may end it: [Errno 28]" in caplog.text
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [binary]
