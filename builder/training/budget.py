@@ -21,7 +21,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from builder.model.recommender import encode_texts
 from builder.model.text_encoder import TextEncoder
 from builder.progress import Progress
-from builder.training.data_dependent_defaults import TUNE_SHARE, TUNE_TOKENS, Schedule
+from builder.training.data_dependent_defaults import Schedule, tune_texts
 from builder.training.objective import NextItemObjective
 from builder.training.preparation import TrainingData
 from builder.training.text_vectors import TunedTextVectors
@@ -235,9 +235,9 @@ def least_of_tuning(
     if device.type != "cpu":
         there = _seconds_to_encode(encoder.to(device), tokenizer, some)
         encoder.cpu()
-    times = len(texts) / len(some)
-    step = 3 * share * there * min(max(1, TUNE_SHARE * times), TUNE_TOKENS / tokens)
-    return FEWEST_STEPS * step + (here + there) * times
+    learning = min(len(texts), tune_texts(len(texts), tokens / len(some)))
+    step = 3 * share * there * learning / len(some)
+    return FEWEST_STEPS * step + (here + there) * len(texts) / len(some)
 
 
 def _seconds_to_encode(

@@ -106,14 +106,19 @@ def choose_tune_texts(config: TrainingConfig, tokens: Sequence[int]) -> int:
     """Texts that learn in a step of the second stage, by the lengths of all texts in tokens."""
     if config.tune_texts is not None:
         return config.tune_texts
-    most = min(float(TUNE_TOKENS / np.mean(tokens)), TUNE_SHARE * len(tokens))
-    chosen = int(np.clip(most, *TUNE_TEXTS))
+    mean = float(np.mean(tokens))
+    chosen = tune_texts(len(tokens), mean)
     log.info(
         "texts of %.0f tokens on average: %d of them learn in a step of the second stage",
-        np.mean(tokens),
+        mean,
         chosen,
     )
     return chosen
+
+
+def tune_texts(texts: int, tokens: float) -> int:
+    """The same where no option says it, of so many texts with so many tokens on average."""
+    return int(np.clip(min(TUNE_TOKENS / tokens, TUNE_SHARE * texts), *TUNE_TEXTS))
 
 
 def plan_stages(config: TrainingConfig, windows: int, events: int) -> Plan:
