@@ -26,6 +26,7 @@ from builder.serving.unblocked_output import UnblockedOutput
 _logger = logging.getLogger(__name__)
 
 _FILES: Final = 1_024
+"""Files that a process should be allowed to open: each connection of a client is one."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Each ends the server in order; SIGHUP is what `systemctl reload` sends, and a closed terminal."""
 

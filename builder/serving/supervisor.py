@@ -97,24 +97,29 @@ class Supervisor:
             A file is not the one that was exported, the server does not start, a model answers
             wrong or not at all, or this was asked to stop. Nothing is left running.
         """
-        while True:
-            golden = self._prepare(self._server.repository)
-            self._heed_stop()
-            self._server.start()
-            if not self._published():
-                break
+        while not self._tried():
             _logger.info("another version was published meanwhile; starting that")
             self._end()
+        assert self._watch is not None
+        self.health.models = self._watch.states
+        self.health.seen = time.monotonic()
+        self.health.server = ""
+        self.health.started = True
+
+    def _tried(self) -> bool:
+        """Start the server once; False where another version was published meanwhile."""
+        golden = self._prepare(self._server.repository)
+        self._heed_stop()
+        self._server.start()
         try:
+            if self._published():
+                return False
             self._watch = Watch(self._server, golden)
             self._await_first_answers(self._watch)
         except BaseException:
             self._end()
             raise
-        self.health.models = self._watch.states
-        self.health.seen = time.monotonic()
-        self.health.server = ""
-        self.health.started = True
+        return True
 
     def run(self) -> None:
         """Watch the server, and start it anew where that is needed, until `request_stop`.
